@@ -1,0 +1,1 @@
+"""Headgate: a durable workflow engine for AI applications."""

@@ -1,0 +1,450 @@
+"""The one place where the engine makes up its mind.
+
+`decide` is pure: same run, same command, same values, on any machine, in any year. It reads no clock, draws no random
+number and does no I/O; whatever it needs to know arrives in the run, in the command, or in the values that `wanted`
+named. `advance` is the same decision made upon the run itself, folding as it goes: what the engine uses.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from headgate.core import commands as c
+from headgate.core import events as e
+from headgate.core.admission import admit, forfeit, free, settle, wake
+from headgate.core.conclude import conclude, resolve, schedule
+from headgate.core.decision import Decision
+from headgate.core.errors import Invalid, NotFound, Refused, StaleAttempt
+from headgate.core.names import needed
+from headgate.core.plan import Plan
+from headgate.core.retry import LOST_ATTEMPTS_MAX, retry_delay
+from headgate.core.run import Place, Run
+from headgate.core.values import Failure
+
+__all__ = ["DECIDER", "SIGNALS_MAX", "advance", "decide", "wanted"]
+
+DECIDER = 1
+"""The revision of this module's rules; a run names the one it was started under."""
+
+SIGNALS_MAX = 1_000
+"""So many signals may wait in a run for somebody to take them; one more is refused."""
+
+
+def decide(run: Run, command: c.Command, values: Mapping[int, object] | None = None) -> list[e.Event]:
+    """Return what `command` causes. An empty list means: nothing new, already done.
+
+    `values` are the contents named by `wanted(run, command)`. The run stays as it is. Raises `Refused` (and its kind)
+    for what is not possible now, `Invalid` for what never will be.
+    """
+    return advance(_copy(run), command, dict(values or {})).events
+
+
+def advance(run: Run, command: c.Command, values: dict[int, object]) -> Decision:
+    """Decide upon `run` itself: it holds the events of the returned decision already. Raises before the first event."""
+    decision = Decision(run, values, at=command.at, actor=command.actor, cause=command.command_id)
+    HANDLERS[type(command)](decision, command)
+    if decision.events:
+        conclude(decision)
+    return decision
+
+
+def wanted(run: Run, command: c.Command) -> set[int]:
+    """Return the versions whose contents `decide` may read for this command."""
+    plan = run.plan
+    if isinstance(command, ENDS_A_PLACE):
+        if not plan.all_reads:
+            return set()
+        place = run.place(command.place)
+        return needed(run, plan.reads[place.planned.index]) if place is not None else set()
+    return needed(run, plan.all_reads) if isinstance(command, LOOKS_AROUND) else set()
+
+
+ENDS_A_PLACE = (c.CompleteActivity, c.FailActivity, c.TimeOutAttempt, c.LoseAttempt, c.FinishChild, c.SuspendActivity)
+LOOKS_AROUND = (c.Tick, c.Signal, c.DecideApproval, c.Retry, c.Resume)
+
+
+def _copy(run: Run) -> Run:
+    memo: dict[int, Any] = {id(run.plan): run.plan}
+    for planned in run.plan.activities:
+        memo[id(planned)] = planned
+    return copy.deepcopy(run, memo)
+
+
+# --- The run ------------------------------------------------------------------------------------------------------
+
+
+def _start(decision: Decision, command: c.StartRun) -> None:
+    run = decision.run
+    if run.version:
+        return
+    run.tenant, run.trace_id = command.tenant, command.trace_id
+    decision.emit(
+        e.RunStarted,
+        content=command.input,
+        workflow=command.workflow,
+        definition=command.definition,
+        decider=DECIDER,
+        mode=command.mode,
+        limit=command.limit,
+        outer=command.outer,
+        parent_run=command.parent_run,
+        parent_place=command.parent_place,
+        parent_attempt=command.parent_attempt,
+        labels=command.labels,
+        unique_key=command.unique_key,
+    )
+
+
+def _cancel(decision: Decision, command: c.Cancel) -> None:
+    run = decision.run
+    if run.status == "cancelling" or run.status == "cancelled":
+        return
+    _must_be_live(run, "cancel")
+    decision.emit(e.CancelRequested, reason=command.reason, out=command.out)
+    out = set(command.out)
+    for place in list(run.live_places()):
+        if place.path not in out:
+            forfeit(decision, place, "the run was cancelled")
+            decision.emit(e.ActivityCancelled, place.path, place.attempt)
+
+
+def _pause(decision: Decision, command: c.Pause) -> None:
+    run = decision.run
+    if run.status == "paused":
+        return
+    _must_be_live(run, "pause")
+    if run.status == "cancelling":
+        raise Refused(f"Run {run.id} is being cancelled; it cannot be paused.")
+    decision.emit(e.RunPaused, reason=command.reason)
+
+
+def _resume(decision: Decision, command: c.Resume) -> None:
+    run = decision.run
+    if run.status != "paused":
+        _must_be_live(run, "resume")
+        return
+    decision.emit(e.RunResumed)
+    _fire_timers(decision, command.at)
+
+
+def _retry(decision: Decision, command: c.Retry) -> None:
+    run = decision.run
+    if run.status == "completed":
+        raise Refused(f"Run {run.id} is completed; there is nothing to retry. Use rerun for a new run of its input.")
+    if not run.finished:
+        return
+    decision.emit(e.RunRetried)
+
+
+def _must_be_live(run: Run, verb: str) -> None:
+    if not run.version:
+        raise NotFound(f"There is no run {run.id}.")
+    if run.finished:
+        raise Refused(f"Run {run.id} is {run.status}; it is too late to {verb} it.")
+
+
+# --- Attempts -----------------------------------------------------------------------------------------------------
+
+
+def _current(run: Run, path: str, attempt: int) -> Place | None:
+    """Return the place if this attempt of it is a task now; None if the attempt's outcome is recorded already."""
+    place = run.place(path)
+    if place is not None and place.attempt == attempt:
+        if path in run.tasks:
+            return place
+        if not run.finished or place.ended:
+            return None
+    owner = run.plan.index.get(path.partition("@")[0].partition("[")[0])
+    if owner is None:
+        raise NotFound(f"Run {run.id} has no activity {path!r}.")
+    if place is None or place.attempt > attempt or run.finished:
+        raise StaleAttempt(run.id, path, reported=attempt, current=place.attempt if place else 0)
+    raise Invalid(f"Attempt {attempt} of {path!r} in run {run.id} has not been handed out (it stands at {place.attempt}).")
+
+
+def _complete(decision: Decision, command: c.CompleteActivity) -> None:
+    place = _current(decision.run, command.place, command.attempt)
+    if place is None:
+        return
+    forfeit(decision, place, "the attempt completed without settling it")
+    decision.emit(
+        e.ActivityCompleted,
+        place.path,
+        place.attempt,
+        content=command.output,
+        worker=command.worker,
+        started_at=command.started_at,
+        input_hash=command.input_hash,
+        cost=command.cost,
+        usage=command.usage,
+    )
+    wake(decision)
+
+
+def _fail(decision: Decision, command: c.FailActivity) -> None:
+    place = _current(decision.run, command.place, command.attempt)
+    if place is None:
+        return
+    forfeit(decision, place, "the attempt failed without settling it")
+    decision.emit(
+        e.AttemptFailed,
+        place.path,
+        place.attempt,
+        error=command.error,
+        worker=command.worker,
+        started_at=command.started_at,
+        input_hash=command.input_hash,
+        cost=command.cost,
+        usage=command.usage,
+    )
+    _after_failure(decision, place, command.error)
+
+
+def _time_out(decision: Decision, command: c.TimeOutAttempt) -> None:
+    place = _current(decision.run, command.place, command.attempt)
+    if place is None:
+        return
+    forfeit(decision, place, "the attempt timed out")
+    decision.emit(
+        e.AttemptTimedOut, place.path, place.attempt, seconds=command.seconds, started_at=command.started_at
+    )
+    message = f"the attempt ran for more than its {command.seconds:g} s (timeout_seconds)"
+    _after_failure(decision, place, Failure("timed_out", message))
+
+
+def _lose(decision: Decision, command: c.LoseAttempt) -> None:
+    place = _current(decision.run, command.place, command.attempt)
+    if place is None:
+        return
+    forfeit(decision, place, command.reason)
+    decision.emit(e.AttemptLost, place.path, place.attempt, reason=command.reason)
+    if decision.run.status == "cancelling":
+        decision.emit(e.ActivityCancelled, place.path, place.attempt)
+    elif place.lost >= LOST_ATTEMPTS_MAX:
+        message = f"its worker was lost {place.lost} times; the last time: {command.reason}"
+        decision.emit(e.ActivityFailed, place.path, place.attempt, code="worker_lost", message=message)
+    else:
+        schedule(decision, place)
+    wake(decision)
+
+
+def _after_failure(decision: Decision, place: Place, failure: Failure) -> None:
+    """Another attempt, or the end of the place."""
+    run = decision.run
+    if run.status == "cancelling":
+        decision.emit(e.ActivityCancelled, place.path, place.attempt)
+        wake(decision)
+        return
+    seed = f"{run.id}/{place.path}/{place.attempt}"
+    delay = retry_delay(place.planned.backoff, place.failures, failure, seed=seed)
+    if delay is None:
+        decision.emit(
+            e.ActivityFailed,
+            place.path,
+            place.attempt,
+            code=failure.code,
+            message=failure.message,
+            details=failure.details,
+        )
+    else:
+        until = decision.at + delay
+        decision.emit(e.RetryScheduled, place.path, place.attempt, until=until, message=failure.message)
+    wake(decision)
+
+
+def _suspend(decision: Decision, command: c.SuspendActivity) -> None:
+    place = _current(decision.run, command.place, command.attempt)
+    if place is None:
+        return
+    decision.emit(
+        e.ActivitySuspended,
+        place.path,
+        place.attempt,
+        content=command.parameters,
+        kind=command.kind,
+        until=command.until,
+        on_timeout=command.on_timeout,
+        child_run=command.child_run,
+        child_definition=command.child_definition,
+        child_limit=command.child_limit,
+        input_hash=command.input_hash,
+    )
+    if command.kind == "timer" and command.until is not None and command.until <= decision.at:
+        _fire_timers(decision, decision.at)
+
+
+# --- Timers -------------------------------------------------------------------------------------------------------
+
+
+def _tick(decision: Decision, command: c.Tick) -> None:
+    _fire_timers(decision, command.at)
+
+
+def _fire_timers(decision: Decision, now: int) -> None:
+    run = decision.run
+    if run.finished or run.status == "paused":
+        return
+    for path, kind in run.due_timers(now):
+        if run.finished or run.timers.get((path, kind)) is None:
+            continue
+        place = run.place(path) if path else None
+        wait = place.wait if place else None
+        decision.emit(e.TimerFired, path, place.attempt if place else 0, kind=kind)
+        if place is None:
+            _end_by_time(decision, kind)
+        elif kind == "retry":
+            schedule(decision, place)
+        elif kind == "timer":
+            resolve(decision, place, of=wait.content if wait else 0)
+        elif kind == "signal":
+            _signal_timed_out(decision, place)
+        elif kind == "approval" and wait is not None:
+            _approval_timed_out(decision, place, wait.on_timeout)
+
+
+def _end_by_time(decision: Decision, kind: str) -> None:
+    run = decision.run
+    if kind == "deadline":
+        seconds = run.plan.definition.timeout_seconds
+        for place in list(run.live_places()):
+            forfeit(decision, place, "the run's time was up")
+        decision.emit(e.RunFailed, code="timed_out", message=f"the run took longer than its {seconds:g} s (timeout)")
+    else:
+        for place in list(run.live_places()):
+            forfeit(decision, place, "the run was cancelled")
+        decision.emit(e.RunCancelled)
+
+
+def _signal_timed_out(decision: Decision, place: Place) -> None:
+    wanted_signal = place.planned.activity.wait_for_signal
+    assert wanted_signal is not None
+    message = f"no signal {wanted_signal.event_name!r} came within {wanted_signal.timeout_seconds:g} s"
+    if wanted_signal.on_timeout == "skip":
+        decision.emit(e.ActivitySkipped, place.path, reason=message, iteration=place.iteration)
+    elif wanted_signal.on_timeout == "fail":
+        decision.emit(e.ActivityFailed, place.path, place.attempt, code="timed_out", message=message)
+    else:
+        decision.emit(e.SignalDelivered, place.path, place.attempt, of=0)
+
+
+def _approval_timed_out(decision: Decision, place: Place, action: str) -> None:
+    if action == "fail":
+        message = "nobody decided in time"
+        decision.emit(e.ActivityFailed, place.path, place.attempt, code="timed_out", message=message)
+        return
+    output = {"approved": action == "approve", "by": "timeout", "at": decision.at, "comment": "", "data": None}
+    decision.emit(e.ActivityResolved, place.path, place.attempt, content=output)
+
+
+# --- From outside -------------------------------------------------------------------------------------------------
+
+
+def _signal(decision: Decision, command: c.Signal) -> None:
+    run = decision.run
+    _must_be_live(run, "signal")
+    if command.key and command.key not in run.plan.index:
+        raise NotFound(f"Run {run.id} has no activity {command.key!r}.")
+    if len(run.signals) >= SIGNALS_MAX:
+        raise Refused(f"Run {run.id} already keeps {SIGNALS_MAX} signals that nothing has taken; this one is refused.")
+    received = decision.emit(e.SignalReceived, content=command.data, name=command.name, key=command.key)
+    for place in run.live_places():
+        wait = place.wait
+        if wait and wait.kind == "signal" and wait.name == command.name and command.key in ("", place.planned.key):
+            decision.emit(e.SignalDelivered, place.path, place.attempt, of=received.version)
+            return
+
+
+def _decide_approval(decision: Decision, command: c.DecideApproval) -> None:
+    run = decision.run
+    _must_be_live(run, "decide an approval of")
+    place = _open_approval(run, command.key)
+    output = {
+        "approved": command.approved,
+        "by": command.by,
+        "at": decision.at,
+        "comment": command.comment,
+        "data": command.data,
+    }
+    decided = decision.emit(
+        e.ApprovalDecided, place.path, place.attempt, content=output, approved=command.approved, by=command.by
+    )
+    resolve(decision, place, of=decided.version)
+
+
+def _open_approval(run: Run, key: str) -> Place:
+    open_places = [place for place in run.live_places() if place.wait and place.wait.kind == "approval"]
+    chosen = [place for place in open_places if key in ("", place.path, place.planned.key)]
+    if len(chosen) == 1:
+        return chosen[0]
+    names = ", ".join(place.path for place in open_places)
+    if not open_places:
+        raise Refused(f"Run {run.id} has no open approval.")
+    if not chosen:
+        raise NotFound(f"Run {run.id} has no open approval {key!r}; open: {names}.")
+    raise Refused(f"Run {run.id} has several open approvals: {names}. Name one.")
+
+
+def _finish_child(decision: Decision, command: c.FinishChild) -> None:
+    run = decision.run
+    place = run.place(command.place)
+    wait = place.wait if place else None
+    if run.finished or place is None or wait is None or wait.child_run != command.child_run:
+        return
+    finished = decision.emit(
+        e.ChildFinished,
+        place.path,
+        place.attempt,
+        content=command.output,
+        child_run=command.child_run,
+        status=command.status,
+        cost=command.cost,
+        error=command.error,
+    )
+    if command.status == "completed":
+        resolve(decision, place, of=finished.version)
+        return
+    error = command.error or Failure(f"child_{command.status}", f"run {command.child_run} was {command.status}")
+    _after_failure(decision, place, error)
+
+
+def _confirm_message(decision: Decision, command: c.ConfirmMessage) -> None:
+    if command.message in decision.run.messages:
+        decision.emit(e.MessageDelivered, message=command.message)
+
+
+# --- The gate -----------------------------------------------------------------------------------------------------
+
+
+def _admit(decision: Decision, command: c.AdmitCall) -> None:
+    run = decision.run
+    known = run.calls.get(command.call_id)
+    place = _current(run, command.place, command.attempt)
+    if place is None or run.status == "cancelling":
+        if known is not None:
+            return
+        raise StaleAttempt(run.id, command.place, reported=command.attempt, current=place.attempt if place else 0)
+    admit(decision, command, place)
+
+
+HANDLERS: dict[type[c.Command], Callable[[Decision, Any], None]] = {
+    c.StartRun: _start,
+    c.CompleteActivity: _complete,
+    c.FailActivity: _fail,
+    c.TimeOutAttempt: _time_out,
+    c.LoseAttempt: _lose,
+    c.SuspendActivity: _suspend,
+    c.Tick: _tick,
+    c.Signal: _signal,
+    c.DecideApproval: _decide_approval,
+    c.FinishChild: _finish_child,
+    c.ConfirmMessage: _confirm_message,
+    c.Cancel: _cancel,
+    c.Pause: _pause,
+    c.Resume: _resume,
+    c.Retry: _retry,
+    c.AdmitCall: _admit,
+    c.SettleCall: settle,
+    c.FreeBudget: free,
+}

@@ -1,0 +1,40 @@
+"""Money as whole nano-dollars (1 USD = 1,000,000,000): exact to add, exact to compare, never a float."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal
+
+__all__ = ["NANO", "dollars", "nano", "nano_ceiling", "show"]
+
+NANO = 1_000_000_000
+
+
+def nano(usd: str | int | Decimal) -> int:
+    """Return `usd` in nano-dollars, rounded half-even below one nano-dollar.
+
+    Raises `decimal.InvalidOperation` for text that is not a number.
+    """
+    return int((Decimal(usd) * NANO).to_integral_value(rounding=ROUND_HALF_EVEN))
+
+
+def nano_ceiling(usd: Decimal) -> int:
+    """Return `usd` in nano-dollars, rounded up: for worst cases, which may not be too low."""
+    return int((usd * NANO).to_integral_value(rounding=ROUND_UP))
+
+
+def dollars(amount: int) -> float:
+    """Return nano-dollars as a float of dollars: for templates and JSON only, never to calculate with."""
+    return amount / NANO
+
+
+def show(amount: int) -> str:
+    """Return nano-dollars as people read them: `$0.25`, `$0.000142`, `-$1.10`, `$0`."""
+    sign, amount = ("-", -amount) if amount < 0 else ("", amount)
+    whole, rest = divmod(amount, NANO)
+    if not rest:
+        return f"{sign}${whole}"
+    digits = f"{rest:09d}"
+    shown = digits[:2] if amount >= NANO else digits[: max(2, len(digits) - len(digits.lstrip("0")) + 3)]
+    if int(shown) == 0 and not whole:
+        shown = digits.rstrip("0")
+    return f"{sign}${whole}.{shown}"

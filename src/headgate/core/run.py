@@ -1,0 +1,321 @@
+"""A run: the control state of one execution, folded from its events, and nothing that the events do not hold.
+
+It keeps statuses, counters, timers, reservations and the versions of the events that hold results, never a result.
+`fold` changes it, event by event; `decide` asks it. It knows no clock, no store, no queue.
+"""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from headgate.core.definition import Budget
+from headgate.core.plan import Plan, Planned
+from headgate.core.values import Candidate, Price
+
+__all__ = ["Call", "FanOut", "Loop", "Message", "Place", "Run", "SignalKept", "Wait"]
+
+RunStatus = Literal["created", "running", "waiting", "paused", "cancelling", "completed", "failed", "cancelled"]
+PlaceStatus = Literal["not_scheduled", "scheduled", "waiting", "completed", "failed", "skipped", "cancelled"]
+
+FINISHED = frozenset({"completed", "failed", "cancelled"})
+ENDED = frozenset({"completed", "failed", "skipped", "cancelled"})
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """What a waiting place waits for, since when, and until when at the latest (microseconds)."""
+
+    kind: str
+    since: int
+    until: int | None = None
+    name: str = ""
+    on_timeout: str = "fail"
+    child_run: str = ""
+    content: int = 0
+    """The version whose content tells what was asked (an approval's title, body, form)."""
+
+
+class Place:
+    """What can hold an outcome: an activity in its present iteration, or one item of its fan-out."""
+
+    __slots__ = (
+        "again",
+        "attempt",
+        "code",
+        "cost",
+        "ended_at",
+        "error",
+        "failures",
+        "fan",
+        "input_hash",
+        "item",
+        "iteration",
+        "lost",
+        "path",
+        "planned",
+        "ref",
+        "refs",
+        "reserved",
+        "round",
+        "round_cost",
+        "scheduled_at",
+        "scheduled_version",
+        "signal",
+        "started_at",
+        "status",
+        "wait",
+        "worker",
+    )
+
+    def __init__(self, planned: Planned, path: str, item: int = -1) -> None:
+        self.planned = planned
+        self.path = path
+        self.item = item
+        self.status: PlaceStatus = "not_scheduled"
+        self.round = 0
+        """How often the activity was begun anew by loops, over the whole run: it makes the path unique."""
+        self.iteration = 0
+        """The 0-based iteration of the innermost loop."""
+        self.again = False
+        self.attempt = 0
+        """The number of the newest attempt: it only ever grows, and so is the fence."""
+        self.failures = 0
+        self.lost = 0
+        self.ref = 0
+        """The version of the event whose content is the newest output; 0 where there is none."""
+        self.refs: list[int] = []
+        """The same for every iteration, where the activity is in a loop."""
+        self.wait: Wait | None = None
+        self.signal = 0
+        self.code = ""
+        self.error = ""
+        self.cost = 0
+        self.round_cost = 0
+        self.reserved = 0
+        self.scheduled_at = 0
+        self.scheduled_version = 0
+        self.started_at = 0
+        self.ended_at = 0
+        self.worker = ""
+        self.input_hash = ""
+        self.fan: FanOut | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+class FanOut:
+    """The items of a `for_each`. Only items under way are places; of an ended one a status byte and a version remain."""
+
+    __slots__ = ("content", "count", "costs", "done", "failed", "first_error", "live", "next", "refs", "statuses")
+
+    def __init__(self, count: int, content: int) -> None:
+        self.count = count
+        self.content = content
+        self.next = 0
+        self.done = 0
+        self.failed = 0
+        self.first_error = ("", "")
+        self.statuses = bytearray(count)
+        """0 not begun or under way, 1 completed, 2 failed, 3 cancelled."""
+        self.refs = array("Q", bytes(8 * count))
+        self.live: dict[int, Place] = {}
+
+
+class Loop:
+    """A loop of the plan in this run: how many iterations are done, how much of its body is open, whether it is over."""
+
+    __slots__ = ("iteration", "open", "over")
+
+    def __init__(self, size: int) -> None:
+        self.iteration = 0
+        self.open = size
+        self.over = False
+
+
+class Call(msgspec.Struct):
+    """A model call that was asked for. `state`: waiting, admitted, settled, forfeited, refused."""
+
+    call_id: str
+    place: str
+    attempt: int
+    state: str
+    model: str = ""
+    reservation: int = 0
+    price: Price | None = None
+    candidates: tuple[Candidate, ...] = ()
+    since: int = 0
+    needed: int = 0
+    waits_for: str = ""
+    spent: int = 0
+    code: str = ""
+    reason: str = ""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """Something to tell another run. `id` is the same however often it is derived."""
+
+    id: str
+    kind: Literal["start_child", "cancel_child", "tell_parent"]
+    place: str = ""
+    attempt: int = 0
+    run_id: str = ""
+    definition: str = ""
+    content: int = 0
+    limit: int | None = None
+
+
+class SignalKept(msgspec.Struct, frozen=True):
+    """A signal that nobody has taken yet."""
+
+    name: str
+    key: str
+    version: int
+
+
+class Run:
+    """Everything that the engine must know of a run to decide. `version` is that of the newest event folded."""
+
+    def __init__(self, run_id: str, plan: Plan) -> None:
+        self.id = run_id
+        self.plan = plan
+        self.version = 0
+        self.status: RunStatus = "created"
+        self.at = 0
+        self.started_at = 0
+        self.finished_at = 0
+        self.tenant = ""
+        self.trace_id = ""
+        self.mode = "realtime"
+        self.labels: dict[str, str] = {}
+        self.unique_key = ""
+        self.parent: tuple[str, str, int] | None = None
+        self.paused_from: RunStatus | None = None
+        self.pause_reason = ""
+        self.code = ""
+        self.error = ""
+        self.outputs_version = 0
+
+        self.places = [Place(planned, planned.key) for planned in plan.activities]
+        self.open = len(self.places)
+        """Activities that have not ended."""
+        self.tasks: dict[str, Place] = {}
+        """Places whose newest attempt is a task, in the order in which they were scheduled."""
+        self.messages: dict[str, Message] = {}
+        self.signals: list[SignalKept] = []
+        self.timers: dict[tuple[str, str], int] = {}
+        self._alarms: list[tuple[int, str, str]] = []
+
+        edges = plan.graph.edges
+        self.edges = bytearray(len(edges))
+        """Per edge: 0 undecided, 1 applies, 2 does not."""
+        self.pending = [planned.needs for planned in plan.activities]
+        self.applied = [0] * len(self.places)
+        self.dropped = bytearray(len(self.places))
+        """Per activity: an unconditional dependency was not completed, so it cannot become ready."""
+        self.loops = [Loop(len(loop.body)) for loop in plan.graph.loops]
+
+        # What `conclude` has yet to look at; empty whenever an append is complete.
+        self.edges_due: dict[int, None] = {}
+        self.loops_due: dict[int, None] = {}
+        self.ready: dict[int, None] = {}
+        self.fans_due: dict[int, None] = {}
+        self.resumed: dict[int, str] = {}
+
+        self.budget: Budget | None = plan.definition.budget
+        self.outer: tuple[str, ...] = ()
+        self.spent = 0
+        self.reserved = 0
+        self.children_spent = 0
+        self.calls: dict[str, Call] = {}
+        self.calls_of: dict[str, list[str]] = {}
+        """Per place that is under way: the calls of its newest attempt."""
+        self.waiting_calls: dict[str, None] = {}
+        self.overruns: set[str] = set()
+        self.simulated = False
+
+    @property
+    def finished(self) -> bool:
+        return self.status in FINISHED
+
+    @property
+    def shown_status(self) -> RunStatus:
+        """The status that people see: a running run of which nothing can be worked on now is waiting."""
+        return "waiting" if self.status == "running" and not self.tasks and self.version else self.status
+
+    @property
+    def limit(self) -> int | None:
+        return None if self.budget is None else self.budget.limit
+
+    @property
+    def attention_at(self) -> int | None:
+        """The earliest time (microseconds) at which the run wants to be looked at; 0: now; None: never by itself."""
+        if self.messages:
+            return 0
+        if self.status == "paused":
+            return None
+        while self._alarms:
+            at, path, kind = self._alarms[0]
+            if self.timers.get((path, kind)) == at:
+                return at
+            heapq.heappop(self._alarms)
+        return None
+
+    @property
+    def total_cost(self) -> int:
+        """What the run and its child runs have cost, in nano-dollars, forfeited reservations included."""
+        return self.spent + self.children_spent
+
+    def set_timer(self, path: str, kind: str, at: int) -> None:
+        self.timers[path, kind] = at
+        heapq.heappush(self._alarms, (at, path, kind))
+
+    def due_timers(self, now: int) -> list[tuple[str, str]]:
+        """Return the timers that are due at `now`, earliest first. Asking changes nothing."""
+        if (at := self.attention_at) is None or at > now:
+            return []
+        due = [(at, path, kind) for (path, kind), at in self.timers.items() if at <= now]
+        return [(path, kind) for _, path, kind in sorted(due)]
+
+    def place(self, path: str) -> Place | None:
+        """Return the place of this path in its present round, or None: unknown, or of an iteration that is over."""
+        index = self.plan.index.get(path)
+        if index is not None:
+            place = self.places[index]
+            return place if place.path == path else None
+        key, item = _split_item(path)
+        index = self.plan.index.get(key.partition("@")[0])
+        if index is None or self.places[index].path != key:
+            return None
+        place = self.places[index]
+        if item < 0:
+            return place
+        return place.fan.live.get(item) if place.fan else None
+
+    def owner(self, place: Place) -> Place:
+        """Return the activity's own place (of an item: its fan-out)."""
+        return self.places[place.planned.index]
+
+    def ended_places(self, status: PlaceStatus) -> Iterator[Place]:
+        return (place for place in self.places if place.status == status)
+
+    def live_places(self) -> Iterator[Place]:
+        """Every place that is scheduled or waiting, items included, in a fixed order."""
+        for place in self.places:
+            if place.fan:
+                yield from place.fan.live.values()
+            if place.status in {"scheduled", "waiting"}:
+                yield place
+
+
+def _split_item(path: str) -> tuple[str, int]:
+    if path.endswith("]"):
+        key, _, item = path[:-1].rpartition("[")
+        if item.isdigit():
+            return key, int(item)
+    return path, -1

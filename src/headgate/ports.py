@@ -1,0 +1,524 @@
+"""The seams: what the engine asks of the world, and what the world may ask of the engine. Protocols and their values.
+
+Floor 2 (engine, activities, stores, queues, llm, client) meets only here; nothing in this file does I/O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from headgate.core.errors import HeadgateError
+from headgate.core.values import Assignment, Candidate, Failure, Price, Usage
+
+__all__ = [
+    "Acknowledged",
+    "ActivityContext",
+    "ActivityFunction",
+    "Admission",
+    "Admitted",
+    "Append",
+    "Attempt",
+    "Completed",
+    "Denied",
+    "EmbeddingAnswer",
+    "EventRow",
+    "Failed",
+    "FinishReason",
+    "Head",
+    "Hit",
+    "Log",
+    "Message",
+    "ModelAnswer",
+    "ModelProvider",
+    "ModelRequest",
+    "Move",
+    "Outcome",
+    "OverBudget",
+    "ProviderError",
+    "Providers",
+    "Report",
+    "RunRow",
+    "ToolCall",
+    "WorkerProtocol",
+]
+
+
+# --- Workers -----------------------------------------------------------------------------------------------------
+
+
+class Completed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A worker's report: this claim's output (any JSON value), and the usage that was not settled call by call."""
+
+    activity_id: str
+    output: Any = None
+    usage: tuple[Usage, ...] = ()
+
+
+class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A worker's report: this claim failed."""
+
+    activity_id: str
+    error: Failure
+    usage: tuple[Usage, ...] = ()
+
+
+Report = Completed | Failed
+
+
+class Acknowledged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The engine has durably recorded a report (or had done so before). `stale`: it was of no use, for the attempt is
+    no longer the current one; `will_retry`: the failure leads to another attempt."""
+
+    activity_id: str
+    stale: str = ""
+    will_retry: bool = False
+
+
+class Admitted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The call may go to `model`; `reservation` nano-dollars are set aside for it until it is settled."""
+
+    model: str
+    reservation: int
+    skipped: tuple[str, ...] = ()
+    """Models before it in the list that did not fit the budget."""
+
+
+class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The call need not be made: this is the response of an equal one."""
+
+    response: Any
+
+
+class Denied(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The call may not be made."""
+
+    error: Failure
+
+
+Admission = Admitted | Hit | Denied
+
+
+class WorkerProtocol(Protocol):
+    """All that a worker may say to the engine: in process, and later over HTTP, the same object.
+
+    What every implementation keeps true: a claim is known by its `activity_id` alone; a report that is repeated
+    changes nothing; a report is durable before it is acknowledged; `admit` returns only when there is an answer
+    (it waits where only other calls' reservations keep the call out).
+    """
+
+    async def poll(
+        self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float
+    ) -> list[Assignment]: ...
+
+    async def heartbeat(self, activity_id: str, *, worker_id: str, progress: Any = None) -> float:
+        """Keep the lease; return the seconds until the next heartbeat is due. Raises `StaleAttempt`: stop working."""
+        ...
+
+    async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]: ...
+
+    async def admit(
+        self, activity_id: str, *, call_id: str, request_hash: str, candidates: Sequence[Candidate]
+    ) -> Admission: ...
+
+    async def settle(
+        self, activity_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]
+    ) -> None: ...
+
+    def stream(self, activity_id: str, text: str) -> None:
+        """Pass on tokens of the attempt's output as they come; never blocks, never fails."""
+        ...
+
+
+# --- Activities --------------------------------------------------------------------------------------------------
+
+
+class ActivityContext(Protocol):
+    """What an activity's code may use beside its parameters."""
+
+    @property
+    def task(self) -> Assignment: ...
+
+    async def admit(self, *, request_hash: str, candidates: Sequence[Candidate]) -> tuple[str, Admission]:
+        """Ask the gate for a model call; return the call's id and the answer (after waiting, if need be)."""
+        ...
+
+    async def settle(self, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
+        """Say how the call ended. What is not settled when the attempt ends is forfeited: counted as spent."""
+        ...
+
+    def stream(self, text: str) -> None: ...
+
+    def log(self, message: str, **fields: Any) -> None: ...
+
+
+ActivityFunction = Callable[[dict[str, Any], ActivityContext], Any | Awaitable[Any]]
+"""An activity's code: rendered parameters and context in, a JSON value out (or an awaitable of it).
+
+It fails by raising: `Attempt.failed(...)` to choose code and retryability, any other exception is `activity_error`,
+retryable as the definition says.
+"""
+
+
+class Attempt(HeadgateError):
+    """Raised by an activity's code to end its attempt in a stated way."""
+
+    code = "activity_error"
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+    @classmethod
+    def failed(
+        cls, code: str, message: str, *, retryable: bool = True, retry_after_seconds: float | None = None
+    ) -> Attempt:
+        """Return the exception for a failed attempt; `retryable` False ends the activity at once."""
+        return cls(Failure(code, message, retryable, retry_after_seconds))
+
+
+# --- Models ------------------------------------------------------------------------------------------------------
+
+
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call of a tool that the model asks for."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of a conversation, in the least form that all providers share."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What is asked of a model. `model` is the name without its provider; `activity_key` names who asks (scripts)."""
+
+    model: str
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop_sequences: tuple[str, ...] = ()
+    response_schema: dict[str, Any] | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str | dict[str, Any] | None = None
+    seed: int | None = None
+    extra: dict[str, Any] = {}
+    activity_key: str = ""
+    timeout_seconds: float | None = None
+
+
+FinishReason = Literal["Stop", "MaxTokens", "ToolUse", "ContentFilter", "Error"]
+
+
+class ModelAnswer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a model answered. `model` is the one that answered, as the provider names it."""
+
+    content: str
+    model: str
+    usage: Usage
+    finish_reason: FinishReason = "Stop"
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+class EmbeddingAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One vector per input text, in order."""
+
+    embeddings: tuple[tuple[float, ...], ...]
+    model: str
+    usage: Usage
+
+
+class ProviderError(HeadgateError):
+    """A model call that did not give an answer.
+
+    `status` is the HTTP status or 0 (no answer at all: then `sent` says whether the request may have left).
+    `usage` is what the provider reported all the same. `retryable`: the same call may go well later.
+    """
+
+    code = "provider_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        code: str = "provider_error",
+        retryable: bool = False,
+        sent: bool = True,
+        retry_after_seconds: float | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = code
+        self.retryable = retryable
+        self.sent = sent
+        self.retry_after_seconds = retry_after_seconds
+        self.usage = usage
+
+
+class ModelProvider(Protocol):
+    """A family of models behind one name (`openai/…`). Never retries: the engine owns retries."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def request(self, request: ModelRequest) -> ModelAnswer:
+        """Make the call. Raises `ProviderError`."""
+        ...
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelAnswer]:
+        """Yield text as it comes, then the whole answer, once, as the last item. Raises `ProviderError`."""
+        ...
+
+    async def embed(self, model: str, inputs: Sequence[str]) -> EmbeddingAnswer: ...
+
+    def price(self, model: str) -> Price | None:
+        """Return the price of `model`, or None where it is not known."""
+        ...
+
+    def count(self, request: ModelRequest) -> int:
+        """Return an upper estimate of the request's input tokens."""
+        ...
+
+
+Providers = Mapping[str, ModelProvider]
+
+
+# --- The log -----------------------------------------------------------------------------------------------------
+
+
+class EventRow(NamedTuple):
+    """One event as stored. `pos` is its global position (0 before it is stored); `content` None: none, or elsewhere."""
+
+    pos: int
+    run: int
+    version: int
+    at: int
+    type: str
+    data: bytes
+    hash: bytes
+    content: bytes | None
+
+
+class Head(NamedTuple):
+    """What the log knows of a run beside its events: enough to list it, to find it in time, and to append to it."""
+
+    status: str
+    version: int
+    hash: bytes
+    attention_at: int | None
+    tasks: int
+    cost: int
+    reserved: int
+    updated_at: int
+    finished_at: int | None
+    error: str
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """A run as the log lists it. `key` is the log's own number for it; `content_key` keys its digests."""
+
+    key: int
+    id: str
+    tenant: str
+    workflow: str
+    definition: str
+    trace_id: str
+    parent: str
+    unique_key: str
+    labels: str
+    simulated: bool
+    limit: int | None
+    content_key: bytes
+    created_at: int
+    head: Head
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A change of a shared budget, in nano-dollars. `limit` given: the budget is made if there is none."""
+
+    budget: str
+    reserve: int = 0
+    spend: int = 0
+    limit: int | None = None
+
+
+class Append(msgspec.Struct):
+    """One run's next events, and all that must become true with them or not at all."""
+
+    run: int
+    expected_version: int
+    rows: list[EventRow]
+    head: Head
+    new: RunRow | None = None
+    blobs: list[tuple[bytes, bytes]] = []
+    moves: list[Move] = []
+    commands: list[tuple[str, str, int, bytes]] = []
+    """`(tenant, command id, at, answer)`: kept for a week, so that a repeat is answered as the first was."""
+    size: int = 0
+
+
+class OverBudget(msgspec.Struct, frozen=True):
+    """A shared budget did not admit the reservation."""
+
+    budget: str
+    limit: int
+    spent: int
+    reserved: int
+
+
+Outcome = Literal["accepted", "version_conflict", "run_exists", "repeated"] | OverBudget | BaseException
+
+
+class Log(Protocol):
+    """The events of every run.
+
+    What every log keeps true, tested by tests/conformance/test_log.py:
+
+    1. An append is all or nothing, and is durable before it is accepted.
+    2. Of two appends with the same `expected_version`, one gets `version_conflict` and leaves no trace.
+    3. A refusal of one run (conflict, budget) does not touch the others of the batch.
+    4. A follower sees every event once, each run's in order, however many writers there are.
+    5. A budget's `spent + reserved` passes its limit by no reservation.
+    """
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        """Append all of the batch in one transaction; one outcome per item. Raises `Unavailable`: nothing was written."""
+        ...
+
+    def new_key(self) -> int:
+        """Return a number that no run has had."""
+        ...
+
+    async def run(self, run_id: str) -> RunRow | None: ...
+
+    async def run_by_unique_key(self, tenant: str, unique_key: str) -> RunRow | None: ...
+
+    async def runs(
+        self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, before: int | None = None
+    ) -> list[RunRow]:
+        """Newest first; `before` is the key of the last one seen."""
+        ...
+
+    async def matching(self, prefix: str, limit: int = 2) -> list[str]:
+        """Return run ids that begin with `prefix`."""
+        ...
+
+    async def busy(self, after: int, limit: int) -> list[RunRow]:
+        """Return unfinished runs that hold tasks, by key: what a start has to take up again."""
+        ...
+
+    async def due(self, now: int, limit: int) -> list[str]:
+        """Return the ids of runs whose `attention_at` has come."""
+        ...
+
+    async def next_attention(self, after: int) -> int | None:
+        """Return the earliest `attention_at` later than `after`."""
+        ...
+
+    async def events(self, run: int, *, after: int = 0, limit: int = 100_000) -> list[EventRow]: ...
+
+    async def feed(self, after: int, limit: int) -> list[EventRow]:
+        """Return the next events of all runs behind position `after`."""
+        ...
+
+    async def contents(self, run: int, versions: Sequence[int]) -> dict[int, bytes]:
+        """Return the contents of these events; an erased one is left out."""
+        ...
+
+    async def answer(self, tenant: str, command_id: str) -> bytes | None:
+        """Return what a command of this id was answered, if it was made within the last week."""
+        ...
+
+    async def budget(self, budget: str) -> OverBudget | None: ...
+
+    async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
+        """Keep a definition; return whether it is new. A repeat makes it the newest of its name again."""
+        ...
+
+    async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
+        """Return `(version, body)` of a definition, the newest of the name unless `version` is given."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# --- Queue and clock ---------------------------------------------------------------------------------------------
+
+
+class Task(NamedTuple):
+    """One attempt of one place, waiting to be claimed."""
+
+    queue: str
+    run_id: str
+    place: str
+    attempt: int
+
+
+class Claim(msgspec.Struct, gc=False):
+    """A task in the hands of a worker, until `lease_until` and at most until `deadline` (microseconds)."""
+
+    activity_id: str
+    task: Task
+    worker_id: str
+    claimed_at: int
+    lease_until: int
+    deadline: int
+
+
+class Queue(Protocol):
+    """Tasks on their way to workers: a projection of the log, which may be dropped and rebuilt at any time."""
+
+    def put(self, task: Task) -> None:
+        """Offer a task. Offering one that is offered or claimed already changes nothing."""
+        ...
+
+    async def take(self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float) -> list[Claim]:
+        """Claim up to `count` tasks, oldest first; wait for the first one at most `wait_seconds`."""
+        ...
+
+    def claimed(self, activity_id: str) -> Claim | None: ...
+
+    def renew(self, activity_id: str, lease_until: int) -> bool: ...
+
+    def set_deadline(self, activity_id: str, deadline: int) -> None: ...
+
+    def finish(self, activity_id: str) -> None:
+        """The claim is over. A claim that is not known is no error."""
+        ...
+
+    def drop(self, run_id: str) -> list[Claim]:
+        """Take back the run's tasks that nobody has claimed; return its claims."""
+        ...
+
+    def overdue(self, now: int) -> list[Claim]:
+        """Return claims past their lease or deadline."""
+        ...
+
+    def next_deadline(self) -> int | None: ...
+
+    def depth(self, queue: str) -> int: ...
+
+
+class Clock(Protocol):
+    """Time. The engine reads no other."""
+
+    def now(self) -> int:
+        """Return microseconds since 1970 (UTC); never less than before."""
+        ...
+
+    async def wait(self, until: int | None, wake: asyncio.Event) -> None:
+        """Return when it is `until`, or `wake` is set (it is cleared), whichever comes first."""
+        ...
