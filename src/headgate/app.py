@@ -1,0 +1,116 @@
+"""Where everything is put together, once, by hand. Nothing else in the package knows more than its own floor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+from headgate.activities.echo import echo
+from headgate.activities.embedding import embedding
+from headgate.activities.http_request import HttpSettings, http_request
+from headgate.activities.llm_prompt import llm_prompt
+from headgate.activities.private_addresses import close_clients
+from headgate.activities.script import ScriptSettings, script
+from headgate.engine.clock import WallClock
+from headgate.engine.courier import Courier
+from headgate.engine.dispatcher import Dispatcher
+from headgate.engine.engine import Engine
+from headgate.engine.ledger import Ledger
+from headgate.engine.protocol import LocalProtocol
+from headgate.engine.streams import Streams
+from headgate.engine.warden import Warden
+from headgate.engine.worker import Worker
+from headgate.llm.registry import build_providers, close_providers
+from headgate.llm.scripted import ScriptedProvider
+from headgate.ports import ActivityFunction, Clock, Log, ModelProvider
+from headgate.queues.memory import MemoryQueue
+
+__all__ = ["App", "secrets_of"]
+
+SECRET_PREFIXES = ("HEADGATE_SECRET_", "KRUXIAFLOW_SECRET_")
+
+
+class App:
+    """An engine with everything around it. `async with App(log) as app:` owns the log until the end."""
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        clock: Clock | None = None,
+        activities: Mapping[str, ActivityFunction] | None = None,
+        providers: Mapping[str, ModelProvider] | None = None,
+        scripted: ScriptedProvider | None = None,
+        environment: Mapping[str, str] | None = None,
+        offline: bool = False,
+        demo_pace_seconds: float = 0.0,
+        http: HttpSettings | None = None,
+        scripts: ScriptSettings | None = None,
+        work: bool = True,
+    ) -> None:
+        environment = os.environ if environment is None else environment
+        self.clock = clock or WallClock()
+        self.engine = Engine(log, self.clock)
+        self.queue = MemoryQueue(self.clock)
+        self.streams = Streams()
+        secrets = secrets_of(environment)
+        self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
+        self.ledger = Ledger(self.engine)
+        self.courier = Courier(self.engine)
+        self.warden = Warden(self.engine, self.queue, self.dispatcher, self.courier, self.clock)
+        self.protocol = LocalProtocol(self.engine, self.queue, self.ledger, self.streams, secrets)
+        self.providers = providers or build_providers(
+            environment, scripted=scripted, offline=offline, demo_pace_seconds=demo_pace_seconds
+        )
+        self.worker = Worker(
+            self.protocol,
+            builtins=_builtins(self.providers, http or HttpSettings(private_addresses="all"), scripts or ScriptSettings()),
+            activities=activities,
+        )
+        self.dispatcher.stop_claims = self.worker.stop
+        self.warden.stop_claims = self.worker.stop
+        self._work = work
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def __aenter__(self) -> Self:
+        self.engine.open()
+        await self.warden.recover()
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
+        if self._work:
+            self._tasks.append(loop.create_task(self.worker.run(), name="headgate-worker"))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.worker.close()
+        await self.engine.close()
+        with contextlib.suppress(Exception):
+            await close_clients()
+        await close_providers(self.providers)
+        await self.engine.log.close()
+
+
+def _builtins(
+    providers: Mapping[str, ModelProvider], http: HttpSettings, scripts: ScriptSettings
+) -> dict[str, ActivityFunction]:
+    return {
+        "echo": echo,
+        "embedding": embedding(providers),
+        "http_request": http_request(http),
+        "llm_prompt": llm_prompt(providers),
+        "script": script(scripts),
+    }
+
+
+def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the default tenant's secrets: `HEADGATE_SECRET_X` and `KRUXIAFLOW_SECRET_X`, the former winning."""
+    found: dict[str, str] = {}
+    for prefix in reversed(SECRET_PREFIXES):
+        found |= {name.removeprefix(prefix): value for name, value in environment.items() if name.startswith(prefix)}
+    return found

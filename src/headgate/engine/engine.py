@@ -1,0 +1,337 @@
+"""The engine: commands in, decisions out, and everybody told after the commit.
+
+It loads runs, keeps the lanes, and hands on what a commit has made due: tasks to the queue, messages to the courier,
+times to the warden, news to those who wait. It decides nothing (`core.decide` does) and stores nothing (the log does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from headgate.authoring import validate_input
+from headgate.core import commands as c
+from headgate.core.codec import GENESIS, content_value, decode
+from headgate.core.decision import Decision
+from headgate.core.definition import Definition
+from headgate.core.errors import Invalid, NotFound, Refused
+from headgate.core.fold import apply
+from headgate.core.plan import Plan, compile_plan
+from headgate.core.run import Run
+from headgate.engine.appender import Appender
+from headgate.engine.contents import ContentCache
+from headgate.engine.lane import Lane, Order
+from headgate.ports import Append, Clock, Head, Log, RunRow
+
+__all__ = ["Engine", "Start"]
+
+LANES_MAX = 20_000
+"""Runs kept in memory; beyond that, the idle one that was used longest ago is dropped."""
+
+PAGE_EVENTS = 5_000
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is started with. `run_id` given: starting it again is harmless. `limit` is in nano-dollars."""
+
+    workflow: str
+    version: str | None = None
+    input: Any = None
+    run_id: str = ""
+    tenant: str = "default"
+    mode: str = "realtime"
+    limit: int | None = None
+    outer: tuple[str, ...] = ()
+    parent: tuple[str, str, int] | None = None
+    labels: dict[str, str] = {}
+    unique_key: str = ""
+    trace_id: str = ""
+    command_id: str = ""
+    actor: str = "client"
+
+
+Listener = Callable[[Lane, Sequence[Decision]], None]
+
+
+class Engine:
+    """One per process and database. Everything happens on the loop that `open` ran on."""
+
+    def __init__(self, log: Log, clock: Clock, *, random_id: Callable[[], str] | None = None) -> None:
+        self.log = log
+        self.clock = clock
+        self.loop: asyncio.AbstractEventLoop
+        self.appender = Appender(log)
+        self.contents = ContentCache()
+        self.random_id = random_id or new_run_id
+        self._lanes: OrderedDict[str, Lane] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Lane]] = {}
+        self._plans: dict[str, Plan] = {}
+        self._listeners: list[Listener] = []
+        self._ends: dict[str, list[asyncio.Future[RunRow]]] = {}
+        self._work: set[asyncio.Task[Any]] = set()
+        self.failures: list[BaseException] = []
+
+    def open(self) -> None:
+        """Begin, on the running loop."""
+        self.loop = asyncio.get_running_loop()
+        self.appender.start()
+
+    async def close(self) -> None:
+        """Commit what was decided, then stop. What is still running goes on at the next start."""
+        for task in list(self._work):
+            task.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+        await self.appender.close()
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` called on the loop after each commit, with the decisions that it made durable."""
+        self._listeners.append(listener)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something beside the loop's other work; a failure of it is the engine's, and is kept and logged."""
+        task = self.loop.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failures.append(error)
+            self.loop.call_exception_handler({"message": "Headgate engine task failed", "exception": error})
+
+    # --- Definitions ---------------------------------------------------------------------------------------------
+
+    async def deploy(self, definition: Definition) -> tuple[str, bool]:
+        """Keep a definition; return its version and whether it is new. Deploying the same again changes nothing."""
+        plan = self._plans.get(definition.version) or compile_plan(definition)
+        self._plans[plan.version] = plan
+        body = msgspec.json.encode(definition)
+        return plan.version, await self.log.save_definition(plan.version, definition.name, body, self.clock.now())
+
+    async def plan(self, name: str, version: str | None = None) -> Plan:
+        """Return a deployed definition's plan, the newest of the name unless `version` says which."""
+        if version is not None and version in self._plans:
+            return self._plans[version]
+        found = await self.log.definition(name, version)
+        if found is None:
+            raise NotFound(f"There is no workflow {name!r}" + (f" of version {version}." if version else "."))
+        version, body = found
+        if version not in self._plans:
+            self._plans[version] = compile_plan(msgspec.json.decode(body, type=Definition))
+        return self._plans[version]
+
+    # --- Commands ------------------------------------------------------------------------------------------------
+
+    async def start(self, start: Start) -> RunRow:
+        """Start a run; return when that is durable.
+
+        A `command_id` or `run_id` that was used before gives the run of then. Raises `Invalid` for an input that the
+        definition does not take, `NotFound` for an unknown workflow, `Refused` when `unique_key` is taken.
+        """
+        if start.command_id and (answer := await self.log.answer(start.tenant, start.command_id)) is not None:
+            return await self._row(answer.decode())
+        if start.run_id and (row := await self.log.run(start.run_id)) is not None:
+            return row
+        if start.unique_key and (row := await self.log.run_by_unique_key(start.tenant, start.unique_key)) is not None:
+            raise Refused(f"The unique key {start.unique_key!r} is held by run {row.id}, which is {row.head.status}.")
+        plan = await self.plan(start.workflow, start.version)
+        value = validate_input(plan.definition, {} if start.input is None else start.input)
+        lane = self._new_lane(start, plan)
+        await lane.submit(_start_command(start, plan, value, lane.row, self.clock.now()))
+        return lane.listed
+
+    def _new_lane(self, start: Start, plan: Plan) -> Lane:
+        run_id = start.run_id or self.random_id()
+        if run_id in self._lanes:
+            raise Refused(f"Run {run_id} is being started already.")
+        now = self.clock.now()
+        limit = start.limit if start.limit is not None else plan.definition.budget and plan.definition.budget.limit
+        row = RunRow(
+            key=self.log.new_key(),
+            id=run_id,
+            tenant=start.tenant,
+            workflow=plan.definition.name,
+            definition=plan.version,
+            trace_id=start.trace_id or secrets.token_hex(16),
+            parent=start.parent[0] if start.parent else "",
+            unique_key=start.unique_key,
+            labels=msgspec.json.encode({**plan.definition.labels, **start.labels}, order="sorted").decode(),
+            simulated=False,
+            limit=limit,
+            content_key=secrets.token_bytes(16),
+            created_at=now,
+            head=Head("created", 0, GENESIS, None, 0, 0, 0, now, None, ""),
+        )
+        lane = self._lanes[run_id] = Lane(self, Run(run_id, plan), row, GENESIS)
+        return lane
+
+    async def submit(self, run_id: str, command: c.Command) -> Decision:
+        """Have `command` decided; return the decision when it is durable. Raises what `decide` raises, `NotFound`
+        for an unknown run, `Unavailable` when the log cannot be written. The same `command_id` again decides nothing."""
+        lane = self._lanes.get(run_id) or await self.lane(run_id)
+        if command.command_id and await self.log.answer(lane.row.tenant, command.command_id) is not None:
+            return Decision(lane.run, {}, at=command.at, actor=command.actor, cause=command.command_id)
+        return await lane.submit(command)
+
+    def submit_soon(self, run_id: str, command: c.Command) -> asyncio.Future[Decision]:
+        """The same without waiting: where the run is loaded, the command is in its lane when this returns."""
+        lane = self._lanes.get(run_id)
+        if lane is not None:
+            return lane.submit(command)
+        return self.loop.create_task(self.submit(run_id, command))
+
+    async def resubmit(self, run_id: str, orders: list[Order]) -> None:
+        """Put orders of a dropped lane into the run's new one."""
+        try:
+            lane = await self.lane(run_id)
+        except Exception as error:  # noqa: BLE001 - each caller is told
+            for order in orders:
+                order.fail(error)
+            return
+        lane.take_over(orders)
+
+    # --- Runs ----------------------------------------------------------------------------------------------------
+
+    def loaded(self, run_id: str) -> Lane | None:
+        return self._lanes.get(run_id)
+
+    async def lane(self, run_id: str) -> Lane:
+        """Return the run's lane, loading the run if need be. Raises `NotFound`."""
+        lane = self._lanes.get(run_id)
+        if lane is not None:
+            self._lanes.move_to_end(run_id)
+            return lane
+        loading = self._loading.get(run_id)
+        if loading is None:
+            loading = self._loading[run_id] = self.loop.create_task(self._load(run_id))
+            loading.add_done_callback(lambda _: self._loading.pop(run_id, None))
+        return await asyncio.shield(loading)
+
+    async def _load(self, run_id: str) -> Lane:
+        row = await self._row(run_id)
+        plan = await self.plan(row.workflow, row.definition)
+        run = await fold_run(self.log, row, plan)
+        lane = self._lanes[run_id] = Lane(self, run, row, row.head.hash)
+        return lane
+
+    async def _row(self, run_id: str) -> RunRow:
+        row = await self.log.run(run_id)
+        if row is None:
+            raise NotFound(f"There is no run {run_id!r}.")
+        return row
+
+    def drop(self, lane: Lane) -> None:
+        """Forget a run whose memory and log may differ."""
+        if self._lanes.get(lane.run.id) is lane:
+            del self._lanes[lane.run.id]
+
+    def idle(self, lane: Lane) -> None:
+        """The lane has nothing to do: finished runs leave memory at once, others when there are too many."""
+        if lane.run.finished and not lane.run.messages:
+            self._lanes.pop(lane.run.id, None)
+        elif len(self._lanes) > LANES_MAX:
+            for run_id, other in self._lanes.items():
+                if other.idle:
+                    del self._lanes[run_id]
+                    return
+
+    # --- Contents ------------------------------------------------------------------------------------------------
+
+    def values(self, run: int, versions: set[int]) -> dict[int, object]:
+        """Return contents that are in memory (see `read_contents`)."""
+        contents = self.contents
+        return {version: contents[run, version] for version in versions if (run, version) in contents}
+
+    async def read_contents(self, run: int, versions: set[int]) -> None:
+        """Bring contents into memory. An erased one is null."""
+        found = await self.log.contents(run, sorted(versions))
+        for version in versions:
+            data = found.get(version)
+            self.contents.keep(run, version, None if data is None else content_value(data), len(data or b""))
+
+    async def load_values(self, run: int, versions: set[int]) -> dict[int, object]:
+        """Return contents, from memory where they are."""
+        missing = {version for version in versions if (run, version) not in self.contents}
+        values = self.values(run, versions - missing)
+        if missing:
+            found = await self.log.contents(run, sorted(missing))
+            values.update({version: content_value(found[version]) for version in found})
+            values.update(dict.fromkeys(missing - found.keys()))
+        return values
+
+    # --- After a commit ------------------------------------------------------------------------------------------
+
+    def committed(self, lane: Lane, decisions: Sequence[Decision], item: Append) -> None:
+        """Tell everybody whom the commit concerns."""
+        for listener in self._listeners:
+            listener(lane, decisions)
+        if lane.run.finished and (waiting := self._ends.pop(lane.run.id, None)):
+            row = lane.listed
+            for future in waiting:
+                if not future.done():
+                    future.set_result(row)
+
+    async def finished(self, run_id: str) -> RunRow:
+        """Return the run's row once it has finished."""
+        future: asyncio.Future[RunRow] = self.loop.create_future()
+        self._ends.setdefault(run_id, []).append(future)
+        lane = self._lanes.get(run_id)
+        if lane is None or lane.head.finished_at is not None:
+            row = await self._row(run_id)
+            if row.head.finished_at is not None:
+                with contextlib.suppress(KeyError, ValueError):
+                    self._ends[run_id].remove(future)
+                return row
+        return await future
+
+
+async def fold_run(log: Log, row: RunRow, plan: Plan, *, at_version: int | None = None) -> Run:
+    """Return the run as its log says, up to `at_version`."""
+    run = Run(row.id, plan)
+    last = row.head.version if at_version is None else min(at_version, row.head.version)
+    while run.version < last:
+        page = await log.events(row.key, after=run.version, limit=min(PAGE_EVENTS, last - run.version))
+        if not page:
+            raise Invalid(f"The log of run {row.id} ends at event {run.version}; its head says {row.head.version}.")
+        for stored in page:
+            apply(run, decode(stored.data)[0])
+    return run
+
+
+def _start_command(start: Start, plan: Plan, value: Any, row: RunRow, now: int) -> c.StartRun:
+    parent_run, parent_place, parent_attempt = start.parent or ("", "", 0)
+    has_children = any(activity.activity.workflow for activity in plan.activities)
+    outer = (*start.outer, f"tree:{row.id}") if has_children and row.limit is not None else start.outer
+    return c.StartRun(
+        at=now,
+        command_id=start.command_id,
+        actor=start.actor,
+        workflow=row.workflow,
+        definition=row.definition,
+        trace_id=row.trace_id,
+        input=value,
+        tenant=row.tenant,
+        mode="batch" if start.mode == "batch" else "realtime",
+        limit=start.limit,
+        outer=outer,
+        parent_run=parent_run,
+        parent_place=parent_place,
+        parent_attempt=parent_attempt,
+        labels={**plan.definition.labels, **start.labels},
+        unique_key=start.unique_key,
+    )
+
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_run_id() -> str:
+    """Return a new run id: 20 characters, unique by 100 random bits, easy to read out and to shorten."""
+    number = secrets.randbits(100)
+    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(95, -1, -5))

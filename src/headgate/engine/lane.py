@@ -1,0 +1,289 @@
+"""A run's lane: at most one append in flight; what arrives meanwhile is decided after it, and goes together.
+
+The life of a command: it waits in the lane; on its turn the contents it needs are at hand (or are read); it is decided
+upon the run; its events are encoded and chained; they go to the appender with those of its neighbours; after the commit
+it is answered. A failed append drops the run, for it holds events that the log does not; whoever needs the run next
+reads it again. On a conflict the commands are decided once more upon what another writer made of the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from headgate.core import commands as c
+from headgate.core import events as e
+from headgate.core.codec import chain, content_bytes, digest, encode
+from headgate.core.decide import advance, wanted
+from headgate.core.decision import Decision
+from headgate.core.errors import HeadgateError, Refused, Unavailable
+from headgate.core.run import Run
+from headgate.ports import Append, EventRow, Head, Move, Outcome, OverBudget, RunRow
+
+if TYPE_CHECKING:
+    from headgate.engine.engine import Engine
+
+__all__ = ["Lane", "Order", "head_of"]
+
+WAITING_MAX = 10_000
+DECIDED_TOGETHER_MAX = 1_000
+CONFLICTS_MAX = 20
+INLINE_BYTES_MAX = 64 * 1024
+
+
+class Order:
+    """A command in a lane, and who is to be told its decision."""
+
+    __slots__ = ("answer", "command", "decision", "failure", "tries")
+
+    def __init__(self, command: c.Command, answer: asyncio.Future[Decision]) -> None:
+        self.command = command
+        self.answer = answer
+        self.decision: Decision | None = None
+        self.failure: HeadgateError | None = None
+        self.tries = 0
+
+    def tell(self) -> None:
+        if self.answer.done():
+            return
+        if self.failure is not None:
+            self.answer.set_exception(self.failure)
+        elif self.decision is not None:
+            self.answer.set_result(self.decision)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class Lane:
+    """One loaded run and the commands that wait for it."""
+
+    __slots__ = ("_busy", "_engine", "_orders", "_together", "hash", "head", "row", "run")
+
+    def __init__(self, engine: Engine, run: Run, row: RunRow, head_hash: bytes) -> None:
+        self._engine = engine
+        self.run = run
+        self.row = row
+        """The run as it was listed when it was loaded; what changes is in `head`."""
+        self.head = row.head
+        self.hash = head_hash
+        self._orders: deque[Order] = deque()
+        self._together: list[Order] = []
+        self._busy = False
+
+    @property
+    def listed(self) -> RunRow:
+        """The run as a list shows it: what is durable."""
+        return msgspec.structs.replace(self.row, head=self.head)
+
+    @property
+    def idle(self) -> bool:
+        return not self._busy and not self._orders
+
+    def submit(self, command: c.Command) -> asyncio.Future[Decision]:
+        """Put the command in the lane. The future holds its decision after the commit, or raises why there is none."""
+        answer: asyncio.Future[Decision] = self._engine.loop.create_future()
+        if len(self._orders) >= WAITING_MAX:
+            answer.set_exception(
+                Unavailable(f"Run {self.run.id} has {WAITING_MAX} commands waiting; try again in a moment.")
+            )
+            return answer
+        self._orders.append(Order(command, answer))
+        if not self._busy:
+            self._busy = True
+            self._turn()
+        return answer
+
+    # --- Deciding ------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Decide what waits, as far as its contents are at hand; read them first where they are not."""
+        versions = wanted(self.run, self._orders[0].command)
+        missing = self._missing(versions) if versions else versions
+        if missing:
+            self._engine.spawn(self._read_then_turn(missing))
+        else:
+            self._decide()
+
+    def _missing(self, versions: set[int]) -> set[int]:
+        contents, key = self._engine.contents, self.row.key
+        return {version for version in versions if (key, version) not in contents}
+
+    async def _read_then_turn(self, missing: set[int]) -> None:
+        try:
+            await self._engine.read_contents(self.row.key, missing)
+        except HeadgateError as error:
+            self._abandon([self._orders.popleft()], error)
+            return
+        self._decide()
+
+    def _decide(self) -> None:
+        item = Append(self.row.key, self.run.version, [], self.head)
+        together = self._together = []
+        while self._orders and len(together) < DECIDED_TOGETHER_MAX:
+            command = self._orders[0].command
+            versions = wanted(self.run, command)
+            if together and (
+                (versions and self._missing(versions)) or (self.run.outer and isinstance(command, c.AdmitCall))
+            ):
+                break
+            order = self._orders.popleft()
+            together.append(order)
+            try:
+                self._decide_one(order, item, self._engine.values(self.row.key, versions) if versions else {})
+            except Exception as error:  # noqa: BLE001 - a fault of ours, or of a template: the run is as the log has it
+                self._forget(item)
+                self._abandon(together, error)
+                return
+        if not item.rows:
+            self._finish(together)
+            return
+        item.head = head_of(self.run, self.hash)
+        if item.expected_version == 0:
+            item.new = msgspec.structs.replace(self.row, head=item.head)
+        try:
+            self._engine.appender.append(item, self._appended)
+        except Unavailable as error:
+            self._forget(item)
+            self._abandon(together, error)
+
+    def _forget(self, item: Append) -> None:
+        for row in item.rows:
+            self._engine.contents.forget(row.run, row.version)
+
+    def _decide_one(self, order: Order, item: Append, values: dict[int, object]) -> None:
+        command = order.command
+        before = self.run.version
+        try:
+            decision = order.decision = advance(self.run, command, values)
+        except HeadgateError as error:
+            if self.run.version != before:
+                raise
+            order.failure = error
+            return
+        self._encode(decision, item)
+        if decision.events and command.command_id:
+            item.commands.append((self.row.tenant, command.command_id, command.at, self.row.id.encode()))
+
+    def _encode(self, decision: Decision, item: Append) -> None:
+        key, content_key, contents = self.row.key, self.row.content_key, decision.contents
+        for event in decision.events:
+            content = named = None
+            if event.version in contents:
+                value = contents[event.version]
+                content = content_bytes(value)
+                named = digest(content_key, content)
+                self._engine.contents.keep(key, event.version, value, len(content))
+                item.size += len(content)
+                if len(content) > INLINE_BYTES_MAX:
+                    item.blobs.append((named, content))
+                    content = None
+            data = encode(event, named)
+            self.hash = chain(self.hash, data)
+            item.size += len(data)
+            item.rows.append(EventRow(0, key, event.version, event.at, event.type, data, self.hash, content))
+        if self.run.outer:
+            item.moves.extend(_moves(self.run, decision.events))
+
+    # --- After the commit ----------------------------------------------------------------------------------------
+
+    def _appended(self, item: Append, outcome: Outcome) -> None:
+        together = self._together
+        if outcome == "accepted":
+            self.head = item.head
+            self._engine.committed(self, [order.decision for order in together if order.decision is not None], item)
+            self._finish(together)
+            return
+        self._forget(item)
+        if outcome == "version_conflict":
+            self._again(together)
+        elif isinstance(outcome, OverBudget):
+            self._again([_told(order, outcome) for order in together])
+        elif isinstance(outcome, BaseException):
+            self._abandon(together, outcome)
+        else:
+            self._abandon(together, Refused(f"Run {self.run.id}: {outcome.replace('_', ' ')}."))
+
+    def _finish(self, together: list[Order]) -> None:
+        for order in together:
+            order.tell()
+        if self._orders:
+            self._turn()
+        else:
+            self._busy = False
+            self._engine.idle(self)
+
+    def _again(self, together: list[Order]) -> None:
+        """Decide once more, upon the run as the log has it now."""
+        for order in together:
+            order.tries += 1
+            order.failure = order.decision = None
+        if any(order.tries > CONFLICTS_MAX for order in together):
+            self._abandon(together, Unavailable(f"Run {self.run.id} is contended; try again."))
+            return
+        waiting = [*together, *self._orders]
+        self._orders.clear()
+        self._engine.drop(self)
+        self._engine.spawn(self._engine.resubmit(self.run.id, waiting))
+
+    def _abandon(self, together: list[Order], error: BaseException) -> None:
+        waiting = list(self._orders)
+        self._orders.clear()
+        self._engine.drop(self)
+        for order in together:
+            order.fail(error)
+        if waiting:
+            self._engine.spawn(self._engine.resubmit(self.run.id, waiting))
+
+    def take_over(self, orders: list[Order]) -> None:
+        """Go on with orders that another lane of the same run could not finish."""
+        self._orders.extendleft(reversed(orders))
+        if not self._busy and self._orders:
+            self._busy = True
+            self._turn()
+
+
+def head_of(run: Run, head_hash: bytes) -> Head:
+    """Return the run's head row: what a list shows, and when the warden must look."""
+    return Head(
+        run.shown_status,
+        run.version,
+        head_hash,
+        run.attention_at,
+        len(run.tasks),
+        run.total_cost,
+        run.reserved,
+        run.at,
+        run.finished_at or None,
+        run.error,
+    )
+
+
+def _told(order: Order, over: OverBudget) -> Order:
+    if isinstance(order.command, c.AdmitCall | c.FreeBudget):
+        fact = (over.budget, over.limit, over.spent, over.reserved)
+        order.command = msgspec.structs.replace(order.command, over=fact)
+    return order
+
+
+def _moves(run: Run, events: list[e.Event]) -> list[Move]:
+    """Return what these events change in the budgets above the run."""
+    moves: list[Move] = []
+    for event in events:
+        match event:
+            case e.RunStarted() if run.limit is not None:
+                moves += [Move(budget, limit=run.limit) for budget in run.outer]
+            case e.CallAdmitted():
+                moves += [Move(budget, reserve=event.reservation) for budget in run.outer]
+            case e.CallSettled() if event.outcome != "lost":
+                spend = event.cost - event.replaces
+                moves += [Move(budget, reserve=-event.released, spend=spend) for budget in run.outer]
+            case e.CallForfeited():
+                moves += [Move(budget, reserve=-event.amount, spend=event.amount) for budget in run.outer]
+            case _:
+                pass
+    return moves

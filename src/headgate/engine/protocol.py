@@ -1,0 +1,268 @@
+"""The worker protocol, in process: what the HTTP routes will expose is this object, and the built-in worker has no other.
+
+A claim is known by its `activity_id`, which holds run, place, attempt and a nonce; a report after a restart, when no
+claim is remembered, is still fenced by its attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from headgate.core import commands as c
+from headgate.core import events as e
+from headgate.core.codec import content_bytes
+from headgate.core.decision import Decision
+from headgate.core.errors import HeadgateError, Invalid, NotFound, StaleAttempt
+from headgate.core.run import Place, Run
+from headgate.core.values import Assignment, Candidate, Failure, Usage
+from headgate.engine.engine import Engine
+from headgate.engine.ledger import Ledger
+from headgate.engine.rendering import Rendered, masked, render, rendering_needs
+from headgate.engine.streams import Streams
+from headgate.ports import Acknowledged, Admission, Claim, Completed, Queue, Report
+
+__all__ = ["LocalProtocol"]
+
+HEARTBEAT_SECONDS = 10.0
+LEASE_MICROSECONDS = 30_000_000
+CLAIMS_MAX = 1_000
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """What is remembered of a claim beside the queue's own record."""
+
+    input_hash: str
+    secrets: tuple[str, ...]
+
+
+class LocalProtocol:
+    """`ports.WorkerProtocol` in front of an engine and a queue."""
+
+    def __init__(
+        self, engine: Engine, queue: Queue, ledger: Ledger, streams: Streams, secrets: Mapping[str, str]
+    ) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._ledger = ledger
+        self._streams = streams
+        self._secrets = secrets
+        self._held: dict[str, _Held] = {}
+        self.claims = 0
+        self.reports = 0
+
+    # --- Tasks out -----------------------------------------------------------------------------------------------
+
+    async def poll(
+        self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float
+    ) -> list[Assignment]:
+        claims = await self._queue.take(
+            queues, worker_id=worker_id, count=min(count, CLAIMS_MAX), wait_seconds=wait_seconds
+        )
+        assignments: list[Assignment] = []
+        for claim in claims:
+            assignment = await self._assign(claim)
+            if assignment is not None:
+                assignments.append(assignment)
+        self.claims += len(assignments)
+        return assignments
+
+    async def _assign(self, claim: Claim) -> Assignment | None:
+        """Render a claim. One that is of no use any more is let go; one that cannot be rendered has failed."""
+        task = claim.task
+        lane = self._engine.loaded(task.run_id) or await self._engine.lane(task.run_id)
+        run = lane.run
+        place = run.tasks.get(task.place)
+        if place is None or place.attempt != task.attempt or run.status in ("paused", "cancelling"):
+            self._queue.finish(claim.activity_id)
+            return None
+        try:
+            needs = rendering_needs(run, place)
+            values = await self._engine.load_values(lane.row.key, needs) if needs else {}
+            rendered = render(run, place, values, self._secrets)
+            assignment = _assignment(claim, run, place, rendered, values)
+        except HeadgateError as error:
+            self._refuse(claim, error)
+            return None
+        self._held[claim.activity_id] = _Held(rendered.input_hash, rendered.secrets)
+        deadline = claim.claimed_at + int(assignment.timeout_seconds * 1_000_000)
+        self._queue.set_deadline(claim.activity_id, deadline)
+        return assignment
+
+    def _refuse(self, claim: Claim, error: HeadgateError) -> None:
+        task = claim.task
+        command = c.FailActivity(
+            at=self._engine.clock.now(),
+            actor="engine",
+            place=task.place,
+            attempt=task.attempt,
+            error=Failure(error.code, str(error), retryable=False),
+        )
+        self._queue.finish(claim.activity_id)
+        self._engine.submit_soon(task.run_id, command)
+
+    # --- Reports in ----------------------------------------------------------------------------------------------
+
+    async def heartbeat(self, activity_id: str, *, worker_id: str, progress: Any = None) -> float:
+        run_id, place, attempt = split_activity_id(activity_id)
+        if not self._queue.renew(activity_id, self._engine.clock.now() + LEASE_MICROSECONDS):
+            raise StaleAttempt(run_id, place, reported=attempt, current=attempt)
+        lane = self._engine.loaded(run_id)
+        if lane is not None and (place not in lane.run.tasks or lane.run.status == "cancelling"):
+            raise StaleAttempt(run_id, place, reported=attempt, current=attempt)
+        return HEARTBEAT_SECONDS
+
+    async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]:
+        """Record outcomes. Raises `Unavailable` when the log cannot be written: report again, nothing is lost."""
+        now = self._engine.clock.now()
+        answers = [self._submit(report, worker_id, now) for report in reports]
+        acknowledged: list[Acknowledged] = []
+        for report, answer in zip(reports, answers, strict=True):
+            stale, will_retry = "", False
+            try:
+                decision = await answer
+                will_retry = any(type(event) is e.RetryScheduled for event in decision.events)
+            except (StaleAttempt, NotFound, Invalid) as error:
+                stale = str(error)
+            self._release(report.activity_id)
+            acknowledged.append(Acknowledged(report.activity_id, stale, will_retry))
+        self.reports += len(acknowledged)
+        return acknowledged
+
+    def _submit(self, report: Report, worker_id: str, now: int) -> asyncio.Future[Decision]:
+        try:
+            run_id, place, attempt = split_activity_id(report.activity_id)
+        except Invalid as error:
+            failed: asyncio.Future[Decision] = self._engine.loop.create_future()
+            failed.set_exception(error)
+            return failed
+        claim = self._queue.claimed(report.activity_id)
+        held = self._held.get(report.activity_id)
+        common: dict[str, Any] = {
+            "at": now,
+            "actor": f"worker:{worker_id}",
+            "place": place,
+            "attempt": attempt,
+            "worker": worker_id,
+            "started_at": claim.claimed_at if claim else now,
+            "input_hash": held.input_hash if held else "",
+            "cost": sum(usage.cost_nano or 0 for usage in report.usage) if report.usage else 0,
+            "usage": report.usage,
+        }
+        secrets = held.secrets if held else ()
+        return self._engine.submit_soon(run_id, _outcome(report, secrets, common))
+
+    def _release(self, activity_id: str) -> None:
+        self._queue.finish(activity_id)
+        self._held.pop(activity_id, None)
+        if self._streams.used:
+            run_id, place, _ = split_activity_id(activity_id)
+            self._streams.forget(run_id, place)
+
+    # --- Calls and streams ---------------------------------------------------------------------------------------
+
+    async def admit(
+        self, activity_id: str, *, call_id: str, request_hash: str, candidates: Sequence[Candidate]
+    ) -> Admission:
+        run_id, place, attempt = split_activity_id(activity_id)
+        claim = self._queue.claimed(activity_id)
+        asked_at = self._engine.clock.now()
+        if claim is not None:
+            remaining = claim.deadline - asked_at
+            self._queue.set_deadline(activity_id, 1 << 62)
+        answer = await self._ledger.admit(
+            run_id, place, attempt, call_id=call_id, request_hash=request_hash, candidates=tuple(candidates)
+        )
+        if claim is not None:
+            # The time that a call waited for money does not count against `timeout_seconds`.
+            self._queue.set_deadline(activity_id, self._engine.clock.now() + remaining)
+        return answer
+
+    async def settle(
+        self, activity_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]
+    ) -> None:
+        run_id, _, _ = split_activity_id(activity_id)
+        await self._ledger.settle(run_id, call_id=call_id, outcome=outcome)
+
+    def stream(self, activity_id: str, text: str) -> None:
+        run_id, place, attempt = split_activity_id(activity_id)
+        self._streams.publish(run_id, place, attempt, text)
+
+
+def split_activity_id(activity_id: str) -> tuple[str, str, int]:
+    """Return run, place and attempt. Raises `Invalid` for an id that we did not give."""
+    parts = activity_id.split("/")
+    if len(parts) != 4 or not parts[2].isdigit():
+        raise Invalid(f"{activity_id!r} is not an activity id.")
+    return parts[0], parts[1], int(parts[2])
+
+
+def _outcome(report: Report, secrets: tuple[str, ...], common: dict[str, Any]) -> c.Command:
+    if isinstance(report, Completed):
+        output = masked(report.output, secrets) if secrets else report.output
+        try:
+            content_bytes(output, what=f"output of {common['place']!r}")
+        except Invalid as error:
+            return c.FailActivity(error=Failure("invalid_output", str(error), retryable=False), **common)
+        return c.CompleteActivity(output=output, **common)
+    error = report.error
+    if secrets:
+        error = msgspec.structs.replace(
+            error, message=masked(error.message, secrets), details=masked(error.details, secrets)
+        )
+    return c.FailActivity(error=error, **common)
+
+
+def _assignment(
+    claim: Claim, run: Run, place: Place, rendered: Rendered, values: Mapping[int, object]
+) -> Assignment:
+    activity = place.planned.activity
+    owner = run.owner(place)
+    limits = [run.limit - run.total_cost] if run.limit is not None else []
+    if activity.budget is not None:
+        limits.append(activity.budget.limit - owner.cost)
+    return Assignment(
+        activity_id=claim.activity_id,
+        workflow_id=run.id,
+        activity_key=activity.key,
+        place=place.path,
+        activity_name=activity.name,
+        worker=activity.queue,
+        parameters=rendered.parameters,
+        settings=_settings(run, place, values),
+        timeout_seconds=activity.timeout_seconds,
+        attempt=place.attempt,
+        iteration=place.iteration,
+        trace_id=run.trace_id,
+        workflow_name=run.plan.definition.name,
+        streaming=activity.streaming or activity.name == "llm_prompt",
+        budget_remaining_nano=min(limits) if limits else None,
+        signal_data=values.get(owner.signal) if owner.signal else None,
+        mode="batch" if run.mode == "batch" else "realtime",
+    )
+
+
+def _settings(run: Run, place: Place, values: Mapping[int, object]) -> dict[str, Any]:
+    """Return what an activity's code may know of its settings: whether its author asked for retries, and for a script
+    without inputs of its own the run's input, overlaid by the outputs of what it directly depends on."""
+    activity = place.planned.activity
+    settings: dict[str, Any] = {} if activity.retry is None else {"retry": activity.retry.max_attempts}
+    if activity.name == "script":
+        settings["script_input"] = _script_input(run, place, values)
+    return settings
+
+
+def _script_input(run: Run, place: Place, values: Mapping[int, object]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    given = values.get(1)
+    if isinstance(given, dict):
+        merged.update(given)
+    for dependency in place.planned.activity.depends_on:
+        output = values.get(run.places[run.plan.index[dependency.key]].ref)
+        merged[dependency.key] = output
+        if isinstance(output, dict):
+            merged.update(output)
+    return merged

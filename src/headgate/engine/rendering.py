@@ -1,0 +1,115 @@
+"""Parameters as a worker gets them: a function of the claim (definition, values, secrets), stored nowhere.
+
+The input hash is taken of the same parameters with every secret replaced by the marker `secret:NAME`, and with
+attempt and remaining budget replaced too: equal hashes mean equal work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from headgate.core.expression import Template
+from headgate.core.names import Names, Values, needed
+from headgate.core.plan import Planned, reads_of
+from headgate.core.run import Place, Run
+from headgate.core.scope import MarkedSecrets, SecretView
+
+__all__ = ["Rendered", "masked", "render", "rendering_needs"]
+
+MASK = "[secret]"
+SECRET_LENGTH_MIN = 4
+"""Shorter values are not masked in texts: they would blank out half of every text that holds them by chance."""
+
+_canonical = msgspec.json.Encoder(order="sorted")
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """What was rendered for a claim, its hash, and the secrets that went into it."""
+
+    parameters: dict[str, Any]
+    input_hash: str
+    secrets: tuple[str, ...] = ()
+
+
+def rendering_needs(run: Run, place: Place) -> set[int]:
+    """Return the versions whose contents `render` reads."""
+    planned = place.planned
+    versions = set[int]() if planned.parameters.constant else needed(run, reads_of(planned.parameters))
+    owner = run.owner(place)
+    if place.item >= 0 and owner.fan is not None:
+        versions.add(owner.fan.content)
+    if owner.signal:
+        versions.add(owner.signal)
+    if planned.activity.name == "script":
+        versions |= needed(run, {"INPUT", *(dependency.key for dependency in planned.activity.depends_on)})
+    return versions
+
+
+def render(run: Run, place: Place, values: Values, secrets: Mapping[str, str]) -> Rendered:
+    """Render the parameters of `place`. Raises `ExpressionError`."""
+    template = place.planned.parameters
+    if template.constant:
+        return _constant(place.planned, template)
+    uses_secrets = "SECRET" in template.roots
+    extra: dict[str, object] = {"SECRET": SecretView(secrets)} if uses_secrets else {}
+    parameters: Any = template.render(Names(run, values, place, extra))
+    plain = parameters
+    if uses_secrets or "ACTIVITY" in template.roots:
+        marked = {"SECRET": MarkedSecrets(), "ACTIVITY": _MarkedActivity(place.planned.key, place.iteration)}
+        plain = template.render(Names(run, values, place, marked))
+    return Rendered(parameters, _hash(place.planned, plain), _used(template, secrets) if uses_secrets else ())
+
+
+def masked(value: Any, secrets: tuple[str, ...]) -> Any:
+    """Return `value` with every secret in its texts replaced, so that none reaches the log."""
+    if isinstance(value, str):
+        for secret in secrets:
+            if len(secret) >= SECRET_LENGTH_MIN:
+                value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, Mapping):
+        return {masked(key, secrets): masked(part, secrets) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(part, secrets) for part in value]
+    return value
+
+
+class _MarkedActivity(dict[str, object]):
+    """`ACTIVITY` for the hash: what changes from attempt to attempt is a marker."""
+
+    def __init__(self, key: str, iteration: int) -> None:
+        super().__init__(
+            key=key,
+            iteration=iteration,
+            attempt="activity:attempt",
+            accumulated_cost_usd="activity:cost",
+            remaining_budget_usd="activity:budget",
+        )
+
+
+_constants: dict[int, tuple[Planned, Rendered]] = {}
+CONSTANTS_MAX = 10_000
+
+
+def _constant(planned: Planned, template: Template) -> Rendered:
+    """Parameters without templates are rendered and hashed once per plan."""
+    known = _constants.get(id(planned))
+    if known is None or known[0] is not planned:
+        if len(_constants) >= CONSTANTS_MAX:
+            _constants.clear()
+        parameters: Any = template.render({})
+        known = _constants[id(planned)] = (planned, Rendered(parameters, _hash(planned, parameters)))
+    return known[1]
+
+
+def _hash(planned: Planned, parameters: object) -> str:
+    return hashlib.sha256(_canonical.encode((planned.activity.name, parameters))).hexdigest()[:32]
+
+
+def _used(template: Template, secrets: Mapping[str, str]) -> tuple[str, ...]:
+    names = {reference.path[0] for reference in template.references if reference.root == "SECRET" and reference.path}
+    return tuple(secrets[str(name)] for name in sorted(names, key=str) if str(name) in secrets)

@@ -1,0 +1,139 @@
+"""The warden: one loop that asks log and queue what is overdue, and turns it into commands.
+
+The log knows delays, retries and deadlines (`attention_at` of each run), the queue knows claims (lease and attempt
+deadline). Nothing is polled at a fixed interval: the warden sleeps until the earliest of them, or until a commit names
+an earlier one. What a dead process left is found by the same two questions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from headgate.core import commands as c
+from headgate.core.decision import Decision
+from headgate.core.errors import HeadgateError, NotFound, StaleAttempt
+from headgate.engine.courier import Courier
+from headgate.engine.dispatcher import Dispatcher
+from headgate.engine.engine import Engine
+from headgate.engine.lane import Lane
+from headgate.ports import Claim, Clock, Queue
+
+__all__ = ["Warden"]
+
+PAGE = 500
+UNDELIVERED_MICROSECONDS = 5_000_000
+
+
+class Warden:
+    """One per engine."""
+
+    def __init__(self, engine: Engine, queue: Queue, dispatcher: Dispatcher, courier: Courier, clock: Clock) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._dispatcher = dispatcher
+        self._courier = courier
+        self._clock = clock
+        self._next: int | None = None
+        self._wake = asyncio.Event()
+        self.stop_claims: Callable[[list[str]], None] = lambda activity_ids: None
+        engine.listen(self._committed)
+
+    def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
+        at = lane.head.attention_at
+        if at is not None and (self._next is None or at < self._next):
+            self._next = at or self._clock.now() + UNDELIVERED_MICROSECONDS
+            self._wake.set()
+
+    async def recover(self) -> int:
+        """Take up what an earlier process left; return the number of runs with tasks.
+
+        An attempt that had a model call open was under way when its process died: it is lost, and its calls are
+        forfeited. Any other task is offered again under its attempt.
+        """
+        count, after = 0, 0
+        while rows := await self._engine.log.busy(after, PAGE):
+            for row in rows:
+                lane = await self._engine.lane(row.id)
+                await self._lose_open_calls(lane)
+                self._dispatcher.offer_all(lane)
+            after = rows[-1].key
+            count += len(rows)
+        self._next = 0
+        return count
+
+    async def _lose_open_calls(self, lane: Lane) -> None:
+        run = lane.run
+        held = {call.place for call in run.calls.values() if call.state in ("admitted", "waiting")}
+        for path in sorted(held):
+            place = run.tasks.get(path)
+            if place is not None:
+                command = c.LoseAttempt(
+                    at=self._clock.now(),
+                    actor="timer",
+                    place=path,
+                    attempt=place.attempt,
+                    reason="the process that worked on it has ended",
+                )
+                await self._engine.submit(run.id, command)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            deadline = self._queue.next_deadline()
+            times = [at for at in (self._next, deadline) if at is not None]
+            await self._clock.wait(min(times, default=None), self._wake)
+            now = self._clock.now()
+            await self._stop_overdue(now)
+            if self._next is not None and self._next <= now:
+                await self._fire(now)
+
+    def claims_changed(self) -> None:
+        """A claim's deadline may now be the earliest."""
+        self._wake.set()
+
+    async def _fire(self, now: int) -> None:
+        self._next = None
+        while due := await self._engine.log.due(now, PAGE):
+            progress = False
+            for run_id in due:
+                progress |= await self._attend(run_id, now)
+            if not progress or len(due) < PAGE:
+                break
+        later = await self._engine.log.next_attention(now)
+        undelivered = now + UNDELIVERED_MICROSECONDS if await self._engine.log.due(0, 1) else None
+        times = [at for at in (self._next, later, undelivered) if at is not None]
+        self._next = min(times, default=None)
+
+    async def _attend(self, run_id: str, now: int) -> bool:
+        try:
+            lane = await self._engine.lane(run_id)
+            self._courier.deliver(lane)
+            decision = await self._engine.submit(run_id, c.Tick(at=now, actor="timer"))
+        except (HeadgateError, NotFound):
+            return False
+        return bool(decision.events)
+
+    async def _stop_overdue(self, now: int) -> None:
+        overdue = self._queue.overdue(now)
+        if not overdue:
+            return
+        for claim in overdue:
+            await self._time_out(claim, now)
+        self.stop_claims([claim.activity_id for claim in overdue])
+
+    async def _time_out(self, claim: Claim, now: int) -> None:
+        task = claim.task
+        self._queue.finish(claim.activity_id)
+        command = c.TimeOutAttempt(
+            at=now,
+            actor="timer",
+            place=task.place,
+            attempt=task.attempt,
+            seconds=(claim.deadline - claim.claimed_at) / 1_000_000,
+            started_at=claim.claimed_at,
+        )
+        try:
+            await self._engine.submit(task.run_id, command)
+        except StaleAttempt:
+            return

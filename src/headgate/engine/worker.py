@@ -1,0 +1,281 @@
+"""The built-in worker: asks the worker protocol for tasks, runs activities, reports. It knows no engine and no database.
+
+Two loops. Built-in activities run on the engine's loop E: they only wait, or are quick. User activities run on loop U
+in a thread of its own, plain functions in that thread's bounded pool: user code that blocks can starve other user
+code, never a lease, an append or a timer. A plain built-in function (`echo`) is called in place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from typing import Any, Literal
+
+import msgspec
+
+from headgate.core.errors import HeadgateError, StaleAttempt, Unavailable
+from headgate.core.values import Assignment, Candidate, Failure, Usage
+from headgate.ports import ActivityFunction, Admission, Attempt, Completed, Failed, Report, WorkerProtocol
+
+__all__ = ["Worker", "current_task"]
+
+logger = logging.getLogger("headgate.worker")
+
+BUILT_IN_SLOTS = 1_000
+USER_SLOTS = 64
+THREADS_MAX = 32
+POLL_SECONDS = 30.0
+REPORT_TRIES_MAX = 8
+"""A report that the log cannot take is tried so often, at most a minute apart; then the claim is left to its lease."""
+
+current_task: ContextVar[Assignment | None] = ContextVar("headgate_task", default=None)
+"""The task that the running code works on; the log formatter takes the trace id from it."""
+
+
+class Worker:
+    """One per process. `builtins` run on the loop that calls `run`, `activities` (the user's) on loop U."""
+
+    def __init__(
+        self,
+        protocol: WorkerProtocol,
+        *,
+        builtins: Mapping[str, ActivityFunction],
+        activities: Mapping[str, ActivityFunction] | None = None,
+        queues: Sequence[str] = ("std", "py-std"),
+        worker_id: str = "built-in",
+    ) -> None:
+        self._protocol = protocol
+        self._builtins = builtins
+        self._plain = frozenset(name for name, function in builtins.items() if not _returns_later(function))
+        self._activities = activities or {}
+        self._queues = tuple(queues)
+        self._worker_id = worker_id
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._reporting: set[asyncio.Task[None]] = set()
+        self._slot_free = asyncio.Event()
+        self._user_slots = asyncio.Semaphore(USER_SLOTS)
+        self._user_loop = _UserLoop() if self._activities else None
+        self._closing = False
+
+    async def run(self) -> None:
+        """Work until `close`."""
+        while not self._closing:
+            free = BUILT_IN_SLOTS - len(self._running)
+            if free <= 0:
+                self._slot_free.clear()
+                await self._slot_free.wait()
+                continue
+            batch = await self._protocol.poll(
+                self._queues, worker_id=self._worker_id, count=free, wait_seconds=POLL_SECONDS
+            )
+            done = [report for task in batch if (report := self._begin(task)) is not None]
+            if done:
+                self._report_soon(done)
+
+    async def close(self) -> None:
+        """Stop polling and working; what was under way is taken up again by the next process."""
+        self._closing = True
+        tasks = [*self._running.values(), *self._reporting]
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._user_loop is not None:
+            self._user_loop.close()
+
+    def stop(self, activity_ids: Sequence[str]) -> None:
+        """Cancel work that is in vain. What is not cancelled by that (a blocked thread) is discarded when it ends."""
+        for activity_id in activity_ids:
+            task = self._running.get(activity_id)
+            if task is not None:
+                task.cancel("stopped")
+
+    # --- One task ------------------------------------------------------------------------------------------------
+
+    def _begin(self, task: Assignment) -> Report | None:
+        """Run a plain built-in at once and return its report; give anything else a task of its own."""
+        function = self._builtins.get(task.activity_name)
+        if function is not None and task.activity_name in self._plain:
+            return self._run_in_place(task, function)
+        work = asyncio.get_running_loop().create_task(self._work(task, function))
+        self._running[task.activity_id] = work
+        work.add_done_callback(lambda _: self._ended(task.activity_id))
+        return None
+
+    def _ended(self, activity_id: str) -> None:
+        self._running.pop(activity_id, None)
+        self._slot_free.set()
+
+    def _run_in_place(self, task: Assignment, function: ActivityFunction) -> Report:
+        try:
+            return Completed(task.activity_id, function(task.parameters, TaskContext(task, self._protocol)))
+        except Exception as error:  # noqa: BLE001 - whatever an activity raises is its outcome
+            return Failed(task.activity_id, failure_of(error))
+
+    async def _work(self, task: Assignment, function: ActivityFunction | None) -> None:
+        current_task.set(task)
+        report: Report
+        heartbeat = asyncio.get_running_loop().create_task(self._keep_lease(task))
+        try:
+            output = await self._call(task, function)
+            report = Completed(task.activity_id, output)
+        except asyncio.CancelledError:
+            report = Failed(task.activity_id, Failure("cancelled", "the attempt was stopped", retryable=False))
+            if self._closing:
+                return
+        except Exception as error:  # noqa: BLE001 - whatever an activity raises is its outcome
+            report = Failed(task.activity_id, failure_of(error))
+        finally:
+            heartbeat.cancel()
+        self._report_soon([report])
+
+    async def _call(self, task: Assignment, function: ActivityFunction | None) -> Any:
+        if function is not None:
+            outcome = function(task.parameters, TaskContext(task, self._protocol))
+            return await outcome if inspect.isawaitable(outcome) else outcome
+        user = self._activities.get(task.activity_name)
+        if user is None or self._user_loop is None:
+            known = ", ".join(sorted({*self._builtins, *self._activities}))
+            raise Attempt.failed(
+                "unknown_activity", f"this worker has no activity {task.activity_name!r}; it has {known}", retryable=False
+            )
+        async with self._user_slots:
+            return await self._user_loop.call(user, task, self._protocol)
+
+    async def _keep_lease(self, task: Assignment) -> None:
+        seconds = 10.0
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                seconds = await self._protocol.heartbeat(task.activity_id, worker_id=self._worker_id)
+            except StaleAttempt:
+                self.stop([task.activity_id])
+                return
+
+    # --- Reports -------------------------------------------------------------------------------------------------
+
+    def _report_soon(self, reports: list[Report]) -> None:
+        work = asyncio.get_running_loop().create_task(self._report(reports))
+        self._reporting.add(work)
+        work.add_done_callback(self._reporting.discard)
+
+    async def _report(self, reports: list[Report]) -> None:
+        for number in range(REPORT_TRIES_MAX):
+            try:
+                for acknowledged in await self._protocol.report(reports, worker_id=self._worker_id):
+                    if acknowledged.stale:
+                        logger.info("report discarded: %s", acknowledged.stale)
+                return
+            except Unavailable as error:
+                if self._closing:
+                    return
+                logger.warning("cannot report, trying again: %s", error)
+                await asyncio.sleep(min(2**number, 60))
+
+
+class TaskContext:
+    """`ports.ActivityContext` on the engine's loop."""
+
+    __slots__ = ("_calls", "_protocol", "task")
+
+    def __init__(self, task: Assignment, protocol: WorkerProtocol) -> None:
+        self.task = task
+        self._protocol = protocol
+        self._calls = 0
+
+    async def admit(self, *, request_hash: str, candidates: Sequence[Candidate]) -> tuple[str, Admission]:
+        self._calls += 1
+        call_id = f"{self.task.activity_id}/{self._calls}"
+        admission = await self._protocol.admit(
+            self.task.activity_id, call_id=call_id, request_hash=request_hash, candidates=candidates
+        )
+        return call_id, admission
+
+    async def settle(self, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
+        await self._protocol.settle(self.task.activity_id, call_id=call_id, outcome=outcome)
+
+    def stream(self, text: str) -> None:
+        self._protocol.stream(self.task.activity_id, text)
+
+    def log(self, message: str, **fields: Any) -> None:
+        logger.info(message, extra={"fields": {**fields, "place": self.task.place}})
+
+
+class UserContext:
+    """The same for code on loop U or one of its threads: every call hops to the engine's loop and back."""
+
+    __slots__ = ("_inner", "_loop", "task")
+
+    def __init__(self, inner: TaskContext, loop: asyncio.AbstractEventLoop) -> None:
+        self.task = inner.task
+        self._inner = inner
+        self._loop = loop
+
+    async def admit(self, *, request_hash: str, candidates: Sequence[Candidate]) -> tuple[str, Admission]:
+        return await self._hop(self._inner.admit(request_hash=request_hash, candidates=candidates))
+
+    async def settle(self, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
+        await self._hop(self._inner.settle(call_id, outcome))
+
+    def stream(self, text: str) -> None:
+        self._loop.call_soon_threadsafe(self._inner.stream, text)
+
+    def log(self, message: str, **fields: Any) -> None:
+        self._inner.log(message, **fields)
+
+    async def _hop(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+class _UserLoop:
+    """Loop U: a thread with a loop for async user activities and a bounded pool for plain ones."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="headgate-activity")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="headgate-user-loop", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    async def call(self, function: ActivityFunction, task: Assignment, protocol: WorkerProtocol) -> Any:
+        """Run a user's activity; its parameters are a copy of its own, whatever it does to them."""
+        context = UserContext(TaskContext(task, protocol), asyncio.get_running_loop())
+        parameters = msgspec.json.decode(msgspec.json.encode(task.parameters))
+        if inspect.iscoroutinefunction(function):
+            work = _within(task, function(parameters, context))
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        current_task.set(task)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, copy_context().run, function, parameters, context
+        )
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _within(task: Assignment, work: Awaitable[Any]) -> Any:
+    current_task.set(task)
+    return await work
+
+
+def _returns_later(function: Callable[..., Any]) -> bool:
+    """Whether calling gives an awaitable: a coroutine function, or an object or partial made of one."""
+    inner = (function, getattr(function, "__call__", None), getattr(function, "func", None))  # noqa: B004 - its type matters
+    return any(inspect.iscoroutinefunction(callable_) for callable_ in inner)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return how an exception of an activity's code counts."""
+    if isinstance(error, Attempt):
+        return error.failure
+    if isinstance(error, HeadgateError):
+        return Failure(error.code, str(error), retryable=isinstance(error, Unavailable))
+    return Failure("activity_error", f"{type(error).__name__}: {error}")

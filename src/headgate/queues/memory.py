@@ -1,0 +1,149 @@
+"""The queue of one process: tasks in order, claims with a lease and a deadline, workers that wait woken at once."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import secrets
+from collections import deque
+from collections.abc import Sequence
+
+from headgate.ports import Claim, Clock, Task
+
+__all__ = ["MemoryQueue"]
+
+LEASE_MICROSECONDS = 30_000_000
+
+
+class MemoryQueue:
+    """`ports.Queue` in memory. Its bound is the log's: it holds one entry per scheduled attempt of a loaded run."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lines: dict[str, deque[Task]] = {}
+        self._known: set[Task] = set()
+        self._of_run: dict[str, set[Task]] = {}
+        self._claims: dict[str, Claim] = {}
+        self._claim_of: dict[Task, str] = {}
+        self._deadlines: list[tuple[int, str]] = []
+        self._waiting: deque[tuple[frozenset[str], asyncio.Future[None]]] = deque()
+        self._claim_prefix = secrets.token_hex(4)
+        self._claim_number = 0
+
+    def put(self, task: Task) -> None:
+        if task in self._known:
+            return
+        self._known.add(task)
+        self._of_run.setdefault(task.run_id, set()).add(task)
+        self._lines.setdefault(task.queue, deque()).append(task)
+        self._wake(task.queue)
+
+    def _wake(self, queue: str) -> None:
+        for number, (queues, woken) in enumerate(self._waiting):
+            if queue in queues and not woken.done():
+                woken.set_result(None)
+                del self._waiting[number]
+                return
+
+    async def take(self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float) -> list[Claim]:
+        claims = self._take(queues, worker_id, count)
+        if claims or wait_seconds <= 0:
+            return claims
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (frozenset(queues), woken)
+        self._waiting.append(entry)
+        timer = asyncio.get_running_loop().call_later(wait_seconds, _give_up, woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+        return self._take(queues, worker_id, count)
+
+    def _take(self, queues: Sequence[str], worker_id: str, count: int) -> list[Claim]:
+        claims: list[Claim] = []
+        now = 0
+        for queue in queues:
+            line = self._lines.get(queue)
+            while line and len(claims) < count:
+                task = line.popleft()
+                if task in self._known:  # else it was dropped
+                    now = now or self._clock.now()
+                    claims.append(self._claim(task, worker_id, now))
+        return claims
+
+    def _claim(self, task: Task, worker_id: str, now: int) -> Claim:
+        self._claim_number += 1
+        activity_id = f"{task.run_id}/{task.place}/{task.attempt}/{self._claim_prefix}{self._claim_number:x}"
+        lease_until = now + LEASE_MICROSECONDS
+        claim = Claim(activity_id, task, worker_id, now, lease_until, lease_until)
+        self._claims[activity_id] = claim
+        self._claim_of[task] = activity_id
+        return claim
+
+    def claimed(self, activity_id: str) -> Claim | None:
+        return self._claims.get(activity_id)
+
+    def renew(self, activity_id: str, lease_until: int) -> bool:
+        claim = self._claims.get(activity_id)
+        if claim is None:
+            return False
+        claim.lease_until = lease_until
+        return True
+
+    def set_deadline(self, activity_id: str, deadline: int) -> None:
+        claim = self._claims.get(activity_id)
+        if claim is not None:
+            claim.deadline = deadline
+            heapq.heappush(self._deadlines, (deadline, activity_id))
+
+    def finish(self, activity_id: str) -> None:
+        claim = self._claims.pop(activity_id, None)
+        if claim is not None:
+            self._claim_of.pop(claim.task, None)
+            self._forget(claim.task)
+
+    def _forget(self, task: Task) -> None:
+        self._known.discard(task)
+        tasks = self._of_run.get(task.run_id)
+        if tasks is not None:
+            tasks.discard(task)
+            if not tasks:
+                del self._of_run[task.run_id]
+
+    def drop(self, run_id: str) -> list[Claim]:
+        claims: list[Claim] = []
+        for task in list(self._of_run.get(run_id, ())):
+            activity_id = self._claim_of.get(task)
+            if activity_id is None:
+                self._forget(task)
+            else:
+                claims.append(self._claims[activity_id])
+        return claims
+
+    def overdue(self, now: int) -> list[Claim]:
+        found: list[Claim] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            deadline, activity_id = heapq.heappop(self._deadlines)
+            claim = self._claims.get(activity_id)
+            if claim is not None and claim.deadline == deadline:
+                found.append(claim)
+        return found
+
+    def next_deadline(self) -> int | None:
+        while self._deadlines:
+            deadline, activity_id = self._deadlines[0]
+            claim = self._claims.get(activity_id)
+            if claim is not None and claim.deadline == deadline:
+                return deadline
+            heapq.heappop(self._deadlines)
+        return None
+
+    def depth(self, queue: str) -> int:
+        return sum(task in self._known for task in self._lines.get(queue, ()))
+
+
+def _give_up(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)

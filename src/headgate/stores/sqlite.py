@@ -1,0 +1,358 @@
+"""The log in one SQLite file: WAL, `synchronous=FULL`, exactly one owner process, readers at any time.
+
+Rows are written by the loop's own thread, the sync at COMMIT happens in a thread of its own. Writing rows in that
+thread too was tried: each statement gives the interpreter lock up and waits up to a switch interval to get it back,
+which made a busy engine thirty times slower. So only the wait for the disk is off the loop, and while it lasts the
+engine decides what comes next.
+
+Lock order of a transaction: runs, budgets (by id), answers, events, blobs. There is one writer, so nothing can be
+interleaved; the order is kept for the stores where it matters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import apsw
+
+from headgate.core.codec import decode
+from headgate.core.errors import Refused, Unavailable
+from headgate.ports import Append, EventRow, Head, Move, Outcome, OverBudget, RunRow
+from headgate.stores.queries import load_queries
+
+__all__ = ["DatabaseTooNew", "SqliteLog"]
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x48656467  # "Hedg"
+ANSWERS_KEPT_MICROSECONDS = 7 * 86_400 * 1_000_000
+
+SQL = load_queries("sqlite.sql")
+
+
+class DatabaseTooNew(Refused):
+    """The file was written by a later release."""
+
+    code = "database_too_new"
+
+
+class SqliteLog:
+    """`ports.Log` on SQLite. Opened `read_only`, every method that writes raises `Unavailable`."""
+
+    def __init__(self, path: Path, *, read_only: bool = False, vfs: str | None = None) -> None:
+        self.path = path
+        self._read_only = read_only
+        try:
+            self._reader = _open(path, write=not read_only, vfs=vfs)
+            if not read_only:
+                _prepare(self._reader)
+            _check_version(self._reader, path)
+            self._writer = None if read_only else _open(path, write=True, vfs=vfs)
+        except apsw.Error as error:
+            raise _unavailable(path, error) from error
+        self._next_key = self._one("last_key")[0] + 1
+        self._answers_at = 0
+        self._committer = None if read_only else _Committer(self._writer)
+
+    # --- Writing -------------------------------------------------------------------------------------------------
+
+    def new_key(self) -> int:
+        key = self._next_key
+        self._next_key += 1
+        return key
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        writer, committer = self._writer, self._committer
+        if writer is None or committer is None:
+            raise Unavailable(f"{self.path} is open for reading only.")
+        try:
+            writer.execute("begin")
+            outcomes = self._write(writer, batch)
+            await committer.commit()
+        except BaseException as error:
+            if not writer.get_autocommit():
+                with contextlib.suppress(apsw.Error):
+                    writer.execute("rollback")
+            if isinstance(error, apsw.Error):
+                raise _unavailable(self.path, error) from error
+            raise
+        return outcomes
+
+    def _write(self, writer: apsw.Connection, batch: Sequence[Append]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        events: list[tuple[Any, ...]] = []
+        for item in batch:
+            if item.new is None and not item.moves and not item.commands:
+                writer.execute(SQL["move_head"], (*item.head, item.run, item.expected_version))
+                outcome: Outcome = "accepted" if writer.changes() else "version_conflict"
+            else:
+                outcome = self._write_apart(writer, item)
+            outcomes.append(outcome)
+            if outcome == "accepted":
+                events.extend(row[1:] for row in item.rows)
+                for digest, data in item.blobs:
+                    writer.execute(SQL["insert_blob"], (item.run, digest, data))
+        writer.executemany(SQL["insert_event"], events)
+        return outcomes
+
+    def _write_apart(self, writer: apsw.Connection, item: Append) -> Outcome:
+        """Write a head that may be refused for more than its version, so that a refusal takes back all of it."""
+        writer.execute("savepoint item")
+        outcome = self._try(writer, item)
+        if outcome != "accepted":
+            writer.execute("rollback to item")
+        writer.execute("release item")
+        return outcome
+
+    def _try(self, writer: apsw.Connection, item: Append) -> Outcome:
+        try:
+            if item.new is not None:
+                writer.execute(SQL["insert_run"], _run_parameters(item.new))
+            else:
+                writer.execute(SQL["move_head"], (*item.head, item.run, item.expected_version))
+                if not writer.changes():
+                    return "version_conflict"
+        except apsw.ConstraintError:
+            return "run_exists"
+        for move in sorted(item.moves, key=lambda move: move.budget):
+            over = _move_budget(writer, move)
+            if over is not None:
+                return over
+        try:
+            for answer in item.commands:
+                writer.execute(SQL["insert_answer"], answer)
+                self._forget_answers(writer, answer[2])
+        except apsw.ConstraintError:
+            return "repeated"
+        return "accepted"
+
+    def _forget_answers(self, writer: apsw.Connection, now: int) -> None:
+        if now - self._answers_at > 3_600_000_000:
+            self._answers_at = now
+            writer.execute(SQL["forget_answers"], (now - ANSWERS_KEPT_MICROSECONDS,))
+
+    async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
+        if self._writer is None or self._committer is None:
+            raise Unavailable(f"{self.path} is open for reading only.")
+        known = bool(self._all("has_definition", version))
+        async with self._committer.alone:
+            try:
+                self._writer.execute(SQL["save_definition"], (version, name, body, at))
+            except apsw.Error as error:
+                raise _unavailable(self.path, error) from error
+        return not known
+
+    # --- Reading -------------------------------------------------------------------------------------------------
+
+    async def run(self, run_id: str) -> RunRow | None:
+        return self._row("run", run_id)
+
+    async def run_by_unique_key(self, tenant: str, unique_key: str) -> RunRow | None:
+        return self._row("run_by_unique_key", tenant, unique_key)
+
+    async def runs(
+        self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, before: int | None = None
+    ) -> list[RunRow]:
+        return [_run_row(row) for row in self._all("runs", status, workflow, before or 1 << 62, limit)]
+
+    async def matching(self, prefix: str, limit: int = 2) -> list[str]:
+        return [row[0] for row in self._all("matching", prefix, limit)]
+
+    async def busy(self, after: int, limit: int) -> list[RunRow]:
+        return [_run_row(row) for row in self._all("busy", after, limit)]
+
+    async def due(self, now: int, limit: int) -> list[str]:
+        return [row[0] for row in self._all("due", now, limit)]
+
+    async def next_attention(self, after: int) -> int | None:
+        return self._one("next_attention", after)[0]
+
+    async def events(self, run: int, *, after: int = 0, limit: int = 100_000) -> list[EventRow]:
+        return [EventRow(*row) for row in self._all("events", run, after, limit)]
+
+    async def feed(self, after: int, limit: int) -> list[EventRow]:
+        return [EventRow(*row) for row in self._all("feed", after, limit)]
+
+    async def contents(self, run: int, versions: Sequence[int]) -> dict[int, bytes]:
+        found: dict[int, bytes] = {}
+        for version in versions:
+            content = self._content(run, version)
+            if content is not None:
+                found[version] = content
+        return found
+
+    def _content(self, run: int, version: int) -> bytes | None:
+        rows = self._all("content", run, version)
+        if not rows:
+            return None
+        data, content = rows[0]
+        if content is not None:
+            return content
+        digest = decode(data)[1]
+        blobs = self._all("blob", run, digest) if digest else []
+        return blobs[0][0] if blobs else None
+
+    async def answer(self, tenant: str, command_id: str) -> bytes | None:
+        rows = self._all("answer", tenant, command_id)
+        return rows[0][0] if rows else None
+
+    async def budget(self, budget: str) -> OverBudget | None:
+        rows = self._all("budget", budget)
+        return OverBudget(*rows[0]) if rows else None
+
+    async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
+        rows = self._all("definition", name, version) if version else self._all("newest_definition", name)
+        return rows[0] if rows else None
+
+    async def close(self) -> None:
+        """Close the file; the last one out leaves no WAL behind. A second call does nothing."""
+        if self._committer is not None:
+            self._committer.close()
+            self._committer = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._reader.close()
+
+    def _all(self, name: str, *parameters: Any) -> list[Any]:
+        try:
+            return list(self._reader.execute(SQL[name], parameters))
+        except apsw.Error as error:
+            raise _unavailable(self.path, error) from error
+
+    def _one(self, name: str, *parameters: Any) -> Any:
+        return self._all(name, *parameters)[0]
+
+    def _row(self, name: str, *parameters: Any) -> RunRow | None:
+        rows = self._all(name, *parameters)
+        return _run_row(rows[0]) if rows else None
+
+
+class _Committer:
+    """The thread that waits for the disk. One commit at a time; `alone` keeps other writers out meanwhile."""
+
+    def __init__(self, writer: apsw.Connection | None) -> None:
+        assert writer is not None
+        self._writer = writer
+        self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.alone = asyncio.Lock()
+        self._thread = threading.Thread(target=self._run, name="headgate-commit", daemon=True)
+        self._thread.start()
+
+    async def commit(self) -> None:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def work() -> None:
+            failure: BaseException | None = None
+            try:
+                self._writer.execute("commit")
+            except apsw.Error as error:
+                failure = error
+            loop.call_soon_threadsafe(_finish, done, failure)
+
+        self._asked.put(work)
+        await done
+
+    def close(self) -> None:
+        self._asked.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (work := self._asked.get()) is not None:
+            work()
+
+
+def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:
+    if done.cancelled():
+        return
+    if failure is None:
+        done.set_result(None)
+    else:
+        done.set_exception(failure)
+
+
+# --- Opening ------------------------------------------------------------------------------------------------------
+
+
+def _open(path: Path, *, write: bool, vfs: str | None) -> apsw.Connection:
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
+    connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
+    connection.set_busy_timeout(5_000)
+    if write:
+        connection.execute("pragma page_size = 8192")
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
+        connection.execute("pragma wal_autocheckpoint = 4000")
+    connection.execute("pragma cache_size = -16000")
+    return connection
+
+
+def _prepare(connection: apsw.Connection) -> None:
+    """Make a new file ours, in one transaction."""
+    with connection:
+        if connection.pragma("user_version") == 0 and not list(connection.execute("select 1 from sqlite_schema")):
+            connection.execute(SQL["schema"])
+            connection.execute(f"pragma application_id = {APPLICATION_ID}")
+            connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+
+def _check_version(connection: apsw.Connection, path: Path) -> None:
+    version = connection.pragma("user_version")
+    if connection.pragma("application_id") != APPLICATION_ID:
+        raise Refused(f"{path} is an SQLite database, but not one of Headgate's. Name another file.")
+    if version > SCHEMA_VERSION:
+        raise DatabaseTooNew(
+            f"{path} was written by a newer Headgate (schema {version}; this one knows {SCHEMA_VERSION}). "
+            "Upgrade Headgate, or name another file. Nothing was changed."
+        )
+
+
+def _unavailable(path: Path, error: apsw.Error) -> Unavailable:
+    if isinstance(error, apsw.FullError):
+        return Unavailable(f"The disk that holds {path} is full; nothing was written. Free some space and go on.")
+    if isinstance(error, apsw.ReadOnlyError):
+        return Unavailable(f"{path} cannot be written: it, or its folder, is read-only. Nothing was changed.")
+    if isinstance(error, apsw.CantOpenError):
+        return Unavailable(f"{path} cannot be opened: is its folder there, and may you write to it? ({error})")
+    if isinstance(error, apsw.NotADBError):
+        return Unavailable(f"{path} is not an SQLite database. Name another file.")
+    return Unavailable(f"{path}: {error}. Nothing of this write was kept.")
+
+
+# --- Rows ---------------------------------------------------------------------------------------------------------
+
+
+def _move_budget(writer: apsw.Connection, move: Move) -> OverBudget | None:
+    if move.limit is not None:
+        writer.execute(SQL["make_budget"], (move.budget, move.limit))
+    if move.reserve <= 0 or move.spend:
+        writer.execute(SQL["settle_budget"], (move.budget, move.reserve, move.spend))
+        return None
+    writer.execute(SQL["reserve_budget"], (move.budget, move.reserve))
+    if writer.changes():
+        return None
+    return next(OverBudget(*row) for row in writer.execute(SQL["budget"], (move.budget,)))
+
+
+def _run_parameters(run: RunRow) -> tuple[Any, ...]:
+    head = run.head
+    return (
+        *(run.key, run.id, run.tenant, run.workflow, run.definition, run.trace_id, run.parent, run.unique_key),
+        *(run.labels, run.simulated, run.limit, run.content_key, run.created_at),
+        *head,
+    )
+
+
+def _run_row(row: Iterable[Any]) -> RunRow:
+    values: Iterator[Any] = iter(row)
+    first = [next(values) for _ in range(13)]
+    first[9] = bool(first[9])
+    return RunRow(*first, head=Head(*values))
+
+
