@@ -1,0 +1,177 @@
+"""The activity `llm_prompt`: one question to a model, through the gate, and its answer as data.
+
+It reads the parameters, has the call made (`gated_call`: admission, fallback, settlement) and makes the
+answer into the result. An answer that does not fit its `response_schema` fails the attempt after it is
+paid for: it was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from headgate.activities.gated_call import Answered, Target, ask_first_available, targets
+from headgate.activities.json_schema import problems_with
+from headgate.activities.prompt_parameters import models_of, request_of
+from headgate.core.money import dollars
+from headgate.core.values import Price, Usage
+from headgate.ports import (
+    ActivityContext,
+    ActivityFunction,
+    Attempt,
+    Hit,
+    ModelAnswer,
+    ModelRequest,
+    ProviderError,
+    Providers,
+)
+
+__all__ = ["MAX_TOKENS_UNDER_BUDGET", "llm_prompt", "usage_fields"]
+
+MAX_TOKENS_UNDER_BUDGET = 1024
+"""`max_tokens` of a call under a budget that sets none: without a limit there is no worst case to reserve."""
+_FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
+
+
+def llm_prompt(providers: Providers) -> ActivityFunction:
+    """Return the activity over these providers, by the names that models begin with.
+
+    It raises `Attempt`: `invalid_parameters` (not retryable, before the gate is asked), what the gate denied
+    with, the provider's code when every model failed, or `invalid_response` (retryable).
+    """
+
+    async def prompt(parameters: dict[str, Any], ctx: ActivityContext) -> Any:
+        under_budget = ctx.task.budget_remaining_nano is not None
+        request = request_of(parameters, max_tokens_default=MAX_TOKENS_UNDER_BUDGET if under_budget else None)
+        wanted = targets(models_of(parameters), providers, "llm_prompt")
+        return await _Prompt(ctx, request).result(wanted)
+
+    return prompt
+
+
+class _Prompt:
+    """One attempt. Its models share its time, so that a silent first one leaves some for the next."""
+
+    def __init__(self, ctx: ActivityContext, request: ModelRequest) -> None:
+        self.ctx = ctx
+        self.request = request
+        self.deadline = asyncio.get_running_loop().time() + ctx.task.timeout_seconds
+
+    async def result(self, wanted: tuple[Target, ...]) -> Any:
+        answered = await ask_first_available(
+            self.ctx, wanted, request=self.request, worst_case=self._worst_case, call=self._call
+        )
+        if isinstance(answered, Hit):
+            return _as_hit(answered.response)
+        return _result(answered, self._parsed(answered.answer))
+
+    def _worst_case(self, target: Target, price: Price) -> int:
+        counted = target.provider.count(msgspec.structs.replace(self.request, model=target.model))
+        return price.worst_case(counted, self.request.max_tokens or 0)
+
+    async def _call(self, target: Target, models_left: int) -> ModelAnswer:
+        seconds_left = self.deadline - asyncio.get_running_loop().time()
+        request = msgspec.structs.replace(
+            self.request,
+            model=target.model,
+            # Neither belongs to what is asked, so neither is in the hash.
+            activity_key=self.ctx.task.activity_key,
+            timeout_seconds=max(seconds_left, 0.0) / models_left,
+        )
+        if not self.ctx.task.streaming:
+            return await target.provider.request(request)
+        return await self._streamed(target, request)
+
+    async def _streamed(self, target: Target, request: ModelRequest) -> ModelAnswer:
+        stream = target.provider.stream(request)
+        answer: ModelAnswer | None = None
+        try:
+            async for item in stream:
+                if isinstance(item, ModelAnswer):
+                    answer = item
+                else:
+                    self.ctx.stream(item)
+        finally:
+            close = getattr(stream, "aclose", None)  # generators have it; the port does not ask for it
+            if close is not None:
+                await close()
+        if answer is None:
+            message = f"{target.name} ended its stream without an answer."
+            raise ProviderError(message, code="malformed_response", retryable=True)
+        return answer
+
+    def _parsed(self, answer: ModelAnswer) -> Any:
+        """Return the answer's JSON, checked, where a schema was given."""
+        schema = self.request.response_schema
+        if schema is None or (answer.tool_calls and not answer.content.strip()):
+            return None
+        value = _json_of(answer.content)
+        if value is msgspec.UNSET:
+            raise _not_fitting(answer, f"no JSON ({len(answer.content)} characters of text)")
+        problems = problems_with(value, schema)
+        if problems:
+            raise _not_fitting(answer, "; ".join(problems))
+        return value
+
+
+def _json_of(content: str) -> Any:
+    """Return the JSON value that the text is, or that its first fenced block holds, or UNSET."""
+    fenced = _FENCED.search(content)
+    for text in (content, *(fenced.groups() if fenced else ())):
+        with suppress(msgspec.DecodeError, RecursionError):
+            return msgspec.json.decode(text)
+    return msgspec.UNSET
+
+
+def _not_fitting(answer: ModelAnswer, what: str) -> Attempt:
+    why = {
+        "MaxTokens": " It was cut at max_tokens: set more of them.",
+        "ContentFilter": " The provider's content filter stopped it.",
+    }.get(answer.finish_reason, "")
+    message = f"{answer.model} answered with what does not fit response_schema: {what}.{why}"
+    return Attempt.failed("invalid_response", message)
+
+
+# --- Results -------------------------------------------------------------------------------------------
+
+
+def _as_hit(response: Any) -> Any:
+    """Return an earlier result as one that was reused: the same, and free."""
+    return {**response, "cache_hit": True, "cost_usd": 0.0} if isinstance(response, dict) else response
+
+
+def _result(answered: Answered[ModelAnswer], parsed: Any) -> dict[str, Any]:
+    answer = answered.answer
+    result: dict[str, Any] = {
+        "content": answer.content,
+        "parsed": parsed,
+        "tool_calls": [
+            {"id": call.id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
+        ],
+        "model": answer.model,
+        "provider": answered.target.provider_name,
+        "finish_reason": answer.finish_reason,
+        "cost_usd": dollars(answered.cost),
+        "usage": usage_fields(answered.usage),
+        "cache_hit": False,
+        "budget_skipped_models": list(answered.budget_skipped),
+    }
+    if answered.simulated:
+        result["simulated"] = True
+    return result
+
+
+def usage_fields(usage: Usage) -> dict[str, int]:
+    """Return the usage as results show it."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "cached_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }

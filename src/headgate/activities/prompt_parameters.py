@@ -1,0 +1,177 @@
+"""The parameters of `llm_prompt`: each checked by name, and made into the request that a model gets.
+
+A template may have yielded any JSON value where text belongs; then the text is its JSON, as it would have
+been inside a longer text. Null counts as not given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from headgate.ports import Attempt, Message, ModelRequest, ToolCall
+
+__all__ = ["invalid", "models_of", "request_of"]
+
+KNOWN = frozenset(
+    {"model", "prompt", "messages", "system_prompt", "max_tokens", "temperature", "top_p", "stop_sequences"}
+    | {"tools", "tool_choice", "response_schema", "seed", "extra", "drop_unsupported"}
+    | {"images", "documents", "reasoning"}
+)
+NOT_BUILT = {
+    "images": "send them as the provider's own message parts once messages take parts",
+    "documents": "read the text first, and put it into the prompt",
+    "reasoning": "set the provider's own field under extra, such as extra: {reasoning_effort: low}",
+    "drop_unsupported": "leave out what the model refuses",
+}
+ROLES = ("system", "user", "assistant", "tool")
+
+Value = TypeVar("Value")
+
+
+def invalid(message: str) -> Attempt:
+    """Return the failure for parameters that no further attempt makes right."""
+    return Attempt.failed("invalid_parameters", f"llm_prompt: {message}.", retryable=False)
+
+
+def models_of(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names under `model`: a string, or a list of strings in order of preference."""
+    model = parameters.get("model")
+    names = cast("list[object]", model) if isinstance(model, list) else [model]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise invalid(f'expected model to be "provider/model" or a list of these, got {_shown(model)}')
+    return tuple(cast("list[str]", names))
+
+
+def request_of(parameters: Mapping[str, Any], *, max_tokens_default: int | None) -> ModelRequest:
+    """Return what is asked of each model (its name left open). Raises `Attempt` (`invalid_parameters`)."""
+    given = {name: value for name, value in parameters.items() if value is not None}
+    for name in given:
+        if name not in KNOWN:
+            raise invalid(f"expected parameters of {', '.join(sorted(KNOWN))}, got {name}")
+    for name, instead in NOT_BUILT.items():
+        if given.get(name, False) not in (False, [], {}):
+            raise invalid(f"{name} is not built yet; {instead}")
+    return ModelRequest(
+        model="",
+        messages=_messages(given),
+        max_tokens=_take(given, "max_tokens", _positive, "a whole number of at least 1", max_tokens_default),
+        temperature=_take(given, "temperature", _number(0, 10), "a number of at least 0", None),
+        top_p=_take(given, "top_p", _number(0, 1), "a number from 0 to 1", None),
+        stop_sequences=_take(given, "stop_sequences", _texts, "a list of texts", ()),
+        response_schema=_take(given, "response_schema", _map, "a JSON Schema (a map)", None),
+        tools=_take(given, "tools", _maps, "a list of tools (maps)", ()),
+        tool_choice=_take(given, "tool_choice", _choice, "a text or a map", None),
+        seed=_take(given, "seed", _whole, "a whole number", None),
+        extra=_take(given, "extra", _map, "a map", None) or {},
+    )
+
+
+def _take(
+    given: Mapping[str, Any], name: str, read: Callable[[Any], Value | None], expected: str, default: Value
+) -> Value:
+    if name not in given:
+        return default
+    value = read(given[name])
+    if value is None:
+        raise invalid(f"expected {name} to be {expected}, got {_shown(given[name])}")
+    return value
+
+
+# --- Messages ------------------------------------------------------------------------------------------
+
+
+def _messages(given: Mapping[str, Any]) -> tuple[Message, ...]:
+    if ("prompt" in given) == ("messages" in given):
+        got = "both" if "prompt" in given else "neither"
+        raise invalid(f"expected either prompt or messages, got {got}")
+    system = (Message("system", _text(given["system_prompt"])),) if "system_prompt" in given else ()
+    if "prompt" in given:
+        return (*system, Message("user", _text(given["prompt"])))
+    entries = given["messages"]
+    if not isinstance(entries, list) or not entries:
+        raise invalid(f"expected messages to be a list of at least one message, got {_shown(entries)}")
+    read = (
+        _message(f"messages[{number}]", entry) for number, entry in enumerate(cast("list[object]", entries))
+    )
+    return (*system, *read)
+
+
+def _message(place: str, entry: object) -> Message:
+    if not isinstance(entry, dict):
+        raise invalid(f"expected {place} to be a map of role and content, got {_shown(entry)}")
+    fields = cast("dict[str, Any]", entry)
+    unknown = sorted(fields.keys() - {"role", "content", "tool_calls", "tool_call_id"})
+    if unknown:
+        raise invalid(f"expected {place} to have role, content, tool_calls, tool_call_id, got {unknown[0]}")
+    role, calls = fields.get("role"), fields.get("tool_calls") or []
+    if role not in ROLES:
+        raise invalid(f"expected {place}.role to be one of {', '.join(ROLES)}, got {_shown(role)}")
+    content = fields.get("content")
+    if content is None and not calls:
+        raise invalid(f"expected {place}.content to be a text, got null")
+    try:
+        tool_calls = msgspec.convert(calls, tuple[ToolCall, ...])
+    except msgspec.ValidationError as error:
+        raise invalid(
+            f"expected {place}.tool_calls to be a list of id, name and arguments: {error}"
+        ) from None
+    answered = fields.get("tool_call_id") or ""
+    if not isinstance(answered, str):
+        raise invalid(f"expected {place}.tool_call_id to be a text, got {_shown(answered)}")
+    return Message(role, "" if content is None else _text(content), tool_calls, answered)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+# --- Single values: each returns None for what it cannot take ------------------------------------------
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, float) and value.is_integer():  # templates that divide yield floats
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _positive(value: object) -> int | None:
+    whole = _whole(value)
+    return whole if whole is not None and whole >= 1 else None
+
+
+def _number(least: float, most: float) -> Callable[[object], float | None]:
+    def read(value: object) -> float | None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        return value if least <= value <= most else None
+
+    return read
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    entries = [value] if isinstance(value, str) else value
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        return None
+    return tuple(cast("list[str]", entries))
+
+
+def _maps(value: object) -> tuple[dict[str, Any], ...] | None:
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        return None
+    return tuple(cast("list[dict[str, Any]]", value))
+
+
+def _map(value: object) -> dict[str, Any] | None:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _choice(value: object) -> str | dict[str, Any] | None:
+    return value if isinstance(value, str) else _map(value)
+
+
+def _shown(value: object) -> str:
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
