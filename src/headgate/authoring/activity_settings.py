@@ -1,0 +1,156 @@
+"""The settings of an activity, read from their fields: attempts, budget, cache, waiting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headgate.authoring.document import Mapping, Scalar
+from headgate.authoring.fields import Field, Reading, describe
+from headgate.authoring.vocabulary import (
+    BUDGET,
+    BUDGET_ACTIONS,
+    BUDGET_ACTIONS_NOT_YET,
+    CACHE,
+    RETRY,
+    SIGNAL_WAIT,
+    STREAMING,
+)
+from headgate.core.definition import Backoff, Budget, SignalWait
+
+__all__ = ["read_budget", "read_retry", "read_settings"]
+
+
+def read_settings(reading: Reading, fields: dict[str, Field]) -> dict[str, Any]:
+    """Return the attributes of an `Activity` that the settings among `fields` (by canonical key) give."""
+    found: dict[str, Any] = {}
+    for name, read in READERS.items():
+        if name in fields:
+            found[name] = read(reading, fields[name])
+    _refuse_cache(reading, fields.get("cache"), fields.get("cache_ttl"))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def read_retry(reading: Reading, field: Field) -> Backoff | None:
+    """Return the attempts: `retry: 3` is three in all, a map says how they are spaced."""
+    if not isinstance(field.node, Mapping):
+        attempts = reading.whole(field)
+        return None if attempts is None else Backoff(max_attempts=attempts)
+    fields = reading.known(field, RETRY, "retry")
+    read = {
+        "max_attempts": reading.whole,
+        "strategy": lambda field: reading.choice(field, ("exponential", "fixed")),
+        "base_seconds": reading.number,
+        "factor": reading.number,
+        "max_seconds": reading.number,
+    }
+    found = {name: read[name](entry) for name, entry in fields.items()}
+    return msgspec.structs.replace(
+        Backoff(), **{name: value for name, value in found.items() if value is not None}
+    )
+
+
+def read_budget(reading: Reading, field: Field) -> Budget | None:
+    """Return a budget: an amount of US dollars, or a map of limit and action."""
+    if not isinstance(field.node, Mapping):
+        limit = reading.dollars(field)
+        return None if limit is None else Budget(limit=limit)
+    fields = reading.known(field, BUDGET, "budget")
+    if "limit" not in fields:
+        reading.note("a budget needs `limit`, in US dollars: budget: {limit: 0.25}.", field)
+        return None
+    limit = reading.dollars(fields["limit"])
+    action = "abort"
+    if "action" in fields:
+        action = _action(reading, fields["action"])
+    return (
+        None
+        if limit is None or action is None
+        else msgspec.convert({"limit": limit, "action": action}, Budget)
+    )
+
+
+def _action(reading: Reading, field: Field) -> str | None:
+    if isinstance(field.node, Scalar) and field.node.value in BUDGET_ACTIONS_NOT_YET:
+        reading.note(
+            f'the budget action "{field.node.text}" is not built yet. Use abort, alert or fallback.', field
+        )
+        return None
+    word = reading.choice(field, BUDGET_ACTIONS)
+    return None if word is None else BUDGET_ACTIONS[word]
+
+
+def _refuse_cache(reading: Reading, field: Field | None, ttl: Field | None) -> None:
+    """Results are not cached yet: off is off, on is refused."""
+    noted = field or ttl
+    if noted is None or (field is not None and not _cache_is_on(reading, field)):
+        return
+    reading.note(
+        '"cache" is not built yet. Remove it, or say `cache: false`; results are the same.',
+        noted,
+        at_key=True,
+    )
+
+
+def _cache_is_on(reading: Reading, field: Field) -> bool | None:
+    if not isinstance(field.node, Mapping):
+        return reading.flag(field)
+    fields = reading.known(field, CACHE, "cache")
+    return reading.flag(fields["enabled"]) if "enabled" in fields else True
+
+
+def _signal_wait(reading: Reading, field: Field) -> SignalWait | None:
+    if not isinstance(field.node, Mapping):
+        name = reading.text(field, "a signal's name, or a map with event_name")
+        return None if name is None else SignalWait(event_name=name)
+    fields = reading.known(field, SIGNAL_WAIT, "wait_for_signal")
+    if "event_name" not in fields:
+        reading.note("it needs `event_name`, the name of the signal to wait for.", field)
+        return None
+    found: dict[str, Any] = {"event_name": reading.text(fields["event_name"], "a signal's name")}
+    if "timeout_seconds" in fields:
+        found["timeout_seconds"] = reading.seconds(fields["timeout_seconds"])
+    if "on_timeout" in fields:
+        found["on_timeout"] = reading.choice(fields["on_timeout"], ("fail", "skip", "continue"))
+    found = {name: value for name, value in found.items() if value is not None}
+    return SignalWait(**found) if "event_name" in found else None
+
+
+def _streaming(reading: Reading, field: Field) -> bool | None:
+    if not isinstance(field.node, Mapping):
+        return reading.flag(field)
+    fields = reading.known(field, STREAMING, "streaming")
+    return reading.flag(fields["enabled"]) if "enabled" in fields else True
+
+
+def _delay(reading: Reading, field: Field) -> str | None:
+    node = field.node
+    if isinstance(node, Scalar) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        reading.note(
+            f'expected delay to have a unit, got {describe(node)}. Write "{node.text}s" for seconds.', field
+        )
+        return None
+    return reading.text(field, "a duration such as 30s, or a template")
+
+
+def _on_failure(reading: Reading, field: Field) -> str | None:
+    return reading.choice(field, ("fail", "continue"))
+
+
+def _scheduled_for(reading: Reading, field: Field) -> str | None:
+    return reading.text(field, "a time such as 2030-01-31T09:00:00Z, or a template")
+
+
+READERS: dict[str, Any] = {
+    "timeout_seconds": Reading.seconds,
+    "retry": read_retry,
+    "budget": read_budget,
+    "delay": _delay,
+    "scheduled_for": _scheduled_for,
+    "wait_for_signal": _signal_wait,
+    "on_failure": _on_failure,
+    "iteration_scoped": Reading.flag,
+    "iteration_limit": Reading.whole,
+    "streaming": _streaming,
+}
