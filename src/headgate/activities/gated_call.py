@@ -47,6 +47,7 @@ ELSEWHERE = frozenset(
         "context_too_long",
         "missing_capability",
         "demo_cannot",
+        "missing_address",
         "not_built",
         "missing_key",
     }
@@ -253,7 +254,7 @@ def _another_may_help(error: ProviderError) -> bool:
 def _outcome(error: ProviderError, target: Target) -> Outcome:
     if error.usage is not None:
         return _named(error.usage, target)
-    return "never_sent" if not error.sent or error.status >= 400 else "lost"
+    return "never_sent" if not error.sent or error.status >= 300 else "lost"
 
 
 def _named(usage: Usage, target: Target) -> Usage:

@@ -26,6 +26,8 @@ NOT_BUILT = {
     "reasoning": "set the provider's own field under extra, such as extra: {reasoning_effort: low}",
     "drop_unsupported": "leave out what the model refuses",
 }
+TOKENS_MAX = 10_000_000
+"""No model writes more; a larger `max_tokens` is a mistake."""
 ROLES = ("system", "user", "assistant", "tool")
 
 Value = TypeVar("Value")
@@ -57,7 +59,9 @@ def request_of(parameters: Mapping[str, Any], *, max_tokens_default: int | None)
     return ModelRequest(
         model="",
         messages=_messages(given),
-        max_tokens=_take(given, "max_tokens", _positive, "a whole number of at least 1", max_tokens_default),
+        max_tokens=_take(
+            given, "max_tokens", _limit, f"a whole number from 1 to {TOKENS_MAX}", max_tokens_default
+        ),
         temperature=_take(given, "temperature", _number(0, 10), "a number of at least 0", None),
         top_p=_take(given, "top_p", _number(0, 1), "a number from 0 to 1", None),
         stop_sequences=_take(given, "stop_sequences", _texts, "a list of texts", ()),
@@ -137,9 +141,9 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _positive(value: object) -> int | None:
+def _limit(value: object) -> int | None:
     whole = _whole(value)
-    return whole if whole is not None and whole >= 1 else None
+    return whole if whole is not None and 1 <= whole <= TOKENS_MAX else None
 
 
 def _number(least: float, most: float) -> Callable[[object], float | None]:

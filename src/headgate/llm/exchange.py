@@ -1,0 +1,228 @@
+"""One HTTP exchange with a provider: the request out, the answer in whole or as events, by one deadline.
+
+Whether the request left decides what the gate makes of a failure, and only this file knows: the client's
+trace says when the first byte goes out. Nothing here retries, follows redirects, or puts a header, a query
+or a key into an error; what a provider says of itself is shown shortened, with the keys that we sent cut out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import msgspec
+
+from headgate.llm.provider_errors import (
+    RETRYABLE,
+    code_of_status,
+    malformed,
+    refused_here,
+    retry_after_seconds,
+)
+from headgate.ports import ProviderError
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["DONE", "Exchange"]
+
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+EVENT_BYTES_MAX = 16 * 1024 * 1024
+"""One event of a stream. The client library's own bound is 1 MiB, which a large tool call may pass."""
+DONE = "[DONE]"
+DRAIN_SECONDS_MAX = 0.2
+SAID_CHARACTERS_MAX = 300
+"""How much of a provider's own error text goes into ours."""
+
+Result = TypeVar("Result")
+
+
+class Exchange:
+    """A POST of `content`; `who` names the model and the host in errors, `secrets` are cut out of them.
+
+    Used as a context: the connection is given back on leaving, whatever happened.
+    """
+
+    def __init__(
+        self,
+        client: httpx2.AsyncClient,
+        url: str,
+        content: bytes,
+        *,
+        headers: Mapping[str, str],
+        who: str,
+        secrets: tuple[str, ...],
+        seconds: float,
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._content = content
+        self._headers = headers
+        self._who = who
+        self._secrets = secrets
+        self._seconds = seconds
+        self._deadline = asyncio.get_running_loop().time() + seconds
+        self._left = False
+        self._response: httpx2.Response | None = None
+
+    async def __aenter__(self) -> Exchange:
+        """Send the request. Raises `ProviderError` for an answer that is a refusal, or for none."""
+        try:
+            self._response = await self._within(self._send())
+            if not self._response.is_success:
+                raise self._refusal(self._response, await self._read_refusal())
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    async def _send(self) -> httpx2.Response:
+        request = self._client.build_request(
+            "POST",
+            self._url,
+            content=self._content,
+            headers={"Content-Type": "application/json", **self._headers},
+            extensions={"trace": self._notice},
+        )
+        return await self._client.send(request, stream=True)
+
+    async def _read_refusal(self) -> bytes:
+        """Return what is said with a refusal; its status counts even where its text breaks off."""
+        try:
+            return await self.read()
+        except ProviderError:
+            return b""
+
+    async def _notice(self, event: str, _info: object) -> None:
+        if event.endswith("send_request_headers.started"):
+            self._left = True
+
+    async def _close(self) -> None:
+        if self._response is not None:
+            await self._response.aclose()
+
+    @property
+    def streamed(self) -> bool:
+        """Say whether the answer comes as events; some servers answer whole, whatever was asked."""
+        assert self._response is not None
+        return self._response.headers.get("content-type", "").lower().startswith("text/event-stream")
+
+    async def read(self) -> bytes:
+        """Return the whole answer."""
+        return await self._within(self._all())
+
+    async def _all(self) -> bytes:
+        assert self._response is not None
+        content = bytearray()
+        async for chunk in self._response.aiter_bytes():
+            content += chunk
+            if len(content) > ANSWER_BYTES_MAX:
+                raise malformed(
+                    f"{self._who} answered with more than {ANSWER_BYTES_MAX} bytes; reading was stopped."
+                )
+        return bytes(content)
+
+    async def events(self) -> AsyncIterator[str]:
+        """Yield the data of each event until the stream ends, or says that it is `[DONE]` (yielded too)."""
+        import httpx2  # imported with the first call only: it takes a tenth of a second
+
+        assert self._response is not None
+        source = aiter(httpx2.EventSource(self._response, max_event_size=EVENT_BYTES_MAX))
+        received = 0
+        # The deadline stands around each wait and not around the loop: a timeout that is open across a yield
+        # would strike whoever reads these events.
+        while (event := await self._within(anext(source, None))) is not None:
+            received += len(event.data)
+            if received > ANSWER_BYTES_MAX:
+                raise malformed(
+                    f"{self._who} streamed more than {ANSWER_BYTES_MAX} bytes; reading was stopped."
+                )
+            if event.data.strip() == DONE:
+                await self._drain(source)
+                yield DONE
+                return
+            if event.data:
+                yield event.data
+
+    async def _drain(self, source: AsyncIterator[object]) -> None:
+        """Read to the end of the body, which follows at once: only then can the connection be used again."""
+        import httpx2
+
+        with suppress(TimeoutError, httpx2.HTTPError):
+            async with asyncio.timeout(DRAIN_SECONDS_MAX):
+                async for _ in source:
+                    pass
+
+    # --- What went wrong -----------------------------------------------------------------------------
+
+    async def _within(self, wait: Awaitable[Result]) -> Result:
+        import httpx2
+
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await wait
+        except TimeoutError:
+            raise self.broken("timed_out", f"did not answer in full within {self._seconds:g} s") from None
+        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError):
+            # Their texts quote what they dislike, which may be the key.
+            message = f"{self._who} cannot be asked: its base URL or one of its headers is not valid HTTP."
+            raise refused_here("misconfigured", message) from None
+        except httpx2.SSEError as error:
+            raise malformed(f"{self._who} streamed something that is no event stream: {error}") from None
+        except httpx2.DecodingError:
+            raise malformed(f"{self._who} answered with a body that cannot be decompressed.") from None
+        except httpx2.TimeoutException:
+            raise self.broken("timed_out", "could not be reached in time") from None
+        except httpx2.ConnectError as error:
+            raise self.broken("connection_failed", f"could not be reached ({error})") from None
+        except httpx2.HTTPError as error:
+            what = f"broke off before its answer was complete ({type(error).__name__})"
+            raise self.broken("connection_failed", what) from None
+
+    def broken(self, code: str, what: str) -> ProviderError:
+        """Return the error for an exchange that did not come to its end."""
+        asked = "" if self._left else " The request was not sent."
+        return ProviderError(
+            f"{self._who} {what}.{asked}", code=code, retryable=code in RETRYABLE, sent=self._left
+        )
+
+    def _refusal(self, response: httpx2.Response, body: bytes) -> ProviderError:
+        said: Any = body.decode("utf-8", "replace")
+        with suppress(msgspec.DecodeError, RecursionError):
+            said = msgspec.json.decode(body)
+        wait = retry_after_seconds(response.headers.get("retry-after", ""))
+        return self.refusal(response.status_code, said, retry_after=wait)
+
+    def refusal(self, status: int, said: object, *, retry_after: float | None = None) -> ProviderError:
+        """Return the error for a refusal with `status`, and with `said` by the provider (a body, or text)."""
+        text, vendor_code = _told(said)
+        code = code_of_status(status, text, vendor_code)
+        for secret in self._secrets:
+            text = text.replace(secret, "[secret]")
+        shown = text if len(text) <= SAID_CHARACTERS_MAX else f"{text[:SAID_CHARACTERS_MAX]}…"
+        return ProviderError(
+            f"{self._who} answered {status}: {shown}" if shown else f"{self._who} answered {status}.",
+            status=status,
+            code=code,
+            retryable=code in RETRYABLE,
+            retry_after_seconds=retry_after,
+        )
+
+
+def _told(said: object) -> tuple[str, str]:
+    """Return the text and the code of an error body, in the forms that vendors give them."""
+    if not isinstance(said, dict):
+        return " ".join(str(said or "").split()), ""
+    fields = cast("dict[str, object]", said)
+    inner = fields.get("error")
+    if isinstance(inner, dict):
+        fields = cast("dict[str, object]", inner)
+    text = fields.get("message") or fields.get("detail") or (inner if isinstance(inner, str) else "") or said
+    if not isinstance(text, str):
+        text = msgspec.json.encode(text).decode()
+    return " ".join(text.split()), str(fields.get("code") or "")

@@ -1,0 +1,250 @@
+"""Every provider that speaks OpenAI's chat and embedding API: OpenAI, Azure, Mistral, Ollama, any base URL.
+
+A provider object knows a base URL, a key and a dialect; what is said is in `openai_messages`, how it travels
+in `exchange`. It never retries. Its HTTP client is made with the first call, one for each running event loop
+(connections live on the loop that opened them), and shared by all calls; `close` closes the running loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from headgate.core.values import Price, Usage
+from headgate.llm.exchange import DONE, Exchange
+from headgate.llm.openai_messages import AnswerParts, Body, Dialect, chat_body, read_body, read_embeddings
+from headgate.llm.prices import price_of
+from headgate.llm.provider_errors import malformed, refused_here
+from headgate.llm.token_estimate import FACTOR_UNKNOWN, estimate_inputs, estimate_output, estimate_request
+from headgate.ports import EmbeddingAnswer, ModelAnswer, ModelRequest, ProviderError, ToolCall
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["OpenAICompatibleProvider"]
+
+TIMEOUT_SECONDS = 600.0
+"""For a request that brings no limit of its own."""
+CONNECT_SECONDS_MAX = 15.0
+SECRET_CHARACTERS_MIN = 6
+CONNECTIONS_MAX = 1000
+IDLE_CONNECTIONS_MAX = 100
+
+
+class OpenAICompatibleProvider:
+    """The models behind `base_url` (which ends before `/chat/completions`), under the name `name`.
+
+    `key_variable` is the environment variable that holds the key: a call without a key is refused with its
+    name before anything is sent. Where it is empty, no key is needed. `prices` are keyed "provider/model" and
+    win over the table; `timeout_seconds` bounds a call whose request has no limit of its own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        api_key: str | None = None,
+        *,
+        key_variable: str = "",
+        key_header: str = "Authorization",
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        prices: Mapping[str, Price] | None = None,
+        token_factor: float = FACTOR_UNKNOWN,
+        dialect: Dialect | None = None,
+    ) -> None:
+        self._name = name
+        self._base_url = base_url.rstrip("/")
+        self._api_key = (api_key or "").strip()
+        self._key_variable = key_variable
+        self._key_header = key_header
+        self._headers = dict(headers or {})
+        self._timeout_seconds = timeout_seconds
+        self._prices = prices
+        self._token_factor = token_factor
+        self._dialect = dialect or Dialect()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"<OpenAICompatibleProvider {self._name} at {self._host}>"
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def price(self, model: str) -> Price | None:
+        """Return the price of `model`, or None where it is not known."""
+        return price_of(self._name, model, self._prices)
+
+    def count(self, request: ModelRequest) -> int:
+        """Return an upper estimate of the request's input tokens."""
+        return estimate_request(request, factor=self._token_factor)
+
+    async def request(self, request: ModelRequest) -> ModelAnswer:
+        """Make the call and return its whole answer. Raises `ProviderError`."""
+        body = chat_body(request, self._dialect, streamed=False)
+        async with self._exchange(
+            "chat/completions", body, request.model, request.timeout_seconds
+        ) as exchange:
+            return await self._read_whole(exchange, request)
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelAnswer]:
+        """Yield text as it comes, then the whole answer. Raises `ProviderError`, also for a cut stream."""
+        body = chat_body(request, self._dialect, streamed=True)
+        async with self._exchange(
+            "chat/completions", body, request.model, request.timeout_seconds
+        ) as exchange:
+            if not exchange.streamed:
+                answer = await self._read_whole(exchange, request)
+                if answer.content:
+                    yield answer.content
+                yield answer
+                return
+            parts = AnswerParts(self._who(request.model))
+            async with aclosing(self._texts(exchange, parts, request)) as texts:
+                async for text in texts:
+                    yield text
+            yield parts.answer(request.model, self._counter(request))
+
+    async def embed(self, model: str, inputs: Sequence[str]) -> EmbeddingAnswer:
+        """Return one vector per input. Raises `ProviderError`."""
+        who = self._who(model)
+        counted = estimate_inputs(inputs, factor=self._token_factor)
+        estimated = Usage(input_tokens=counted, estimated=True)
+        body = {"model": model, "input": list(inputs)}
+        async with self._exchange("embeddings", body, model, None) as exchange:
+            return read_embeddings(await exchange.read(), model, len(inputs), estimated, who)
+
+    async def close(self) -> None:
+        """Close the running loop's connections. Harmless when repeated; a later call opens new ones."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    # --- Reading -------------------------------------------------------------------------------------
+
+    async def _read_whole(self, exchange: Exchange, request: ModelRequest) -> ModelAnswer:
+        who = self._who(request.model)
+        body = read_body(await exchange.read(), who)
+        parts = AnswerParts(who)
+        parts.add(body)
+        if body.error is not None:
+            raise _reported_error(exchange, body, parts)
+        if not body.choices:
+            broken = malformed(f"{who} answered without a choice to read.")
+            broken.usage = parts.reported
+            raise broken
+        return parts.answer(request.model, self._counter(request))
+
+    async def _texts(
+        self, exchange: Exchange, parts: AnswerParts, request: ModelRequest
+    ) -> AsyncGenerator[str, None]:
+        """Gather the events into `parts` and yield their text, until the stream has come to its own end."""
+        try:
+            async for data in exchange.events():
+                if data == DONE:
+                    return
+                body = read_body(data, self._who(request.model))
+                text = parts.add(body)
+                if body.error is not None:
+                    raise _reported_error(exchange, body, parts)
+                if text:
+                    yield text
+            if not parts.finished:
+                raise exchange.broken("connection_failed", "ended its stream in the middle of the answer")
+        except ProviderError as error:
+            error.usage = error.usage or parts.reported
+            raise
+
+    def _counter(self, request: ModelRequest) -> Callable[[str, Sequence[ToolCall]], Usage]:
+        """Return what makes the usage of an answer to which the provider reported none."""
+
+        def count(content: str, calls: Sequence[ToolCall]) -> Usage:
+            made = estimate_output(content, calls, request.max_tokens, factor=self._token_factor)
+            return Usage(input_tokens=self.count(request), output_tokens=made, estimated=True)
+
+        return count
+
+    # --- Sending -------------------------------------------------------------------------------------
+
+    def _exchange(self, path: str, body: dict[str, Any], model: str, seconds: float | None) -> Exchange:
+        headers = self._authorised()
+        return Exchange(
+            self._client(),
+            f"{self._base_url}/{path}",
+            self._encoded(body, model),
+            headers=headers,
+            who=self._who(model),
+            secrets=self._secrets,
+            seconds=self._timeout_seconds if seconds is None else seconds,
+        )
+
+    def _encoded(self, body: dict[str, Any], model: str) -> bytes:
+        try:
+            return msgspec.json.encode(body)
+        except (TypeError, ValueError, OverflowError) as error:
+            message = f"{self._who(model)} was not asked: the request cannot be written as JSON ({error})."
+            raise refused_here("invalid_request", message) from None
+
+    def _authorised(self) -> dict[str, str]:
+        key, variable = self._api_key, self._key_variable
+        if not key and variable:
+            message = (
+                f"{self._name} was not asked: there is no key for it. Set {variable} in the environment "
+                "of the process that makes model calls."
+            )
+            raise refused_here("missing_key", message)
+        if not key:
+            return self._headers
+        if not (key.isascii() and key.isprintable()):
+            where = variable or "its key"
+            message = f"{self._name} was not asked: {where} holds characters that no HTTP header can carry."
+            raise refused_here("missing_key", message)
+        value = f"Bearer {key}" if self._key_header == "Authorization" else key
+        return {**self._headers, self._key_header: value}
+
+    def _client(self) -> httpx2.AsyncClient:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            import httpx2  # takes a tenth of a second, and most commands never call a model
+
+            client = self._clients[loop] = httpx2.AsyncClient(
+                timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS_MAX),  # the exchange bounds the whole
+                limits=httpx2.Limits(
+                    max_connections=CONNECTIONS_MAX, max_keepalive_connections=IDLE_CONNECTIONS_MAX
+                ),
+                headers={"User-Agent": "headgate"},
+            )
+        return client
+
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        """What may not be seen in errors: the key, and headers' values that are long enough to be one."""
+        values = (self._api_key, *self._headers.values())
+        return tuple(value for value in values if len(value) >= SECRET_CHARACTERS_MIN)
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._base_url).netloc.rpartition("@")[2] or "no address"
+
+    def _who(self, model: str) -> str:
+        return f"{self._name}/{model} at {self._host}"
+
+
+def _reported_error(exchange: Exchange, body: Body, parts: AnswerParts) -> ProviderError:
+    """Return the error that came inside an answer. After text, nobody knows what was billed."""
+    inner = body.error if isinstance(body.error, dict) else {}
+    code = inner.get("code", inner.get("status"))
+    status = code if isinstance(code, int) and 400 <= code < 600 else 500
+    error = exchange.refusal(status, {"error": body.error})
+    if parts.begun:
+        error.status = 0
+    error.usage = parts.reported
+    return error

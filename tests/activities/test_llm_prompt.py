@@ -1,0 +1,697 @@
+"""The caller half of the gate: what is asked of the ledger, what of the models, and what is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headgate.activities.embedding import embedding
+from headgate.activities.json_schema import problems_with
+from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET, llm_prompt
+from headgate.core.values import Assignment, Candidate, Failure, Price, Usage
+from headgate.ports import (
+    Admission,
+    Admitted,
+    Attempt,
+    Denied,
+    EmbeddingAnswer,
+    Hit,
+    ModelAnswer,
+    ModelRequest,
+    ProviderError,
+    ToolCall,
+)
+
+PRICE = Price(input=1_000_000_000, output=4_000_000_000)
+USED = Usage(input_tokens=100, output_tokens=50, cache_read_tokens=20, reasoning_tokens=5)
+COST = 100 * 1000 + 50 * 4000
+
+
+def task(**fields: Any) -> Assignment:
+    known = {"activity_id": "claim-1", "workflow_id": "run-1", "activity_key": "ask", "place": "ask"}
+    return Assignment(**known, activity_name="llm_prompt", **fields)
+
+
+@dataclass
+class Ledger:
+    """An activity's context that admits as it is told (by default the first candidate) and notes down all."""
+
+    task: Assignment = field(default_factory=task)
+    admissions: list[Admission | Literal["first", "last"]] = field(default_factory=list)
+    asked: list[tuple[str, list[Candidate]]] = field(default_factory=list)
+    admitted: list[str] = field(default_factory=list)
+    settled: list[tuple[str, Any]] = field(default_factory=list)
+    streamed: list[str] = field(default_factory=list)
+    logged: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    settling: asyncio.Event | None = None
+
+    async def admit(self, *, request_hash: str, candidates: Sequence[Candidate]) -> tuple[str, Admission]:
+        self.asked.append((request_hash, list(candidates)))
+        call_id = f"call-{len(self.asked)}"
+        wanted = self.admissions.pop(0) if self.admissions else "first"
+        if not isinstance(wanted, str):
+            return call_id, wanted
+        index = 0 if wanted == "first" else len(candidates) - 1
+        self.admitted.append(call_id)
+        skipped = tuple(candidate.model for candidate in candidates[:index])
+        return call_id, Admitted(candidates[index].model, candidates[index].worst_case, skipped)
+
+    async def settle(self, call_id: str, outcome: Any) -> None:
+        if self.settling is not None:
+            await self.settling.wait()
+        self.settled.append((call_id, outcome))
+
+    def stream(self, text: str) -> None:
+        self.streamed.append(text)
+
+    def log(self, message: str, **fields: Any) -> None:
+        self.logged.append((message, fields))
+
+
+Outcome = ModelAnswer | Exception | asyncio.Event
+
+
+class Models:
+    """A provider whose models' outcomes are listed by name: an answer, an error, or an event to wait for."""
+
+    def __init__(self, outcomes: dict[str, Outcome], price: Price | None = PRICE, name: str = "lab") -> None:
+        self.name = name
+        self.outcomes = outcomes
+        self.requests: list[ModelRequest] = []
+        self.asked = asyncio.Event()
+        self.prices: dict[str, Price] = {}
+        self._price = price
+
+    async def request(self, request: ModelRequest) -> ModelAnswer:
+        self.requests.append(request)
+        self.asked.set()
+        outcome = self.outcomes[request.model]
+        if isinstance(outcome, asyncio.Event):
+            await outcome.wait()
+            raise AssertionError("nobody sets it")
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelAnswer]:
+        yield "so "
+        answer = await self.request(request)
+        yield answer.content
+        yield answer
+
+    async def embed(self, model: str, inputs: Sequence[str]) -> EmbeddingAnswer:
+        self.requests.append(ModelRequest(model=model, messages=()))
+        outcome = self.outcomes[model]
+        if isinstance(outcome, Exception):
+            raise outcome
+        vectors = tuple((float(len(text)), 0.0) for text in inputs)
+        return EmbeddingAnswer(embeddings=vectors, model=model, usage=Usage(input_tokens=10 * len(inputs)))
+
+    def price(self, model: str) -> Price | None:
+        return self.prices.get(model, self._price if model in self.outcomes else None)
+
+    def count(self, request: ModelRequest) -> int:
+        return sum(len(message.content) for message in request.messages)
+
+
+def says(content: str, **fields: Any) -> ModelAnswer:
+    return ModelAnswer(content=content, model="m", usage=USED, **fields)
+
+
+def fails(status: int = 0, code: str = "provider_error", **fields: Any) -> ProviderError:
+    return ProviderError(f"lab said {status} ({code}).", status=status, code=code, **fields)
+
+
+def prompt(models: Models, ledger: Ledger, **parameters: Any) -> Any:
+    asked = {"model": "lab/m", "prompt": "How far is the moon?", **parameters}
+    running = llm_prompt({"lab": models})(asked, ledger)
+    return asyncio.run(running)  # pyright: ignore[reportArgumentType]  # it is a coroutine
+
+
+def failure(models: Models, ledger: Ledger, **parameters: Any) -> Failure:
+    with pytest.raises(Attempt) as caught:
+        prompt(models, ledger, **parameters)
+    return caught.value.failure
+
+
+# --- The result ----------------------------------------------------------------------------------------
+
+
+def test_the_result_says_who_answered_what_and_at_what_cost():
+    ledger, models = Ledger(), Models({"m": says("384,400 km")})
+
+    result = prompt(models, ledger)
+
+    assert result == {
+        "content": "384,400 km",
+        "parsed": None,
+        "tool_calls": [],
+        "model": "m",
+        "provider": "lab",
+        "finish_reason": "Stop",
+        "cost_usd": COST / 10**9,
+        "usage": {
+            "prompt_tokens": 100,
+            "output_tokens": 50,
+            "total_tokens": 150,
+            "cached_tokens": 20,
+            "cache_write_tokens": 0,
+            "reasoning_tokens": 5,
+        },
+        "cache_hit": False,
+        "budget_skipped_models": [],
+    }
+    assert ledger.settled == [("call-1", msgspec.structs.replace(USED, provider="lab", model="m"))]
+
+
+def test_a_simulated_price_makes_a_simulated_result():
+    models = Models({"m": says("x")}, price=msgspec.structs.replace(PRICE, simulated=True))
+
+    assert prompt(models, Ledger())["simulated"] is True
+
+
+def test_the_model_that_answered_is_priced_where_it_has_a_price_of_its_own():
+    ledger, models = Ledger(), Models({"alias": msgspec.structs.replace(says("x"), model="m-2026")})
+    models.prices["m-2026"] = Price(input=2_000_000_000)
+
+    result = prompt(models, ledger, model="lab/alias")
+
+    assert result["cost_usd"] == 200_000 / 10**9
+    assert ledger.settled[0][1].cost_nano == 200_000
+
+
+def test_tool_calls_are_data():
+    models = Models({"m": says("", tool_calls=(ToolCall("t", "add", {"a": 1}),), finish_reason="ToolUse")})
+
+    result = prompt(models, Ledger(), response_schema={"type": "object"}, tools=[{"name": "add"}])
+
+    assert result["tool_calls"] == [{"id": "t", "name": "add", "arguments": {"a": 1}}]
+    assert result["parsed"] is None
+
+
+def test_a_streaming_task_passes_text_on_as_it_comes():
+    ledger = Ledger(task(streaming=True))
+
+    result = prompt(Models({"m": says("far")}), ledger)
+
+    assert ledger.streamed == ["so ", "far"]
+    assert result["content"] == "far"
+
+
+def test_a_task_that_does_not_stream_streams_nothing():
+    ledger = Ledger()
+
+    prompt(Models({"m": says("far")}), ledger)
+
+    assert ledger.streamed == []
+
+
+# --- What is asked of the gate -------------------------------------------------------------------------
+
+
+def test_the_worst_case_is_the_counted_input_and_all_of_max_tokens():
+    ledger = Ledger()
+
+    prompt(Models({"m": says("x")}), ledger, prompt="x" * 100, max_tokens=10)
+
+    assert ledger.asked[0][1] == [Candidate("lab/m", 100 * 1000 + 10 * 4000, PRICE)]
+
+
+def test_a_task_under_a_budget_gets_a_limit_that_is_sent_reserved_and_hashed():
+    models = Models({"m": says("x")})
+    free, limited, explicit = Ledger(), Ledger(task(budget_remaining_nano=5)), Ledger()
+
+    prompt(models, free, prompt="")
+    prompt(models, limited, prompt="")
+    prompt(models, explicit, prompt="", max_tokens=MAX_TOKENS_UNDER_BUDGET)
+
+    assert [request.max_tokens for request in models.requests] == [None, 1024, 1024]
+    assert limited.asked[0][1][0].worst_case == 1024 * 4000
+    assert limited.asked == explicit.asked
+    assert free.asked[0][0] != limited.asked[0][0]
+
+
+def test_the_hash_is_of_what_is_asked_and_of_whom_and_not_of_who_asks():
+    def digest(ledger: Ledger, **parameters: Any) -> str:
+        prompt(Models({"m": says("x"), "n": says("y")}), ledger, **parameters)
+        return ledger.asked[0][0]
+
+    same = {digest(Ledger(task(trace_id=str(n)), []), tools=[{"name": "a", "x": 1}]) for n in range(3)}
+    elsewhere = Ledger(msgspec.structs.replace(task(), activity_key="other", timeout_seconds=9.0))
+
+    assert len(same) == 1
+    assert digest(elsewhere, tools=[{"x": 1, "name": "a"}]) in same
+    assert digest(Ledger(), tools=[]) not in same
+    assert digest(Ledger()) != digest(Ledger(), model="lab/n")
+    assert digest(Ledger()) != digest(Ledger(), temperature=0)
+    assert len(same.pop()) == 64
+
+
+def test_an_unpriced_model_is_offered_as_such():
+    ledger = Ledger()
+
+    result = prompt(Models({"m": says("x")}, price=None), ledger, max_tokens=10)
+
+    assert ledger.asked[0][1] == [Candidate("lab/m", 0, None)]
+    assert result["cost_usd"] == 0.0
+
+
+def test_what_the_gate_denies_is_the_failure_and_nobody_is_asked():
+    denied = Failure("budget_exceeded", "It is $0.02 short.", retryable=False)
+    ledger, models = Ledger(admissions=[Denied(denied)]), Models({"m": says("x")})
+
+    assert failure(models, ledger) == denied
+    assert (models.requests, ledger.settled) == ([], [])
+
+
+def test_a_hit_is_an_earlier_result_for_nothing():
+    earlier = {"content": "before", "cost_usd": 0.5, "cache_hit": False, "usage": {"total_tokens": 9}}
+    ledger, models = Ledger(admissions=[Hit(earlier)]), Models({"m": says("x")})
+
+    result = prompt(models, ledger)
+
+    assert result == {**earlier, "cost_usd": 0.0, "cache_hit": True}
+    assert (models.requests, ledger.settled) == ([], [])
+
+
+def test_models_that_did_not_fit_the_budget_are_named():
+    ledger = Ledger(admissions=["last"])
+
+    result = prompt(Models({"a": says("x"), "b": says("y")}), ledger, model=["lab/a", "lab/b"])
+
+    assert (result["content"], result["budget_skipped_models"]) == ("y", ["lab/a"])
+
+
+# --- Failures and the next model -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (fails(429, "rate_limited", retryable=True), "never_sent"),
+        (fails(500, "provider_unavailable", retryable=True), "never_sent"),
+        (fails(0, "timed_out", retryable=True), "lost"),
+        (fails(0, "connection_failed", retryable=True), "lost"),
+        (fails(0, "connection_failed", retryable=True, sent=False), "never_sent"),
+        (fails(200, "malformed_response", retryable=True), "lost"),
+        (fails(400, "context_too_long"), "never_sent"),
+        (fails(0, "missing_address", sent=False), "never_sent"),
+        (fails(422, "demo_cannot"), "never_sent"),
+        (fails(0, "missing_key", sent=False), "never_sent"),
+        (
+            fails(503, "provider_unavailable", usage=USED),
+            msgspec.structs.replace(USED, provider="lab", model="a"),
+        ),
+    ],
+)
+def test_a_model_that_cannot_serve_is_settled_and_the_next_one_admitted_anew(
+    error: ProviderError, outcome: Any
+):
+    ledger = Ledger()
+
+    result = prompt(Models({"a": error, "b": says("y")}), ledger, model=["lab/a", "lab/b"])
+
+    assert result["content"] == "y"
+    assert [[candidate.model for candidate in asked] for _, asked in ledger.asked] == [
+        ["lab/a", "lab/b"],
+        ["lab/b"],
+    ]
+    assert ledger.settled == [
+        ("call-1", outcome),
+        ("call-2", msgspec.structs.replace(USED, provider="lab", model="b")),
+    ]
+    assert ledger.logged[0][1]["code"] == error.kind
+
+
+@pytest.mark.parametrize(
+    "error", [fails(401, "authentication"), fails(400, "invalid_request"), fails(404, "not_found")]
+)
+def test_a_refusal_that_no_other_model_mends_ends_the_attempt(error: ProviderError):
+    ledger, models = Ledger(), Models({"a": error, "b": says("y")})
+
+    failed = failure(models, ledger, model=["lab/a", "lab/b"])
+
+    assert (failed.code, failed.retryable) == (error.kind, False)
+    assert len(models.requests) == 1
+    assert ledger.settled == [("call-1", "never_sent")]
+
+
+def test_when_all_models_fail_the_attempt_fails_and_any_hope_makes_it_retryable():
+    limited = fails(429, "rate_limited", retryable=True, retry_after_seconds=7)
+    outcomes: dict[str, Outcome] = {"a": limited, "b": fails(400, "context_too_long")}
+
+    failed = failure(Models(outcomes), Ledger(), model=["lab/a", "lab/b"])
+
+    assert failed == Failure(
+        "rate_limited", "lab said 429 (rate_limited). lab said 400 (context_too_long).", True, 7
+    )
+
+
+def test_a_denial_after_a_failed_model_says_both():
+    denied = Denied(Failure("budget_exceeded", "Too dear.", retryable=False))
+    ledger = Ledger(admissions=["first", denied])
+
+    failed = failure(Models({"a": fails(500), "b": says("y")}), ledger, model=["lab/a", "lab/b"])
+
+    assert (failed.code, failed.retryable) == ("budget_exceeded", False)
+    assert "Too dear. Before that: lab said 500" in failed.message
+
+
+def test_models_share_the_time_of_the_attempt():
+    models = Models({"a": fails(0, "timed_out"), "b": says("y")})
+
+    prompt(models, Ledger(task(timeout_seconds=100.0)), model=["lab/a", "lab/b"])
+
+    first, second = (request.timeout_seconds or 0 for request in models.requests)
+    assert 49 < first <= 50
+    assert 98 < second <= 100
+
+
+# --- Answers by a schema -------------------------------------------------------------------------------
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"km": {"type": "integer"}, "unit": {"enum": ["km", "mi"]}},
+    "required": ["km"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"km": 384400}', '```json\n{"km": 384400}\n```', 'Here it is:\n```\n{"km": 384400}```\nFine?'],
+)
+def test_json_by_the_schema_is_parsed_also_from_a_fenced_block(content: str):
+    models = Models({"m": says(content)})
+
+    result = prompt(models, Ledger(), response_schema=SCHEMA)
+
+    assert result["parsed"] == {"km": 384400}
+    assert result["content"] == content
+    assert models.requests[0].response_schema == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("About 384,400 km.", "no JSON"),
+        ('{"km": "far"}', "expected $.km to be integer, got 'far'"),
+        ("{}", "$.km is missing"),
+        ('{"km": 1, "unit": "ly"}', "$.unit to be one of ['km', 'mi'], got 'ly'"),
+        ('{"km": 1, "mi": 2}', "$.mi is not allowed"),
+        ("[" * 100_000, "no JSON"),
+        ('{"km": NaN}', "no JSON"),
+    ],
+)
+def test_an_answer_beside_the_schema_fails_the_attempt_after_it_is_paid(content: str, said: str):
+    ledger = Ledger()
+
+    failed = failure(Models({"m": says(content, finish_reason="MaxTokens")}), ledger, response_schema=SCHEMA)
+
+    assert (failed.code, failed.retryable) == ("invalid_response", True)
+    assert said in failed.message
+    assert "max_tokens" in failed.message
+    assert ledger.settled[0][1].output_tokens == 50
+
+
+@pytest.mark.parametrize(
+    ("value", "schema", "problems"),
+    [
+        (1.0, {"type": "integer"}, 0),
+        (True, {"type": "integer"}, 1),
+        (True, {"enum": [1]}, 1),
+        (None, {"type": ["string", "null"]}, 0),
+        (
+            [{"a": 1}, {"a": "x"}, {}],
+            {"items": {"properties": {"a": {"type": "number"}}, "required": ["a"]}},
+            2,
+        ),
+        ({"x": 1}, {"additionalProperties": {"type": "string"}}, 1),
+        ([0] * 100, {"items": {"type": "string"}}, 5),
+        (1, {"const": 2}, 1),
+        ("anything", {"minLength": 100}, 0),
+    ],
+)
+def test_the_schema_subset_is_checked(value: Any, schema: dict[str, Any], problems: int):
+    assert len(problems_with(value, schema)) == problems
+
+
+# --- Parameters ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"model": None}, "model"),
+        ({"model": []}, "model"),
+        ({"model": 3}, "model"),
+        ({"model": ["lab/m", 3]}, "model"),
+        ({"model": "m"}, "model"),
+        ({"model": "lab/"}, "model"),
+        ({"model": "elsewhere/m"}, "provider of this process (lab)"),
+        ({"prompt": None}, "prompt or messages"),
+        ({"messages": [{"role": "user", "content": "x"}]}, "prompt or messages, got both"),
+        ({"prompt": None, "messages": "x"}, "messages"),
+        ({"prompt": None, "messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
+        ({"prompt": None, "messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"prompt": None, "messages": [{"role": "user", "content": "x", "name": "y"}]}, "name"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": "many"}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": 10**30}, "max_tokens"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": math.nan}, "temperature"),
+        ({"top_p": 2}, "top_p"),
+        ({"stop_sequences": [1]}, "stop_sequences"),
+        ({"tools": {"name": "x"}}, "tools"),
+        ({"tool_choice": 1}, "tool_choice"),
+        ({"response_schema": "json"}, "response_schema"),
+        ({"seed": "x"}, "seed"),
+        ({"extra": []}, "extra"),
+        ({"prompt": "\ud800"}, "JSON"),
+        ({"images": ["a.png"]}, "images is not built yet"),
+        ({"drop_unsupported": True}, "drop_unsupported is not built yet"),
+        ({"temprature": 1}, "temprature"),
+    ],
+)
+def test_a_wrong_parameter_is_named_and_nobody_is_asked(wrong: dict[str, Any], named: str):
+    ledger, models = Ledger(), Models({"m": says("x")})
+
+    failed = failure(models, ledger, **wrong)
+
+    assert (failed.code, failed.retryable) == ("invalid_parameters", False)
+    assert named in failed.message
+    assert (ledger.asked, models.requests) == ([], [])
+
+
+def test_parameters_reach_the_model_as_they_were_given():
+    models = Models({"a/b": says("x")})
+
+    prompt(
+        models,
+        Ledger(),
+        model="lab/a/b",
+        prompt={"rows": [1]},
+        system_prompt="Be brief.",
+        max_tokens=20.0,
+        temperature=0,
+        stop_sequences="END",
+        seed=7,
+        drop_unsupported=False,
+        top_p=None,
+        extra={"user": "u"},
+    )
+
+    (request,) = models.requests
+    assert request.model == "a/b"
+    assert [(message.role, message.content) for message in request.messages] == [
+        ("system", "Be brief."),
+        ("user", '{"rows":[1]}'),
+    ]
+    assert (request.max_tokens, request.temperature, request.stop_sequences) == (20, 0, ("END",))
+    assert (request.seed, request.top_p, request.extra) == (7, None, {"user": "u"})
+    assert request.activity_key == "ask"
+
+
+def test_a_conversation_may_hold_tool_calls_and_their_answers():
+    models = Models({"m": says("x")})
+    messages = [
+        {"role": "user", "content": "1+1?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "t", "name": "add", "arguments": {"a": 1}}],
+        },
+        {"role": "tool", "tool_call_id": "t", "content": 2},
+    ]
+
+    prompt(models, Ledger(), prompt=None, messages=messages)
+
+    assert models.requests[0].messages[1].tool_calls == (ToolCall("t", "add", {"a": 1}),)
+    assert (models.requests[0].messages[2].tool_call_id, models.requests[0].messages[2].content) == ("t", "2")
+
+
+# --- Exactly one settlement ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_call_that_is_cancelled_is_lost(streaming: bool):
+    async def story() -> list[Any]:
+        ledger, models = Ledger(task(streaming=streaming)), Models({"m": asyncio.Event()})
+        running = asyncio.ensure_future(
+            llm_prompt({"lab": models})({"model": "lab/m", "prompt": "?"}, ledger)
+        )
+        await models.asked.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return ledger.settled
+
+    assert asyncio.run(story()) == [("call-1", "lost")]
+
+
+def test_a_settlement_goes_on_when_the_attempt_is_cancelled_in_the_middle_of_it():
+    async def story() -> list[Any]:
+        ledger = Ledger(settling=asyncio.Event())
+        models = Models({"m": says("x")})
+        running = asyncio.ensure_future(
+            llm_prompt({"lab": models})({"model": "lab/m", "prompt": "?"}, ledger)
+        )
+        await models.asked.wait()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert ledger.settled == []
+        assert ledger.settling is not None
+        ledger.settling.set()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return ledger.settled
+
+    assert asyncio.run(story()) == [("call-1", msgspec.structs.replace(USED, provider="lab", model="m"))]
+
+
+OUTCOMES = st.sampled_from(
+    [
+        says("x"),
+        says('{"km": 1}'),
+        fails(429, "rate_limited", retryable=True, retry_after_seconds=1),
+        fails(500, "provider_unavailable", retryable=True),
+        fails(503, "provider_unavailable", usage=USED),
+        fails(0, "timed_out", retryable=True),
+        fails(0, "connection_failed", sent=False, retryable=True),
+        fails(200, "malformed_response", retryable=True),
+        fails(401, "authentication"),
+        fails(400, "context_too_long"),
+        RuntimeError("a bug in a provider"),
+        "hangs",
+    ]
+)
+ADMISSIONS = st.sampled_from(
+    ["first", "last", Denied(Failure("budget_exceeded", "no")), Hit({"content": "h"})]
+)
+
+
+@given(
+    outcomes=st.lists(OUTCOMES, min_size=1, max_size=4),
+    admissions=st.lists(ADMISSIONS, max_size=4),
+    streaming=st.booleans(),
+    schema=st.sampled_from([None, SCHEMA]),
+)
+def test_whatever_happens_every_admitted_call_is_settled_once(
+    outcomes: list[Any], admissions: list[Any], streaming: bool, schema: dict[str, Any] | None
+):
+    async def story() -> Ledger:
+        named = {
+            f"m{n}": asyncio.Event() if outcome == "hangs" else outcome for n, outcome in enumerate(outcomes)
+        }
+        ledger, models = Ledger(task(streaming=streaming), list(admissions)), Models(named)
+        parameters = {"model": [f"lab/{name}" for name in named], "prompt": "?", "response_schema": schema}
+        running = asyncio.ensure_future(llm_prompt({"lab": models})(parameters, ledger))
+        for _ in range(200):  # nothing in this story waits for time: either it is done by now, or it hangs
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return ledger
+
+    ledger = asyncio.run(story())
+
+    assert [call_id for call_id, _ in ledger.settled] == ledger.admitted
+    assert len(ledger.asked) <= len(outcomes)
+
+
+# --- Embeddings ----------------------------------------------------------------------------------------
+
+
+def embed(models: Models, ledger: Ledger, **parameters: Any) -> Any:
+    asked = {"model": "lab/e", "input": ["a", "bb", "ccc"], **parameters}
+    running = embedding({"lab": models})(asked, ledger)
+    return asyncio.run(running)  # pyright: ignore[reportArgumentType]  # it is a coroutine
+
+
+def test_embeddings_come_in_batches_each_admitted_and_settled():
+    ledger = Ledger()
+
+    result = embed(Models({"e": says("")}), ledger, batch_size=2)
+
+    assert result == {
+        "embeddings": [[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]],
+        "embedding_count": 3,
+        "model": "e",
+        "provider": "lab",
+        "usage": {
+            "prompt_tokens": 30,
+            "output_tokens": 0,
+            "total_tokens": 30,
+            "cached_tokens": 0,
+            "cache_write_tokens": 0,
+            "reasoning_tokens": 0,
+        },
+        "cost_usd": 30_000 / 10**9,
+    }
+    assert [asked[0].worst_case for _, asked in ledger.asked] == [3000, 3000]
+    assert [usage.input_tokens for _, usage in ledger.settled] == [20, 10]
+
+
+def test_no_input_is_no_call():
+    ledger = Ledger()
+
+    assert embed(Models({"e": says("")}), ledger, input=[])["embeddings"] == []
+    assert ledger.asked == []
+
+
+def test_an_embedding_that_fails_is_settled():
+    ledger = Ledger()
+
+    with pytest.raises(Attempt) as caught:
+        embed(Models({"e": fails(500, "provider_unavailable", retryable=True)}), ledger)
+
+    assert (caught.value.failure.code, caught.value.failure.retryable) == ("provider_unavailable", True)
+    assert ledger.settled == [("call-1", "never_sent")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"input": 3}, "input"),
+        ({"input": ["a", None]}, "input"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"x": 1}, "x"),
+    ],
+)
+def test_wrong_embedding_parameters_are_named(wrong: dict[str, Any], named: str):
+    with pytest.raises(Attempt, match=named) as caught:
+        embed(Models({"e": says("")}), Ledger(), **wrong)
+
+    assert caught.value.failure.code == "invalid_parameters"
