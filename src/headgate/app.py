@@ -14,6 +14,7 @@ from headgate.activities.http_request import HttpSettings, http_request
 from headgate.activities.llm_prompt import llm_prompt
 from headgate.activities.private_addresses import close_clients
 from headgate.activities.script import ScriptSettings, script
+from headgate.api.desk import Desk
 from headgate.engine.clock import WallClock
 from headgate.engine.courier import Courier
 from headgate.engine.dispatcher import Dispatcher
@@ -72,6 +73,13 @@ class App:
         )
         self.dispatcher.stop_claims = self.worker.stop
         self.warden.stop_claims = self.worker.stop
+        self.desk = Desk(
+            self.engine,
+            self.queue,
+            self.streams,
+            providers=frozenset(self.providers),
+            activities=frozenset(activities or ()),
+        )
         self._work = work
         self._tasks: list[asyncio.Task[Any]] = []
 

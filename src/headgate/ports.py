@@ -13,6 +13,7 @@ import msgspec
 
 from headgate.core.errors import HeadgateError
 from headgate.core.values import Assignment, Candidate, Failure, Price, Usage
+from headgate.core.view import RunSummary, RunView
 
 __all__ = [
     "Acknowledged",
@@ -22,10 +23,15 @@ __all__ = [
     "Admitted",
     "Append",
     "Attempt",
+    "Changed",
+    "Claim",
+    "Client",
+    "Clock",
     "Completed",
     "Denied",
     "EmbeddingAnswer",
     "EventRow",
+    "EventView",
     "Failed",
     "FinishReason",
     "Head",
@@ -40,9 +46,14 @@ __all__ = [
     "OverBudget",
     "ProviderError",
     "Providers",
+    "Queue",
     "Report",
     "RunRow",
+    "StartRequest",
+    "Task",
+    "Tokens",
     "ToolCall",
+    "Update",
     "WorkerProtocol",
 ]
 
@@ -503,6 +514,10 @@ class Queue(Protocol):
         """Take back the run's tasks that nobody has claimed; return its claims."""
         ...
 
+    def claims_of(self, run_id: str) -> list[Claim]:
+        """Return the run's claims."""
+        ...
+
     def overdue(self, now: int) -> list[Claim]:
         """Return claims past their lease or deadline."""
         ...
@@ -521,4 +536,94 @@ class Clock(Protocol):
 
     async def wait(self, until: int | None, wake: asyncio.Event) -> None:
         """Return when it is `until`, or `wake` is set (it is cleared), whichever comes first."""
+        ...
+
+
+# --- The client --------------------------------------------------------------------------------------------------
+
+
+class EventView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One event of the log, readable: `fields` are the event's own beside the envelope."""
+
+    version: int
+    at: int
+    type: str
+    place: str = ""
+    attempt: int = 0
+    actor: str = ""
+    cause: str = ""
+    trace_id: str = ""
+    fields: dict[str, Any] = {}
+    content: Any = None
+    hash: str = ""
+
+
+class Tokens(msgspec.Struct, frozen=True, tag="tokens"):
+    """Streamed text of one attempt; `offset` counts characters from the start of the attempt's text."""
+
+    place: str
+    epoch: int
+    offset: int
+    text: str
+
+
+class Changed(msgspec.Struct, frozen=True, tag="changed"):
+    """The run has new events; this is it now (contents left out)."""
+
+    run: RunView
+
+
+Update = Tokens | Changed
+
+
+class StartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client starts a run with. Either a definition's text, or the name of one that is deployed."""
+
+    definition: str | None = None
+    source: str = "definition"
+    workflow: str = ""
+    version: str | None = None
+    input: Any = None
+    mode: Literal["realtime", "batch"] = "realtime"
+    limit: int | None = None
+    labels: dict[str, str] = {}
+    unique_key: str = ""
+    command_id: str = ""
+
+
+class Client(Protocol):
+    """What a door offers, whoever stands behind it: the engine in this process, or the owner at the other end of a
+    socket. Run ids may be shortened as long as they are unambiguous; `-` is the newest run. Errors are the three
+    branches of `core.errors`, the same at both ends."""
+
+    async def start(self, request: StartRequest) -> RunSummary: ...
+
+    async def show(self, run: str, *, at: int | None = None, contents: bool = True) -> RunView:
+        """Return the run as it is, or as it was after event `at`."""
+        ...
+
+    async def runs(self, *, status: str | None = None, workflow: str | None = None, limit: int = 50) -> list[RunSummary]: ...
+
+    async def events(self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True) -> list[EventView]: ...
+
+    async def signal(self, run: str, name: str, *, key: str = "", data: Any = None) -> RunView: ...
+
+    async def decide(
+        self, run: str, *, key: str = "", approved: bool, by: str = "", comment: str = "", data: Any = None
+    ) -> RunView: ...
+
+    async def cancel(self, run: str, *, reason: str = "") -> RunView: ...
+
+    async def pause(self, run: str, *, reason: str = "") -> RunView: ...
+
+    async def resume(self, run: str) -> RunView: ...
+
+    async def retry(self, run: str) -> RunView: ...
+
+    def watch(self, run: str, *, tokens: bool = False) -> AsyncIterator[Update]:
+        """Yield the run as it is, then each change, and tokens where wanted; ends after the finished run."""
+        ...
+
+    async def settled(self) -> None:
+        """Return when no run has anything to do now: all are finished, or wait for a time, a person or a signal."""
         ...

@@ -36,7 +36,7 @@ class Decision:
         self.contents: dict[int, object] = {}
 
     def emit(
-        self, kind: type[EventType], place: str = "", attempt: int = 0, content: object = ABSENT, **fields: Any
+        self, kind: type[EventType], /, place: str = "", attempt: int = 0, content: object = ABSENT, **fields: Any
     ) -> EventType:
         """Conclude an event: give it the next version, fold it, keep its content beside it."""
         run = self.run

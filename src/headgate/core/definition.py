@@ -32,7 +32,7 @@ ITERATION_LIMIT_DEFAULT = 100
 ITEMS_MAX = 100_000
 
 
-class Backoff(msgspec.Struct, frozen=True, omit_defaults=True):
+class Backoff(msgspec.Struct, frozen=True):
     """How often an activity is attempted in all, and how long it waits between attempts (seconds)."""
 
     max_attempts: int = 1
@@ -42,14 +42,14 @@ class Backoff(msgspec.Struct, frozen=True, omit_defaults=True):
     max_seconds: float = 300.0
 
 
-class Budget(msgspec.Struct, frozen=True, omit_defaults=True):
+class Budget(msgspec.Struct, frozen=True):
     """A limit in nano-dollars, and what happens to a call that does not fit beside what is spent."""
 
     limit: int
     action: BudgetAction = "abort"
 
 
-class Cache(msgspec.Struct, frozen=True, omit_defaults=True):
+class Cache(msgspec.Struct, frozen=True):
     """Whether an activity's result may be reused, for how long, and under which key (templates)."""
 
     enabled: bool = True
@@ -59,7 +59,7 @@ class Cache(msgspec.Struct, frozen=True, omit_defaults=True):
     threshold: float | None = None
 
 
-class SignalWait(msgspec.Struct, frozen=True, omit_defaults=True):
+class SignalWait(msgspec.Struct, frozen=True):
     """An activity that runs only after the signal `event_name` has come for it."""
 
     event_name: str
@@ -67,7 +67,7 @@ class SignalWait(msgspec.Struct, frozen=True, omit_defaults=True):
     on_timeout: Literal["fail", "skip", "continue"] = "fail"
 
 
-class SubWorkflow(msgspec.Struct, frozen=True, omit_defaults=True):
+class SubWorkflow(msgspec.Struct, frozen=True):
     """An activity that is a run of another workflow; `parameters` are the child's input.
 
     `budget` (nano-dollars) gives the child a limit of its own below the parent's; without it the child shares
@@ -79,21 +79,21 @@ class SubWorkflow(msgspec.Struct, frozen=True, omit_defaults=True):
     budget: int | None = None
 
 
-class Dependency(msgspec.Struct, frozen=True, omit_defaults=True):
+class Dependency(msgspec.Struct, frozen=True):
     """An edge from `key` to the activity that holds it. All `conditions` must be true for it to apply."""
 
     key: str
     conditions: tuple[str, ...] = ()
 
 
-class Output(msgspec.Struct, frozen=True, omit_defaults=True):
+class Output(msgspec.Struct, frozen=True):
     """A declared output of an activity."""
 
     name: str
     type: Literal["value", "file", "folder"] = "value"
 
 
-class Input(msgspec.Struct, frozen=True, omit_defaults=True):
+class Input(msgspec.Struct, frozen=True):
     """A declared input of the workflow. `type` "file" takes a file's text."""
 
     name: str
@@ -104,7 +104,7 @@ class Input(msgspec.Struct, frozen=True, omit_defaults=True):
     enum: tuple[Any, ...] = ()
 
 
-class Activity(msgspec.Struct, frozen=True, omit_defaults=True):
+class Activity(msgspec.Struct, frozen=True):
     """A node of the graph, in long form: every default of the format that does not depend on the activity is in."""
 
     key: str
@@ -133,7 +133,7 @@ class Activity(msgspec.Struct, frozen=True, omit_defaults=True):
     workflow: SubWorkflow | None = None
 
 
-class Definition(msgspec.Struct, frozen=True, omit_defaults=True):
+class Definition(msgspec.Struct, frozen=True):
     """A checked workflow. `version` is the hash of everything else in it."""
 
     name: str

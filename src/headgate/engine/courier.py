@@ -15,9 +15,9 @@ from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError, NotFound, Refused, Unavailable
 from headgate.core.run import Message
 from headgate.core.values import Failure
+from headgate.core.view import outputs_of, result_versions
 from headgate.engine.engine import Engine, Start
 from headgate.engine.lane import Lane
-from headgate.engine.results import outputs_of
 
 __all__ = ["Courier"]
 
@@ -93,7 +93,9 @@ class Courier:
     async def _tell_parent(self, lane: Lane, message: Message) -> None:
         run = lane.run
         error = None if run.status == "completed" else Failure(run.code or run.status, run.error, retryable=False)
-        output = await outputs_of(self._engine, lane) if run.status == "completed" else None
+        output = None
+        if run.status == "completed":
+            output = outputs_of(run, await self._engine.load_values(lane.row.key, result_versions(run)))
         own = Message(message.id, "tell_parent", message.place, message.attempt, run.id)
         await self._tell(message.run_id, own, status=run.status, output=output, cost=run.total_cost, error=error)
 

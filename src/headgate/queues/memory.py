@@ -113,14 +113,14 @@ class MemoryQueue:
                 del self._of_run[task.run_id]
 
     def drop(self, run_id: str) -> list[Claim]:
-        claims: list[Claim] = []
         for task in list(self._of_run.get(run_id, ())):
-            activity_id = self._claim_of.get(task)
-            if activity_id is None:
+            if task not in self._claim_of:
                 self._forget(task)
-            else:
-                claims.append(self._claims[activity_id])
-        return claims
+        return self.claims_of(run_id)
+
+    def claims_of(self, run_id: str) -> list[Claim]:
+        tasks = self._of_run.get(run_id, ())
+        return [self._claims[self._claim_of[task]] for task in tasks if task in self._claim_of]
 
     def overdue(self, now: int) -> list[Claim]:
         found: list[Claim] = []

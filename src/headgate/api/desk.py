@@ -1,0 +1,181 @@
+"""The desk: every verb of a client, on the engine of this process. Doors only carry it over a wire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from headgate.authoring import load_definition
+from headgate.core import commands as c
+from headgate.core.decision import Decision
+from headgate.core.view import RunSummary, RunView, view_run
+from headgate.engine.engine import Engine, Start
+from headgate.engine.lane import Lane
+from headgate.engine.reader import Reader, contents_shown, summary_of
+from headgate.engine.streams import Streams
+from headgate.ports import Changed, EventView, Queue, StartRequest, Tokens, Update
+
+__all__ = ["Desk"]
+
+
+class Desk:
+    """`ports.Client` on the engine of this process. Each acting verb returns when what it did is durable."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        queue: Queue,
+        streams: Streams,
+        *,
+        providers: frozenset[str] = frozenset(),
+        activities: frozenset[str] = frozenset(),
+    ) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._streams = streams
+        self._providers = providers
+        self._activities = activities
+        self._reader = Reader(engine.log, engine.clock.now)
+        self._changes: dict[str, set[asyncio.Event]] = {}
+        self._any_change: set[asyncio.Event] = set()
+        engine.listen(self._committed)
+
+    # --- Starting ------------------------------------------------------------------------------------------------
+
+    async def start(self, request: StartRequest) -> RunSummary:
+        name, version = request.workflow, request.version
+        if request.definition is not None:
+            definition = load_definition(
+                request.definition, source=request.source, providers=self._providers, activities=self._activities
+            )
+            name = definition.name
+            version, _ = await self._engine.deploy(definition)
+        row = await self._engine.start(
+            Start(
+                workflow=name,
+                version=version,
+                input=request.input,
+                mode=request.mode,
+                limit=request.limit,
+                labels=request.labels,
+                unique_key=request.unique_key,
+                command_id=request.command_id,
+            )
+        )
+        return summary_of(row)
+
+    # --- Reading -------------------------------------------------------------------------------------------------
+
+    async def show(self, run: str, *, at: int | None = None, contents: bool = True) -> RunView:
+        return await self._reader.show(run, at=at, contents=contents)
+
+    async def runs(
+        self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
+    ) -> list[RunSummary]:
+        return await self._reader.runs(status=status, workflow=workflow, limit=limit)
+
+    async def events(
+        self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True
+    ) -> list[EventView]:
+        return await self._reader.events(run, after=after, limit=limit, contents=contents)
+
+    # --- Acting --------------------------------------------------------------------------------------------------
+
+    async def signal(self, run: str, name: str, *, key: str = "", data: Any = None) -> RunView:
+        return await self._act(run, c.Signal(at=self._now, name=name, key=key, data=data))
+
+    async def decide(
+        self, run: str, *, key: str = "", approved: bool, by: str = "", comment: str = "", data: Any = None
+    ) -> RunView:
+        actor = f"user:{by}" if by else "client"
+        return await self._act(
+            run,
+            c.DecideApproval(
+                at=self._now, actor=actor, key=key, approved=approved, by=by, comment=comment, data=data
+            ),
+        )
+
+    async def cancel(self, run: str, *, reason: str = "") -> RunView:
+        row = await self._reader.find(run)
+        claimed = tuple(sorted({claim.task.place for claim in self._queue.claims_of(row.id)}))
+        return await self._act(row.id, c.Cancel(at=self._now, reason=reason, out=claimed))
+
+    async def pause(self, run: str, *, reason: str = "") -> RunView:
+        return await self._act(run, c.Pause(at=self._now, reason=reason))
+
+    async def resume(self, run: str) -> RunView:
+        return await self._act(run, c.Resume(at=self._now))
+
+    async def retry(self, run: str) -> RunView:
+        return await self._act(run, c.Retry(at=self._now))
+
+    async def _act(self, run: str, command: c.Command) -> RunView:
+        row = await self._reader.find(run)
+        decision = await self._engine.submit(row.id, command)
+        return view_run(decision.run, {}, self._now)
+
+    @property
+    def _now(self) -> int:
+        return self._engine.clock.now()
+
+    # --- Watching ------------------------------------------------------------------------------------------------
+
+    async def watch(self, run: str, *, tokens: bool = False) -> AsyncIterator[Update]:
+        row = await self._reader.find(run)
+        changed = asyncio.Event()
+        self._changes.setdefault(row.id, set()).add(changed)
+        updates: asyncio.Queue[Update] = asyncio.Queue(1)
+        feeds = [asyncio.create_task(self._feed_changes(row.id, changed, updates))]
+        if tokens:
+            feeds.append(asyncio.create_task(self._feed_tokens(row.id, updates)))
+        try:
+            while True:
+                update = await updates.get()
+                yield update
+                if isinstance(update, Changed) and update.run.finished_at:
+                    return
+        finally:
+            for feed in feeds:
+                feed.cancel()
+            await asyncio.gather(*feeds, return_exceptions=True)
+            watching = self._changes[row.id]
+            watching.discard(changed)
+            if not watching:
+                del self._changes[row.id]
+
+    async def _feed_changes(self, run_id: str, changed: asyncio.Event, updates: asyncio.Queue[Update]) -> None:
+        """Put the run's newest state, once per change that the reader has not seen yet: a slow one skips some."""
+        while True:
+            changed.clear()
+            lane = await self._engine.lane(run_id)
+            values = {}
+            if lane.run.finished:
+                values = await self._engine.load_values(lane.row.key, contents_shown(lane.run))
+            await updates.put(Changed(view_run(lane.run, values, self._now)))
+            await changed.wait()
+
+    async def _feed_tokens(self, run_id: str, updates: asyncio.Queue[Update]) -> None:
+        async for chunk in self._streams.subscribe(run_id):
+            await updates.put(Tokens(chunk.place, chunk.epoch, chunk.offset, chunk.text))
+
+    def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
+        for changed in self._changes.get(lane.run.id, ()):
+            changed.set()
+        for changed in self._any_change:
+            changed.set()
+
+    async def settled(self) -> None:
+        changed = asyncio.Event()
+        self._any_change.add(changed)
+        try:
+            while not await self._at_rest():
+                changed.clear()
+                await changed.wait()
+        finally:
+            self._any_change.discard(changed)
+
+    async def _at_rest(self) -> bool:
+        """Whether no run holds a task, and no time has come that the warden has yet to look at."""
+        busy = await self._engine.log.busy(0, 1_000)
+        return all(row.head.status == "paused" for row in busy) and not await self._engine.log.due(self._now, 1)

@@ -1,0 +1,82 @@
+"""Why it is waiting, in one sentence: the same words in the CLI, the API and the dashboard."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from headgate.core.duration import show_seconds
+from headgate.core.money import show
+from headgate.core.run import Call, Place, Run
+
+__all__ = ["explain_place", "explain_run"]
+
+
+def explain_place(run: Run, place: Place, now: int) -> str:
+    """Return what the place waits for, or nothing where it does not wait."""
+    waiting = _waiting_call(run, place)
+    if waiting is not None:
+        return _explain_call(run, waiting)
+    if place.status == "scheduled":
+        return "waits for the run to be resumed" if run.status == "paused" else ""
+    wait = place.wait
+    if wait is None:
+        return ""
+    match wait.kind:
+        case "retry":
+            return f"retries in {_until(wait.until, now)} after: {wait.name}"
+        case "delay":
+            return f"starts in {_until(wait.until, now)} (delay)"
+        case "timer":
+            return f"waits until {_clock(wait.until)}, for another {_until(wait.until, now)}"
+        case "signal":
+            limit = f", at most {_until(wait.until, now)} longer" if wait.until is not None else ""
+            return f"waits for signal {wait.name!r} since {_clock(wait.since)}{limit}"
+        case "approval":
+            limit = f", {wait.on_timeout}s in {_until(wait.until, now)}" if wait.until is not None else ""
+            return f"waits for approval {place.path!r} since {_clock(wait.since)}{limit}"
+        case "child":
+            return f"waits for run {wait.child_run}"
+        case "items" if place.fan:
+            return f"{place.fan.done} of {place.fan.count} items done, {len(place.fan.live)} under way"
+        case _:
+            return f"waits for {wait.kind}"
+
+
+def explain_run(run: Run, now: int) -> str:
+    """Return why the run does not go on, or nothing: it does, or it has ended."""
+    if run.finished:
+        return ""
+    if run.status == "paused":
+        why = f": {run.pause_reason}" if run.pause_reason else ""
+        return f"is paused{why}; `headgate resume {run.id}` goes on"
+    if run.status == "cancelling":
+        return f"is being cancelled; {len(run.tasks)} activities are still out"
+    if run.tasks and not run.waiting_calls:
+        return ""
+    sentences = [
+        f"{place.path} {sentence}" for place in run.live_places() if (sentence := explain_place(run, place, now))
+    ]
+    if len(sentences) > 1:
+        return f"{sentences[0]} (and {len(sentences) - 1} more)"
+    return sentences[0] if sentences else ""
+
+
+def _waiting_call(run: Run, place: Place) -> Call | None:
+    for call_id in run.calls_of.get(place.path, ()):
+        if call_id in run.waiting_calls:
+            return run.calls[call_id]
+    return None
+
+
+def _explain_call(run: Run, call: Call) -> str:
+    others = sum(other.state == "admitted" for other in run.calls.values())
+    calls = f"{others} call" + ("" if others == 1 else "s")
+    return f"waits for {show(run.reserved)} reserved by {calls}: {call.model} needs {show(call.needed)} of {call.waits_for}"
+
+
+def _until(until: int | None, now: int) -> str:
+    return show_seconds(max(0, (until or now) - now) / 1_000_000)
+
+
+def _clock(at: int | None) -> str:
+    return datetime.fromtimestamp((at or 0) / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

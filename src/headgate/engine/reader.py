@@ -1,0 +1,138 @@
+"""The reading verbs, on any log: that of this process's engine, or a file that another process owns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from headgate.core.codec import content_value, decode
+from headgate.core.definition import Definition
+from headgate.core.errors import Invalid, NotFound, Refused
+from headgate.core.events import Event
+from headgate.core.plan import Plan, compile_plan
+from headgate.core.run import Run
+from headgate.core.view import RunSummary, RunView, output_versions, result_versions, view_run
+from headgate.engine.engine import fold_run
+from headgate.ports import EventRow, EventView, Log, RunRow
+
+__all__ = ["Reader", "contents_shown", "summary_of", "view_events"]
+
+ENVELOPE = frozenset(field.name for field in msgspec.structs.fields(Event))
+RUNS_MAX = 1_000
+EVENTS_MAX = 100_000
+
+
+class Reader:
+    """Reads runs from a log. `now` gives the time for sentences such as "retries in 3 s"."""
+
+    def __init__(self, log: Log, now: Callable[[], int]) -> None:
+        self._log = log
+        self._now = now
+        self._plans: dict[str, Plan] = {}
+
+    async def find(self, run: str) -> RunRow:
+        """Return the run of an id, of the beginning of one, or the newest (`-`). Raises `NotFound`, `Refused`."""
+        if run == "-":
+            newest = await self._log.runs(limit=1)
+            if not newest:
+                raise NotFound("There is no run yet.")
+            return newest[0]
+        row = await self._log.run(run)
+        if row is not None:
+            return row
+        matching = await self._log.matching(run, limit=5) if run else []
+        if len(matching) > 1:
+            raise Refused(f"{run!r} is the beginning of several runs: {', '.join(matching)}. Give more of it.")
+        row = await self._log.run(matching[0]) if matching else None
+        if row is None:
+            raise NotFound(f"There is no run {run!r}. `headgate runs` lists them.")
+        return row
+
+    async def show(self, run: str, *, at: int | None = None, contents: bool = True) -> RunView:
+        row = await self.find(run)
+        if at is not None and not 1 <= at <= row.head.version:
+            raise Invalid(f"Run {row.id} has events 1 to {row.head.version}; there is no event {at}.")
+        folded = await fold_run(self._log, row, await self._plan(row), at_version=at)
+        values = await self._values(row.key, contents_shown(folded)) if contents else {}
+        return view_run(folded, values, self._now() if at is None else folded.at)
+
+    async def runs(
+        self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
+    ) -> list[RunSummary]:
+        rows = await self._log.runs(status=status, workflow=workflow, limit=min(limit, RUNS_MAX))
+        return [summary_of(row) for row in rows]
+
+    async def events(
+        self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True
+    ) -> list[EventView]:
+        row = await self.find(run)
+        stored = await self._log.events(row.key, after=after, limit=min(limit, EVENTS_MAX))
+        values: dict[int, Any] = {}
+        if contents:
+            values = await self._values(row.key, {event.version for event in stored if decode(event.data)[1]})
+        return list(view_events(stored, values))
+
+    async def _plan(self, row: RunRow) -> Plan:
+        if row.definition not in self._plans:
+            found = await self._log.definition(row.workflow, row.definition)
+            if found is None:
+                raise NotFound(f"The definition {row.definition} of run {row.id} is not in this database.")
+            self._plans[row.definition] = compile_plan(msgspec.json.decode(found[1], type=Definition))
+        return self._plans[row.definition]
+
+    async def _values(self, run: int, versions: set[int]) -> dict[int, Any]:
+        found = await self._log.contents(run, sorted(versions))
+        return {version: content_value(data) for version, data in found.items()}
+
+
+def contents_shown(run: Run) -> set[int]:
+    """Return the versions whose contents a whole view of the run shows."""
+    versions = {1} | result_versions(run)
+    return versions.union(*(output_versions(place) for place in run.places))
+
+
+def summary_of(row: RunRow) -> RunSummary:
+    head = row.head
+    return RunSummary(
+        id=row.id,
+        workflow=row.workflow,
+        definition=row.definition,
+        status=head.status,
+        created_at=row.created_at,
+        updated_at=head.updated_at,
+        finished_at=head.finished_at,
+        cost=head.cost,
+        reserved=head.reserved,
+        limit=row.limit,
+        simulated=row.simulated,
+        error=head.error,
+        trace_id=row.trace_id,
+        tenant=row.tenant,
+        labels=msgspec.json.decode(row.labels, type=dict[str, str]),
+    )
+
+
+def view_events(stored: Iterable[EventRow], values: dict[int, Any]) -> Iterable[EventView]:
+    """Yield events as people read them: the envelope, then what is the event's own and not its default."""
+    for row in stored:
+        event, _ = decode(row.data)
+        fields: dict[str, Any] = {
+            field.name: msgspec.to_builtins(getattr(event, field.name))
+            for field in msgspec.structs.fields(event)
+            if field.name not in ENVELOPE and getattr(event, field.name) != field.default
+        }
+        yield EventView(
+            version=event.version,
+            at=event.at,
+            type=event.type,
+            place=event.place,
+            attempt=event.attempt,
+            actor=event.actor,
+            cause=event.cause,
+            trace_id=event.trace_id,
+            fields=fields,
+            content=values.get(event.version),
+            hash=row.hash.hex(),
+        )
