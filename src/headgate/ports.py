@@ -42,6 +42,7 @@ __all__ = [
     "ModelProvider",
     "ModelRequest",
     "Move",
+    "NewEvent",
     "Outcome",
     "OverBudget",
     "ProviderError",
@@ -323,6 +324,10 @@ class EventRow(NamedTuple):
     content: bytes | None
 
 
+NewEvent = tuple[int, int, int, str, bytes, bytes, bytes | None]
+"""An `EventRow` before it has a position: run, version, at, type, data, hash, content."""
+
+
 class Head(NamedTuple):
     """What the log knows of a run beside its events: enough to list it, to find it in time, and to append to it."""
 
@@ -371,7 +376,7 @@ class Append(msgspec.Struct):
 
     run: int
     expected_version: int
-    rows: list[EventRow]
+    rows: list[NewEvent]
     head: Head
     new: RunRow | None = None
     blobs: list[tuple[bytes, bytes]] = []
@@ -406,7 +411,7 @@ class Log(Protocol):
     """
 
     async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
-        """Append all of the batch in one transaction; one outcome per item. Raises `Unavailable`: nothing was written."""
+        """Append the batch in one transaction; one outcome per item. Raises `Unavailable`: nothing was written."""
         ...
 
     def new_key(self) -> int:
@@ -602,9 +607,13 @@ class Client(Protocol):
         """Return the run as it is, or as it was after event `at`."""
         ...
 
-    async def runs(self, *, status: str | None = None, workflow: str | None = None, limit: int = 50) -> list[RunSummary]: ...
+    async def runs(
+        self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
+    ) -> list[RunSummary]: ...
 
-    async def events(self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True) -> list[EventView]: ...
+    async def events(
+        self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True
+    ) -> list[EventView]: ...
 
     async def signal(self, run: str, name: str, *, key: str = "", data: Any = None) -> RunView: ...
 

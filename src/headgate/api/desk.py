@@ -75,9 +75,7 @@ class Desk:
     ) -> list[RunSummary]:
         return await self._reader.runs(status=status, workflow=workflow, limit=limit)
 
-    async def events(
-        self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True
-    ) -> list[EventView]:
+    async def events(self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True) -> list[EventView]:
         return await self._reader.events(run, after=after, limit=limit, contents=contents)
 
     # --- Acting --------------------------------------------------------------------------------------------------
@@ -91,9 +89,7 @@ class Desk:
         actor = f"user:{by}" if by else "client"
         return await self._act(
             run,
-            c.DecideApproval(
-                at=self._now, actor=actor, key=key, approved=approved, by=by, comment=comment, data=data
-            ),
+            c.DecideApproval(at=self._now, actor=actor, key=key, approved=approved, by=by, comment=comment, data=data),
         )
 
     async def cancel(self, run: str, *, reason: str = "") -> RunView:

@@ -1,4 +1,4 @@
-"""The built-in activities as facts: what each is called, returns and may repeat. The code that runs them is elsewhere."""
+"""The built-in activities as facts: what each is called, returns and may repeat. What runs them is elsewhere."""
 
 from __future__ import annotations
 

@@ -7,19 +7,22 @@ the run, so that erasing content and key leaves nothing to guess from; `hash = S
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from headgate.core.errors import Invalid
 from headgate.core.events import SCHEMA, AnyEvent, Event
 
-__all__ = ["GENESIS", "chain", "content_bytes", "content_value", "decode", "digest", "encode"]
+__all__ = ["GENESIS", "TYPE_NAMES", "chain", "content_bytes", "content_value", "decode", "digest", "encode"]
 
 GENESIS = b""
 """What the first event's hash is chained to."""
 
 DIGEST_BYTES = 16
+
+TYPE_NAMES: dict[type[Event], str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(AnyEvent)}
+"""What each event is called in the log and on the wire."""
 
 _packer = msgspec.msgpack.Encoder()
 _unpacker = msgspec.msgpack.Decoder(tuple[int, AnyEvent, bytes | None])
@@ -65,7 +68,7 @@ def content_value(data: bytes) -> Any:
 
 def _not_finite(value: Any, path: str = "") -> str | None:
     if isinstance(value, float):
-        return path if value != value or value in (float("inf"), float("-inf")) else None  # noqa: PLR0124 - NaN
+        return path if value != value or value in (float("inf"), float("-inf")) else None
     if isinstance(value, dict):
         parts = ((f"{path}.{key}", part) for key, part in value.items())
     elif isinstance(value, list | tuple):

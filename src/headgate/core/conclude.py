@@ -6,9 +6,11 @@ not evaluate a template again. It ends, for each conclusion ends an activity, op
 
 from __future__ import annotations
 
+from typing import cast
+
 from headgate.core import events as e
-from headgate.core.definition import ITEMS_MAX, ITERATION_LIMIT_DEFAULT
 from headgate.core.decision import Decision
+from headgate.core.definition import ITEMS_MAX, ITERATION_LIMIT_DEFAULT
 from headgate.core.duration import parse_instant, parse_microseconds
 from headgate.core.errors import Invalid
 from headgate.core.expression import ExpressionError
@@ -178,14 +180,19 @@ def _open_items(decision: Decision, place: Place) -> None:
     planned = place.planned
     assert planned.for_each is not None
     items = planned.for_each.render(decision.names(place))
-    wrong = ""
     if not isinstance(items, list):
-        wrong = f"expected a list of items, got {type(items).__name__}"
-    elif len(items) > ITEMS_MAX:
-        wrong = f"{len(items)} items are more than the {ITEMS_MAX} that one for_each may have"
-    if wrong:
-        raise ExpressionError(str(planned.activity.for_each), f"activity {planned.key!r}, for_each", wrong)
-    decision.emit(e.FanOutOpened, place.path, content=items, count=len(items), iteration=place.iteration)
+        raise _not_items(place, f"expected a list of items, got {type(items).__name__}")
+    count = len(cast("list[object]", items))
+    if count > ITEMS_MAX:
+        raise _not_items(place, f"{count} items are more than the {ITEMS_MAX} that one for_each may have")
+    decision.emit(
+        e.FanOutOpened, place.path, content=cast("list[object]", items), count=count, iteration=place.iteration
+    )
+
+
+def _not_items(place: Place, wrong: str) -> ExpressionError:
+    activity = place.planned.activity
+    return ExpressionError(str(activity.for_each), f"activity {activity.key!r}, for_each", wrong)
 
 
 def _advance_items(decision: Decision, index: int) -> None:

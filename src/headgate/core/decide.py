@@ -18,7 +18,6 @@ from headgate.core.conclude import conclude, resolve, schedule
 from headgate.core.decision import Decision
 from headgate.core.errors import Invalid, NotFound, Refused, StaleAttempt
 from headgate.core.names import needed
-from headgate.core.plan import Plan
 from headgate.core.retry import LOST_ATTEMPTS_MAX, retry_delay
 from headgate.core.run import Place, Run
 from headgate.core.values import Failure
@@ -161,7 +160,9 @@ def _current(run: Run, path: str, attempt: int) -> Place | None:
         raise NotFound(f"Run {run.id} has no activity {path!r}.")
     if place is None or place.attempt > attempt or run.finished:
         raise StaleAttempt(run.id, path, reported=attempt, current=place.attempt if place else 0)
-    raise Invalid(f"Attempt {attempt} of {path!r} in run {run.id} has not been handed out (it stands at {place.attempt}).")
+    raise Invalid(
+        f"Attempt {attempt} of {path!r} in run {run.id} has not been handed out (it stands at {place.attempt})."
+    )
 
 
 def _complete(decision: Decision, command: c.CompleteActivity) -> None:
@@ -207,9 +208,7 @@ def _time_out(decision: Decision, command: c.TimeOutAttempt) -> None:
     if place is None:
         return
     forfeit(decision, place, "the attempt timed out")
-    decision.emit(
-        e.AttemptTimedOut, place.path, place.attempt, seconds=command.seconds, started_at=command.started_at
-    )
+    decision.emit(e.AttemptTimedOut, place.path, place.attempt, seconds=command.seconds, started_at=command.started_at)
     message = f"the attempt ran for more than its {command.seconds:g} s (timeout_seconds)"
     _after_failure(decision, place, Failure("timed_out", message))
 

@@ -81,7 +81,7 @@ class RunStarted(Fact, frozen=True, gc=False, array_like=True, tag="run_started"
 
 
 class RunCompleted(Event, frozen=True, gc=False, array_like=True, tag="run_completed"):
-    """Every activity has ended and no failure went unhandled. Its content is the workflow's `outputs`, if it has any."""
+    """Every activity has ended, no failure went unhandled. Its content is the workflow's `outputs`, if it has any."""
 
 
 class RunFailed(Event, frozen=True, gc=False, array_like=True, tag="run_failed"):
@@ -345,7 +345,7 @@ class BudgetFreed(Fact, frozen=True, gc=False, array_like=True, tag="budget_free
 
 
 class CallSettled(Fact, frozen=True, gc=False, array_like=True, tag="call_settled"):
-    """How a call ended: what it used and cost, that it was never sent, or that nobody knows. Its reservation is over."""
+    """How a call ended: what it used and cost, that it was never sent, or that nobody knows."""
 
     call_id: str
     outcome: Literal["used", "never_sent", "lost"]

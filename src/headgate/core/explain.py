@@ -71,7 +71,8 @@ def _waiting_call(run: Run, place: Place) -> Call | None:
 def _explain_call(run: Run, call: Call) -> str:
     others = sum(other.state == "admitted" for other in run.calls.values())
     calls = f"{others} call" + ("" if others == 1 else "s")
-    return f"waits for {show(run.reserved)} reserved by {calls}: {call.model} needs {show(call.needed)} of {call.waits_for}"
+    needs = f"{call.model} needs {show(call.needed)} of {call.waits_for}"
+    return f"waits for {show(run.reserved)} reserved by {calls}: {needs}"
 
 
 def _until(until: int | None, now: int) -> str:

@@ -180,9 +180,7 @@ class _Leaf:
         try:
             self._code = compile_text(text, names)
         except TemplateSyntaxError as error:
-            raise ExpressionError(
-                text, where, error.message or "it cannot be read", offset=error.lineno
-            ) from None
+            raise ExpressionError(text, where, error.message or "it cannot be read", offset=error.lineno) from None
         except (RecursionError, MemoryError, SyntaxError):
             raise ExpressionError(text, where, "it is nested too deeply") from None
         except ValueError as error:
@@ -259,9 +257,7 @@ def _reason(error: Exception, scope: Scope, roots: frozenset[str]) -> str:
     from headgate.core.template_values import Unsuitable
 
     if isinstance(error, UndefinedError):
-        missing = next(
-            (name for name in sorted(roots) if name not in scope and repr(name) in str(error)), None
-        )
+        missing = next((name for name in sorted(roots) if name not in scope and repr(name) in str(error)), None)
         return str(error) + (suggestion(missing, scope) if missing else "")
     if isinstance(error, Unsuitable | Invalid | TypeError | FilterArgumentError):
         return str(error)

@@ -78,9 +78,11 @@ def can_be_opened_or_skipped(run: Run, index: int) -> bool:
     join = run.plan.activities[index].activity.join
     if join == "any":
         return run.applied[index] > 0
-    refused = run.dropped[index] if join == "default" else len(run.plan.activities[index].incoming) - run.pending[
-        index
-    ] > run.applied[index]
+    refused = (
+        run.dropped[index]
+        if join == "default"
+        else len(run.plan.activities[index].incoming) - run.pending[index] > run.applied[index]
+    )
     return bool(refused)
 
 

@@ -39,7 +39,7 @@ class Loop(msgspec.Struct, frozen=True):
 
 
 class Graph(msgspec.Struct, frozen=True):
-    """Edges in the order in which the definition names them; `outgoing[a]` and `incoming[a]` hold forward edges only."""
+    """Edges in the order in which the definition names them; `outgoing` and `incoming` hold forward edges only."""
 
     edges: tuple[Edge, ...]
     leaving: tuple[tuple[int, ...], ...]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from headgate.core.money import dollars
-from headgate.core.plan import Plan
 from headgate.core.run import Place, Run
 from headgate.core.scope import ActivityView
 
@@ -145,5 +144,3 @@ def _newest(place: Place, values: Values) -> object:
     if place.fan:
         return [values[version] if version else None for version in place.fan.refs] if place.ended else None
     return values[place.ref] if place.ref else None
-
-

@@ -105,9 +105,7 @@ class Plan:
         )
         """Per edge: whether its conditions read its source's `status` or `error`, so that it may apply to a failure."""
         self.outputs = (
-            None
-            if definition.outputs is None
-            else compile_value(definition.outputs, where="outputs", names=names)
+            None if definition.outputs is None else compile_value(definition.outputs, where="outputs", names=names)
         )
         self.terminals = tuple(planned.index for planned in self.activities if not planned.outgoing)
 
@@ -134,8 +132,10 @@ class Plan:
 
     @cached_property
     def all_reads(self) -> frozenset[str]:
-        """Every name that is read anywhere to open an activity, decide an edge, or end: what a start or a retry may need."""
-        return reads_of(self.outputs).union(*(self._read_behind(planned) | planned.reads for planned in self.activities))
+        """Every name that is read anywhere to open an activity, decide an edge, or end the run."""
+        return reads_of(self.outputs).union(
+            *(self._read_behind(planned) | planned.reads for planned in self.activities)
+        )
 
     def _read_behind(self, planned: Planned) -> frozenset[str]:
         found = NOTHING

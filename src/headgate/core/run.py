@@ -110,9 +110,9 @@ class Place:
 
 
 class FanOut:
-    """The items of a `for_each`. Only items under way are places; of an ended one a status byte and a version remain."""
+    """The items of a `for_each`. Items under way are places; of an ended one a status byte and a version remain."""
 
-    __slots__ = ("content", "count", "costs", "done", "failed", "first_error", "live", "next", "refs", "statuses")
+    __slots__ = ("content", "costs", "count", "done", "failed", "first_error", "live", "next", "refs", "statuses")
 
     def __init__(self, count: int, content: int) -> None:
         self.count = count
@@ -120,7 +120,7 @@ class FanOut:
         self.next = 0
         self.done = 0
         self.failed = 0
-        self.first_error = ("", "")
+        self.first_error: tuple[str, str] = ("", "")
         self.statuses = bytearray(count)
         """0 not begun or under way, 1 completed, 2 failed, 3 cancelled."""
         self.refs = array("Q", bytes(8 * count))
@@ -128,7 +128,7 @@ class FanOut:
 
 
 class Loop:
-    """A loop of the plan in this run: how many iterations are done, how much of its body is open, whether it is over."""
+    """A loop of the plan in this run: its iteration, how much of its body is open, whether it is over."""
 
     __slots__ = ("iteration", "open", "over")
 

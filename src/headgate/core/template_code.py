@@ -27,9 +27,7 @@ class TextGenerator(CodeGenerator):
 
     def enter_frame(self, frame: Frame) -> None:
         super().enter_frame(frame)
-        self.read_names |= {
-            name for action, name in frame.symbols.loads.values() if action == "resolve" and name
-        }
+        self.read_names |= {name for action, name in frame.symbols.loads.values() if action == "resolve" and name}
 
     def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
         if isinstance(node, nodes.TemplateData):

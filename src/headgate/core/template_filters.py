@@ -143,11 +143,7 @@ def _bounded_filter(name: str, jinja: Callable[..., Any]) -> Callable[..., Any]:
             return jinja(context, value, *arguments, **named)
         if passed == "eval_context":
             return jinja(context.eval_ctx, value, *arguments, **named)
-        return (
-            jinja(context.environment, value, *arguments, **named)
-            if passed
-            else jinja(value, *arguments, **named)
-        )
+        return jinja(context.environment, value, *arguments, **named) if passed else jinja(value, *arguments, **named)
 
     return bounded
 
@@ -269,9 +265,7 @@ def replace_text(context: Rendering, value: Any, old: Any, new: Any, count: int 
     return source.replace(old, new, -1 if count is None else count)
 
 
-def _indent(
-    context: Rendering, value: Any, width: int | str = 4, first: bool = False, blank: bool = False
-) -> str:
+def _indent(context: Rendering, value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
     source = text(unwrap(value), context.bound)
     margin = width if isinstance(width, str) else " " * _expect_width(width)
     lines = source.split("\n")
@@ -289,11 +283,7 @@ def _round(_: Rendering, value: Any, precision: int = 0, method: str = "common")
     value = unwrap(value)
     if value is None:
         return None
-    if (
-        not isinstance(value, int | float)
-        or abs(precision) > 300
-        or method not in {"common", "ceil", "floor"}
-    ):
+    if not isinstance(value, int | float) or abs(precision) > 300 or method not in {"common", "ceil", "floor"}:
         raise Unsuitable("round expects a number, a precision of at most 300, and common, ceil or floor")
     if method == "common":
         return float(round(value, precision))

@@ -155,12 +155,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         left, right = unwrap(left), unwrap(right)
-        if (
-            operator in {"/", "//", "%"}
-            and isinstance(right, int | float)
-            and not isinstance(left, str)
-            and not right
-        ):
+        if operator in {"/", "//", "%"} and isinstance(right, int | float) and not isinstance(left, str) and not right:
             return None
         if isinstance(left, int | float) and isinstance(right, int | float):
             return _calculate(operator, left, right)
@@ -175,11 +170,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             options = f"; there are {', '.join(sorted(allowed))}" if allowed else ""
             raise Unsuitable(f"{kind(obj)} has no method {name!r}{options}")
         if isinstance(obj, str) and name in {"replace", "join"}:
-            return (
-                replace_text(context, obj, *args, **named)
-                if name == "replace"
-                else join_text(context, args[0], obj)
-            )
+            return replace_text(context, obj, *args, **named) if name == "replace" else join_text(context, args[0], obj)
         context.bound.work(1 + len(obj) // 16)
         result = getattr(obj, name)(*(unwrap(argument) for argument in args), **named)
         return list(result) if isinstance(obj, dict) and name != "get" else result
@@ -250,9 +241,7 @@ def _inner_field(obj: Any, name: str) -> Any:
         return getattr(obj, name)
     if isinstance(obj, Namespace):
         return cast("dict[str, object]", object.__getattribute__(obj, "_Namespace__attrs")).get(name)
-    if isinstance(obj, tuple) and name in cast(
-        "tuple[str, ...]", getattr(cast("object", obj), "_fields", ())
-    ):
+    if isinstance(obj, tuple) and name in cast("tuple[str, ...]", getattr(cast("object", obj), "_fields", ())):
         return getattr(cast("object", obj), name)
     return Missing(f"{kind(obj)} has no field {name!r}")
 

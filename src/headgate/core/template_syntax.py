@@ -82,11 +82,7 @@ def compile_template_text(text: str, names: frozenset[str]) -> Code:
     pieces = list(read_template(text))
     kinds = [piece.kind for piece in pieces if not (piece is pieces[-1] and piece[1:] == ("data", "\n"))]
     whole = kinds[0] == "variable_begin" and kinds[-1] == "variable_end"
-    if (
-        whole
-        and not {"data", "block_begin", "comment_begin", "raw_begin"} & set(kinds)
-        and kinds.count(kinds[0]) == 1
-    ):
+    if whole and not {"data", "block_begin", "comment_begin", "raw_begin"} & set(kinds) and kinds.count(kinds[0]) == 1:
         return _expression(text, pieces[1 : len(kinds) - 1], names)
     parser = _Parser(rewrite(pieces, names))
     return Code(parser.parse().body, names, native=False)
@@ -220,9 +216,7 @@ def _weight(node: nodes.Node) -> int:
 
 def _is_path(node: nodes.Node) -> bool:
     node = node.nodes[0] if isinstance(node, nodes.Output) else node
-    while isinstance(node, nodes.Getattr) or (
-        isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const)
-    ):
+    while isinstance(node, nodes.Getattr) or (isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const)):
         node = node.node
     return isinstance(node, nodes.Name)
 

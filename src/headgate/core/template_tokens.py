@@ -127,9 +127,7 @@ def _expect_unicode(token: Token) -> None:
     try:
         token.value.encode()
     except UnicodeEncodeError:
-        raise TemplateSyntaxError(
-            "the text holds half a character (a lone surrogate)", token.lineno
-        ) from None
+        raise TemplateSyntaxError("the text holds half a character (a lone surrogate)", token.lineno) from None
 
 
 def _rewritten(pieces: list[Piece], names: frozenset[str]) -> Iterator[Piece]:

@@ -46,7 +46,7 @@ NUMBER_MIN, NUMBER_MAX = -(2**63), 2**64 - 1
 """What JSON readers agree on as a whole number."""
 
 
-class Unsuitable(Exception):  # noqa: N818  # it ends a sentence that the compile functions begin, and never leaves them
+class Unsuitable(Exception):  # it ends a sentence that the compile functions begin, and never leaves them
     """A value cannot be used in this way; the text says why, without the value."""
 
 
@@ -200,16 +200,12 @@ def _equal(left: Any, right: Any, bound: Bound) -> bool:
         fields = cast("dict[object, object]", left)
         others = cast("dict[object, object]", right)
         bound.work(1 + len(fields))
-        return fields.keys() == others.keys() and all(
-            _equal(fields[name], others[name], bound) for name in fields
-        )
+        return fields.keys() == others.keys() and all(_equal(fields[name], others[name], bound) for name in fields)
     if isinstance(left, list | tuple | range) and isinstance(right, list | tuple | range):
         items = cast("list[object]", left)
         bound.work(1 + len(items))
         same_length = len(items) == len(cast("list[object]", right))
-        return same_length and all(
-            _equal(a, b, bound) for a, b in zip(items, cast("list[object]", right), strict=True)
-        )
+        return same_length and all(_equal(a, b, bound) for a, b in zip(items, cast("list[object]", right), strict=True))
     if isinstance(left, str) and isinstance(right, str):
         bound.work(min(len(left), len(right)) // 64)
     return left == right
@@ -226,10 +222,7 @@ def contains(container: object, item: object, bound: Bound) -> bool:
     if isinstance(container, dict):
         return isinstance(item, str) and item in container
     if isinstance(container, list | tuple | range | Iterator):
-        return any(
-            _equal(candidate, item, bound) or bound.work(1)
-            for candidate in cast("Iterable[object]", container)
-        )
+        return any(_equal(candidate, item, bound) or bound.work(1) for candidate in cast("Iterable[object]", container))
     raise Unsuitable(f"{kind(container)} contains nothing: expected text, a list or an object")
 
 

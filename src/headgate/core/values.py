@@ -63,7 +63,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A model that a call may go to, in order of preference. `worst_case` is in nano-dollars; `price` None: unpriced."""
+    """A model that a call may go to. `worst_case` is in nano-dollars; `price` None: unpriced."""
 
     model: str
     worst_case: int

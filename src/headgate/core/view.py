@@ -13,7 +13,16 @@ from headgate.core.explain import explain_place, explain_run
 from headgate.core.names import Values
 from headgate.core.run import Place, Run
 
-__all__ = ["PlaceView", "RunSummary", "RunView", "output_of", "output_versions", "outputs_of", "result_versions", "view_run"]
+__all__ = [
+    "PlaceView",
+    "RunSummary",
+    "RunView",
+    "output_of",
+    "output_versions",
+    "outputs_of",
+    "result_versions",
+    "view_run",
+]
 
 ITEMS_SHOWN_MAX = 1_000
 
@@ -33,6 +42,8 @@ class PlaceView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     error: str = ""
     """Why it failed, was skipped, or is tried again."""
     waiting_for: str = ""
+    waits: str = ""
+    """What kind of thing it waits for: retry, delay, signal, timer, approval, child or items."""
     scheduled_at: int = 0
     started_at: int = 0
     ended_at: int = 0
@@ -170,6 +181,7 @@ def _view_place(run: Run, place: Place, values: Values, now: int) -> PlaceView:
         error_code=place.code,
         error=place.error,
         waiting_for=explain_place(run, place, now),
+        waits=place.wait.kind if place.wait else "",
         scheduled_at=place.scheduled_at,
         started_at=place.started_at,
         ended_at=place.ended_at,

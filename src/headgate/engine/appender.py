@@ -31,8 +31,14 @@ class Appender:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._idle = True
         self.commits = 0
         self.items = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no commit is under way, so that an append would start one at once."""
+        return self._idle
 
     @property
     def crowded(self) -> bool:
@@ -62,10 +68,10 @@ class Appender:
                 if self._closing:
                     return
                 self._wake.clear()
+                self._idle = True
                 await self._wake.wait()
-                # Let every lane that is ready in this turn of the loop add its append to the same commit.
-                await asyncio.sleep(0)
                 continue
+            self._idle = False
             batch = self._take()
             outcomes = await self._commit([item for item, _ in batch])
             self.commits += 1

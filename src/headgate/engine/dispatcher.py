@@ -76,7 +76,7 @@ class Dispatcher:
     async def _carry_out(self, lane: Lane, place: Place, attempt: int) -> None:
         command = await self._native_command(lane, place, attempt)
         try:
-            await self._engine.submit(lane.run.id, command)
+            await self._engine.insist(lane.run.id, command)
         except StaleAttempt:
             return  # cancelled, or timed out, between the commit and now
 
@@ -127,7 +127,9 @@ def _wait(run: Run, place: Place, parameters: dict[str, Any], now: int) -> dict[
 def _approval(run: Run, place: Place, parameters: dict[str, Any], now: int) -> dict[str, Any]:
     action = parameters.get("on_timeout", "fail")
     if action not in APPROVAL_TIMEOUT_ACTIONS:
-        raise Invalid(f"activity {place.planned.key!r}: on_timeout is one of {APPROVAL_TIMEOUT_ACTIONS}, got {action!r}.")
+        raise Invalid(
+            f"activity {place.planned.key!r}: on_timeout is one of {APPROVAL_TIMEOUT_ACTIONS}, got {action!r}."
+        )
     timeout = parameters.get("timeout")
     until = None if timeout is None else now + parse_microseconds(timeout)
     return {"kind": "approval", "until": until, "on_timeout": action}

@@ -20,13 +20,13 @@ from headgate.core import commands as c
 from headgate.core.codec import GENESIS, content_value, decode
 from headgate.core.decision import Decision
 from headgate.core.definition import Definition
-from headgate.core.errors import Invalid, NotFound, Refused
+from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
 from headgate.core.fold import apply
 from headgate.core.plan import Plan, compile_plan
 from headgate.core.run import Run
 from headgate.engine.appender import Appender
 from headgate.engine.contents import ContentCache
-from headgate.engine.lane import Lane, Order
+from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.ports import Append, Clock, Head, Log, RunRow
 
 __all__ = ["Engine", "Start"]
@@ -35,6 +35,8 @@ LANES_MAX = 20_000
 """Runs kept in memory; beyond that, the idle one that was used longest ago is dropped."""
 
 PAGE_EVENTS = 5_000
+INSIST_TRIES_MAX = 16
+"""About four minutes in all; what cannot be written then is taken up by the next start of the process."""
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,17 +136,28 @@ class Engine:
         A `command_id` or `run_id` that was used before gives the run of then. Raises `Invalid` for an input that the
         definition does not take, `NotFound` for an unknown workflow, `Refused` when `unique_key` is taken.
         """
+        if (known := await self._started_before(start)) is not None:
+            return known
+        plan = await self.plan(start.workflow, start.version)
+        value = validate_input(plan.definition, {} if start.input is None else start.input)
+        lane = self._new_lane(start, plan)
+        try:
+            await lane.submit(_start_command(start, plan, value, lane.row, self.clock.now()))
+        except AlreadyThere:
+            # Another start with the same key or id was faster, between our look and our append.
+            if (known := await self._started_before(start)) is not None:
+                return known
+            raise
+        return lane.listed
+
+    async def _started_before(self, start: Start) -> RunRow | None:
         if start.command_id and (answer := await self.log.answer(start.tenant, start.command_id)) is not None:
             return await self._row(answer.decode())
         if start.run_id and (row := await self.log.run(start.run_id)) is not None:
             return row
         if start.unique_key and (row := await self.log.run_by_unique_key(start.tenant, start.unique_key)) is not None:
             raise Refused(f"The unique key {start.unique_key!r} is held by run {row.id}, which is {row.head.status}.")
-        plan = await self.plan(start.workflow, start.version)
-        value = validate_input(plan.definition, {} if start.input is None else start.input)
-        lane = self._new_lane(start, plan)
-        await lane.submit(_start_command(start, plan, value, lane.row, self.clock.now()))
-        return lane.listed
+        return None
 
     def _new_lane(self, start: Start, plan: Plan) -> Lane:
         run_id = start.run_id or self.random_id()
@@ -172,12 +185,23 @@ class Engine:
         return lane
 
     async def submit(self, run_id: str, command: c.Command) -> Decision:
-        """Have `command` decided; return the decision when it is durable. Raises what `decide` raises, `NotFound`
-        for an unknown run, `Unavailable` when the log cannot be written. The same `command_id` again decides nothing."""
+        """Have `command` decided; return the decision when it is durable. The same `command_id` again decides nothing.
+
+        Raises what `decide` raises, `NotFound` for an unknown run, `Unavailable` when the log cannot be written.
+        """
         lane = self._lanes.get(run_id) or await self.lane(run_id)
         if command.command_id and await self.log.answer(lane.row.tenant, command.command_id) is not None:
             return Decision(lane.run, {}, at=command.at, actor=command.actor, cause=command.command_id)
         return await lane.submit(command)
+
+    async def insist(self, run_id: str, command: c.Command) -> Decision:
+        """The same, for what must not get lost: asked again, ever more rarely, while the log cannot be written."""
+        for number in range(INSIST_TRIES_MAX - 1):
+            try:
+                return await self.submit(run_id, command)
+            except Unavailable:
+                await asyncio.sleep(min(2**number / 10, 30))
+        return await self.submit(run_id, command)
 
     def submit_soon(self, run_id: str, command: c.Command) -> asyncio.Future[Decision]:
         """The same without waiting: where the run is loaded, the command is in its lane when this returns."""

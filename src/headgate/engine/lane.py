@@ -16,22 +16,28 @@ import msgspec
 
 from headgate.core import commands as c
 from headgate.core import events as e
-from headgate.core.codec import chain, content_bytes, digest, encode
+from headgate.core.codec import TYPE_NAMES, chain, content_bytes, digest, encode
 from headgate.core.decide import advance, wanted
 from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError, Refused, Unavailable
 from headgate.core.run import Run
-from headgate.ports import Append, EventRow, Head, Move, Outcome, OverBudget, RunRow
+from headgate.ports import Append, Head, Move, Outcome, OverBudget, RunRow
 
 if TYPE_CHECKING:
     from headgate.engine.engine import Engine
 
-__all__ = ["Lane", "Order", "head_of"]
+__all__ = ["AlreadyThere", "Lane", "Order", "head_of"]
 
 WAITING_MAX = 10_000
 DECIDED_TOGETHER_MAX = 1_000
 CONFLICTS_MAX = 20
 INLINE_BYTES_MAX = 64 * 1024
+
+
+class AlreadyThere(Refused):
+    """A run of this id or key, or an answer to this command id, was there before."""
+
+    code = "already_there"
 
 
 class Order:
@@ -153,7 +159,7 @@ class Lane:
 
     def _forget(self, item: Append) -> None:
         for row in item.rows:
-            self._engine.contents.forget(row.run, row.version)
+            self._engine.contents.forget(row[0], row[1])
 
     def _decide_one(self, order: Order, item: Append, values: dict[int, object]) -> None:
         command = order.command
@@ -170,24 +176,31 @@ class Lane:
             item.commands.append((self.row.tenant, command.command_id, command.at, self.row.id.encode()))
 
     def _encode(self, decision: Decision, item: Append) -> None:
-        key, content_key, contents = self.row.key, self.row.content_key, decision.contents
+        """Make rows of the decision's events: encoded, chained, each with its content beside it."""
+        key, contents, rows = self.row.key, decision.contents, item.rows
         for event in decision.events:
+            version = event.version
             content = named = None
-            if event.version in contents:
-                value = contents[event.version]
-                content = content_bytes(value)
-                named = digest(content_key, content)
-                self._engine.contents.keep(key, event.version, value, len(content))
-                item.size += len(content)
-                if len(content) > INLINE_BYTES_MAX:
-                    item.blobs.append((named, content))
-                    content = None
+            if version in contents:
+                named, content = self._encode_content(version, contents[version], item)
             data = encode(event, named)
-            self.hash = chain(self.hash, data)
+            self.hash = hashed = chain(self.hash, data)
             item.size += len(data)
-            item.rows.append(EventRow(0, key, event.version, event.at, event.type, data, self.hash, content))
+            rows.append((key, version, event.at, TYPE_NAMES[type(event)], data, hashed, content))
         if self.run.outer:
             item.moves.extend(_moves(self.run, decision.events))
+
+    def _encode_content(self, version: int, value: object, item: Append) -> tuple[bytes, bytes | None]:
+        """Return the content's digest, and its bytes unless they are so many that they go into a blob."""
+        content = content_bytes(value)
+        named = digest(self.row.content_key, content)
+        size = len(content)
+        item.size += size
+        self._engine.contents.keep(self.row.key, version, value, size)
+        if size <= INLINE_BYTES_MAX:
+            return named, content
+        item.blobs.append((named, content))
+        return named, None
 
     # --- After the commit ----------------------------------------------------------------------------------------
 
@@ -206,7 +219,7 @@ class Lane:
         elif isinstance(outcome, BaseException):
             self._abandon(together, outcome)
         else:
-            self._abandon(together, Refused(f"Run {self.run.id}: {outcome.replace('_', ' ')}."))
+            self._abandon(together, AlreadyThere(f"Run {self.run.id}, or this command of it, was recorded before."))
 
     def _finish(self, together: list[Order]) -> None:
         for order in together:

@@ -65,9 +65,7 @@ class Ledger:
         finally:
             self._waiting.pop((run_id, call_id), None)
 
-    async def settle(
-        self, run_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]
-    ) -> None:
+    async def settle(self, run_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
         """Record how a call ended; a repeat changes nothing."""
         used = isinstance(outcome, Usage)
         command = c.SettleCall(
@@ -77,7 +75,7 @@ class Ledger:
             outcome="used" if used else outcome,
             usage=outcome if used else None,
         )
-        await self._engine.submit(run_id, command)
+        await self._engine.insist(run_id, command)
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         run = lane.run

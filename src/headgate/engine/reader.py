@@ -64,9 +64,7 @@ class Reader:
         rows = await self._log.runs(status=status, workflow=workflow, limit=min(limit, RUNS_MAX))
         return [summary_of(row) for row in rows]
 
-    async def events(
-        self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True
-    ) -> list[EventView]:
+    async def events(self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True) -> list[EventView]:
         row = await self.find(run)
         stored = await self._log.events(row.key, after=after, limit=min(limit, EVENTS_MAX))
         values: dict[int, Any] = {}

@@ -40,7 +40,7 @@ class _Ring:
 
 
 class Streams:
-    """One per engine, on its loop. A subscriber that falls too far behind is cut off, and told by the end of its feed."""
+    """One per engine, on its loop. A subscriber that falls too far behind is cut off: its feed ends."""
 
     def __init__(self) -> None:
         self._rings: dict[tuple[str, str], _Ring] = {}

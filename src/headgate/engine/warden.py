@@ -22,7 +22,8 @@ from headgate.ports import Claim, Clock, Queue
 __all__ = ["Warden"]
 
 PAGE = 500
-UNDELIVERED_MICROSECONDS = 5_000_000
+AGAIN_MICROSECONDS = 2_000_000
+"""When to come back to what was due and could not be done: an undelivered message, a log that cannot be written."""
 
 
 class Warden:
@@ -35,6 +36,7 @@ class Warden:
         self._courier = courier
         self._clock = clock
         self._next: int | None = None
+        self._asleep_until: int | None = None
         self._wake = asyncio.Event()
         self.stop_claims: Callable[[list[str]], None] = lambda activity_ids: None
         engine.listen(self._committed)
@@ -42,7 +44,7 @@ class Warden:
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         at = lane.head.attention_at
         if at is not None and (self._next is None or at < self._next):
-            self._next = at or self._clock.now() + UNDELIVERED_MICROSECONDS
+            self._next = at or self._clock.now() + AGAIN_MICROSECONDS
             self._wake.set()
 
     async def recover(self) -> int:
@@ -55,16 +57,18 @@ class Warden:
         while rows := await self._engine.log.busy(after, PAGE):
             for row in rows:
                 lane = await self._engine.lane(row.id)
-                await self._lose_open_calls(lane)
+                await self._lose_what_was_under_way(lane)
                 self._dispatcher.offer_all(lane)
             after = rows[-1].key
             count += len(rows)
         self._next = 0
         return count
 
-    async def _lose_open_calls(self, lane: Lane) -> None:
+    async def _lose_what_was_under_way(self, lane: Lane) -> None:
         run = lane.run
         held = {call.place for call in run.calls.values() if call.state in ("admitted", "waiting")}
+        if run.status == "cancelling":
+            held.update(run.tasks)
         for path in sorted(held):
             place = run.tasks.get(path)
             if place is not None:
@@ -81,16 +85,18 @@ class Warden:
         """Watch until cancelled."""
         while True:
             deadline = self._queue.next_deadline()
-            times = [at for at in (self._next, deadline) if at is not None]
-            await self._clock.wait(min(times, default=None), self._wake)
+            self._asleep_until = min((at for at in (self._next, deadline) if at is not None), default=None)
+            await self._clock.wait(self._asleep_until, self._wake)
             now = self._clock.now()
             await self._stop_overdue(now)
             if self._next is not None and self._next <= now:
                 await self._fire(now)
 
-    def claims_changed(self) -> None:
-        """A claim's deadline may now be the earliest."""
-        self._wake.set()
+    def notice(self, deadline: int) -> None:
+        """A claim has this deadline: it may be the earliest of all."""
+        if self._asleep_until is None or deadline < self._asleep_until:
+            self._asleep_until = deadline
+            self._wake.set()
 
     async def _fire(self, now: int) -> None:
         self._next = None
@@ -101,8 +107,8 @@ class Warden:
             if not progress or len(due) < PAGE:
                 break
         later = await self._engine.log.next_attention(now)
-        undelivered = now + UNDELIVERED_MICROSECONDS if await self._engine.log.due(0, 1) else None
-        times = [at for at in (self._next, later, undelivered) if at is not None]
+        left = now + AGAIN_MICROSECONDS if await self._engine.log.due(now, 1) else None
+        times = [at for at in (self._next, later, left) if at is not None]
         self._next = min(times, default=None)
 
     async def _attend(self, run_id: str, now: int) -> bool:

@@ -1,4 +1,4 @@
-"""The built-in worker: asks the worker protocol for tasks, runs activities, reports. It knows no engine and no database.
+"""The built-in worker: asks the worker protocol for tasks, runs them, reports. It knows no engine and no database.
 
 Two loops. Built-in activities run on the engine's loop E: they only wait, or are quick. User activities run on loop U
 in a thread of its own, plain functions in that thread's bounded pool: user code that blocks can starve other user
@@ -14,7 +14,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -141,7 +142,9 @@ class Worker:
         if user is None or self._user_loop is None:
             known = ", ".join(sorted({*self._builtins, *self._activities}))
             raise Attempt.failed(
-                "unknown_activity", f"this worker has no activity {task.activity_name!r}; it has {known}", retryable=False
+                "unknown_activity",
+                f"this worker has no activity {task.activity_name!r}; it has {known}",
+                retryable=False,
             )
         async with self._user_slots:
             return await self._user_loop.call(user, task, self._protocol)
@@ -252,9 +255,8 @@ class _UserLoop:
             work = _within(task, function(parameters, context))
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
         current_task.set(task)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, copy_context().run, function, parameters, context
-        )
+        run = partial(copy_context().run, cast("Callable[..., Any]", function), parameters, context)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -31,6 +32,12 @@ __all__ = ["DatabaseTooNew", "SqliteLog"]
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x48656467  # "Hedg"
 ANSWERS_KEPT_MICROSECONDS = 7 * 86_400 * 1_000_000
+ANSWERS_FORGOTTEN_EVERY_MICROSECONDS = 3_600 * 1_000_000
+BUSY_MILLISECONDS_MAX = 5_000
+
+ALONE_ITEMS_MAX = 2
+QUICK_SECONDS = 0.0005
+"""So few items on a disk so quick are committed on the loop: two thread switches would cost more than the wait."""
 
 SQL = load_queries("sqlite.sql")
 
@@ -46,17 +53,15 @@ class SqliteLog:
 
     def __init__(self, path: Path, *, read_only: bool = False, vfs: str | None = None) -> None:
         self.path = path
-        self._read_only = read_only
         try:
             self._reader = _open(path, write=not read_only, vfs=vfs)
-            if not read_only:
-                _prepare(self._reader)
-            _check_version(self._reader, path)
             self._writer = None if read_only else _open(path, write=True, vfs=vfs)
         except apsw.Error as error:
             raise _unavailable(path, error) from error
         self._next_key = self._one("last_key")[0] + 1
         self._answers_at = 0
+        self._alone = asyncio.Lock()
+        """Held by whoever uses the writer: one transaction at a time, however many callers."""
         self._committer = None if read_only else _Committer(self._writer)
 
     # --- Writing -------------------------------------------------------------------------------------------------
@@ -67,34 +72,40 @@ class SqliteLog:
         return key
 
     async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
-        writer, committer = self._writer, self._committer
-        if writer is None or committer is None:
-            raise Unavailable(f"{self.path} is open for reading only.")
-        try:
-            writer.execute("begin")
-            outcomes = self._write(writer, batch)
-            await committer.commit()
-        except BaseException as error:
-            if not writer.get_autocommit():
-                with contextlib.suppress(apsw.Error):
-                    writer.execute("rollback")
-            if isinstance(error, apsw.Error):
-                raise _unavailable(self.path, error) from error
-            raise
-        return outcomes
+        """Append the batch. A caller that is cancelled while the disk is busy is let go when the disk has
+        answered, for that batch cannot be taken back: it is in the log, though nobody was told."""
+        async with self._alone:
+            writer, committer = self._writing()
+            try:
+                writer.execute("begin immediate")
+                outcomes = self._write(writer, batch)
+                if len(batch) <= ALONE_ITEMS_MAX and committer.quick:
+                    committer.commit_here()
+                else:
+                    await committer.commit()
+            except BaseException as error:
+                _roll_back(writer)
+                if isinstance(error, apsw.Error):
+                    raise _unavailable(self.path, error) from error
+                raise
+            return outcomes
+
+    def _writing(self) -> tuple[apsw.Connection, _Committer]:
+        if self._writer is None or self._committer is None:
+            raise Unavailable(f"{self.path} is open for reading only, or closed; nothing was written.")
+        return self._writer, self._committer
 
     def _write(self, writer: apsw.Connection, batch: Sequence[Append]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         events: list[tuple[Any, ...]] = []
         for item in batch:
             if item.new is None and not item.moves and not item.commands:
-                writer.execute(SQL["move_head"], (*item.head, item.run, item.expected_version))
-                outcome: Outcome = "accepted" if writer.changes() else "version_conflict"
+                outcome = _move_head(writer, item)
             else:
                 outcome = self._write_apart(writer, item)
             outcomes.append(outcome)
             if outcome == "accepted":
-                events.extend(row[1:] for row in item.rows)
+                events.extend(item.rows)
                 for digest, data in item.blobs:
                     writer.execute(SQL["insert_blob"], (item.run, digest, data))
         writer.executemany(SQL["insert_event"], events)
@@ -102,6 +113,8 @@ class SqliteLog:
 
     def _write_apart(self, writer: apsw.Connection, item: Append) -> Outcome:
         """Write a head that may be refused for more than its version, so that a refusal takes back all of it."""
+        if item.commands:
+            self._forget_answers(writer, item.commands[0][2])
         writer.execute("savepoint item")
         outcome = self._try(writer, item)
         if outcome != "accepted":
@@ -110,15 +123,9 @@ class SqliteLog:
         return outcome
 
     def _try(self, writer: apsw.Connection, item: Append) -> Outcome:
-        try:
-            if item.new is not None:
-                writer.execute(SQL["insert_run"], _run_parameters(item.new))
-            else:
-                writer.execute(SQL["move_head"], (*item.head, item.run, item.expected_version))
-                if not writer.changes():
-                    return "version_conflict"
-        except apsw.ConstraintError:
-            return "run_exists"
+        outcome = _move_head(writer, item) if item.new is None else _insert_run(writer, item.new)
+        if outcome != "accepted":
+            return outcome
         for move in sorted(item.moves, key=lambda move: move.budget):
             over = _move_budget(writer, move)
             if over is not None:
@@ -126,26 +133,24 @@ class SqliteLog:
         try:
             for answer in item.commands:
                 writer.execute(SQL["insert_answer"], answer)
-                self._forget_answers(writer, answer[2])
         except apsw.ConstraintError:
             return "repeated"
         return "accepted"
 
     def _forget_answers(self, writer: apsw.Connection, now: int) -> None:
-        if now - self._answers_at > 3_600_000_000:
+        if now - self._answers_at > ANSWERS_FORGOTTEN_EVERY_MICROSECONDS:
             self._answers_at = now
             writer.execute(SQL["forget_answers"], (now - ANSWERS_KEPT_MICROSECONDS,))
 
     async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
-        if self._writer is None or self._committer is None:
-            raise Unavailable(f"{self.path} is open for reading only.")
-        known = bool(self._all("has_definition", version))
-        async with self._committer.alone:
+        async with self._alone:
+            writer, _ = self._writing()
+            known = bool(self._all("has_definition", version))
             try:
-                self._writer.execute(SQL["save_definition"], (version, name, body, at))
+                writer.execute(SQL["save_definition"], (version, name, body, at))
             except apsw.Error as error:
                 raise _unavailable(self.path, error) from error
-        return not known
+            return not known
 
     # --- Reading -------------------------------------------------------------------------------------------------
 
@@ -210,14 +215,18 @@ class SqliteLog:
         return rows[0] if rows else None
 
     async def close(self) -> None:
-        """Close the file; the last one out leaves no WAL behind. A second call does nothing."""
-        if self._committer is not None:
-            self._committer.close()
-            self._committer = None
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        self._reader.close()
+        """Close the file after the commit that is under way; the last one out leaves no WAL behind.
+
+        A second call does nothing.
+        """
+        async with self._alone:
+            if self._committer is not None:
+                self._committer.close()
+                self._committer = None
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self._reader.close()
 
     def _all(self, name: str, *parameters: Any) -> list[Any]:
         try:
@@ -234,30 +243,42 @@ class SqliteLog:
 
 
 class _Committer:
-    """The thread that waits for the disk. One commit at a time; `alone` keeps other writers out meanwhile."""
+    """The thread that waits for the disk, one commit at a time."""
 
     def __init__(self, writer: apsw.Connection | None) -> None:
         assert writer is not None
         self._writer = writer
         self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self.alone = asyncio.Lock()
+        self._seconds = 1.0
+        """How long a commit takes, as a moving average."""
         self._thread = threading.Thread(target=self._run, name="headgate-commit", daemon=True)
         self._thread.start()
 
+    @property
+    def quick(self) -> bool:
+        return self._seconds < QUICK_SECONDS
+
+    def commit_here(self) -> None:
+        began = time.perf_counter()
+        self._writer.execute("commit")
+        self._seconds += (time.perf_counter() - began - self._seconds) / 8
+
     async def commit(self) -> None:
+        """Return when the disk has answered, and not before, even if the caller is cancelled meanwhile."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
 
         def work() -> None:
             failure: BaseException | None = None
             try:
-                self._writer.execute("commit")
+                self.commit_here()
             except apsw.Error as error:
                 failure = error
-            loop.call_soon_threadsafe(_finish, done, failure)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_finish, done, failure)
 
         self._asked.put(work)
-        await done
+        await _to_the_end(done)
 
     def close(self) -> None:
         self._asked.put(None)
@@ -268,9 +289,21 @@ class _Committer:
             work()
 
 
+async def _to_the_end(done: asyncio.Future[None]) -> None:
+    cancelled: asyncio.CancelledError | None = None
+    while not done.done():
+        try:
+            await asyncio.wait((done,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    failure = done.exception()
+    if cancelled is not None:
+        raise cancelled
+    if failure is not None:
+        raise failure
+
+
 def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:
-    if done.cancelled():
-        return
     if failure is None:
         done.set_result(None)
     else:
@@ -283,34 +316,50 @@ def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:
 def _open(path: Path, *, write: bool, vfs: str | None) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
     connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
-    connection.set_busy_timeout(5_000)
-    if write:
-        connection.execute("pragma page_size = 8192")
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = full")
-        connection.execute("pragma wal_autocheckpoint = 4000")
-    connection.execute("pragma cache_size = -16000")
+    try:
+        connection.set_busy_timeout(BUSY_MILLISECONDS_MAX)
+        if write and connection.readonly("main"):  # SQLite settles for reading where it may not write
+            raise apsw.ReadOnlyError("it was opened for writing")
+        new = _is_new(connection, path, write=write)
+        if write:
+            _set_up(connection, new=new)
+        connection.execute("pragma cache_size = -16000")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def _prepare(connection: apsw.Connection) -> None:
-    """Make a new file ours, in one transaction."""
-    with connection:
-        if connection.pragma("user_version") == 0 and not list(connection.execute("select 1 from sqlite_schema")):
-            connection.execute(SQL["schema"])
-            connection.execute(f"pragma application_id = {APPLICATION_ID}")
-            connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
-
-
-def _check_version(connection: apsw.Connection, path: Path) -> None:
+def _is_new(connection: apsw.Connection, path: Path, *, write: bool) -> bool:
+    """Return whether the file is empty and may become ours. Changes nothing: it may be somebody else's."""
     version = connection.pragma("user_version")
-    if connection.pragma("application_id") != APPLICATION_ID:
-        raise Refused(f"{path} is an SQLite database, but not one of Headgate's. Name another file.")
+    application = connection.pragma("application_id")
+    empty = application == version == 0 and not list(connection.execute("select 1 from sqlite_schema"))
+    if write and empty:
+        return True
+    if application != APPLICATION_ID:
+        raise Refused(
+            f"{path} is an SQLite database, but not one of Headgate's. Name another file. Nothing was changed."
+        )
     if version > SCHEMA_VERSION:
         raise DatabaseTooNew(
             f"{path} was written by a newer Headgate (schema {version}; this one knows {SCHEMA_VERSION}). "
             "Upgrade Headgate, or name another file. Nothing was changed."
         )
+    return False
+
+
+def _set_up(connection: apsw.Connection, *, new: bool) -> None:
+    """Settle how this connection writes; make a new file ours, in one transaction."""
+    connection.execute("pragma page_size = 8192")
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = full")
+    connection.execute("pragma wal_autocheckpoint = 1000")
+    if new:
+        with connection:
+            connection.execute(SQL["schema"])
+            connection.execute(f"pragma application_id = {APPLICATION_ID}")
+            connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
 
 
 def _unavailable(path: Path, error: apsw.Error) -> Unavailable:
@@ -320,6 +369,8 @@ def _unavailable(path: Path, error: apsw.Error) -> Unavailable:
         return Unavailable(f"{path} cannot be written: it, or its folder, is read-only. Nothing was changed.")
     if isinstance(error, apsw.CantOpenError):
         return Unavailable(f"{path} cannot be opened: is its folder there, and may you write to it? ({error})")
+    if isinstance(error, apsw.BusyError):
+        return Unavailable(f"Another process is writing to {path}; nothing was written. Wait for it, or stop it.")
     if isinstance(error, apsw.NotADBError):
         return Unavailable(f"{path} is not an SQLite database. Name another file.")
     return Unavailable(f"{path}: {error}. Nothing of this write was kept.")
@@ -328,16 +379,42 @@ def _unavailable(path: Path, error: apsw.Error) -> Unavailable:
 # --- Rows ---------------------------------------------------------------------------------------------------------
 
 
+def _roll_back(writer: apsw.Connection) -> None:
+    """Leave the writer outside any transaction. SQLite may have rolled back by itself."""
+    with contextlib.suppress(apsw.Error):
+        if not writer.get_autocommit():
+            writer.execute("rollback")
+
+
+def _insert_run(writer: apsw.Connection, run: RunRow) -> Outcome:
+    try:
+        writer.execute(SQL["insert_run"], _run_parameters(run))
+    except apsw.ConstraintError:
+        return "run_exists"
+    return "accepted"
+
+
+def _move_head(writer: apsw.Connection, item: Append) -> Outcome:
+    try:
+        writer.execute(SQL["move_head"], (*item.head, item.run, item.expected_version))
+    except apsw.ConstraintError:  # a retried run's unique key is held by another run by now
+        return "run_exists"
+    return "accepted" if writer.changes() else "version_conflict"
+
+
 def _move_budget(writer: apsw.Connection, move: Move) -> OverBudget | None:
     if move.limit is not None:
         writer.execute(SQL["make_budget"], (move.budget, move.limit))
-    if move.reserve <= 0 or move.spend:
-        writer.execute(SQL["settle_budget"], (move.budget, move.reserve, move.spend))
+    amounts = (move.budget, move.reserve, move.spend)
+    if move.reserve <= 0:
+        writer.execute(SQL["settle_budget"], amounts)
         return None
-    writer.execute(SQL["reserve_budget"], (move.budget, move.reserve))
+    writer.execute(SQL["reserve_budget"], amounts)
     if writer.changes():
         return None
-    return next(OverBudget(*row) for row in writer.execute(SQL["budget"], (move.budget,)))
+    # A budget that was never made admits nothing.
+    rows = writer.execute(SQL["budget"], (move.budget,))
+    return next((OverBudget(*row) for row in rows), OverBudget(move.budget, 0, 0, 0))
 
 
 def _run_parameters(run: RunRow) -> tuple[Any, ...]:
@@ -354,5 +431,3 @@ def _run_row(row: Iterable[Any]) -> RunRow:
     first = [next(values) for _ in range(13)]
     first[9] = bool(first[9])
     return RunRow(*first, head=Head(*values))
-
-

@@ -80,7 +80,8 @@ insert or ignore into blobs (run, digest, data) values (?, ?, ?)
 insert or ignore into budgets (id, money_limit, spent, reserved) values (?, ?, 0, 0)
 
 -- reserve_budget: a reservation, only where it fits
-update budgets set reserved = reserved + ?2 where id = ?1 and spent + reserved + ?2 <= money_limit
+update budgets set reserved = reserved + ?2, spent = spent + ?3
+where id = ?1 and spent + reserved + ?2 + ?3 <= money_limit
 
 -- settle_budget: release a reservation and book what was spent
 update budgets set reserved = reserved + ?2, spent = spent + ?3 where id = ?1
@@ -109,7 +110,7 @@ where (?1 is null or status = ?1) and (?2 is null or workflow = ?2) and key < ?3
 order by key desc limit ?4
 
 -- matching: run ids by prefix
-select id from runs where id >= ?1 and id < ?1 || '~' order by id limit ?2
+select id from runs where id >= ?1 and id < ?1 || char(1114111) order by id limit ?2
 
 -- busy: unfinished runs that hold tasks
 select * from runs where finished_at is null and tasks > 0 and key > ? order by key limit ?
