@@ -341,6 +341,8 @@ class Head(NamedTuple):
     updated_at: int
     finished_at: int | None
     error: str
+    simulated: bool = False
+    """At least one call had a notional price (demo models)."""
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -355,7 +357,6 @@ class RunRow(msgspec.Struct, frozen=True):
     parent: str
     unique_key: str
     labels: str
-    simulated: bool
     limit: int | None
     content_key: bytes
     created_at: int

@@ -105,9 +105,7 @@ class Server:
         except asyncio.IncompleteReadError:
             return None
         method, target, _ = head[0].split(" ")
-        headers = {
-            name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)
-        }
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         return Request(method, target, headers, body, connection)
 
@@ -187,9 +185,7 @@ def test_echo_returns_its_parameters_and_copies_nothing():
 
 
 def test_an_answer_is_status_success_parsed_body_and_headers():
-    outcome = attempt(
-        {}, lambda _: respond(201, '{"id": 7}', "Content-Type: application/json", "X-A: 1", "X-A: 2")
-    )
+    outcome = attempt({}, lambda _: respond(201, '{"id": 7}', "Content-Type: application/json", "X-A: 1", "X-A: 2"))
 
     assert outcome.value["status"] == 201
     assert outcome.value["success"] is True
@@ -231,9 +227,7 @@ def test_a_body_without_content_type_is_text_where_it_is_utf_8_and_bytes_elsewhe
 def test_a_compressed_body_is_unpacked():
     packed = gzip.compress(b'{"a": 1}')
 
-    outcome = attempt(
-        {}, lambda _: respond(200, packed, "Content-Type: application/json", "Content-Encoding: gzip")
-    )
+    outcome = attempt({}, lambda _: respond(200, packed, "Content-Type: application/json", "Content-Encoding: gzip"))
 
     assert outcome.value["body"] == {"a": 1}
 
@@ -293,9 +287,7 @@ def test_header_values_may_be_numbers_booleans_null_and_not_ascii():
 
 
 def test_include_body_false_leaves_the_body_unread():
-    outcome = attempt(
-        {"include_body": False}, settings=HttpSettings(private_addresses="all", response_bytes_max=3)
-    )
+    outcome = attempt({"include_body": False}, settings=HttpSettings(private_addresses="all", response_bytes_max=3))
 
     assert outcome.value["status"] == 200
     assert outcome.value["body"] is None
@@ -418,9 +410,7 @@ def test_a_status_that_counts_as_a_failure_fails_with_its_code(
     parameters = {"method": method} if fail_on is None else {"method": method, "fail_on": fail_on}
     settings: dict[str, Any] = {"retry": {"max_attempts": 3}} if retry_block else {}
 
-    outcome = attempt(
-        parameters, lambda _: respond(status), task=msgspec.structs.replace(TASK, settings=settings)
-    )
+    outcome = attempt(parameters, lambda _: respond(status), task=msgspec.structs.replace(TASK, settings=settings))
 
     assert outcome.failure is not None
     assert outcome.failure.code == f"http_{status}"
@@ -507,9 +497,7 @@ def test_a_request_that_timed_out_before_it_left_may_be_tried_again_whatever_its
         await asyncio.Event().wait()
         return []
 
-    outcome = attempt(
-        {"method": "POST", "url": "http://slow.test/", "timeout_seconds": 0.05}, resolve=resolve
-    )
+    outcome = attempt({"method": "POST", "url": "http://slow.test/", "timeout_seconds": 0.05}, resolve=resolve)
 
     assert outcome.failure is not None
     assert (outcome.failure.code, outcome.failure.retryable) == ("timed_out", True)
@@ -604,9 +592,7 @@ def test_a_redirect_keeps_or_changes_the_method_as_its_status_says(
 
     outcome = attempt(
         parameters,
-        lambda request: (
-            respond(204) if request.target == "/other" else respond(status, b"", "Location: /other")
-        ),
+        lambda request: respond(204) if request.target == "/other" else respond(status, b"", "Location: /other"),
     )
 
     assert outcome.value["status"] == 204
@@ -622,9 +608,7 @@ def test_what_may_be_a_key_does_not_follow_a_redirect_to_another_origin():
         lambda request: (
             respond(204)
             if request.target == "/other"
-            else respond(
-                302, b"", f"Location: http://localhost:{request.headers['host'].rpartition(':')[2]}/other"
-            )
+            else respond(302, b"", f"Location: http://localhost:{request.headers['host'].rpartition(':')[2]}/other")
         ),
         resolve=answers_by_name("127.0.0.1"),
     )
@@ -696,9 +680,7 @@ def test_an_address_of_the_public_internet_is_public(address: str):
     assert is_public(ipaddress.ip_address(address))
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "[::ffff:7f00:1]"]
-)
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "[::ffff:7f00:1]"])
 def test_a_private_address_is_refused_however_it_is_written(host: str):
     outcome = attempt({"url": f"http://{host}:{{port}}/"}, settings=CLOSED)
 
@@ -823,12 +805,8 @@ def test_over_tls_the_name_is_verified_although_the_socket_goes_to_an_address(tm
 # --- Secrets -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "answer", [hang_up, lambda _: respond(500), lambda _: b"HTTP/1.1 nonsense s3cret\r\n\r\n"]
-)
-def test_errors_and_logs_name_method_host_and_path_and_no_secret(
-    answer: Answer, caplog: pytest.LogCaptureFixture
-):
+@pytest.mark.parametrize("answer", [hang_up, lambda _: respond(500), lambda _: b"HTTP/1.1 nonsense s3cret\r\n\r\n"])
+def test_errors_and_logs_name_method_host_and_path_and_no_secret(answer: Answer, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
 
     outcome = attempt(

@@ -312,9 +312,7 @@ def test_models_that_did_not_fit_the_budget_are_named():
         ),
     ],
 )
-def test_a_model_that_cannot_serve_is_settled_and_the_next_one_admitted_anew(
-    error: ProviderError, outcome: Any
-):
+def test_a_model_that_cannot_serve_is_settled_and_the_next_one_admitted_anew(error: ProviderError, outcome: Any):
     ledger = Ledger()
 
     result = prompt(Models({"a": error, "b": says("y")}), ledger, model=["lab/a", "lab/b"])
@@ -350,9 +348,7 @@ def test_when_all_models_fail_the_attempt_fails_and_any_hope_makes_it_retryable(
 
     failed = failure(Models(outcomes), Ledger(), model=["lab/a", "lab/b"])
 
-    assert failed == Failure(
-        "rate_limited", "lab said 429 (rate_limited). lab said 400 (context_too_long).", True, 7
-    )
+    assert failed == Failure("rate_limited", "lab said 429 (rate_limited). lab said 400 (context_too_long).", True, 7)
 
 
 def test_a_denial_after_a_failed_model_says_both():
@@ -547,9 +543,7 @@ def test_a_conversation_may_hold_tool_calls_and_their_answers():
 def test_a_call_that_is_cancelled_is_lost(streaming: bool):
     async def story() -> list[Any]:
         ledger, models = Ledger(task(streaming=streaming)), Models({"m": asyncio.Event()})
-        running = asyncio.ensure_future(
-            llm_prompt({"lab": models})({"model": "lab/m", "prompt": "?"}, ledger)
-        )
+        running = asyncio.ensure_future(llm_prompt({"lab": models})({"model": "lab/m", "prompt": "?"}, ledger))
         await models.asked.wait()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -563,9 +557,7 @@ def test_a_settlement_goes_on_when_the_attempt_is_cancelled_in_the_middle_of_it(
     async def story() -> list[Any]:
         ledger = Ledger(settling=asyncio.Event())
         models = Models({"m": says("x")})
-        running = asyncio.ensure_future(
-            llm_prompt({"lab": models})({"model": "lab/m", "prompt": "?"}, ledger)
-        )
+        running = asyncio.ensure_future(llm_prompt({"lab": models})({"model": "lab/m", "prompt": "?"}, ledger))
         await models.asked.wait()
         for _ in range(3):
             await asyncio.sleep(0)
@@ -598,9 +590,7 @@ OUTCOMES = st.sampled_from(
         "hangs",
     ]
 )
-ADMISSIONS = st.sampled_from(
-    ["first", "last", Denied(Failure("budget_exceeded", "no")), Hit({"content": "h"})]
-)
+ADMISSIONS = st.sampled_from(["first", "last", Denied(Failure("budget_exceeded", "no")), Hit({"content": "h"})])
 
 
 @given(
@@ -613,9 +603,7 @@ def test_whatever_happens_every_admitted_call_is_settled_once(
     outcomes: list[Any], admissions: list[Any], streaming: bool, schema: dict[str, Any] | None
 ):
     async def story() -> Ledger:
-        named = {
-            f"m{n}": asyncio.Event() if outcome == "hangs" else outcome for n, outcome in enumerate(outcomes)
-        }
+        named = {f"m{n}": asyncio.Event() if outcome == "hangs" else outcome for n, outcome in enumerate(outcomes)}
         ledger, models = Ledger(task(streaming=streaming), list(admissions)), Models(named)
         parameters = {"model": [f"lab/{name}" for name in named], "prompt": "?", "response_schema": schema}
         running = asyncio.ensure_future(llm_prompt({"lab": models})(parameters, ledger))

@@ -45,9 +45,7 @@ class Context:
         self.heard.set()
 
 
-def run(
-    source: str, *, ctx: Context | None = None, settings: ScriptSettings | None = None, **parameters: Any
-) -> Any:
+def run(source: str, *, ctx: Context | None = None, settings: ScriptSettings | None = None, **parameters: Any) -> Any:
     activity = script(settings or ScriptSettings())
     asked = {"script": textwrap.dedent(source), **parameters}
     return asyncio.run(activity(asked, ctx or Context()))
@@ -134,9 +132,7 @@ def test_a_large_input_and_a_large_output_pass():
 def test_a_script_file_is_read_relative_to_its_directory_and_may_import_its_neighbours(tmp_path: Path):
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "neighbour.py").write_text("ANSWER = 42")
-    (tmp_path / "scripts" / "main.py").write_text(
-        "from neighbour import ANSWER\nOUTPUT = [ANSWER, INPUT, __file__]"
-    )
+    (tmp_path / "scripts" / "main.py").write_text("from neighbour import ANSWER\nOUTPUT = [ANSWER, INPUT, __file__]")
     activity = script(ScriptSettings(base_directory=str(tmp_path)))
     absolute = str(tmp_path / "scripts" / "main.py")
 
@@ -341,9 +337,7 @@ def test_an_exception_in_a_script_file_names_the_file(tmp_path: Path):
     (tmp_path / "main.py").write_text("x = 1\nraise KeyError('k')")
 
     with pytest.raises(Attempt) as raised:
-        asyncio.run(
-            script(ScriptSettings(base_directory=str(tmp_path)))({"script_file": "main.py"}, Context())
-        )
+        asyncio.run(script(ScriptSettings(base_directory=str(tmp_path)))({"script_file": "main.py"}, Context()))
 
     assert raised.value.failure.message == f"KeyError: 'k' (line 2 of {tmp_path / 'main.py'})"
 

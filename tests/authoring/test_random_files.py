@@ -17,9 +17,7 @@ from headgate.authoring.vocabulary import ACTIVITY, BUDGET, DEPENDENCY, INPUT, R
 from headgate.core.definition import Definition
 
 FILES = sorted((Path(__file__).parent / "long_form").glob("*.yaml"))
-WORDS = sorted(
-    {*WORKFLOW, *ACTIVITY, *BUDGET, *DEPENDENCY, *INPUT, *RETRY, *SIGNAL_WAIT, "a", "b", "std", "echo"}
-)
+WORDS = sorted({*WORKFLOW, *ACTIVITY, *BUDGET, *DEPENDENCY, *INPUT, *RETRY, *SIGNAL_WAIT, "a", "b", "std", "echo"})
 TEXTS = st.one_of(
     st.sampled_from(
         [
@@ -123,9 +121,7 @@ def test_no_structure_does_anything_but_load_or_be_refused(document: dict[str, A
 ACTIVITIES = st.fixed_dictionaries(
     {"use": st.sampled_from(["echo", "transform"])},
     optional={
-        "with": st.dictionaries(
-            st.text("xyz", min_size=1), st.one_of(st.integers(0, 9), st.text("abc")), max_size=3
-        ),
+        "with": st.dictionaries(st.text("xyz", min_size=1), st.one_of(st.integers(0, 9), st.text("abc")), max_size=3),
         "retry": st.integers(1, 9),
         "budget": st.decimals("0.01", 100, places=3).map(float),
         "timeout": st.sampled_from(["3s", 4, 2.5]),
@@ -143,9 +139,7 @@ ACTIVITIES = st.fixed_dictionaries(
 @settings(max_examples=150, deadline=None)
 def test_a_definition_is_the_same_after_it_was_stored(bodies: list[dict[str, Any]], data: st.DataObject):
     for number, body in enumerate(bodies):
-        body["after"] = (
-            data.draw(st.lists(st.integers(0, number - 1).map("a{}".format), unique=True)) if number else []
-        )
+        body["after"] = data.draw(st.lists(st.integers(0, number - 1).map("a{}".format), unique=True)) if number else []
     document = {"name": "x", "activities": {f"a{number}": body for number, body in enumerate(bodies)}}
 
     definition = load_definition(yaml.safe_dump(document))
@@ -157,13 +151,9 @@ def test_a_definition_is_the_same_after_it_was_stored(bodies: list[dict[str, Any
     assert load_definition(msgspec.json.encode(document)) == definition
 
 
-@pytest.mark.parametrize(
-    "parser", [yaml_text.PARSER, yaml.SafeLoader], ids=["the C parser", "the pure parser"]
-)
+@pytest.mark.parametrize("parser", [yaml_text.PARSER, yaml.SafeLoader], ids=["the C parser", "the pure parser"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_both_parsers_of_pyyaml_give_the_same_definition(
-    path: Path, parser: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_both_parsers_of_pyyaml_give_the_same_definition(path: Path, parser: Any, monkeypatch: pytest.MonkeyPatch):
     expected = load_definition(path.read_bytes())
     monkeypatch.setattr(yaml_text, "PARSER", parser)
 

@@ -20,9 +20,7 @@ def echo(lines: str) -> str:
 
 
 def llm(lines: str) -> str:
-    return activity(
-        "use: llm_prompt\nwith:\n  prompt: hello\n" + "".join(f"  {line}\n" for line in lines.splitlines())
-    )
+    return activity("use: llm_prompt\nwith:\n  prompt: hello\n" + "".join(f"  {line}\n" for line in lines.splitlines()))
 
 
 def two(a: str, b: str) -> str:
@@ -269,9 +267,7 @@ REFERENCES = {
     "a keyword in lower case": (echo("with: {x: '{{ §input.y }}'}"), 'Did you mean "INPUT"?'),
     "the second of two": (echo("with: {x: '{{ INPUT.x }} xx {{ §xx.x }}'}"), 'there is no "xx"'),
     "inside a block": (
-        echo(
-            "with:\n  x: |\n    Dear reader of nope,\n      this is {{ INPUT.a }}\n      and {{ §nope.b }}."
-        ),
+        echo("with:\n  x: |\n    Dear reader of nope,\n      this is {{ INPUT.a }}\n      and {{ §nope.b }}."),
         'there is no "nope"',
     ),
     "inside a folded text": (
@@ -396,9 +392,7 @@ def test_what_cannot_work_is_refused_at_its_place_with_advice(marked: str, said:
 
 
 def test_all_problems_are_found_at_once_and_told_in_the_order_of_the_file():
-    text = (
-        HEAD + "  a: {use: ecko, retry: 0, frob: 1}\n  b: {use: echo, after: [c], with: {x: '{{ d.e }}'}}\n"
-    )
+    text = HEAD + "  a: {use: ecko, retry: 0, frob: 1}\n  b: {use: echo, after: [c], with: {x: '{{ d.e }}'}}\n"
 
     with pytest.raises(InvalidDefinition) as caught:
         load_definition(text, source="flow.yaml")

@@ -281,9 +281,7 @@ def test_what_is_wrong_is_said(text: str, says: str):
     assert says in message
 
 
-@pytest.mark.parametrize(
-    "statement", ["macro m() %}{% endmacro", "include 'x'", "extends 'x'", "import 'x' as y"]
-)
+@pytest.mark.parametrize("statement", ["macro m() %}{% endmacro", "include 'x'", "extends 'x'", "import 'x' as y"])
 def test_statements_that_reach_out_or_recurse_are_refused(statement: str):
     with pytest.raises(ExpressionError, match="is not part of this template language"):
         render(f"{{% {statement} %}}")
@@ -347,8 +345,7 @@ def test_a_store_that_is_away_is_not_the_expressions_fault():
         "[1] | slice(10**9)",
         "1.5 | round(10**9)",
         "('a' * 4000) | replace('a', 'b' * 4000)",
-        "{% for a in range(1000) %}{% for b in range(1000) %}{% for c in range(1000) %}x"
-        + "{% endfor %}" * 3,
+        "{% for a in range(1000) %}{% for b in range(1000) %}{% for c in range(1000) %}x" + "{% endfor %}" * 3,
         "{% for a in range(100000) %}" + "x" * 5000 + "{% endfor %}",
         "{% for a in range(100000) %}{{ INPUT.numbers * 1000 | sum }}{% endfor %}",
         "{% set n = namespace(x='ab') %}{% for i in range(23) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
@@ -386,9 +383,7 @@ def test_many_texts_of_one_value_share_a_bound():
         ("'a.b'", []),
     ],
 )
-def test_references_are_known_without_rendering(
-    text: str, references: list[tuple[str, tuple[str | int, ...]]]
-):
+def test_references_are_known_without_rendering(text: str, references: list[tuple[str, tuple[str | int, ...]]]):
     expression = compile_condition(text, where="here", names=NAMES)
 
     assert [(found.root, found.path) for found in expression.references] == references
@@ -563,9 +558,7 @@ def expressions(draw: st.DrawFn) -> str:
     for _ in range(draw(st.integers(0, 3))):
         parts += [draw(operators), draw(atoms) + draw(endings)]
     text = " ".join(parts)
-    return draw(
-        st.sampled_from([text, f"({text})", f"{{{{ {text} }}}}", f"[{text}]", text[: len(text) // 2]])
-    )
+    return draw(st.sampled_from([text, f"({text})", f"{{{{ {text} }}}}", f"[{text}]", text[: len(text) // 2]]))
 
 
 @given(expressions())

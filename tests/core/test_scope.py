@@ -66,9 +66,7 @@ def test_the_own_output_name_is_that_of_the_activitys_kind():
     assert read("a.result", view) is None
 
 
-@pytest.mark.parametrize(
-    "error", [Failure("timed_out", "too slow"), {"code": "timed_out", "message": "too slow"}]
-)
+@pytest.mark.parametrize("error", [Failure("timed_out", "too slow"), {"code": "timed_out", "message": "too slow"}])
 def test_an_error_has_code_and_message(error: object):
     view = activity(status="failed", error=error)
 
@@ -102,9 +100,7 @@ def test_a_declared_output_of_a_script_is_the_results_field_where_there_is_one()
 
 
 def test_a_models_json_text_lends_its_fields():
-    view = activity(
-        {"content": ' {"sufficient": true, "gaps": ["g"], "content": "inner"}', "model": "m"}, llm=True
-    )
+    view = activity({"content": ' {"sufficient": true, "gaps": ["g"], "content": "inner"}', "model": "m"}, llm=True)
     declared = activity({"content": '{"sufficient": true}', "model": "m"}, llm=True, declared=("sufficient",))
 
     assert read("a.gaps", view) == ["g"]
@@ -177,8 +173,7 @@ def test_a_field_of_a_fan_out_is_mapped_over_its_items():
     assert read("a.content | first", view) == "x"
     assert compile_value("all: {{ a.content }}", where="here").render({"a": view}) == 'all: ["x",null,"z"]'
     assert (
-        compile_value("{% for c in a.content %}{{ c }};{% endfor %}", where="here").render({"a": view})
-        == "x;null;z;"
+        compile_value("{% for c in a.content %}{{ c }};{% endfor %}", where="here").render({"a": view}) == "x;null;z;"
     )
 
 
@@ -226,9 +221,7 @@ def test_an_unknown_secret_names_its_variable_and_no_value(text: str):
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "text", ["SECRET", "SECRET | json", "[SECRET]", "SECRET ~ ''", "SECRET.keys()", "SECRET[*]"]
-)
+@pytest.mark.parametrize("text", ["SECRET", "SECRET | json", "[SECRET]", "SECRET ~ ''", "SECRET.keys()", "SECRET[*]"])
 @pytest.mark.parametrize("secrets", [SecretView({"api_key": "s3cret"}), MarkedSecrets()])
 def test_all_secrets_at_once_cannot_be_had(text: str, secrets: View):
     with pytest.raises(ExpressionError, match="name the secret"):

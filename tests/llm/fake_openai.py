@@ -69,9 +69,7 @@ class FakeOpenAI:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = {
-            name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)
-        }
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.requests.append(Request(head[0].split(" ")[1], headers, json.loads(body)))
         self.received.set()
@@ -96,13 +94,7 @@ class FakeOpenAI:
 
 def json_reply(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
     """Return a reply with a whole body; text and bytes go out as they are."""
-    raw = (
-        body
-        if isinstance(body, bytes)
-        else body.encode()
-        if isinstance(body, str)
-        else json.dumps(body).encode()
-    )
+    raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
     return Reply([raw], status, {"content-type": "application/json", **(headers or {})})
 
 
@@ -122,11 +114,7 @@ def completion(content: str | None, **fields: Any) -> dict[str, Any]:
 
 def event(delta: dict[str, Any] | None = None, *, finish: str | None = None, **fields: Any) -> bytes:
     """Return one event of a streamed completion; without `delta` and `finish` it has no choices."""
-    choices = (
-        []
-        if delta is None and finish is None
-        else [{"index": 0, "delta": delta or {}, "finish_reason": finish}]
-    )
+    choices = [] if delta is None and finish is None else [{"index": 0, "delta": delta or {}, "finish_reason": finish}]
     body = {"id": "c1", "model": "gpt-4o-2024-08-06", "choices": choices, **fields}
     return f"data: {json.dumps(body)}\n\n".encode()
 

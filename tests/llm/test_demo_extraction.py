@@ -64,9 +64,7 @@ def assert_valid(value, schema):
             assert_valid(item, schema["items"])
 
 
-CUSTOMERS = st.sampled_from(
-    ["Wren & Sons", "Atelier Dubois", "Kowalski Metall", "Fjord Shipping", "Blue Kettle Café"]
-)
+CUSTOMERS = st.sampled_from(["Wren & Sons", "Atelier Dubois", "Kowalski Metall", "Fjord Shipping", "Blue Kettle Café"])
 DATES = st.dates(date(1999, 1, 1), date(2039, 12, 28))
 CENTS = st.integers(100, 9_999_999)
 WRITTEN_DATES = st.sampled_from(["%Y-%m-%d", "%d %B %Y", "%B %d, %Y", "%d.%m.%Y", "%d %b %Y"])
@@ -127,9 +125,7 @@ def test_an_invoice_gives_its_own_number_dates_customer_and_total_wherever_they_
 )
 def test_every_row_of_a_table_becomes_an_item(rows):
     lines = [f"{name:<20}{count:>6}   ${cents // 100}.{cents % 100:02d}" for name, count, cents in rows]
-    text = (
-        "Delivery note\n\nArticle                Qty   Unit price\n" + "\n".join(lines) + "\n\nTotal   $1.00"
-    )
+    text = "Delivery note\n\nArticle                Qty   Unit price\n" + "\n".join(lines) + "\n\nTotal   $1.00"
     schema = record(
         items={
             "type": "array",
@@ -178,9 +174,7 @@ def test_a_german_letter_is_read_as_well():
         "Bitte erstatten Sie "
         "mir 1.249,00 € auf mein Konto.\nMit freundlichen Grüßen\nJens Albrecht"
     )
-    schema = record(
-        order_number=TEXT, order_date=DATE, amount=NUMBER, currency=TEXT, sender_name=TEXT, language=TEXT
-    )
+    schema = record(order_number=TEXT, order_date=DATE, amount=NUMBER, currency=TEXT, sender_name=TEXT, language=TEXT)
 
     found = extract(letter, schema)
 
@@ -188,9 +182,7 @@ def test_a_german_letter_is_read_as_well():
 
 
 def test_a_field_that_the_text_does_not_have_is_null_where_that_is_allowed():
-    schema = record(
-        delivery_date={"anyOf": [DATE, {"type": "null"}]}, fax={"type": ["string", "null"]}, tenant=TEXT
-    )
+    schema = record(delivery_date={"anyOf": [DATE, {"type": "null"}]}, fax={"type": ["string", "null"]}, tenant=TEXT)
 
     found = extract(LEASE, schema)
 

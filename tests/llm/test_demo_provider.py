@@ -270,13 +270,9 @@ def test_vectors_have_length_one_and_texts_that_share_words_lie_nearer():
         ("Cats sleep for most of the day.", "For most of the day, cats are sleeping."),
         ("The bank raised its interest rates again.", "Interest rates were raised again by the bank."),
     ]
-    vectors = asyncio.run(
-        DemoProvider().embed("embed", [text for group in groups for text in group])
-    ).embeddings
+    vectors = asyncio.run(DemoProvider().embed("embed", [text for group in groups for text in group])).embeddings
 
-    assert all(
-        len(vector) == 256 and math.isclose(math.hypot(*vector), 1, abs_tol=1e-6) for vector in vectors
-    )
+    assert all(len(vector) == 256 and math.isclose(math.hypot(*vector), 1, abs_tol=1e-6) for vector in vectors)
     for index, vector in enumerate(vectors):
         partner = index ^ 1
         others = [_nearness(vector, vectors[other]) for other in range(6) if other not in (index, partner)]

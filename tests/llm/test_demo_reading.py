@@ -117,9 +117,7 @@ def test_the_place_of_a_quote_moves_with_the_sentence_and_goes_with_it(seed, mon
         "```\n{t}\n```\n{q}",
     ],
 )
-def test_questions_are_answered_by_the_sentence_that_answers_in_whatever_shape_the_prompt_is(
-    question, words, shape
-):
+def test_questions_are_answered_by_the_sentence_that_answers_in_whatever_shape_the_prompt_is(question, words, shape):
     text = (
         "The Vejle bridge was opened in 1931. Lotte Krag designed it together with her brother. It is "
         "640 metres long. "
@@ -173,9 +171,7 @@ def test_a_message_gets_the_label_that_its_words_speak_for(message, label, instr
 
 
 def test_labels_nobody_foresaw_are_told_apart_by_their_descriptions():
-    instruction = (
-        "Assign one of these labels:\n- aves: birds, feathers, nests\n- pisces: fish, fins, rivers\n\nText: "
-    )
+    instruction = "Assign one of these labels:\n- aves: birds, feathers, nests\n- pisces: fish, fins, rivers\n\nText: "
 
     assert ask(f"{instruction}The nests were full of feathers.") == "aves"
     assert ask(f"{instruction}In the river swam two old fish.") == "pisces"
@@ -209,9 +205,7 @@ def test_keywords_are_phrases_of_the_text_as_many_as_asked_for():
 
 @pytest.mark.parametrize("number", ["A-101", "ZX-9"])
 def test_fields_named_in_words_are_extracted_and_the_missing_one_is_said_to_be_missing(number):
-    prompt = (
-        f"Extract the order number, the total and the delivery date.\n\nOrder number: {number}\nTotal: $5.00"
-    )
+    prompt = f"Extract the order number, the total and the delivery date.\n\nOrder number: {number}\nTotal: $5.00"
 
     assert ask(prompt) == f"order number: {number}\ntotal: $5.00\ndelivery date: not in the text"
     assert json.loads(ask(prompt.replace("date.", "date as JSON.", 1)))["delivery date"] is None

@@ -44,9 +44,7 @@ QUESTION = ModelRequest(model="gpt-4o", messages=(Message("user", "How far is th
 LIGHT = {"prompt_tokens": 5, "completion_tokens": 2}
 
 
-def meet(
-    reply: Any, use: Callable[[OpenAICompatibleProvider], Awaitable[Any]], **options: Any
-) -> tuple[Any, Any]:
+def meet(reply: Any, use: Callable[[OpenAICompatibleProvider], Awaitable[Any]], **options: Any) -> tuple[Any, Any]:
     """Return what `use` makes of a provider whose server sends `reply`, and what the server was asked."""
 
     async def conversation() -> tuple[Any, Any]:
@@ -641,9 +639,7 @@ def test_embeddings_come_in_the_order_of_their_inputs():
         "usage": {"prompt_tokens": 4, "total_tokens": 4},
     }
 
-    answer, seen = meet(
-        json_reply(body), lambda provider: provider.embed("text-embedding-3-small", ["a", "b"])
-    )
+    answer, seen = meet(json_reply(body), lambda provider: provider.embed("text-embedding-3-small", ["a", "b"]))
 
     assert seen.path == "/v1/embeddings"
     assert seen.body == {"model": "text-embedding-3-small", "input": ["a", "b"]}
@@ -742,9 +738,7 @@ def test_building_the_registry_imports_no_http_client():
     )
 
     async def run() -> bytes:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
-        )
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
         return (await process.communicate())[0]
 
     assert asyncio.run(run()) == b"[]\n"

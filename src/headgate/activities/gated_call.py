@@ -86,9 +86,7 @@ class Answered(msgspec.Struct, Generic[Answer], frozen=True):
     budget_skipped: tuple[str, ...]
 
 
-def targets(
-    models: Sequence[str], providers: Mapping[str, ModelProvider], activity: str
-) -> tuple[Target, ...]:
+def targets(models: Sequence[str], providers: Mapping[str, ModelProvider], activity: str) -> tuple[Target, ...]:
     """Return the models by their names, "provider/model", split at the first slash.
 
     Raises `Attempt` (`invalid_parameters`) for a name without its two halves, or of an unknown provider.
@@ -178,9 +176,7 @@ class _Asking(Generic[Answer]):
 
     async def _admit(self) -> tuple[str, Admitted | Hit | Denied]:
         digest = request_hash(self.request, [target.name for target in self.left])
-        return await self.ctx.admit(
-            request_hash=digest, candidates=[self._candidate(target) for target in self.left]
-        )
+        return await self.ctx.admit(request_hash=digest, candidates=[self._candidate(target) for target in self.left])
 
     def _candidate(self, target: Target) -> Candidate:
         price = target.price

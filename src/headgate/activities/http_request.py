@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
@@ -34,7 +35,7 @@ from headgate.ports import ActivityContext, ActivityFunction, Attempt
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["HttpSettings", "http_request"]
+__all__ = ["HttpSettings", "close_connections", "http_request"]
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 TURNED_AWAY = frozenset({408, 425, 429, 503})
@@ -66,8 +67,7 @@ def http_request(
 ) -> ActivityFunction:
     """Return the activity under these settings. `resolve` (host, port → addresses) replaces the system's.
 
-    Its connections are shared by all requests of the running loop; `close_clients` of `private_addresses`
-    closes them.
+    Its connections are shared by all requests of the running loop; `close_connections` closes them.
     """
 
     async def request(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
@@ -79,6 +79,13 @@ def http_request(
         return await _Exchange(asked, settings, ctx.task, client).answer()
 
     return request
+
+
+async def close_connections() -> None:
+    """Close what the running loop's requests have opened. Harmless when repeated, and when there was no request."""
+    # Asked of sys.modules, since importing it to find nothing to close would bring httpx2 into every process.
+    if opened := sys.modules.get("headgate.activities.private_addresses"):
+        await opened.close_clients()
 
 
 # --- What is asked -------------------------------------------------------------------------------------
@@ -96,9 +103,7 @@ def _parsed(parameters: dict[str, Any]) -> HttpParameters:
         raise invalid_parameters("download_to_file is not built yet; leave it out and read the body")
     bodies = [name for name in ("body", "form", "raw", "multipart") if getattr(asked, name) is not None]
     if len(bodies) > 1:
-        raise invalid_parameters(
-            f"expected at most one of body, form, raw and multipart, got {' and '.join(bodies)}"
-        )
+        raise invalid_parameters(f"expected at most one of body, form, raw and multipart, got {' and '.join(bodies)}")
     for entry in asked.fail_on if isinstance(asked.fail_on, list) else [asked.fail_on]:
         if entry not in ("default", "never") and not _is_status(str(entry)):
             raise invalid_parameters(
@@ -143,13 +148,9 @@ class _Exchange:
         except AddressRefused as error:
             raise Attempt.failed(error.code, f"{self.where} was not sent: {error}", retryable=False) from None
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
-            raise invalid_parameters(
-                f"expected {self.where} to lead to an absolute http or https URL"
-            ) from None
+            raise invalid_parameters(f"expected {self.where} to lead to an absolute http or https URL") from None
         except httpx2.LocalProtocolError:
-            raise invalid_parameters(
-                f"{self.where} has a header or a method that HTTP does not allow"
-            ) from None
+            raise invalid_parameters(f"{self.where} has a header or a method that HTTP does not allow") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise self._broken("connection_failed", f"could not connect ({error})") from None
         except httpx2.HTTPError as error:
@@ -166,13 +167,8 @@ class _Exchange:
         if self.asked.query:
             url = url.copy_with(params=[*url.params.multi_items(), *as_pairs(self.asked.query, "query")])
         body = request_content(self.asked)
-        theirs = {
-            name: as_text(value) for name, value in (self.asked.headers or {}).items() if value is not None
-        }
-        merged = {
-            name.lower(): value
-            for name, value in {**body.pop("headers", {}), **self._marks(), **theirs}.items()
-        }
+        theirs = {name: as_text(value) for name, value in (self.asked.headers or {}).items() if value is not None}
+        merged = {name.lower(): value for name, value in {**body.pop("headers", {}), **self._marks(), **theirs}.items()}
         headers = httpx2.Headers(merged, encoding="utf-8")
         return self.client.build_request(
             self.asked.method, url, headers=headers, extensions={"trace": self._notice}, **body
@@ -285,9 +281,7 @@ def _fails(status: int, fail_on: list[str | int] | str | int) -> bool:
 def _retry_after_seconds(text: str) -> float | None:
     """Return the seconds that a Retry-After header asks for, in either of its forms, or None."""
     try:
-        seconds = (
-            float(text) if text.strip().isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
-        )
+        seconds = float(text) if text.strip().isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
     except (ValueError, TypeError):
         return None
     return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)

@@ -80,11 +80,7 @@ def _equal(left: object, right: object) -> bool:
 
 
 def _named(types: object) -> str:
-    return (
-        " or ".join(str(name) for name in cast("list[object]", types))
-        if isinstance(types, list)
-        else str(types)
-    )
+    return " or ".join(str(name) for name in cast("list[object]", types)) if isinstance(types, list) else str(types)
 
 
 def _shown(value: object) -> str:

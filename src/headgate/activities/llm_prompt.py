@@ -149,9 +149,7 @@ def _result(answered: Answered[ModelAnswer], parsed: Any) -> dict[str, Any]:
     result: dict[str, Any] = {
         "content": answer.content,
         "parsed": parsed,
-        "tool_calls": [
-            {"id": call.id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
-        ],
+        "tool_calls": [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls],
         "model": answer.model,
         "provider": answered.target.provider_name,
         "finish_reason": answer.finish_reason,

@@ -169,9 +169,7 @@ _Key = tuple[PrivateAddresses, Resolve | None]
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[_Key, httpx2.AsyncClient]] = WeakKeyDictionary()
 
 
-def client_of_this_loop(
-    private_addresses: PrivateAddresses, resolve: Resolve | None = None
-) -> httpx2.AsyncClient:
+def client_of_this_loop(private_addresses: PrivateAddresses, resolve: Resolve | None = None) -> httpx2.AsyncClient:
     """Return the running loop's client for this rule; the same one on each call until `close_clients`.
 
     It keeps no cookies, reads nothing from the environment but `SSL_CERT_FILE` and `SSL_CERT_DIR`, follows no

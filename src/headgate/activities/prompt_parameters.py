@@ -59,9 +59,7 @@ def request_of(parameters: Mapping[str, Any], *, max_tokens_default: int | None)
     return ModelRequest(
         model="",
         messages=_messages(given),
-        max_tokens=_take(
-            given, "max_tokens", _limit, f"a whole number from 1 to {TOKENS_MAX}", max_tokens_default
-        ),
+        max_tokens=_take(given, "max_tokens", _limit, f"a whole number from 1 to {TOKENS_MAX}", max_tokens_default),
         temperature=_take(given, "temperature", _number(0, 10), "a number of at least 0", None),
         top_p=_take(given, "top_p", _number(0, 1), "a number from 0 to 1", None),
         stop_sequences=_take(given, "stop_sequences", _texts, "a list of texts", ()),
@@ -97,9 +95,7 @@ def _messages(given: Mapping[str, Any]) -> tuple[Message, ...]:
     entries = given["messages"]
     if not isinstance(entries, list) or not entries:
         raise invalid(f"expected messages to be a list of at least one message, got {_shown(entries)}")
-    read = (
-        _message(f"messages[{number}]", entry) for number, entry in enumerate(cast("list[object]", entries))
-    )
+    read = (_message(f"messages[{number}]", entry) for number, entry in enumerate(cast("list[object]", entries)))
     return (*system, *read)
 
 
@@ -119,9 +115,7 @@ def _message(place: str, entry: object) -> Message:
     try:
         tool_calls = msgspec.convert(calls, tuple[ToolCall, ...])
     except msgspec.ValidationError as error:
-        raise invalid(
-            f"expected {place}.tool_calls to be a list of id, name and arguments: {error}"
-        ) from None
+        raise invalid(f"expected {place}.tool_calls to be a list of id, name and arguments: {error}") from None
     answered = fields.get("tool_call_id") or ""
     if not isinstance(answered, str):
         raise invalid(f"expected {place}.tool_call_id to be a text, got {_shown(answered)}")

@@ -248,9 +248,7 @@ class _Child:
         if self._lines <= self._settings.log_lines_max:
             self._ctx.log(short, stream=stream)
         elif self._lines == self._settings.log_lines_max + 1:
-            said = (
-                f"The script has printed more than {self._settings.log_lines_max} lines; the rest is dropped."
-            )
+            said = f"The script has printed more than {self._settings.log_lines_max} lines; the rest is dropped."
             self._ctx.log(said, stream=stream)
 
 

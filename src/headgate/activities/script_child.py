@@ -110,9 +110,7 @@ def _result(request: dict[str, Any]) -> bytes:
         _run(code, names)
     except SystemExit as exit_:
         if exit_.code not in (None, 0):
-            return _failure(
-                "script_error", exit_, filename, what=f"The script called sys.exit({exit_.code!r})"
-            )
+            return _failure("script_error", exit_, filename, what=f"The script called sys.exit({exit_.code!r})")
     except BaseException as error:  # noqa: BLE001 - whatever a script raises is its result
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == OUT_OF_MEMORY:
             return _out_of_memory(request, error, names)
@@ -158,9 +156,7 @@ def _run(code: CodeType, names: dict[str, Any]) -> None:
 # --- Failures ------------------------------------------------------------------------------------------
 
 
-def _failure(
-    code: str, error: BaseException, filename: str, *, what: str = "", retryable: bool = True
-) -> bytes:
+def _failure(code: str, error: BaseException, filename: str, *, what: str = "", retryable: bool = True) -> bytes:
     import traceback
 
     trace = _from_script_on(error.__traceback__, filename)
@@ -219,7 +215,7 @@ def _out_of_memory(request: dict[str, Any], error: BaseException, names: dict[st
 # --- The output as JSON --------------------------------------------------------------------------------
 
 
-class Unfit(Exception):  # noqa: N818 - it finishes "this value is …"
+class Unfit(Exception):
     """A value that is not JSON and cannot become it. `path` grows from the inside out."""
 
     def __init__(self, reason: str) -> None:
@@ -235,9 +231,7 @@ def _encoded(output: Any, request: dict[str, Any]) -> bytes:
         message = f"expected OUTPUT{error.path} to be JSON or to have a form in it, got {error}"
         return _refusal("script_output", f"{message}.", retryable=False)
     except RecursionError:
-        return _refusal(
-            "script_output", "OUTPUT holds itself, or is nested too deeply for JSON.", retryable=False
-        )
+        return _refusal("script_output", "OUTPUT holds itself, or is nested too deeply for JSON.", retryable=False)
     except MemoryError as error:
         return _out_of_memory(request, error, {})
     except Exception as error:  # noqa: BLE001 - raised by a value's own code

@@ -46,9 +46,7 @@ def read_retry(reading: Reading, field: Field) -> Backoff | None:
         "max_seconds": reading.number,
     }
     found = {name: read[name](entry) for name, entry in fields.items()}
-    return msgspec.structs.replace(
-        Backoff(), **{name: value for name, value in found.items() if value is not None}
-    )
+    return msgspec.structs.replace(Backoff(), **{name: value for name, value in found.items() if value is not None})
 
 
 def read_budget(reading: Reading, field: Field) -> Budget | None:
@@ -64,18 +62,12 @@ def read_budget(reading: Reading, field: Field) -> Budget | None:
     action = "abort"
     if "action" in fields:
         action = _action(reading, fields["action"])
-    return (
-        None
-        if limit is None or action is None
-        else msgspec.convert({"limit": limit, "action": action}, Budget)
-    )
+    return None if limit is None or action is None else msgspec.convert({"limit": limit, "action": action}, Budget)
 
 
 def _action(reading: Reading, field: Field) -> str | None:
     if isinstance(field.node, Scalar) and field.node.value in BUDGET_ACTIONS_NOT_YET:
-        reading.note(
-            f'the budget action "{field.node.text}" is not built yet. Use abort, alert or fallback.', field
-        )
+        reading.note(f'the budget action "{field.node.text}" is not built yet. Use abort, alert or fallback.', field)
         return None
     word = reading.choice(field, BUDGET_ACTIONS)
     return None if word is None else BUDGET_ACTIONS[word]
@@ -127,9 +119,7 @@ def _streaming(reading: Reading, field: Field) -> bool | None:
 def _delay(reading: Reading, field: Field) -> str | None:
     node = field.node
     if isinstance(node, Scalar) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
-        reading.note(
-            f'expected delay to have a unit, got {describe(node)}. Write "{node.text}s" for seconds.', field
-        )
+        reading.note(f'expected delay to have a unit, got {describe(node)}. Write "{node.text}s" for seconds.', field)
         return None
     return reading.text(field, "a duration such as 30s, or a template")
 

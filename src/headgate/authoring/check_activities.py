@@ -42,13 +42,9 @@ def check_activities(checking: Checking, *, providers: frozenset[str], activitie
 def _check_without_name(checking: Checking, place: Path, activity: Activity) -> None:
     if activity.workflow is None:
         if activity.wait_for_signal is None:
-            checking.note(
-                place, f"activity {activity.key} needs `use`: the name of what it runs.", at_key=True
-            )
+            checking.note(place, f"activity {activity.key} needs `use`: the name of what it runs.", at_key=True)
     elif activity.name:
-        checking.note(
-            (*place, "workflow"), "`workflow` and `use` exclude each other; keep one of them.", at_key=True
-        )
+        checking.note((*place, "workflow"), "`workflow` and `use` exclude each other; keep one of them.", at_key=True)
 
 
 def _check_named(
@@ -64,9 +60,7 @@ def _check_named(
         _check_parameters(checking, place, activity, builtin, providers)
     elif activity.queue == STD and name not in others:
         if name in ACTIVITIES_NOT_YET:
-            checking.note(
-                at_name, f'"{name}" is not built yet. Run it on a worker of your own by naming its `queue`.'
-            )
+            checking.note(at_name, f'"{name}" is not built yet. Run it on a worker of your own by naming its `queue`.')
         else:
             near = checking.near(name, {*BUILTINS, *others})
             checking.note(
@@ -82,9 +76,7 @@ def _check_parameters(
     for parameter in given:
         at = (*place, "parameters", parameter)
         if instead := PARAMETERS_NOT_YET.get((name, parameter)):
-            checking.note(
-                at, f'the parameter "{parameter}" of {name} is not built yet. {instead}', at_key=True
-            )
+            checking.note(at, f'the parameter "{parameter}" of {name} is not built yet. {instead}', at_key=True)
         elif builtin.parameters is not None and parameter not in builtin.parameters:
             near = checking.near(parameter, builtin.parameters)
             checking.note(at, f'{name} has no parameter "{parameter}".{near}', at_key=True)
@@ -117,9 +109,7 @@ def _check_models(checking: Checking, place: Path, model: object, providers: Col
 
 def _check_model(checking: Checking, place: Path, model: object, providers: Collection[str]) -> None:
     if not isinstance(model, str):
-        checking.note(
-            place, f"expected a model to be a text such as anthropic/claude-haiku-4-5, got {model!r}."
-        )
+        checking.note(place, f"expected a model to be a text such as anthropic/claude-haiku-4-5, got {model!r}.")
         return
     if "{{" in model or "{%" in model:
         return

@@ -31,9 +31,7 @@ def check_bounds(checking: Checking) -> None:
     """Note every number and word that is out of its bounds."""
     definition = checking.definition
     if definition.name and not NAME.fullmatch(definition.name):
-        checking.note(
-            ("name",), f'expected name to be at most 128 letters, digits, _ and -, got "{definition.name}".'
-        )
+        checking.note(("name",), f'expected name to be at most 128 letters, digits, _ and -, got "{definition.name}".')
     _budget(checking, ("budget",), definition.budget)
     _number(checking, ("timeout_seconds",), "timeout", definition.timeout_seconds, above=0, most=SECONDS_MAX)
     _labels(checking, definition.labels)
@@ -46,12 +44,8 @@ def check_bounds(checking: Checking) -> None:
 def _activity(checking: Checking, activity: Activity) -> None:
     place: Path = ("activities", activity.key)
     _budget(checking, (*place, "budget"), activity.budget)
-    _number(
-        checking, (*place, "timeout_seconds"), "timeout", activity.timeout_seconds, above=0, most=SECONDS_MAX
-    )
-    _number(
-        checking, (*place, "max_parallel"), "max_parallel", activity.max_parallel, least=1, most=PARALLEL_MAX
-    )
+    _number(checking, (*place, "timeout_seconds"), "timeout", activity.timeout_seconds, above=0, most=SECONDS_MAX)
+    _number(checking, (*place, "max_parallel"), "max_parallel", activity.max_parallel, least=1, most=PARALLEL_MAX)
     limit = activity.iteration_limit
     _number(checking, (*place, "iteration_limit"), "iteration_limit", limit, least=1, most=ITERATIONS_MAX)
     if activity.retry is not None:
@@ -80,9 +74,7 @@ def _times(checking: Checking, place: Path, activity: Activity) -> None:
         form = "a whole number with ms, s, m, h, d, w, mo or y, such as 30s"
         checking.note((*place, "delay"), f'expected delay to be {form}, got "{delay}".')
     if at is not None and "{{" not in at and not _is_instant(at):
-        message = (
-            f'expected scheduled_for to be a time with its zone such as 2030-01-31T09:00:00Z, got "{at}".'
-        )
+        message = f'expected scheduled_for to be a time with its zone such as 2030-01-31T09:00:00Z, got "{at}".'
         checking.note((*place, "scheduled_for"), message)
 
 
@@ -121,9 +113,7 @@ def _labels(checking: Checking, labels: dict[str, str]) -> None:
         checking.note(("labels",), f"expected at most {LABELS_MAX} labels, got {len(labels)}; remove some.")
     for name, value in labels.items():
         if not 0 < len(name) <= LABEL_NAME_MAX:
-            message = (
-                f"expected the name of a label to be at most {LABEL_NAME_MAX} characters, got {len(name)}."
-            )
+            message = f"expected the name of a label to be at most {LABEL_NAME_MAX} characters, got {len(name)}."
             checking.note(("labels", name), message if name else "a label needs a name.", at_key=True)
         if len(value) > LABEL_VALUE_MAX:
             checking.note(
@@ -137,11 +127,7 @@ def _input(checking: Checking, declared: Input) -> None:
     for number, value in enumerate(declared.enum):
         if fault := fault_of(Input(name=declared.name, type=declared.type), value):
             checking.note((*place, "enum", number), f"{fault}: it is one of the values of {declared.name}.")
-    if (
-        not declared.required
-        and declared.default is not None
-        and (fault := fault_of(declared, declared.default))
-    ):
+    if not declared.required and declared.default is not None and (fault := fault_of(declared, declared.default)):
         checking.note((*place, "default"), f"{fault}: it is the default of {declared.name}.")
 
 

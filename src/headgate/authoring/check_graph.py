@@ -56,9 +56,7 @@ def _check_exit(checking: Checking, graph: Graph, loop: Loop, reads: list[Reads]
             why = f"{target} depends on {source}"
             cure = "Remove that, or say how the loop ends"
             path, text, offset = _edge_place(checking, source, target), "", 0
-        checking.note(
-            path, f"the cycle {round_trip} has no exit: {why}. {cure}: {advice}", text=text, offset=offset
-        )
+        checking.note(path, f"the cycle {round_trip} has no exit: {why}. {cure}: {advice}", text=text, offset=offset)
 
 
 def _naming(reads: list[Reads], source: str, target: str) -> tuple[Path, str, int]:

@@ -49,9 +49,7 @@ class _References:
         wrong = OFFSET_IN_MESSAGE.sub("", error.problems[0].message)
         lines = entry.text.split("\n")
         offset = sum(len(line) + 1 for line in lines[: error.line - 1]) + error.column - 1
-        self.checking.note(
-            entry.path, f"the expression cannot be read: {wrong}.", text=entry.text, offset=offset
-        )
+        self.checking.note(entry.path, f"the expression cannot be read: {wrong}.", text=entry.text, offset=offset)
 
     def _fault(self, entry: Reads, reference: Reference) -> str:
         """Return what is wrong with a name where it stands, or nothing."""
@@ -107,9 +105,7 @@ class _References:
         if root == "FILE":
             return "FILE is not built yet. Use the activity's outputs."
         if root in OF_ITEMS and (activity is None or activity.for_each is None):
-            return (
-                f"{root} means something in an activity with `for_each` only; add it, or name what you mean."
-            )
+            return f"{root} means something in an activity with `for_each` only; add it, or name what you mean."
         if root in OF_ITEMS and part not in PARTS_OF_ITEMS:
             return f"{root} means something in `parameters` only, not in `{_short_name(part)}`."
         if root == "parameters" and part != "cache":

@@ -21,9 +21,7 @@ class Checking:
         self.keys = tuple(activity.key for activity in definition.activities)
         self.problems: list[Problem] = []
 
-    def note(
-        self, path: Path, message: str, *, text: str = "", offset: int = 0, at_key: bool = False
-    ) -> None:
+    def note(self, path: Path, message: str, *, text: str = "", offset: int = 0, at_key: bool = False) -> None:
         """Note a problem with the part at `path`: at its value, at its key, or at `offset` of its text."""
         if len(self.problems) >= PROBLEMS_MAX:
             return

@@ -44,9 +44,7 @@ def _input(reading: Reading, name: str, field: Field) -> Input:
 def _required(reading: Reading, field: Field, *, has_default: bool) -> bool | None:
     required = reading.flag(field)
     if required and has_default:
-        reading.note(
-            "an input with a default is never missing; remove `required: true` or the default.", field
-        )
+        reading.note("an input with a default is never missing; remove `required: true` or the default.", field)
     return required
 
 

@@ -40,7 +40,7 @@ ALIASED_NODES_MAX = 10_000
 UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
-class Unreadable(Exception):  # noqa: N818 - it carries problems to the door of this package and never leaves it
+class Unreadable(Exception):
     """The text cannot be read as values at all."""
 
     def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:

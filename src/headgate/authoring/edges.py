@@ -74,9 +74,7 @@ class Edges:
         for target, edges in self._waiting.items():
             if target not in keys:
                 for _, field in edges:
-                    self.reading.note(
-                        f'there is no activity "{target}".{self.reading.near(target, keys)}', field
-                    )
+                    self.reading.note(f'there is no activity "{target}".{self.reading.near(target, keys)}', field)
         return tuple(self._with_edges_to(activity) for activity in activities)
 
     def _with_edges_to(self, activity: Activity) -> Activity:

@@ -177,9 +177,7 @@ class Reading:
             self.expected("an amount of US dollars such as 0.25", field)
             return None
         if abs(amount) > USD_MAX:
-            self.note(
-                f"expected {_last(field.path)} to be at most {USD_MAX:,} US dollars, got {text}.", field
-            )
+            self.note(f"expected {_last(field.path)} to be at most {USD_MAX:,} US dollars, got {text}.", field)
             return None
         return nano(amount)
 
@@ -188,9 +186,7 @@ class Reading:
         if isinstance(value, str) and value in words:
             return value
         near = self.near(value, words) if isinstance(value, str) else ""
-        self.note(
-            f"expected {_last(field.path)} to be {one_of(words)}, got {describe(field.node)}.{near}", field
-        )
+        self.note(f"expected {_last(field.path)} to be {one_of(words)}, got {describe(field.node)}.{near}", field)
         return None
 
     def condition(self, field: Field) -> str | None:

@@ -19,16 +19,12 @@ __all__ = ["with_implicit_dependencies"]
 PARTS = frozenset({"parameters", "when", "for_each"})
 
 
-def with_implicit_dependencies(
-    definition: Definition, reads: list[Reads]
-) -> tuple[Definition, set[tuple[str, str]]]:
+def with_implicit_dependencies(definition: Definition, reads: list[Reads]) -> tuple[Definition, set[tuple[str, str]]]:
     """Return the definition with the dependencies that its templates imply, and those as (source, target)."""
     implied = _implied(definition, reads)
     for edge in _backward(definition.activities, implied):
         implied[edge[1]].remove(edge[0])
-    activities = tuple(
-        _depending(activity, implied.get(activity.key, ())) for activity in definition.activities
-    )
+    activities = tuple(_depending(activity, implied.get(activity.key, ())) for activity in definition.activities)
     drawn = {(source, target) for target, sources in implied.items() for source in sources}
     return msgspec.structs.replace(definition, activities=activities), drawn
 
@@ -55,9 +51,7 @@ def _backward(activities: tuple[Activity, ...], implied: dict[str, list[str]]) -
     """Return the implied edges that lead back to the head of a loop which written edges close."""
     if not implied or not any(dependency.conditions for a in activities for dependency in a.depends_on):
         return []
-    drawn = tuple(
-        _depending(activity, implied.get(activity.key, ()), tentative=True) for activity in activities
-    )
+    drawn = tuple(_depending(activity, implied.get(activity.key, ()), tentative=True) for activity in activities)
     graph = analyse(drawn)
     keys = [activity.key for activity in activities]
     backward: list[tuple[str, str]] = []

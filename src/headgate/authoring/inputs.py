@@ -113,8 +113,7 @@ def _missing(entry: Input) -> str:
 
 def _invalid(definition: Definition, problems: list[Problem]) -> InvalidInput:
     return InvalidInput(
-        f"the input does not fit the workflow {definition.name}: "
-        + " ".join(problem.message for problem in problems),
+        f"the input does not fit the workflow {definition.name}: " + " ".join(problem.message for problem in problems),
         tuple(problems),
     )
 

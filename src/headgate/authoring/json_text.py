@@ -173,9 +173,7 @@ class _Reader:
     def _number(self, word: re.Match[str], line: int, column: int) -> int | float:
         if word[1] or word[2]:
             if math.isinf(number := float(word[0])):
-                self._report(
-                    f"the number {word[0][:40]} is too large; quote it if it is a text.", line, column
-                )
+                self._report(f"the number {word[0][:40]} is too large; quote it if it is a text.", line, column)
                 return 0
             return number
         if len(word[0]) > INTEGER_DIGITS_MAX or not -(2**63) <= (whole := int(word[0])) < 2**63:
@@ -208,6 +206,4 @@ class _Reader:
     def _fail(self, message: str) -> NoReturn:
         found = self._text[self._at : self._at + 1]
         got = f"got {found!r}" if found else "the file ends"
-        raise Unreadable(
-            f"the file cannot be read as JSON: {message}, {got}.", *line_and_column(self._text, self._at)
-        )
+        raise Unreadable(f"the file cannot be read as JSON: {message}, {got}.", *line_and_column(self._text, self._at))

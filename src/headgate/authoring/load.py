@@ -49,9 +49,7 @@ def load_definition(
     reads = reads_of(definition)
     if normalised.short:
         definition, positions.implicit = with_implicit_dependencies(definition, reads)
-    problems += check_definition(
-        definition, positions, providers=providers, activities=activities, reads=reads
-    )
+    problems += check_definition(definition, positions, providers=providers, activities=activities, reads=reads)
     if problems:
         raise InvalidDefinition(source, _finished(problems, source))
     return definition

@@ -86,11 +86,7 @@ class _Normaliser:
 
     def _settings(self, fields: dict[str, Field]) -> dict[str, Any]:
         """Read the defaults for activities, and return the run's budget, which may stand among them."""
-        settings = (
-            self.reading.known(fields["settings"], WORKFLOW_SETTINGS, "settings")
-            if "settings" in fields
-            else {}
-        )
+        settings = self.reading.known(fields["settings"], WORKFLOW_SETTINGS, "settings") if "settings" in fields else {}
         if "budget" in settings and "budget" in fields:
             self.reading.twice(settings["budget"], fields["budget"])
         if "retry" in settings and "max_retries" in settings:
@@ -158,14 +154,10 @@ class _Normaliser:
                 self.reading.expected("an activity: a map with `key` and `activity_name`", item)
             elif key_field is None:
                 self.reading.note("an activity in a list needs a `key`.", item)
-            elif (key := self.reading.text(key_field, "a key")) and self._good_key(
-                key, key_field, at_key=False
-            ):
+            elif (key := self.reading.text(key_field, "a key")) and self._good_key(key, key_field, at_key=False):
                 if key in found:
                     line = found[key].node.line
-                    self.reading.note(
-                        f'the key "{key}" is used twice, first in line {line}; rename one.', key_field
-                    )
+                    self.reading.note(f'the key "{key}" is used twice, first in line {line}; rename one.', key_field)
                 else:
                     found[key] = Field(item.node, f"{field.path}.{key}")
         return list(found.items())
@@ -194,9 +186,7 @@ class _Normaliser:
         if isinstance(field.node, Mapping):
             self.short = self.short or not SHORT_KEYS.isdisjoint(field.node.entries)
         if self.short and "key" in fields and self.reading.text(fields["key"], "a key") not in (key, None):
-            self.reading.note(
-                f'the activity is "{key}" already by its place in the map; remove `key`.', fields["key"]
-            )
+            self.reading.note(f'the activity is "{key}" already by its place in the map; remove `key`.', fields["key"])
         fields = self._with_settings(fields)
         for name, entry in fields.items():
             self.positions.record((*place, name), entry)
@@ -222,9 +212,7 @@ class _Normaliser:
         queue = reading.name(fields["worker"], "a queue name") if "worker" in fields else None
         found["queue"] = queue or _queue_of(found["name"])
         if "parameters" in fields:
-            found["parameters"] = {
-                n: reading.value(f) for n, f in reading.mapping(fields["parameters"]).items()
-            }
+            found["parameters"] = {n: reading.value(f) for n, f in reading.mapping(fields["parameters"]).items()}
         if "outputs" in fields:
             found["outputs"] = self._outputs(fields["outputs"])
         if "depends_on" in fields:
@@ -252,9 +240,7 @@ class _Normaliser:
         if "max_parallel" in fields:
             parallel = self.reading.whole(fields["max_parallel"])
             if "for_each" not in fields:
-                self.reading.note(
-                    "`max_parallel` means nothing without `for_each`; remove it.", fields["max_parallel"]
-                )
+                self.reading.note("`max_parallel` means nothing without `for_each`; remove it.", fields["max_parallel"])
             elif parallel is not None:
                 found["max_parallel"] = parallel
         return found

@@ -212,9 +212,7 @@ OUTPUT = _table(
 INPUT = _table(
     (
         Key("type", "a type", "string, number, integer, boolean, object, array, file or any"),
-        Key(
-            "required", "true or false", "whether a run can start without it; false where there is a default"
-        ),
+        Key("required", "true or false", "whether a run can start without it; false where there is a default"),
         Key("default", "anything", "what it is where nothing is given"),
         Key("description", "text", "what it is for"),
         Key("enum", "list", "the values that it may have"),
@@ -240,9 +238,7 @@ for _table_of_keys in (ACTIVITY, CACHE, SIGNAL_WAIT, DEPENDENCY):
         if _key.same_as and _key.name not in OTHER_WORDS.setdefault(_key.same_as, []):
             OTHER_WORDS[_key.same_as].append(_key.name)
 
-KEYWORDS = frozenset(
-    {"INPUT", "SECRET", "WORKFLOW", "ACTIVITY", "SIGNAL", "ITEM", "INDEX", "FILE", "parameters"}
-)
+KEYWORDS = frozenset({"INPUT", "SECRET", "WORKFLOW", "ACTIVITY", "SIGNAL", "ITEM", "INDEX", "FILE", "parameters"})
 """The names in expressions that are no activity."""
 
 RESERVED = KEYWORDS | frozenset(
@@ -268,9 +264,7 @@ RESERVED = KEYWORDS | frozenset(
 )
 """What no activity may be called, because an expression could not name it."""
 
-PROVIDERS = frozenset(
-    {"openai", "anthropic", "google", "azure", "bedrock", "mistral", "ollama", "scripted", "demo"}
-)
+PROVIDERS = frozenset({"openai", "anthropic", "google", "azure", "bedrock", "mistral", "ollama", "scripted", "demo"})
 
 BUDGET_ACTIONS = {
     "abort": "abort",

@@ -139,9 +139,7 @@ class _Builder:
                 event,
             )
         if depth + node.height - 1 > DEPTH_MAX:
-            raise _unreadable(
-                f"expected at most {DEPTH_MAX} levels of nesting, got more with *{event.anchor}.", event
-            )
+            raise _unreadable(f"expected at most {DEPTH_MAX} levels of nesting, got more with *{event.anchor}.", event)
         return node
 
     def _scalar(self, event: Any) -> Scalar:
@@ -173,9 +171,7 @@ class _Builder:
                     f"column {first.key.column}; remove one of them.",
                     following,
                 )
-        return Mapping(
-            entries=entries, **_place(event, following), **_measure([e.value for e in entries.values()])
-        )
+        return Mapping(entries=entries, **_place(event, following), **_measure([e.value for e in entries.values()]))
 
     def _key(self, event: Any, depth: int) -> Scalar:
         if isinstance(event, yaml.MappingStartEvent) and event.flow_style:
@@ -194,9 +190,7 @@ class _Builder:
         return key
 
     def _report(self, message: str, event: Any) -> None:
-        self._problems.append(
-            Problem(message, line=event.start_mark.line + 1, column=event.start_mark.column + 1)
-        )
+        self._problems.append(Problem(message, line=event.start_mark.line + 1, column=event.start_mark.column + 1))
 
 
 def _resolved(text: str) -> str | int | float | bool | None:
@@ -210,9 +204,7 @@ def _resolved(text: str) -> str | int | float | bool | None:
     if HEXADECIMAL.fullmatch(text):
         return _integer(text[2:], 16)
     if NOT_FINITE.fullmatch(text):
-        raise ValueError(
-            f"expected a finite number, got {text}; JSON has no such value. Quote it if it is a text."
-        )
+        raise ValueError(f"expected a finite number, got {text}; JSON has no such value. Quote it if it is a text.")
     if FLOAT.fullmatch(text):
         number = float(text)
         if math.isinf(number):
@@ -223,9 +215,7 @@ def _resolved(text: str) -> str | int | float | bool | None:
 
 def _integer(digits: str, base: int) -> int:
     if len(digits) > INTEGER_DIGITS_MAX + 1 or not -(2**63) <= (number := int(digits, base)) < 2**63:
-        raise ValueError(
-            f"the number {_short(digits)} does not fit into 64 bits; quote it if it is an id or a text."
-        )
+        raise ValueError(f"the number {_short(digits)} does not fit into 64 bits; quote it if it is an id or a text.")
     return number
 
 
@@ -261,9 +251,7 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> Unreadable:
         advice = IN_QUOTES
     else:
         advice = next((advice for words, advice in ADVICE.items() if words in said), "")
-    return Unreadable(
-        f"the file cannot be read as YAML: {said}. {advice}".strip(), mark.line + 1, mark.column + 1
-    )
+    return Unreadable(f"the file cannot be read as YAML: {said}. {advice}".strip(), mark.line + 1, mark.column + 1)
 
 
 def _short(text: str) -> str:

@@ -20,7 +20,7 @@ from headgate.core.money import show
 from headgate.core.run import Call, Place, Run
 from headgate.core.values import Candidate
 
-__all__ = ["admit", "forfeit", "free", "settle", "wake"]
+__all__ = ["admit", "forfeit", "free", "name_overruns", "settle", "wake"]
 
 
 class Level(NamedTuple):
@@ -111,8 +111,19 @@ def settle(decision: Decision, command: SettleCall) -> None:
     )
     if command.outcome == "lost":
         _forfeit(decision, call, "its outcome is unknown")
-    _name_overruns(decision, run.place(call.place))
+    name_overruns(decision, call.place)
     wake(decision)
+
+
+def name_overruns(decision: Decision, path: str) -> None:
+    """Say which budgets above the place are overspent now: what was reported was more than was reserved for it."""
+    run = decision.run
+    owner = run.owner_of(path)
+    if owner is None:
+        return
+    for level in _levels(run, owner, None):
+        if level.spent > level.limit and level.name not in run.overruns and level.action != "alert":
+            decision.emit(e.BudgetOverrun, path, budget=level.name, limit=level.limit, spent=level.spent)
 
 
 def forfeit(decision: Decision, place: Place, reason: str) -> None:
@@ -146,15 +157,17 @@ def _decide(
             _skip(decision, call, candidate, f"it has no known price, and {levels[0].name} has a limit")
             unpriced = levels[0]
             continue
-        full = next((level for level in levels if not level.fits_spent(candidate.worst_case)), None)
-        if full is not None and full.action != "alert":
-            _skip(decision, call, candidate, _beyond(full, candidate))
+        full = [level for level in levels if not level.fits_spent(candidate.worst_case)]
+        closed = next((level for level in full if level.action != "alert"), None)
+        if closed is not None:
+            _skip(decision, call, candidate, _beyond(closed, candidate))
             continue
-        crowded = next((level for level in levels if not level.fits_now(candidate.worst_case)), None)
-        if full is None and (crowded is not None or (levels and others_first)):
-            _let_wait(decision, call, candidate, crowded or levels[0])
+        kept = [level for level in levels if level not in full]
+        crowded = next((level for level in kept if not level.fits_now(candidate.worst_case)), None)
+        if crowded is not None or (kept and others_first):
+            _let_wait(decision, call, candidate, crowded or kept[0])
             return False
-        alert = _beyond(full, candidate) if full else ""
+        alert = _beyond(full[0], candidate) if full else ""
         decision.emit(
             e.CallAdmitted,
             call.place,
@@ -223,7 +236,7 @@ def _refuse_all(decision: Decision, call: Call, levels: list[Level], unpriced: L
         )
         return
     cheapest = min((c for c in call.candidates if c.price is not None), key=lambda c: c.worst_case)
-    full = next(level for level in levels if not level.fits_spent(cheapest.worst_case))
+    full = next(level for level in levels if level.action != "alert" and not level.fits_spent(cheapest.worst_case))
     _refuse(
         decision,
         call,
@@ -234,12 +247,3 @@ def _refuse_all(decision: Decision, call: Call, levels: list[Level], unpriced: L
 
 def _refuse(decision: Decision, call: Call, code: str, message: str) -> None:
     decision.emit(e.CallRefused, call.place, call.attempt, call_id=call.call_id, code=code, message=message)
-
-
-def _name_overruns(decision: Decision, place: Place | None) -> None:
-    run = decision.run
-    if place is None:
-        return
-    for level in _levels(run, place, None):
-        if level.spent > level.limit and level.name not in run.overruns and level.action != "alert":
-            decision.emit(e.BudgetOverrun, place.path, budget=level.name, limit=level.limit, spent=level.spent)

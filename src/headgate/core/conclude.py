@@ -53,7 +53,7 @@ def _decide_edge(decision: Decision, number: int) -> None:
         applied = all(condition.truth(decision.names(target)) for condition in run.plan.conditions[number])
     except ExpressionError as error:
         decision.emit(e.EdgeDecided, target.path, edge=number, applied=False, source=source.path)
-        if not target.ended:
+        if target.status == "not_scheduled":  # else another edge has opened it already
             _fail_expression(decision, target, error)
         return
     decision.emit(e.EdgeDecided, target.path, edge=number, applied=applied, source=source.path)
@@ -198,17 +198,12 @@ def _not_items(place: Place, wrong: str) -> ExpressionError:
 def _advance_items(decision: Decision, index: int) -> None:
     """Schedule items up to `max_parallel`; when all have ended, so has the activity."""
     run = decision.run
-    run.fans_due.pop(index)
     place = run.places[index]
     fan = place.fan
-    if fan is None or place.ended:
-        return
-    while len(fan.live) < place.planned.activity.max_parallel and fan.next < fan.count:
-        item = fan.next
-        if fan.statuses[item]:
-            fan.next += 1
-            continue
-        decision.emit(e.ActivityScheduled, f"{place.path}[{item}]", 1, iteration=place.iteration)
+    assert fan is not None
+    while len(fan.live) < place.planned.activity.max_parallel and (item := fan.upcoming) >= 0:
+        attempt = fan.attempts.get(item, 0) + 1
+        decision.emit(e.ActivityScheduled, f"{place.path}[{item}]", attempt, iteration=place.iteration)
     if fan.done < fan.count or fan.live:
         return
     if fan.failed and place.planned.activity.on_failure == "fail":

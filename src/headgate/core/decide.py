@@ -13,7 +13,7 @@ from typing import Any
 
 from headgate.core import commands as c
 from headgate.core import events as e
-from headgate.core.admission import admit, forfeit, free, settle, wake
+from headgate.core.admission import admit, forfeit, free, name_overruns, settle, wake
 from headgate.core.conclude import conclude, resolve, schedule
 from headgate.core.decision import Decision
 from headgate.core.errors import Invalid, NotFound, Refused, StaleAttempt
@@ -125,7 +125,7 @@ def _resume(decision: Decision, command: c.Resume) -> None:
         _must_be_live(run, "resume")
         return
     decision.emit(e.RunResumed)
-    _fire_timers(decision, command.at)
+    _fire_timers(decision, decision.at)
 
 
 def _retry(decision: Decision, command: c.Retry) -> None:
@@ -181,6 +181,7 @@ def _complete(decision: Decision, command: c.CompleteActivity) -> None:
         cost=command.cost,
         usage=command.usage,
     )
+    name_overruns(decision, place.path)
     wake(decision)
 
 
@@ -200,6 +201,7 @@ def _fail(decision: Decision, command: c.FailActivity) -> None:
         cost=command.cost,
         usage=command.usage,
     )
+    name_overruns(decision, place.path)
     _after_failure(decision, place, command.error)
 
 
@@ -257,6 +259,7 @@ def _suspend(decision: Decision, command: c.SuspendActivity) -> None:
     place = _current(decision.run, command.place, command.attempt)
     if place is None:
         return
+    forfeit(decision, place, "the attempt was suspended without settling it")
     decision.emit(
         e.ActivitySuspended,
         place.path,
@@ -278,7 +281,7 @@ def _suspend(decision: Decision, command: c.SuspendActivity) -> None:
 
 
 def _tick(decision: Decision, command: c.Tick) -> None:
-    _fire_timers(decision, command.at)
+    _fire_timers(decision, decision.at)
 
 
 def _fire_timers(decision: Decision, now: int) -> None:
@@ -348,11 +351,17 @@ def _signal(decision: Decision, command: c.Signal) -> None:
     if len(run.signals) >= SIGNALS_MAX:
         raise Refused(f"Run {run.id} already keeps {SIGNALS_MAX} signals that nothing has taken; this one is refused.")
     received = decision.emit(e.SignalReceived, content=command.data, name=command.name, key=command.key)
-    for place in run.live_places():
-        wait = place.wait
-        if wait and wait.kind == "signal" and wait.name == command.name and command.key in ("", place.planned.key):
-            decision.emit(e.SignalDelivered, place.path, place.attempt, of=received.version)
-            return
+    waiting = [
+        (wait.since, number, place)
+        for number, place in enumerate(run.live_places())
+        if (wait := place.wait)
+        and wait.kind == "signal"
+        and wait.name == command.name
+        and command.key in ("", place.planned.key)
+    ]
+    if waiting:
+        _, _, first = min(waiting)
+        decision.emit(e.SignalDelivered, first.path, first.attempt, of=received.version)
 
 
 def _decide_approval(decision: Decision, command: c.DecideApproval) -> None:
@@ -401,6 +410,7 @@ def _finish_child(decision: Decision, command: c.FinishChild) -> None:
         cost=command.cost,
         error=command.error,
     )
+    name_overruns(decision, place.path)
     if command.status == "completed":
         resolve(decision, place, of=finished.version)
         return

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 __all__ = [
+    "ITEMS_MAX",
+    "ITERATION_LIMIT_DEFAULT",
     "Activity",
     "Backoff",
     "Budget",

@@ -16,7 +16,51 @@ import msgspec
 
 from headgate.core.values import Candidate, Failure, Price, Usage
 
-__all__ = ["SCHEMA", "ContentOf", "Event", "Fact"]
+__all__ = [
+    "SCHEMA",
+    "ActivityCancelled",
+    "ActivityCompleted",
+    "ActivityFailed",
+    "ActivityResolved",
+    "ActivityScheduled",
+    "ActivitySkipped",
+    "ActivitySuspended",
+    "ActivityWaiting",
+    "AnyEvent",
+    "ApprovalDecided",
+    "AttemptFailed",
+    "AttemptLost",
+    "AttemptTimedOut",
+    "BudgetFreed",
+    "BudgetOverrun",
+    "CallAdmitted",
+    "CallForfeited",
+    "CallRefused",
+    "CallRequested",
+    "CallSettled",
+    "CallWaiting",
+    "CancelRequested",
+    "ChildFinished",
+    "ContentOf",
+    "EdgeDecided",
+    "Event",
+    "Fact",
+    "FanOutOpened",
+    "LoopDecided",
+    "MessageDelivered",
+    "ModelSkipped",
+    "RetryScheduled",
+    "RunCancelled",
+    "RunCompleted",
+    "RunFailed",
+    "RunPaused",
+    "RunResumed",
+    "RunRetried",
+    "RunStarted",
+    "SignalDelivered",
+    "SignalReceived",
+    "TimerFired",
+]
 
 SCHEMA = 1
 """The revision of this format. Readers take any revision up to their own."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from headgate.core import events as e
 from headgate.core.definition import Budget
-from headgate.core.frontier import begin, close, decide_edge, end_loop, reopen, repeat_loop
+from headgate.core.frontier import begin, close, decide_edge, end_loop, repeat_loop, restart
 from headgate.core.run import Call, FanOut, Message, Place, Run, SignalKept, Wait
 
 __all__ = ["apply"]
@@ -94,22 +94,22 @@ def _run_retried(run: Run, event: e.RunRetried) -> None:
         place = run.places[index]
         if place.fan:
             _retry_items(place.fan)
-    reopen(run, again)
-    for index in again:
-        if not run.pending[index] or run.dropped[index]:
-            run.ready[index] = None
+    restart(run, again)
     if run.plan.definition.timeout_seconds is not None:
         run.set_timer("", "deadline", event.at + int(run.plan.definition.timeout_seconds * 1_000_000))
 
 
 def _retry_items(fan: FanOut) -> None:
-    """Items that did not complete begin again; those that did keep their results."""
+    """Items that did not complete begin again, with new attempts; those that did keep their results."""
+    for item, place in fan.live.items():
+        fan.attempts[item] = place.attempt
     for item, status in enumerate(fan.statuses):
         if status > 1:
             fan.statuses[item] = 0
     fan.live.clear()
     fan.next = 0
     fan.failed = 0
+    fan.first_error = ("", "")
     fan.done = sum(status == 1 for status in fan.statuses)
 
 
@@ -148,6 +148,8 @@ def _activity_scheduled(run: Run, event: e.ActivityScheduled) -> None:
     place.scheduled_at = event.at
     place.scheduled_version = event.version
     run.tasks[event.place] = place
+    if place.item >= 0 and (fan := run.owner(place).fan):
+        _consider_items(run, run.owner(place), fan)
 
 
 def _activity_waiting(run: Run, event: e.ActivityWaiting) -> None:
@@ -155,7 +157,7 @@ def _activity_waiting(run: Run, event: e.ActivityWaiting) -> None:
     _opened(run, place)
     _wait(run, place, Wait(event.kind, event.at, event.until, event.name))
     if place.fan:
-        run.fans_due[place.planned.index] = None
+        _consider_items(run, place, place.fan)
 
 
 def _activity_suspended(run: Run, event: e.ActivitySuspended) -> None:
@@ -198,7 +200,16 @@ def _fan_out_opened(run: Run, event: e.FanOutOpened) -> None:
     place.scheduled_at = place.started_at = event.at
     place.scheduled_version = event.version
     place.fan = FanOut(event.count, event.version)
-    run.fans_due[place.planned.index] = None
+    _consider_items(run, place, place.fan)
+
+
+def _consider_items(run: Run, place: Place, fan: FanOut) -> None:
+    """Put the fan-out up for decision while it has an item that may begin, and when the last one has ended."""
+    may_begin = len(fan.live) < place.planned.activity.max_parallel and fan.upcoming >= 0
+    if may_begin or (fan.done == fan.count and not fan.live):
+        run.fans_due[place.planned.index] = None
+    else:
+        run.fans_due.pop(place.planned.index, None)
 
 
 def _activity_completed(run: Run, event: e.ActivityCompleted) -> None:
@@ -284,6 +295,7 @@ def _end(run: Run, place: Place, status: Any, event: e.Event) -> None:
     run.tasks.pop(place.path, None)
     place.status, place.ended_at = status, event.at
     if place.item < 0:
+        run.fans_due.pop(place.planned.index, None)
         if run.status != "cancelling":
             close(run, place)
         else:
@@ -296,11 +308,14 @@ def _end(run: Run, place: Place, status: Any, event: e.Event) -> None:
     fan.statuses[place.item] = ITEM_STATUS[status]
     fan.refs[place.item] = place.ref
     fan.done += 1
+    if status != "completed":
+        fan.attempts[place.item] = place.attempt
     if status == "failed":
         fan.failed += 1
         if not fan.first_error[0]:
             fan.first_error = (place.code, f"item {place.item}: {place.error}")
-    run.fans_due[owner.planned.index] = None
+    if not owner.ended:
+        _consider_items(run, owner, fan)
 
 
 # --- What was concluded -------------------------------------------------------------------------------------------
@@ -342,8 +357,7 @@ def _signal_delivered(run: Run, event: e.SignalDelivered) -> None:
 
 def _child_finished(run: Run, event: e.ChildFinished) -> None:
     place = _place(run, event)
-    place.cost += event.cost
-    place.round_cost += event.cost
+    _count(run, place, event.cost)
     run.children_spent += event.cost
     if event.status != "completed":
         place.failures += 1
@@ -359,19 +373,32 @@ def _message_delivered(run: Run, event: e.MessageDelivered) -> None:
 def _spend(run: Run, place: Place | None, amount: int) -> None:
     run.spent += amount
     if place is not None and amount:
-        place.cost += amount
-        place.round_cost += amount
-        if place.item >= 0:
-            owner = run.owner(place)
-            owner.cost += amount
-            owner.round_cost += amount
+        _count(run, place, amount)
+
+
+def _count(run: Run, place: Place, amount: int) -> None:
+    """Count an amount for the place, and for the activity where it is an item of one."""
+    place.cost += amount
+    place.round_cost += amount
+    if place.item >= 0:
+        owner = run.owner(place)
+        owner.cost += amount
+        owner.round_cost += amount
+
+
+def _spend_of_call(run: Run, call: Call, amount: int) -> None:
+    """Count what a call cost, also where its item or iteration is over: the activity keeps the sum."""
+    place = run.place(call.place)
+    _spend(run, place, amount)
+    if place is None and (owner := run.owner_of(call.place)) is not None:
+        owner.cost += amount
 
 
 def _reserve(run: Run, call: Call, amount: int) -> None:
     run.reserved += amount
-    index = run.plan.index.get(call.place.partition("@")[0].partition("[")[0])
-    if index is not None:
-        run.places[index].reserved += amount
+    owner = run.owner_of(call.place)
+    if owner is not None:
+        owner.reserved += amount
 
 
 def _call_requested(run: Run, event: e.CallRequested) -> None:
@@ -409,7 +436,7 @@ def _call_settled(run: Run, event: e.CallSettled) -> None:
         return
     if call.state == "admitted":
         _reserve(run, call, -call.reservation)
-    _spend(run, run.place(call.place), event.cost - call.spent)
+    _spend_of_call(run, call, event.cost - call.spent)
     call.spent = event.cost
     call.state = "settled"
     run.waiting_calls.pop(event.call_id, None)
@@ -420,7 +447,7 @@ def _call_settled(run: Run, event: e.CallSettled) -> None:
 def _call_forfeited(run: Run, event: e.CallForfeited) -> None:
     call = run.calls[event.call_id]
     _reserve(run, call, -call.reservation)
-    _spend(run, run.place(call.place), event.amount)
+    _spend_of_call(run, call, event.amount)
     call.state, call.spent = "forfeited", event.amount
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from headgate.core.run import Place, Run
 
-__all__ = ["begin", "close", "decide_edge", "end_loop", "reopen", "repeat_loop"]
+__all__ = ["begin", "close", "decide_edge", "end_loop", "repeat_loop", "restart"]
 
 UNDECIDED, APPLIES, DROPPED = 0, 1, 2
 
@@ -121,12 +121,33 @@ def repeat_loop(run: Run, number: int) -> None:
         place.iteration = run.loops[place.planned.innermost].iteration
         place.attempt = place.round_cost = 0
         place.fan = None
-    reopen(run, sorted(shape.body))
+    _reopen(run, sorted(shape.body))
     run.places[shape.head].again = True
     run.ready[shape.head] = None
 
 
-def reopen(run: Run, indices: list[int]) -> None:
+def restart(run: Run, indices: list[int]) -> None:
+    """Let these activities of a finished run start anew.
+
+    Every activity has ended here, so all counts begin at nought. Those that stay completed are asked again: what ended
+    while the run was being cancelled has told neither its successors nor its loops.
+    """
+    run.open = 0
+    for loop in run.loops:
+        loop.open = 0
+    _reopen(run, indices)
+    for place in run.places:
+        if place.ended:
+            for number in place.planned.outgoing:
+                _release(run, number)
+    for number in range(len(run.loops)):
+        _consider_loop(run, number)
+    for index in indices:
+        if can_be_opened_or_skipped(run, index):
+            run.ready[index] = None
+
+
+def _reopen(run: Run, indices: list[int]) -> None:
     """Let these ended activities start anew; edges between them, and loops around them, are undecided again."""
     again = set(indices)
     for index in indices:

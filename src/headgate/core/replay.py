@@ -3,14 +3,15 @@
 It runs nothing, calls nobody and writes nothing. Where a history and the decider part, there is a changed rule, a
 template library that evaluates differently, or a damaged log.
 
-Each decision of a history begins with one fact, which holds all of its command (`command_of`). A fact further on in the
-same decision (the timers of one tick) is compared like a consequence: decisions are compared whole. Contents are handed
+The first fact of a decision holds all of its command (`command_of`); what stands before it (calls forfeited by an
+attempt that ends) and behind it, further facts too (the timers of one tick), is compared: decisions are compared whole. Contents are handed
 to the decider as an engine would, only those that `wanted` names; so a replay also proves that `wanted` forgets none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -45,9 +46,9 @@ def replay(plan: Plan, events: Sequence[e.Event], contents: Mapping[int, object]
     known: dict[int, object] = {}
     at = 0
     while at < len(events):
-        fact = events[at]
-        if not fact.fact:
-            return Divergence(fact.version, "no command of the history leads to this event", fact)
+        fact = next((event for event in islice(events, at, None) if event.fact), None)
+        if fact is None:
+            return Divergence(events[at].version, "no command of the history leads to this event", events[at])
         command = command_of(fact, contents.get(fact.version))
         try:
             values = {version: known[version] for version in wanted(run, command) if version in known}

@@ -112,7 +112,7 @@ class Place:
 class FanOut:
     """The items of a `for_each`. Items under way are places; of an ended one a status byte and a version remain."""
 
-    __slots__ = ("content", "costs", "count", "done", "failed", "first_error", "live", "next", "refs", "statuses")
+    __slots__ = ("attempts", "content", "count", "done", "failed", "first_error", "live", "next", "refs", "statuses")
 
     def __init__(self, count: int, content: int) -> None:
         self.count = count
@@ -125,6 +125,13 @@ class FanOut:
         """0 not begun or under way, 1 completed, 2 failed, 3 cancelled."""
         self.refs = array("Q", bytes(8 * count))
         self.live: dict[int, Place] = {}
+        self.attempts: dict[int, int] = {}
+        """Of items that ended without success: their last attempt, for a retry of the run to count on from."""
+
+    @property
+    def upcoming(self) -> int:
+        """The next item to begin, or -1: all have."""
+        return self.statuses.find(0, self.next)
 
 
 class Loop:
@@ -300,6 +307,11 @@ class Run:
     def owner(self, place: Place) -> Place:
         """Return the activity's own place (of an item: its fan-out)."""
         return self.places[place.planned.index]
+
+    def owner_of(self, path: str) -> Place | None:
+        """Return the activity that a path of any round or item belongs to."""
+        index = self.plan.index.get(path.partition("@")[0].partition("[")[0])
+        return None if index is None else self.places[index]
 
     def ended_places(self, status: PlaceStatus) -> Iterator[Place]:
         return (place for place in self.places if place.status == status)

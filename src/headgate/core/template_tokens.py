@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Generator, Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from jinja2 import Environment
@@ -132,7 +133,7 @@ def _expect_unicode(token: Token) -> None:
 
 def _rewritten(pieces: list[Piece], names: frozenset[str]) -> Iterator[Piece]:
     """Yield the pieces with our additions said in Jinja's words."""
-    hyphenated = frozenset(name for name in names if not name.isidentifier() and not name.isdigit())
+    hyphenated = _hyphenated(names)
     number = 0
     before: list[str] = []
     while number < len(pieces):
@@ -157,6 +158,12 @@ def _rewritten(pieces: list[Piece], names: frozenset[str]) -> Iterator[Piece]:
         if piece.kind != "whitespace":
             before = [*before[-1:], piece.text]
         yield piece
+
+
+@lru_cache(maxsize=64)
+def _hyphenated(names: frozenset[str]) -> frozenset[str]:
+    """Return the names that need our reading; looked for once per workflow, not once per template."""
+    return frozenset(name for name in names if not name.isidentifier() and not name.isdigit())
 
 
 def _hyphenated_end(pieces: list[Piece], start: int, hyphenated: frozenset[str]) -> int:

@@ -35,7 +35,9 @@ class Courier:
             self.deliver(lane)
 
     def deliver(self, lane: Lane) -> None:
-        """Set out with every message of the run that is not under way."""
+        """Set out with every message of the run that is not under way; never before the run's last append is durable."""
+        if not lane.durable:
+            return  # its commit calls again
         for message in lane.run.messages.values():
             key = (lane.run.id, message.id)
             if key not in self._under_way:

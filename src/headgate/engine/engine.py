@@ -29,7 +29,7 @@ from headgate.engine.contents import ContentCache
 from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.ports import Append, Clock, Head, Log, RunRow
 
-__all__ = ["Engine", "Start"]
+__all__ = ["Engine", "Start", "fold_run"]
 
 LANES_MAX = 20_000
 """Runs kept in memory; beyond that, the idle one that was used longest ago is dropped."""
@@ -175,7 +175,6 @@ class Engine:
             parent=start.parent[0] if start.parent else "",
             unique_key=start.unique_key,
             labels=msgspec.json.encode({**plan.definition.labels, **start.labels}, order="sorted").decode(),
-            simulated=False,
             limit=limit,
             content_key=secrets.token_bytes(16),
             created_at=now,

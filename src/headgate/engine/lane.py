@@ -26,7 +26,7 @@ from headgate.ports import Append, Head, Move, Outcome, OverBudget, RunRow
 if TYPE_CHECKING:
     from headgate.engine.engine import Engine
 
-__all__ = ["AlreadyThere", "Lane", "Order", "head_of"]
+__all__ = ["INLINE_BYTES_MAX", "AlreadyThere", "Lane", "Order", "head_of"]
 
 WAITING_MAX = 10_000
 DECIDED_TOGETHER_MAX = 1_000
@@ -85,6 +85,11 @@ class Lane:
     def listed(self) -> RunRow:
         """The run as a list shows it: what is durable."""
         return msgspec.structs.replace(self.row, head=self.head)
+
+    @property
+    def durable(self) -> bool:
+        """Whether all that has been decided upon the run is in the log: only then may somebody be told of its state."""
+        return self.run.version == self.head.version
 
     @property
     def idle(self) -> bool:
@@ -273,6 +278,7 @@ def head_of(run: Run, head_hash: bytes) -> Head:
         run.at,
         run.finished_at or None,
         run.error,
+        run.simulated,
     )
 
 

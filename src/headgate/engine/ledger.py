@@ -52,15 +52,17 @@ class Ledger:
             request_hash=request_hash,
             candidates=candidates,
         )
-        decision = await self._engine.submit(run_id, command)
-        call = decision.run.calls.get(call_id)
-        if call is None:
-            return Denied(Failure("attempt_over", f"the attempt {attempt} of {place!r} is over", retryable=False))
-        if call.state != "waiting":
-            return _answer(call, _skipped(decision.events, call_id))
         future: asyncio.Future[Admission] = self._engine.loop.create_future()
         self._waiting[run_id, call_id] = future
         try:
+            decision = await self._engine.submit(run_id, command)
+            # By now the run may hold decisions that are not durable yet; the commit of this one has told the future.
+            if not future.done() and not decision.events:  # asked again: what was decided then
+                call = decision.run.calls.get(call_id)
+                if call is None:
+                    return Denied(Failure("attempt_over", f"attempt {attempt} of {place!r} is over", retryable=False))
+                if call.state != "waiting":
+                    return _answer(call, ())
             return await future
         finally:
             self._waiting.pop((run_id, call_id), None)

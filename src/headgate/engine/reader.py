@@ -104,7 +104,7 @@ def summary_of(row: RunRow) -> RunSummary:
         cost=head.cost,
         reserved=head.reserved,
         limit=row.limit,
-        simulated=row.simulated,
+        simulated=head.simulated,
         error=head.error,
         trace_id=row.trace_id,
         tenant=row.tenant,

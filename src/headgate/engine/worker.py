@@ -31,6 +31,7 @@ BUILT_IN_SLOTS = 1_000
 USER_SLOTS = 64
 THREADS_MAX = 32
 POLL_SECONDS = 30.0
+USER_LOOP_END_SECONDS = 1.0
 REPORT_TRIES_MAX = 8
 """A report that the log cannot take is tried so often, at most a minute apart; then the claim is left to its lease."""
 
@@ -246,6 +247,11 @@ class _UserLoop:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.close()
 
     async def call(self, function: ActivityFunction, task: Assignment, protocol: WorkerProtocol) -> Any:
         """Run a user's activity; its parameters are a copy of its own, whatever it does to them."""
@@ -259,8 +265,10 @@ class _UserLoop:
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     def close(self) -> None:
+        """Stop and cancel what runs on the loop. Code that blocks it is left behind; its thread ends with the process."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._thread.join(USER_LOOP_END_SECONDS)
 
 
 async def _within(task: Assignment, work: Awaitable[Any]) -> Any:

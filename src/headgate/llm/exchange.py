@@ -122,9 +122,7 @@ class Exchange:
         async for chunk in self._response.aiter_bytes():
             content += chunk
             if len(content) > ANSWER_BYTES_MAX:
-                raise malformed(
-                    f"{self._who} answered with more than {ANSWER_BYTES_MAX} bytes; reading was stopped."
-                )
+                raise malformed(f"{self._who} answered with more than {ANSWER_BYTES_MAX} bytes; reading was stopped.")
         return bytes(content)
 
     async def events(self) -> AsyncIterator[str]:
@@ -139,9 +137,7 @@ class Exchange:
         while (event := await self._within(anext(source, None))) is not None:
             received += len(event.data)
             if received > ANSWER_BYTES_MAX:
-                raise malformed(
-                    f"{self._who} streamed more than {ANSWER_BYTES_MAX} bytes; reading was stopped."
-                )
+                raise malformed(f"{self._who} streamed more than {ANSWER_BYTES_MAX} bytes; reading was stopped.")
             if event.data.strip() == DONE:
                 await self._drain(source)
                 yield DONE
@@ -187,9 +183,7 @@ class Exchange:
     def broken(self, code: str, what: str) -> ProviderError:
         """Return the error for an exchange that did not come to its end."""
         asked = "" if self._left else " The request was not sent."
-        return ProviderError(
-            f"{self._who} {what}.{asked}", code=code, retryable=code in RETRYABLE, sent=self._left
-        )
+        return ProviderError(f"{self._who} {what}.{asked}", code=code, retryable=code in RETRYABLE, sent=self._left)
 
     def _refusal(self, response: httpx2.Response, body: bytes) -> ProviderError:
         said: Any = body.decode("utf-8", "replace")

@@ -89,17 +89,13 @@ class OpenAICompatibleProvider:
     async def request(self, request: ModelRequest) -> ModelAnswer:
         """Make the call and return its whole answer. Raises `ProviderError`."""
         body = chat_body(request, self._dialect, streamed=False)
-        async with self._exchange(
-            "chat/completions", body, request.model, request.timeout_seconds
-        ) as exchange:
+        async with self._exchange("chat/completions", body, request.model, request.timeout_seconds) as exchange:
             return await self._read_whole(exchange, request)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelAnswer]:
         """Yield text as it comes, then the whole answer. Raises `ProviderError`, also for a cut stream."""
         body = chat_body(request, self._dialect, streamed=True)
-        async with self._exchange(
-            "chat/completions", body, request.model, request.timeout_seconds
-        ) as exchange:
+        async with self._exchange("chat/completions", body, request.model, request.timeout_seconds) as exchange:
             if not exchange.streamed:
                 answer = await self._read_whole(exchange, request)
                 if answer.content:
@@ -142,9 +138,7 @@ class OpenAICompatibleProvider:
             raise broken
         return parts.answer(request.model, self._counter(request))
 
-    async def _texts(
-        self, exchange: Exchange, parts: AnswerParts, request: ModelRequest
-    ) -> AsyncGenerator[str, None]:
+    async def _texts(self, exchange: Exchange, parts: AnswerParts, request: ModelRequest) -> AsyncGenerator[str, None]:
         """Gather the events into `parts` and yield their text, until the stream has come to its own end."""
         try:
             async for data in exchange.events():
@@ -217,9 +211,7 @@ class OpenAICompatibleProvider:
 
             client = self._clients[loop] = httpx2.AsyncClient(
                 timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS_MAX),  # the exchange bounds the whole
-                limits=httpx2.Limits(
-                    max_connections=CONNECTIONS_MAX, max_keepalive_connections=IDLE_CONNECTIONS_MAX
-                ),
+                limits=httpx2.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=IDLE_CONNECTIONS_MAX),
                 headers={"User-Agent": "headgate"},
             )
         return client

@@ -20,9 +20,7 @@ __all__ = ["AnswerParts", "Body", "Dialect", "chat_body", "read_body", "read_emb
 
 TOKENS_MAX = 10**12
 """A reported number of tokens above this is nonsense."""
-OURS = frozenset(
-    {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"}
-)
+OURS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"})
 """What `extra` may not set: it would change what was reserved, or the shape of the answer."""
 FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "Stop",
@@ -249,9 +247,7 @@ class AnswerParts:
         try:
             calls = tuple(self._call(index) for index in sorted(self._calls))
         except msgspec.DecodeError as error:
-            broken = malformed(
-                f"{self._who} asked for a tool with arguments that are no JSON object: {error}"
-            )
+            broken = malformed(f"{self._who} asked for a tool with arguments that are no JSON object: {error}")
             broken.usage = self.reported
             raise broken from None
         name = self._model or model

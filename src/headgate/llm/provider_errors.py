@@ -14,9 +14,7 @@ from headgate.ports import ProviderError
 
 __all__ = ["RETRYABLE", "code_of_status", "malformed", "refused_here", "retry_after_seconds"]
 
-RETRYABLE = frozenset(
-    {"rate_limited", "provider_unavailable", "timed_out", "connection_failed", "malformed_response"}
-)
+RETRYABLE = frozenset({"rate_limited", "provider_unavailable", "timed_out", "connection_failed", "malformed_response"})
 """Codes of what may go well when it is asked again."""
 RETRY_AFTER_SECONDS_MAX = 86_400.0
 _CODES = {

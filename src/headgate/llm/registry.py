@@ -111,9 +111,7 @@ def _vendors(
     builds["mistral"] = partial(
         _mistral, url("mistral", "MISTRAL_BASE_URL", MISTRAL_URL), settings.get("MISTRAL_API_KEY"), prices
     )
-    builds["ollama"] = partial(
-        _compatible, "ollama", url("ollama", "OLLAMA_BASE_URL", OLLAMA_URL), None, prices
-    )
+    builds["ollama"] = partial(_compatible, "ollama", url("ollama", "OLLAMA_BASE_URL", OLLAMA_URL), None, prices)
     return builds
 
 
@@ -126,9 +124,7 @@ def _custom(
     for stem in sorted({match[1] for match in found}):
         name = stem.lower()
         if name in ("demo", "scripted"):
-            raise Invalid(
-                f"HEADGATE_PROVIDER_{stem}_… names a provider {name!r}, which has that name already."
-            )
+            raise Invalid(f"HEADGATE_PROVIDER_{stem}_… names a provider {name!r}, which has that name already.")
         url_variable = f"HEADGATE_PROVIDER_{stem}_BASE_URL"
         url = base_urls.get(name) or settings.get(url_variable, "")
         key = settings.get(f"HEADGATE_PROVIDER_{stem}_API_KEY")
@@ -193,9 +189,7 @@ def _mistral(url: str, key: str | None, prices: Mapping[str, Price]) -> ModelPro
 
     # Mistral reports usage of streams unasked, and answers 422 to `stream_options` and `seed`.
     dialect = Dialect(seed="random_seed", asks_for_usage=False)
-    return OpenAICompatibleProvider(
-        "mistral", url, key, key_variable="MISTRAL_API_KEY", prices=prices, dialect=dialect
-    )
+    return OpenAICompatibleProvider("mistral", url, key, key_variable="MISTRAL_API_KEY", prices=prices, dialect=dialect)
 
 
 def _compatible(name: str, url: str, key: str | None, prices: Mapping[str, Price]) -> ModelProvider:

@@ -101,17 +101,13 @@ class ScriptedProvider:
         self.calls: list[ModelRequest] = []
 
     @classmethod
-    def from_file(
-        cls, text: bytes, *, on_call: Callable[[str, ModelRequest], None] | None = None
-    ) -> ScriptedProvider:
+    def from_file(cls, text: bytes, *, on_call: Callable[[str, ModelRequest], None] | None = None) -> ScriptedProvider:
         """Return the provider of a script in YAML or JSON: `models`, and `prices` (dollars a million tokens).
 
         Raises `Invalid` with the line, or the place in the script, of what is wrong.
         """
         script = _read_script(text)
-        return cls(
-            script.models, {name: price.price(name) for name, price in script.prices.items()}, on_call=on_call
-        )
+        return cls(script.models, {name: price.price(name) for name, price in script.prices.items()}, on_call=on_call)
 
     @property
     def name(self) -> str:
@@ -130,8 +126,7 @@ class ScriptedProvider:
         answer = await self._next(request)
         calls = () if answer.tool_calls is msgspec.UNSET else answer.tool_calls
         tool_calls = tuple(
-            ToolCall(call.id or f"call_{number}", call.name, call.arguments)
-            for number, call in enumerate(calls)
+            ToolCall(call.id or f"call_{number}", call.name, call.arguments) for number, call in enumerate(calls)
         )
         made = estimate_output(answer.content, tool_calls, request.max_tokens, factor=FACTOR_MEASURED)
         return ModelAnswer(
@@ -161,9 +156,7 @@ class ScriptedProvider:
                 f"{self._used[model]} of its script holds {len(vectors)}. Give it a vector for each input.",
             )
         counted = estimate_inputs(inputs, factor=FACTOR_MEASURED)
-        return EmbeddingAnswer(
-            embeddings=vectors, model=model, usage=self._usage(model, answer.usage, counted, 0)
-        )
+        return EmbeddingAnswer(embeddings=vectors, model=model, usage=self._usage(model, answer.usage, counted, 0))
 
     async def _next(self, request: ModelRequest) -> _Answer:
         key = request.activity_key if request.activity_key in self._answers else request.model
@@ -258,9 +251,7 @@ def _read_script(text: bytes) -> _Script:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"expected the script of models to be YAML or JSON: {error}") from None
     except msgspec.ValidationError as error:
-        raise Invalid(
-            f"expected the script of models to be a map of `models` (and `prices`): {error}"
-        ) from None
+        raise Invalid(f"expected the script of models to be a map of `models` (and `prices`): {error}") from None
 
 
 def _loader() -> type[yaml.SafeLoader]:
@@ -271,8 +262,7 @@ def _read_answers(key: str, entries: object) -> tuple[_Answer, ...]:
     if not isinstance(entries, (list, tuple)):
         raise Invalid(f"expected models.{key} to be a list of answers, got {type(entries).__name__}")
     return tuple(
-        _read_answer(f"models.{key}[{number}]", entry)
-        for number, entry in enumerate(cast("Sequence[object]", entries))
+        _read_answer(f"models.{key}[{number}]", entry) for number, entry in enumerate(cast("Sequence[object]", entries))
     )
 
 
@@ -290,7 +280,5 @@ def _read_answer(place: str, entry: object) -> _Answer:
         return answer
     if len(kinds) != 1:
         got = " and ".join(kinds) or "none of them"
-        raise Invalid(
-            f"expected {place} to hold one of text, json, tool_calls, embeddings and error, got {got}"
-        )
+        raise Invalid(f"expected {place} to hold one of text, json, tool_calls, embeddings and error, got {got}")
     return answer

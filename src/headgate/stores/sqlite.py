@@ -54,7 +54,7 @@ class SqliteLog:
     def __init__(self, path: Path, *, read_only: bool = False, vfs: str | None = None) -> None:
         self.path = path
         try:
-            self._reader = _open(path, write=not read_only, vfs=vfs)
+            self._reader = _open_to_read(path, vfs) if read_only else _open(path, write=True, vfs=vfs)
             self._writer = None if read_only else _open(path, write=True, vfs=vfs)
         except apsw.Error as error:
             raise _unavailable(path, error) from error
@@ -224,9 +224,16 @@ class SqliteLog:
                 self._committer.close()
                 self._committer = None
             if self._writer is not None:
-                self._writer.close()
+                _close(self._writer)
                 self._writer = None
-            self._reader.close()
+            _close(self._reader)
+
+    @property
+    def synchronous(self) -> str:
+        """How the writer syncs, as SQLite itself says: `FULL`, or what it was turned to. Empty when read-only."""
+        if self._writer is None:
+            return ""
+        return {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}[int(self._writer.pragma("synchronous"))]
 
     def _all(self, name: str, *parameters: Any) -> list[Any]:
         try:
@@ -313,9 +320,20 @@ def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:
 # --- Opening ------------------------------------------------------------------------------------------------------
 
 
-def _open(path: Path, *, write: bool, vfs: str | None) -> apsw.Connection:
+def _open_to_read(path: Path, vfs: str | None) -> apsw.Connection:
+    try:
+        return _open(path, write=False, vfs=vfs)
+    except (apsw.ReadOnlyError, apsw.CantOpenError):
+        # Where no file can be made, readers have no way to agree with a writer; without a WAL there is none.
+        if not path.is_file() or Path(f"{path}-wal").exists():
+            raise
+        return _open(path, write=False, vfs=vfs, immutable=True)
+
+
+def _open(path: Path, *, write: bool, vfs: str | None, immutable: bool = False) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
-    connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
+    name = f"{path.absolute().as_uri()}?immutable=1" if immutable else str(path)
+    connection = apsw.Connection(name, flags=flags | apsw.SQLITE_OPEN_URI if immutable else flags, vfs=vfs)
     try:
         connection.set_busy_timeout(BUSY_MILLISECONDS_MAX)
         if write and connection.readonly("main"):  # SQLite settles for reading where it may not write
@@ -360,6 +378,12 @@ def _set_up(connection: apsw.Connection, *, new: bool) -> None:
             connection.execute(SQL["schema"])
             connection.execute(f"pragma application_id = {APPLICATION_ID}")
             connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+
+def _close(connection: apsw.Connection) -> None:
+    """Close the connection. The checkpoint of the last one may fail: whoever opens the file next makes it."""
+    with contextlib.suppress(apsw.Error):
+        connection.close()
 
 
 def _unavailable(path: Path, error: apsw.Error) -> Unavailable:
@@ -421,13 +445,13 @@ def _run_parameters(run: RunRow) -> tuple[Any, ...]:
     head = run.head
     return (
         *(run.key, run.id, run.tenant, run.workflow, run.definition, run.trace_id, run.parent, run.unique_key),
-        *(run.labels, run.simulated, run.limit, run.content_key, run.created_at),
+        *(run.labels, run.limit, run.content_key, run.created_at),
         *head,
     )
 
 
 def _run_row(row: Iterable[Any]) -> RunRow:
     values: Iterator[Any] = iter(row)
-    first = [next(values) for _ in range(13)]
-    first[9] = bool(first[9])
-    return RunRow(*first, head=Head(*values))
+    first = [next(values) for _ in range(12)]
+    head = Head(*values)
+    return RunRow(*first, head=head._replace(simulated=bool(head.simulated)))

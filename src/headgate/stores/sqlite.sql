@@ -14,7 +14,6 @@ create table runs (
     parent text not null,
     unique_key text not null,
     labels text not null,
-    simulated integer not null,
     money_limit integer,
     content_key blob not null,
     created_at integer not null,
@@ -27,7 +26,8 @@ create table runs (
     reserved integer not null,
     updated_at integer not null,
     finished_at integer,
-    error text not null
+    error text not null,
+    simulated integer not null
 );
 create unique index runs_by_id on runs (id);
 create unique index runs_by_unique_key on runs (tenant, unique_key)
@@ -47,6 +47,8 @@ create table events (
 create unique index events_by_run on events (run, version);
 create trigger events_are_never_changed before update of pos, run, version, at, type, data, hash on events
 begin select raise(abort, 'events are append-only'); end;
+create trigger contents_are_only_erased before update of content on events when new.content is not null
+begin select raise(abort, 'a content may be erased, not changed'); end;
 create trigger events_are_never_deleted before delete on events
 when not exists (select 1 from meta where name = 'retention')
 begin select raise(abort, 'events are append-only'); end;
@@ -61,14 +63,15 @@ create table answers (
 create index answers_by_time on answers (at);
 
 -- insert_run: a new run with its head; its key is the caller's
-insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, simulated, money_limit,
-    content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at, finished_at, error)
+insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
+    content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at, finished_at, error,
+    simulated)
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- move_head: compare-and-set of a run's head row; no row changed means another writer was first
 update runs set status = ?1, version = ?2, hash = ?3, attention_at = ?4, tasks = ?5, cost = ?6, reserved = ?7,
-    updated_at = ?8, finished_at = ?9, error = ?10
-where key = ?11 and version = ?12
+    updated_at = ?8, finished_at = ?9, error = ?10, simulated = ?11
+where key = ?12 and version = ?13
 
 -- insert_event: one row per event; pos is given by the table, in commit order
 insert into events (run, version, at, type, data, hash, content) values (?, ?, ?, ?, ?, ?, ?)

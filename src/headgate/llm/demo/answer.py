@@ -47,8 +47,7 @@ def answer(question: str, parts: tuple[Part, ...], model: Model, count: int | No
     if not found:
         return NOT_FOUND
     return "\n".join(
-        f"“{passage.sentence.text}” ({passage.sentence.place})"
-        for passage in found[: count or model.passages]
+        f"“{passage.sentence.text}” ({passage.sentence.place})" for passage in found[: count or model.passages]
     )
 
 
@@ -62,11 +61,7 @@ def passages(question: str, parts: tuple[Part, ...], model: Model) -> list[Passa
     if model.second_pass:
         scores = _read_again(scores, every)
     ranked = sorted(
-        (
-            Passage(sentence, score)
-            for sentence, score in zip(every, scores, strict=True)
-            if not sentence.is_heading
-        ),
+        (Passage(sentence, score) for sentence, score in zip(every, scores, strict=True) if not sentence.is_heading),
         key=lambda passage: (-passage.score, passage.sentence.part, passage.sentence.number),
     )
     if not ranked or ranked[0].score < _ENOUGH:
@@ -90,9 +85,7 @@ def _scores(question: str, asked: list[str], every: list[Sentence]) -> list[floa
     bags = [frozenset(content_stems(sentence.text)) for sentence in every]
     telling = rarity([sorted(bag) for bag in bags])
     weights = {
-        word: min(
-            (telling[found] for found in related(word) if found in telling), default=_unseen(word, telling)
-        )
+        word: min((telling[found] for found in related(word) if found in telling), default=_unseen(word, telling))
         for word in asked
     }
     whole = fsum(weights.values()) or 1.0
@@ -213,9 +206,7 @@ def _read_again(scores: list[float], every: list[Sentence]) -> list[float]:
     for index, score in enumerate(scores):
         bag = frozenset(content_stems(every[index].text))
         shared = len(theme & bag) / (len(bag) or 1)
-        again.append(
-            score if index == best or not score else round(score + _FEEDBACK * shared * scores[best], 9)
-        )
+        again.append(score if index == best or not score else round(score + _FEEDBACK * shared * scores[best], 9))
     return again
 
 

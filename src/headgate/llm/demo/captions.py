@@ -96,8 +96,7 @@ def captions(text: str) -> list[Caption]:
         re.MULTILINE,
     ):
         if not any(
-            caption.start <= match.start(2) < caption.end and caption.start == match.start(2)
-            for caption in found
+            caption.start <= match.start(2) < caption.end and caption.start == match.start(2) for caption in found
         ):
             found.append(Caption(match.group(1), match.group(2).strip(), match.start(2), match.end(2)))
     return found + _defined(text)
@@ -144,11 +143,7 @@ def fit(field: list[str], label: str) -> float:
     if not has or not wants:
         return 0.0
     met = [max((meets(word, one) for one in has), default=0.0) for word in wants]
-    known = [
-        max((meets(word, one) for word in wants), default=0.0)
-        for one in has
-        if not common(one) or len(has) == 1
-    ]
+    known = [max((meets(word, one) for word in wants), default=0.0) for one in has if not common(one) or len(has) == 1]
     return (sum(met) / len(wants)) * (0.5 + 0.5 * sum(known) / max(1, len(known)))
 
 
@@ -162,7 +157,6 @@ def meets(word: str, other: str) -> float:
     if other.startswith("sub"):
         return 0.0
     compound = any(
-        len(one) >= 4 and len(other) > len(one) and (other.startswith(one) or other.endswith(one))
-        for one in same
+        len(one) >= 4 and len(other) > len(one) and (other.startswith(one) or other.endswith(one)) for one in same
     )
     return 0.8 if compound or (len(other) >= 5 and same[0].startswith(other)) else 0.0

@@ -35,9 +35,7 @@ class _Tool(msgspec.Struct):
     def stems(self) -> list[str]:
         found = [*name_words(self.name), *words(self.description)]
         for name, shape in self.parameters.get("properties", {}).items():
-            found += name_words(name) + words(
-                str(shape.get("description", "")) if isinstance(shape, dict) else ""
-            )
+            found += name_words(name) + words(str(shape.get("description", "")) if isinstance(shape, dict) else "")
         return [stem(word) for word in found if not common(word)]
 
 
@@ -55,11 +53,7 @@ def choose_tool(request: ModelRequest, prompt: Prompt, model: Model) -> ToolCall
         tools = [tool for tool in tools if tool.name == named]
         if not tools:
             raise cannot(f"call the tool {named!r}: it is not among the request's tools")
-    forced = (
-        bool(named)
-        or choice in ("required", "any")
-        or (isinstance(choice, dict) and choice.get("type") == "any")
-    )
+    forced = bool(named) or choice in ("required", "any") or (isinstance(choice, dict) and choice.get("type") == "any")
     if prompt.called:
         tools, forced = [tool for tool in tools if tool.name not in prompt.called], False
     asked = prompt.instruction or prompt.question
@@ -107,9 +101,7 @@ def _gain(word: str, vocabulary: list[str], own: list[str]) -> float:
         return 1.0
     if any(other in vocabulary for other in related(word)):
         return 0.7
-    long = len(word) >= 5 and any(
-        len(o) >= 5 and (o.startswith(word) or word.startswith(o)) for o in vocabulary
-    )
+    long = len(word) >= 5 and any(len(o) >= 5 and (o.startswith(word) or word.startswith(o)) for o in vocabulary)
     return 0.7 if long else 0.0
 
 
@@ -133,9 +125,7 @@ def _arguments(tool: _Tool, message: str, model: Model, *, forced: bool) -> dict
             found[name] = value
         elif name in needed:
             if forced:
-                raise cannot(
-                    f"call the tool {tool.name!r}: its argument `{name}` is not in the last user message"
-                )
+                raise cannot(f"call the tool {tool.name!r}: its argument `{name}` is not in the last user message")
             return None
     return found if not problem(found, {**root, "type": "object"}, root) else None
 
@@ -147,7 +137,5 @@ def _free(name: str, shape: Schema, message: str, root: Schema) -> Any:
 
 
 def _call(name: str, arguments: dict[str, Any], request: ModelRequest) -> ToolCall:
-    said = msgspec.json.encode(
-        [[m.role, m.content] for m in request.messages] + [name, arguments], order="sorted"
-    )
+    said = msgspec.json.encode([[m.role, m.content] for m in request.messages] + [name, arguments], order="sorted")
     return ToolCall(f"call_{hashlib.sha256(said).hexdigest()[:20]}", name, arguments)

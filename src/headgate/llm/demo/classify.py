@@ -57,14 +57,12 @@ def ranked(text: str, labels: list[Label], model: Model) -> list[Verdict]:
     vocabularies = [_vocabulary(label) for label in labels]
     telling = rarity([list(vocabulary) for vocabulary in vocabularies])
     scores = [
-        _score(label, vocabulary, evidence, telling)
-        for label, vocabulary in zip(labels, vocabularies, strict=True)
+        _score(label, vocabulary, evidence, telling) for label, vocabulary in zip(labels, vocabularies, strict=True)
     ]
     scores = _negated(labels, scores)
     whole = fsum(scores)
     verdicts = [
-        Verdict(label, score, round(score / (whole + 1), 4))
-        for label, score in zip(labels, scores, strict=True)
+        Verdict(label, score, round(score / (whole + 1), 4)) for label, score in zip(labels, scores, strict=True)
     ]
     return sorted(verdicts, key=lambda verdict: -verdict.score)
 
@@ -109,13 +107,9 @@ def _vocabulary(label: Label) -> dict[str, float]:
     return found
 
 
-def _score(
-    label: Label, vocabulary: dict[str, float], evidence: dict[str, float], telling: dict[str, float]
-) -> float:
+def _score(label: Label, vocabulary: dict[str, float], evidence: dict[str, float], telling: dict[str, float]) -> float:
     own = {stem(word) for word in name_words(label.name)}
-    denial = (
-        -0.6 if seeds_for([*own]) and any(seeds_for([mood]) == seeds_for([*own]) for mood in _MOODS) else 1.0
-    )
+    denial = -0.6 if seeds_for([*own]) and any(seeds_for([mood]) == seeds_for([*own]) for mood in _MOODS) else 1.0
     gains: list[float] = []
     for word, count in evidence.items():
         bare = word.removeprefix("not ")
@@ -124,9 +118,7 @@ def _score(
             continue
         weight, sureness = _weight(bare, vocabulary, own)
         if weight:
-            gains.append(
-                weight * sureness * count * telling.get(bare, 1.0) * (denial if bare != word else 1.0)
-            )
+            gains.append(weight * sureness * count * telling.get(bare, 1.0) * (denial if bare != word else 1.0))
     return round(max(0.0, fsum(gains)), 6)
 
 

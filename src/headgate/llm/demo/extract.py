@@ -109,12 +109,7 @@ class Reader:
                 found[name] = None
             elif name in needed:
                 raise cannot(f"find the field `{inner}` in the text (its schema does not allow null)")
-        if (
-            path
-            and depth
-            and all(value is None for value in found.values())
-            and (nullable(shape) or not found)
-        ):
+        if path and depth and all(value is None for value in found.values()) and (nullable(shape) or not found):
             return MISSING
         return {name: found[name] for name in properties if name in found}
 
@@ -146,10 +141,7 @@ class Reader:
             found = self._plain_items(items, name, path, limit)
         valid: list[Any] = []
         for item in found:
-            if (
-                not problem(item, items, self.root)
-                and item not in valid[: None if _distinct(items, shape) else 0]
-            ):
+            if not problem(item, items, self.root) and item not in valid[: None if _distinct(items, shape) else 0]:
                 valid.append(item)
         return valid[:limit] if len(valid) >= shape.get("minItems", 0) else MISSING
 
@@ -167,15 +159,11 @@ class Reader:
             reader = Reader((Part(block),), self.model, self.root)
             try:
                 value = reader.value(items, "", f"{path}[]", depth + 1)
-            except (
-                Exception
-            ) as error:  # a block that does not have the fields is no item; any other error is ours
+            except Exception as error:  # a block that does not have the fields is no item; any other error is ours
                 if getattr(error, "kind", "") != "demo_cannot":
                     raise
                 continue
-            if isinstance(value, dict) and sum(one is not None for one in value.values()) * 2 > len(
-                properties
-            ):
+            if isinstance(value, dict) and sum(one is not None for one in value.values()) * 2 > len(properties):
                 found_blocks.append(value)
         return found_blocks
 
@@ -275,20 +263,14 @@ class Reader:
         if last in ("answer", "quote", "evidence", "citation", "source", "place") and self.question:
             found = passages(self.question, self.parts, self.model)
             if found:
-                return (
-                    found[0].sentence.place
-                    if last in ("citation", "source", "place")
-                    else found[0].sentence.text
-                )
+                return found[0].sentence.place if last in ("citation", "source", "place") else found[0].sentence.text
         if last == "language":
             return language(self.text) or MISSING
         if last in ("keywords", "tags", "topics"):
             return ", ".join(key_phrases(self.text, 5)) or MISSING
         if last == "sentiment":
             verdicts = ranked(self.text, [Label("positive"), Label("negative"), Label("neutral")], self.model)
-            return _first_valid(
-                [verdicts[0].label.name if verdicts[0].score else "neutral"], shape, self.root
-            )
+            return _first_valid([verdicts[0].label.name if verdicts[0].score else "neutral"], shape, self.root)
         return MISSING
 
     # --- Choices --------------------------------------------------------------------------------
@@ -301,11 +283,7 @@ class Reader:
                 said = caption.value.casefold().strip(" .")
                 if (
                     match := next(
-                        (
-                            one
-                            for one in options
-                            if str(one).casefold().replace("_", " ") == said.replace("_", " ")
-                        ),
+                        (one for one in options if str(one).casefold().replace("_", " ") == said.replace("_", " ")),
                         None,
                     )
                 ) is not None:
@@ -356,10 +334,7 @@ class Reader:
             bag = stems(sentence.text)
             met = [
                 max(
-                    (
-                        meets(word, other) >= 0.9 or (len(word) > 4 and other.startswith(stem(word)))
-                        for other in bag
-                    ),
+                    (meets(word, other) >= 0.9 or (len(word) > 4 and other.startswith(stem(word))) for other in bag),
                     default=False,
                 )
                 for word in wants
@@ -374,12 +349,8 @@ class Reader:
 
 
 _SHARES = frozenset(["confidence", "probability", "certainty", "likelihood", "confidence_score"])
-_PHRASES = frozenset(
-    ["keyword", "keywords", "tag", "tags", "topic", "topics", "keyphrase", "keyphrases", "phrases"]
-)
-_POINTS = frozenset(
-    ["point", "points", "highlight", "highlights", "takeaway", "takeaways", "sentences", "bullets"]
-)
+_PHRASES = frozenset(["keyword", "keywords", "tag", "tags", "topic", "topics", "keyphrase", "keyphrases", "phrases"])
+_POINTS = frozenset(["point", "points", "highlight", "highlights", "takeaway", "takeaways", "sentences", "bullets"])
 _LISTS_WORDS = """
 item items list entries action actions step steps task tasks requirement requirements todo todos things
 points

@@ -78,14 +78,10 @@ _GENERIC: dict[Kind, frozenset[str]] = {
     "number": frozenset(["number", "count", "num", "amount", "value", "total"]),
     "date": frozenset(["date", "datum", "day", "dates", "dated"]),
     "datetime": frozenset(["date", "time", "at", "datetime", "timestamp"]),
-    "identifier": frozenset(
-        ["number", "no", "nr", "id", "code", "reference", "ref", "identifier", "nummer", "ids"]
-    ),
+    "identifier": frozenset(["number", "no", "nr", "id", "code", "reference", "ref", "identifier", "nummer", "ids"]),
     "person": frozenset(["person", "people", "persons", "name", "names", "full", "first", "last"]),
     "place": frozenset(("city", "place", "location", "town", "cities", "places", "locations", "name")),
-    "company": frozenset(
-        ["company", "organization", "organisation", "firm", "organizations", "companies", "name"]
-    ),
+    "company": frozenset(["company", "organization", "organisation", "firm", "organizations", "companies", "name"]),
 }
 """Words of a field's name that its kind explains; for the other kinds these are the words that tell the
 kind."""
@@ -116,11 +112,7 @@ def _kind(found: list[str], schema: Schema, description: str) -> Kind | None:
     if "number" in types or "integer" in types:
         if any(word in _KIND_WORDS["percent"] for word in last_first) and "rate" not in found[:1]:
             return "percent"
-        return (
-            "amount"
-            if any(word in _KIND_WORDS["amount"] for word in found) and "integer" not in types
-            else "number"
-        )
+        return "amount" if any(word in _KIND_WORDS["amount"] for word in found) and "integer" not in types else "number"
     for word in last_first:
         if word in ("name", "names") and len(found) > 1:
             continue
@@ -128,9 +120,7 @@ def _kind(found: list[str], schema: Schema, description: str) -> Kind | None:
             if word in names:
                 return kind
     if found[-1:] in (["name"], ["names"]):
-        return (
-            "person" if set(found) & {"full", "first", "last", "user", "person"} or len(found) == 1 else None
-        )
+        return "person" if set(found) & {"full", "first", "last", "user", "person"} or len(found) == 1 else None
     return _by_description(description)
 
 

@@ -53,9 +53,7 @@ class Finder:
 
     def _from_captions(self, field: Field, shape: Schema) -> list[Any]:
         wants = list(field.qualifiers or field.words)
-        scored = [
-            (self._caption_fit(field, wants, caption), index) for index, caption in enumerate(self.captions)
-        ]
+        scored = [(self._caption_fit(field, wants, caption), index) for index, caption in enumerate(self.captions)]
         values: list[Any] = []
         for score, index in sorted(scored, key=lambda one: (-one[0], one[1])):
             if score >= FIT:
@@ -82,9 +80,7 @@ class Finder:
         if value_type(shape) in ("number", "integer"):
             return [
                 one.value
-                for one in self._within(
-                    caption, field.kind if field.kind in ("amount", "percent") else "number"
-                )
+                for one in self._within(caption, field.kind if field.kind in ("amount", "percent") else "number")
             ]
         if field.kind in ("person", "company", "place", None):
             return [_clean(text, field)]
@@ -99,18 +95,14 @@ class Finder:
     def _within(self, caption: Caption, kind: Kind) -> list[Finding]:
         """Return what a caption's value holds, read by the habits of the whole text: its decimals, its
         order of dates."""
-        found = [
-            one for one in findings(kind, self.text) if caption.start <= one.start and one.end <= caption.end
-        ]
+        found = [one for one in findings(kind, self.text) if caption.start <= one.start and one.end <= caption.end]
         return found or findings(kind, caption.value)
 
     def _from_context(self, field: Field, shape: Schema) -> list[Any]:
         assert field.kind is not None
         found = apart(findings(field.kind, self.text)) if field.kind != "identifier" else self._identifiers()
         if field.kind == "currency":
-            found = sorted(
-                found, key=lambda one: (-sum(one.value == other.value for other in found), one.start)
-            )
+            found = sorted(found, key=lambda one: (-sum(one.value == other.value for other in found), one.start))
         text_wanted = value_type(shape) == "string" and not written_as_iso(field) and field.kind != "currency"
         scored = [(self.nearness(one, field), one) for one in found]
         if field.qualifiers:
@@ -125,9 +117,7 @@ class Finder:
         return [one.shown for one in findings("company", top) if not self._captioned(one)]
 
     def _identifiers(self) -> list[Finding]:
-        taken = [
-            other for kind in ("date", "email", "url", "iban", "phone") for other in findings(kind, self.text)
-        ]
+        taken = [other for kind in ("date", "email", "url", "iban", "phone") for other in findings(kind, self.text)]
         return [
             one
             for one in findings("identifier", self.text)
@@ -135,9 +125,7 @@ class Finder:
         ]
 
     def _captioned(self, one: Finding) -> bool:
-        return any(
-            caption.start <= one.start < caption.end and known(caption.label) for caption in self.captions
-        )
+        return any(caption.start <= one.start < caption.end and known(caption.label) for caption in self.captions)
 
     def nearness(self, one: Finding, field: Field) -> float:
         """Return how near the field's words stand to a finding, in its sentence and before it above all; 0
@@ -145,9 +133,7 @@ class Finder:
         if not field.qualifiers:
             return 1.0
         begin, end = _sentence_around(self.text, one)
-        before = list(reversed(_telling(self.text[begin : one.start])))[
-            : 4 if field.kind == "identifier" else 10
-        ]
+        before = list(reversed(_telling(self.text[begin : one.start])))[: 4 if field.kind == "identifier" else 10]
         after = _telling(self.text[one.end : end])
         after = after[: 0 if field.kind == "identifier" else 5]
         scores: list[float] = []
@@ -156,9 +142,7 @@ class Finder:
             right = max((meets(word, other) / (3 + place) for place, other in enumerate(after)), default=0.0)
             scores.append(max(left, right))
         met = sum(score > 0 for score in scores)
-        if any(
-            not score and word in _strict(field) for word, score in zip(field.qualifiers, scores, strict=True)
-        ):
+        if any(not score and word in _strict(field) for word, score in zip(field.qualifiers, scores, strict=True)):
             return 0.0
         if field.kind == "identifier" and met:
             scores.append(
@@ -186,9 +170,7 @@ class Finder:
         ]
 
 
-_SIGNERS = frozenset(
-    ["customer", "client", "user", "sender", "author", "writer", "signatory", "signer", "reporter"]
-)
+_SIGNERS = frozenset(["customer", "client", "user", "sender", "author", "writer", "signatory", "signer", "reporter"])
 _ADDRESSEES = frozenset(["to", "cc", "bcc", "recipient"])
 _ISSUERS = frozenset(["vendor", "supplier", "seller", "merchant", "issuer", "company", "biller"])
 _STRICT_WORDS = """
@@ -199,9 +181,7 @@ signed signature order tax vat net subtotal discount mobile fax deadline issued 
 _STRICT = frozenset(_STRICT_WORDS.split())
 """Words that tell a field from others of its kind: without them in the text, a thing of the kind is
 something else."""
-_ROLES = frozenset(
-    ["vendor", "supplier", "seller", "customer", "client", "buyer", "tenant", "landlord", "employer"]
-)
+_ROLES = frozenset(["vendor", "supplier", "seller", "customer", "client", "buyer", "tenant", "landlord", "employer"])
 """The same, for people and companies."""
 _LONE_WORDS = """
 date datetime amount email phone url percent person company iban uuid postal time

@@ -60,9 +60,7 @@ _SIMPLE: dict[str, str] = {
     "company": rf"(?:{_CAPITAL}[\w&’'.-]*|&)(?:\s(?:{_CAPITAL}[\w&’'.-]*|&|and|und|of)){{0,4}}?"
     rf",?\s{_FORM}(?!\w)",
 }
-_PHONE = (
-    r"(?<![\w/.-])(?:\+\d{1,3}[\s./-]?)?(?:\(0?\d{1,5}\)[\s./-]?)?\d{2,5}(?:[\s./-]?\d{2,5}){1,4}(?![\w-])"
-)
+_PHONE = r"(?<![\w/.-])(?:\+\d{1,3}[\s./-]?)?(?:\(0?\d{1,5}\)[\s./-]?)?\d{2,5}(?:[\s./-]?\d{2,5}){1,4}(?![\w-])"
 _IDENTIFIER = r"(?<![\w@.])(?=[\w/.-]*\d)(?:[A-Za-z]{1,8}[-_/.]?)*[A-Za-z\d]*\d[\w]*(?:[-_/.][\w]+)*"
 _SIGNED = (
     rf"(?:(?i:regards|sincerely|cheers|thanks|thank you|best|grüßen|grüße|cordialement|yours(?: "
@@ -112,10 +110,7 @@ def findings(kind: Kind, text: str) -> list[Finding]:
         case "date":
             return [Finding(text[d.start : d.end], d.iso, d.start, d.end) for d in dates(text)]
         case "datetime":
-            return [
-                Finding(text[d.start : d.end], f"{d.iso}T{_zoned(d.time)}", d.start, d.end)
-                for d in dates(text)
-            ]
+            return [Finding(text[d.start : d.end], f"{d.iso}T{_zoned(d.time)}", d.start, d.end) for d in dates(text)]
         case "amount" | "number" | "percent" | "currency":
             return _numeric(kind, text)
         case "phone":

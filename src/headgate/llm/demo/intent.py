@@ -148,8 +148,7 @@ _LANGUAGES = {
     "dutch": "nl",
 }
 _OTHER_LANGUAGES = (
-    "portuguese|polish|russian|chinese|japanese|korean|arabic|turkish|hindi|swedish|danish|czech|greek|"
-    "ukrainian"
+    "portuguese|polish|russian|chinese|japanese|korean|arabic|turkish|hindi|swedish|danish|czech|greek|ukrainian"
 )
 
 
@@ -199,9 +198,7 @@ def looks_like_instruction(sentence: str, *, following: bool = False) -> bool:
     if following and re.match(_FOLLOW_UP, folded):
         return True
     if re.match(rf"(?:{_START}\s*)*{_IMPERATIVE}", folded):
-        return not re.match(
-            r"(?:summary|sentiment|question|review the)\b[^:]{0,60}$", folded
-        ) or folded.endswith(":")
+        return not re.match(r"(?:summary|sentiment|question|review the)\b[^:]{0,60}$", folded) or folded.endswith(":")
     if re.match(r"(?:an? |the )?(?:\w+[- ])?(?:\w+ )?(?:summary|overview|gist) of\b", folded):
         return True
     return folded.startswith(("your task", "you are a", "your job", "you will be given", "you will receive"))
@@ -221,13 +218,9 @@ def refuse_beyond(instruction: str) -> None:
 
 def refuse_other_language(instruction: str, material: str) -> None:
     """Raise `demo_cannot` where the answer is asked for in another language than the material's."""
-    match = re.search(
-        rf"\b(?:in|into|auf)\s+({'|'.join(_LANGUAGES)}|{_OTHER_LANGUAGES})\b", instruction.casefold()
-    )
+    match = re.search(rf"\b(?:in|into|auf)\s+({'|'.join(_LANGUAGES)}|{_OTHER_LANGUAGES})\b", instruction.casefold())
     if match and _LANGUAGES.get(match.group(1)) != language(material):
-        raise cannot(
-            f"answer in {match.group(1).title()} about a text in another language, which would be translating"
-        )
+        raise cannot(f"answer in {match.group(1).title()} about a text in another language, which would be translating")
 
 
 class Amount(msgspec.Struct, frozen=True):

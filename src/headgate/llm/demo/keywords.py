@@ -21,9 +21,7 @@ def keywords(parts: tuple[Part, ...], amount: Amount) -> str:
     if not found:
         raise cannot("find keywords: there is no text in the prompt")
     if amount.json:
-        return (
-            "[" + ", ".join('"' + phrase.replace("\\", "").replace('"', "") + '"' for phrase in found) + "]"
-        )
+        return "[" + ", ".join('"' + phrase.replace("\\", "").replace('"', "") + '"' for phrase in found) + "]"
     return "\n".join(f"- {phrase}" for phrase in found) if amount.bullets else ", ".join(found)
 
 

@@ -49,9 +49,7 @@ def model_named(name: str, *, embedding: bool = False) -> Model:
 
     close = difflib.get_close_matches(name, sorted(MODELS), n=1, cutoff=0.4)
     meant = f" Did you mean demo/{close[0]}?" if close else ""
-    raise _unknown(
-        f"There is no model demo/{name}.{meant} The demo models are demo/small, demo/large and demo/embed."
-    )
+    raise _unknown(f"There is no model demo/{name}.{meant} The demo models are demo/small, demo/large and demo/embed.")
 
 
 def _unknown(message: str) -> ProviderError:

@@ -24,9 +24,7 @@ def named_fields(instruction: str) -> dict[str, Any]:
         name = re.sub(rf"^(?:{_MANY}|the |an? |its |their |following )+", "", phrase).strip()
         name = re.sub(r"\be-mail", "email", name)
         if name and len(name.split()) <= 4:
-            properties[name] = (
-                {"type": "array", "items": {"type": "string"}} if many else {"type": ["string", "null"]}
-            )
+            properties[name] = {"type": "array", "items": {"type": "string"}} if many else {"type": ["string", "null"]}
     return {
         "type": "object",
         "properties": properties,
@@ -48,11 +46,7 @@ def _phrases(instruction: str) -> list[str]:
     bullets = re.findall(r"^\s*[-*•]\s+([^\n:(]+)", instruction.casefold(), re.MULTILINE)
     if bullets:
         return [bullet.strip() for bullet in bullets]
-    keys = (
-        re.search(r"\b(?:keys|fields)\s*:?\s+([\w\"'`, ]+)", folded)
-        if re.search(r"\bjson\b", folded)
-        else None
-    )
+    keys = re.search(r"\b(?:keys|fields)\s*:?\s+([\w\"'`, ]+)", folded) if re.search(r"\bjson\b", folded) else None
     listed = keys.group(1) if keys else match.group(1) if match else ""
     listed = re.split(
         (

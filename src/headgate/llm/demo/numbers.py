@@ -73,16 +73,10 @@ def numbers(text: str) -> list[FoundNumber]:
         sign = "-" if match.group("sign") else ""
         currency = _currency(match.group("before")) or _currency(match.group("after"))
         start = (
-            match.start("before")
-            if match.group("before")
-            else match.start("sign")
-            if sign
-            else match.start("value")
+            match.start("before") if match.group("before") else match.start("sign") if sign else match.start("value")
         )
         found.append(
-            FoundNumber(
-                start, match.end(), sign + value, currency, bool(match.group("percent")), _glued(text, match)
-            )
+            FoundNumber(start, match.end(), sign + value, currency, bool(match.group("percent")), _glued(text, match))
         )
     return found
 
@@ -138,8 +132,6 @@ def _glued(text: str, match: re.Match[str]) -> bool:
         r"(?:\bx|:)$", before.strip().casefold()[-1:] + " "
     )
     tied_after = (
-        bool(re.match(r"[-/:.–][\w]|_|[^\W\d_]", after))
-        and not match.group("scale")
-        and not re.match(r"x\b", after)
+        bool(re.match(r"[-/:.–][\w]|_|[^\W\d_]", after)) and not match.group("scale") and not re.match(r"x\b", after)
     )
     return tied_before or tied_after

@@ -54,9 +54,7 @@ def understand(messages: Sequence[Message]) -> Prompt:
     system_split = _split(system, "") if system else _Split()
     split = _split(user, system_split.instruction or system)
     earlier = tuple(
-        Part(message.content, message.role)
-        for message in messages[: max(last, 0)]
-        if message.role != "system"
+        Part(message.content, message.role) for message in messages[: max(last, 0)] if message.role != "system"
     )
     material = split.parts or system_split.parts or (() if split.instruction else earlier)
     names = {call.id: call.name for message in messages for call in message.tool_calls}
@@ -170,17 +168,13 @@ _LABEL = re.compile(
 
 def _by_labels(text: str, system: str) -> _Split | None:
     marks = list(_LABEL.finditer(text))
-    marks = [
-        mark for mark in marks if not looks_like_instruction(mark.group(1)) or _asks(mark) or mark.start() > 0
-    ]
+    marks = [mark for mark in marks if not looks_like_instruction(mark.group(1)) or _asks(mark) or mark.start() > 0]
     if not marks or not any(
         not _asks(mark) or mark.group(1).casefold() in ("question", "query", "q") for mark in marks
     ):
         return None
     head = text[: marks[0].start()].strip()
-    if head and not (
-        looks_like_instruction(head) or head.endswith("?") or (len(marks) > 1 and _asks(marks[0]))
-    ):
+    if head and not (looks_like_instruction(head) or head.endswith("?") or (len(marks) > 1 and _asks(marks[0]))):
         return None
     if not _asks(marks[0]) and _leading(head)[1]:
         return None  # the label is one of the material's own
@@ -246,9 +240,7 @@ def _by_sentences(text: str, system: str) -> _Split:
     if not instruction:
         rest, instruction = _trailing(text)
     if instruction:
-        return _Split(
-            instruction, instruction if instruction.endswith("?") else "", (Part(rest),) if rest else ()
-        )
+        return _Split(instruction, instruction if instruction.endswith("?") else "", (Part(rest),) if rest else ())
     return _Split(parts=(Part(text),) if text else ())
 
 
@@ -262,10 +254,7 @@ def _leading(text: str) -> tuple[str, str]:
     whole_line = (
         first_line.endswith("?")
         and first_line.count("?") == 1
-        and (
-            is_question(first_line)
-            or (":" not in first_line and looks_like_instruction(_first_sentence(text)))
-        )
+        and (is_question(first_line) or (":" not in first_line and looks_like_instruction(_first_sentence(text))))
     )
     first = first_line if whole_line else _first_sentence(text)
     if not looks_like_instruction(first) and not _asked_first(first, text):
@@ -295,14 +284,8 @@ def _after_colon(line: str) -> int | None:
         head, after = line[: match.start()], line[match.end() :]
         if not after.strip():
             return None
-        listed = re.search(_LISTING, head.casefold()) and re.match(
-            r"[^.\n]{1,200}?(?:,|\bor\b|\band\b)", after
-        )
-        if (
-            not listed
-            or inline_labels(head)
-            or re.search(r"\b(?:the following|this|these)\s+\w+$", head.casefold())
-        ):
+        listed = re.search(_LISTING, head.casefold()) and re.match(r"[^.\n]{1,200}?(?:,|\bor\b|\band\b)", after)
+        if not listed or inline_labels(head) or re.search(r"\b(?:the following|this|these)\s+\w+$", head.casefold()):
             return match.end()
         if later := re.search(r"(?<=[\w\])\"'])[.:;]\s+|\.$", after):
             return _through_follow_ups(line, match.end() + later.end())
@@ -327,9 +310,7 @@ def _after_sentences(text: str) -> int:
         sentence = match.group(1)
         if sentence is None:
             continue
-        bullet = re.match(r"(?:[-*•–]|\d{1,2}[.)])\s", sentence) or (
-            sentence.count(",") > 1 and len(sentence) < 120
-        )
+        bullet = re.match(r"(?:[-*•–]|\d{1,2}[.)])\s", sentence) or (sentence.count(",") > 1 and len(sentence) < 120)
         if not first and not (listing and bullet) and not looks_like_instruction(sentence, following=True):
             break
         starts_list = sentence.endswith(":") and not re.search(
@@ -387,22 +368,14 @@ def _json(text: str) -> object:
 def _item(item: object, name: str, index: int) -> Part:
     if isinstance(item, dict):
         named = next((str(item[key]) for key in ("id", "source", "name", "title", "url") if key in item), "")
-        body = next(
-            (item[key] for key in ("text", "content", "body") if isinstance(item.get(key), str)), None
-        )
+        body = next((item[key] for key in ("text", "content", "body") if isinstance(item.get(key), str)), None)
         return Part(body if isinstance(body, str) else "\n".join(_lines(item, "")), named or f"{name}{index}")
-    return Part(
-        item if isinstance(item, str) else msgspec.json.encode(item).decode(), f"{name} {index}".strip()
-    )
+    return Part(item if isinstance(item, str) else msgspec.json.encode(item).decode(), f"{name} {index}".strip())
 
 
 def _lines(value: object, path: str) -> list[str]:
     if isinstance(value, dict):
-        return [
-            line
-            for key, inner in value.items()
-            for line in _lines(inner, f"{path}.{key}" if path else str(key))
-        ]
+        return [line for key, inner in value.items() for line in _lines(inner, f"{path}.{key}" if path else str(key))]
     if isinstance(value, list):
         return [line for index, inner in enumerate(value, 1) for line in _lines(inner, f"{path} {index}")]
     shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()

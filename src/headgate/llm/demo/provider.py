@@ -54,12 +54,8 @@ class DemoProvider:
         """Return a vector of 256 numbers and length 1 for each input, in order. Raises `ProviderError` for
         other models."""
         known = model_named(model, embedding=True)
-        usage = Usage(
-            provider=self.name, model=known.name, input_tokens=sum(count_text(text) for text in inputs)
-        )
-        return EmbeddingAnswer(
-            embeddings=tuple(vector(text) for text in inputs), model=known.name, usage=usage
-        )
+        usage = Usage(provider=self.name, model=known.name, input_tokens=sum(count_text(text) for text in inputs))
+        return EmbeddingAnswer(embeddings=tuple(vector(text) for text in inputs), model=known.name, usage=usage)
 
     def price(self, model: str) -> Price | None:
         """Return the notional price of `model`, marked as simulated; None for a model that is not ours."""
@@ -77,9 +73,7 @@ def _answer(request: ModelRequest) -> ModelAnswer:
     if isinstance(given, ToolCall):
         return _calling(request, given)
     text, finish = _cut(given, request)
-    return ModelAnswer(
-        content=text, model=model.name, usage=_usage(request, count_text(text)), finish_reason=finish
-    )
+    return ModelAnswer(content=text, model=model.name, usage=_usage(request, count_text(text)), finish_reason=finish)
 
 
 def _calling(request: ModelRequest, call: ToolCall) -> ModelAnswer:
@@ -105,6 +99,4 @@ def _cut(text: str, request: ModelRequest) -> tuple[str, FinishReason]:
 
 
 def _usage(request: ModelRequest, output_tokens: int) -> Usage:
-    return Usage(
-        provider="demo", model=request.model, input_tokens=count_request(request), output_tokens=output_tokens
-    )
+    return Usage(provider="demo", model=request.model, input_tokens=count_request(request), output_tokens=output_tokens)

@@ -39,9 +39,7 @@ def respond(request: ModelRequest, model: Model) -> str | ToolCall:
         refuse_beyond(prompt.system)
     refuse_other_language(f"{prompt.system}\n{prompt.instruction}", prompt.text)
     if request.response_schema is not None:
-        return _encoded(
-            fill(request.response_schema, _material(prompt), model, prompt.question or prompt.instruction)
-        )
+        return _encoded(fill(request.response_schema, _material(prompt), model, prompt.question or prompt.instruction))
     return _by_ability(prompt, model, request.max_tokens)
 
 
@@ -105,10 +103,7 @@ def _question(prompt: Prompt) -> str:
 
 def _without_material(asked: Ability | None) -> str:
     if asked == "answer":
-        return (
-            "answer from their own knowledge: they only quote a text given in the prompt, and this "
-            "prompt has none"
-        )
+        return "answer from their own knowledge: they only quote a text given in the prompt, and this prompt has none"
     if asked is None:
         return "do what this prompt asks"
     return f"{asked}: the prompt has no text to work on"
@@ -118,8 +113,7 @@ def _classified(prompt: Prompt, model: Model) -> str:
     labels = labels_in(prompt.instruction) or labels_in(prompt.question) or labels_in(prompt.system)
     if not labels:
         raise cannot(
-            "classify without labels: name them in the prompt (“one of: a, b, c”) or as an enum in "
-            "`response_schema`"
+            "classify without labels: name them in the prompt (“one of: a, b, c”) or as an enum in `response_schema`"
         )
     return classify(prompt.text, labels, model).label.name
 
@@ -129,8 +123,7 @@ def _extracted(prompt: Prompt, model: Model) -> str:
     schema = named_fields(asked)
     if not schema["properties"]:
         raise cannot(
-            "extract without fields: name them in the prompt (“extract the date and the total”) or "
-            "in `response_schema`"
+            "extract without fields: name them in the prompt (“extract the date and the total”) or in `response_schema`"
         )
     found = fill(schema, prompt.material, model, prompt.question)
     if amount(f"{prompt.system}\n{asked}").json:

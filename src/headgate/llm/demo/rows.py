@@ -52,15 +52,9 @@ def _cells(line: str, expected: int) -> list[str]:
 
 def _table(run: list[tuple[str, list[str]]]) -> list[list[Row]]:
     header = run[0][1]
-    if (
-        len(run) < 2
-        or any(re.search(r"\d", cell) or len(cell) > 30 for cell in header)
-        or not all(header[1:])
-    ):
+    if len(run) < 2 or any(re.search(r"\d", cell) or len(cell) > 30 for cell in header) or not all(header[1:]):
         return []
-    rows = [
-        Row(tuple(zip(header, cells, strict=True)), line) for line, cells in run[1:] if not _sums_up(line)
-    ]
+    rows = [Row(tuple(zip(header, cells, strict=True)), line) for line, cells in run[1:] if not _sums_up(line)]
     return [rows] if rows else []
 
 
@@ -133,9 +127,7 @@ def _quantity(shown: str, found: list[FoundNumber], money: list[FoundNumber]) ->
         number = next(index for index in (1, 2, 3) if match.group(index))
         return FoundNumber(match.start(number), match.end(), match.group(number))
     whole = [one for one in found if one not in money and not one.percent and one.value.isdigit()]
-    return next(
-        (one for one in whole if one.start == 0 or re.search(r"\s{2,}$|\t$", shown[: one.start])), None
-    )
+    return next((one for one in whole if one.start == 0 or re.search(r"\s{2,}$|\t$", shown[: one.start])), None)
 
 
 def listed(text: str, heading: str | None = None) -> list[str]:

@@ -84,9 +84,7 @@ def _target(reference: str, root: Schema) -> Schema:
 def _of_union(schema: Schema, key: str, root: Schema, depth: int) -> Schema:
     branches = [resolved(branch, root, depth + 1) for branch in schema[key]]
     rest = {k: v for k, v in schema.items() if k != key}
-    real = [
-        branch for branch in branches if branch.get("type") != "null" and branch.get("const", 0) is not None
-    ]
+    real = [branch for branch in branches if branch.get("type") != "null" and branch.get("const", 0) is not None]
     if not real:
         return {**rest, "type": "null"}
     if all("const" in branch for branch in real):
@@ -168,9 +166,7 @@ def _array_problem(value: list[Any], shape: Schema, root: Schema, path: str) -> 
         return f"{path or 'the list'} has {len(value)} items"
     if shape.get("uniqueItems") and any(item in value[:index] for index, item in enumerate(value)):
         return f"{path} repeats an item"
-    found = (
-        problem(item, shape.get("items", {}), root, f"{path}[{index}]") for index, item in enumerate(value)
-    )
+    found = (problem(item, shape.get("items", {}), root, f"{path}[{index}]") for index, item in enumerate(value))
     return next((text for text in found if text), "")
 
 

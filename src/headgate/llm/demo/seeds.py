@@ -79,10 +79,7 @@ _SEEDS: tuple[tuple[str, str], ...] = (
         ),
     ),
     (
-        (
-            "negative negativ complaint complain unhappy dissatisfied bad detractor anger angry frustrated "
-            "beschwerde"
-        ),
+        ("negative negativ complaint complain unhappy dissatisfied bad detractor anger angry frustrated beschwerde"),
         (
             "bad terrible awful horrible worst hate hated poor disappointed disappointing disappointment "
             "broken rude slow useless refund "
@@ -242,17 +239,11 @@ _SEEDS: tuple[tuple[str, str], ...] = (
     ),
     (
         "travel reise tourism",
-        (
-            "flight hotel trip airport booking passport luggage tour visit tourist airline beach reise flug "
-            "hotel"
-        ),
+        ("flight hotel trip airport booking passport luggage tour visit tourist airline beach reise flug hotel"),
     ),
     (
         "weather wetter climate",
-        (
-            "rain storm temperature snow wind sunny forecast flood heat drought degrees cloudy regen sturm "
-            "schnee"
-        ),
+        ("rain storm temperature snow wind sunny forecast flood heat drought degrees cloudy regen sturm schnee"),
     ),
     (
         "food restaurant essen",

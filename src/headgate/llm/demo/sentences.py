@@ -116,12 +116,7 @@ def _blocks(text: str) -> list[_Block]:
 
 def _continues(before: str, line: str) -> bool:
     last = before.rsplit("\n", 1)[-1]
-    if (
-        re.match(_OWN_LINE, line)
-        or re.match(r"\s*(?:#{1,6}\s|\|)", last)
-        or "\t" in line
-        or "   " in line.strip()
-    ):
+    if re.match(_OWN_LINE, line) or re.match(r"\s*(?:#{1,6}\s|\|)", last) or "\t" in line or "   " in line.strip():
         return False
     wrapped = len(last.strip()) >= 50 and not last.rstrip().endswith(":")
     return wrapped or (line.lstrip()[:1].islower() and not last.rstrip().endswith((".", "!", "?", ":", ",")))
@@ -143,14 +138,10 @@ def _split(block: str) -> list[tuple[int, str]]:
     """Return the sentences of a block with their offsets; abbreviations and initials do not end one."""
     found: list[tuple[int, str]] = []
     start = 0
-    for match in re.finditer(
-        r"[.!?…]+[\"'”’»)\]]*(?=\s+[\"'“‘„«(\[]*[^\Wa-zß-öø-ÿ_]|\s*\n|\s*$)|[。！？]", block
-    ):
+    for match in re.finditer(r"[.!?…]+[\"'”’»)\]]*(?=\s+[\"'“‘„«(\[]*[^\Wa-zß-öø-ÿ_]|\s*\n|\s*$)|[。！？]", block):
         before = re.split(r"[\s(]", block[start : match.start()])[-1].casefold()
         single = match.group().startswith(".") and (
-            before in _ABBREVIATIONS
-            or (len(before) == 1 and before.isalpha())
-            or _ordinal(before, block, match.end())
+            before in _ABBREVIATIONS or (len(before) == 1 and before.isalpha()) or _ordinal(before, block, match.end())
         )
         if single and match.end() < len(block.rstrip()):
             continue
@@ -162,12 +153,7 @@ def _split(block: str) -> list[tuple[int, str]]:
 
 def _ordinal(before: str, block: str, end: int) -> bool:
     """Tell whether `before.` is a number that goes on: `3. Mai`, or a list mark at the start of its line."""
-    return (
-        before.isdigit()
-        and len(before) <= 2
-        and block[end : end + 1] == " "
-        and block[end + 1 :][:1].isalpha()
-    )
+    return before.isdigit() and len(before) <= 2 and block[end : end + 1] == " " and block[end + 1 :][:1].isalpha()
 
 
 def _add(found: list[tuple[int, str]], block: str, start: int, end: int) -> None:

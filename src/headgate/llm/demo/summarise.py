@@ -149,9 +149,7 @@ def _without_repeats(order: list[int], bags: list[list[str]]) -> tuple[list[int]
     for index in order:
         mine = frozenset(bags[index])
         alike = any(
-            mine
-            and len(mine & frozenset(bags[other]))
-            >= _ALIKE * min(len(mine), len(frozenset(bags[other])) or 1)
+            mine and len(mine & frozenset(bags[other])) >= _ALIKE * min(len(mine), len(frozenset(bags[other])) or 1)
             for other in kept[:40]
         )
         (repeats if alike else kept).append(index)
@@ -179,9 +177,7 @@ def _choose(
             break
         text = candidates[index].text
         more = (words + len(text.split()), characters + len(text) + 1, tokens + count_text(text) + 2)
-        too_much = (
-            _over(more[0], amount.words) or _over(more[1], amount.characters) or _over(more[2], max_tokens)
-        )
+        too_much = _over(more[0], amount.words) or _over(more[1], amount.characters) or _over(more[2], max_tokens)
         if too_much and (chosen or index != ranked[-1]):
             continue
         chosen.append(index)

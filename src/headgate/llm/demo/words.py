@@ -222,8 +222,6 @@ def rarity(documents: list[list[str]]) -> dict[str, float]:
 def language(text: str) -> str | None:
     """Return the ISO 639-1 code of the language of `text` by its common words (six languages), or None."""
     found = words(text)
-    scores = [
-        (sum(1 for word in found if word in line.split()), code) for code, line in _COMMON.items() if found
-    ]
+    scores = [(sum(1 for word in found if word in line.split()), code) for code, line in _COMMON.items() if found]
     best = max(scores, key=lambda score: score[0], default=(0, ""))
     return best[1] if best[0] >= max(2, len(found) // 20) else None
