@@ -1,0 +1,208 @@
+"""Writes the tables of the reference pages from the code that they describe, so that the two cannot differ.
+
+    python docs/generate.py           rewrites the pages
+    python docs/generate.py --check   says which pages are out of date, and ends with 1 if there are any
+
+A page holds `<!-- generated: NAME -->` and `<!-- end -->`; what stands between them is ours, all else is by hand.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from command_line import common_options, verbs
+from field_meanings import meaning
+
+from headgate.authoring import vocabulary
+from headgate.core import events
+from headgate.core.catalogue import BUILTINS, ONCE, SAFE, default_backoff
+
+DOCS = Path(__file__).parent
+PARAMETERS_NOT_YET = vocabulary.PARAMETERS_NOT_YET.keys() | {
+    ("llm_prompt", "reasoning"),
+    ("llm_prompt", "drop_unsupported"),
+}
+SETTINGS_NOT_YET = {"cache", "cache_ttl"}
+"""What the readers know and refuse when it is used; the tables of what there is leave it out."""
+BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+Row = Sequence[str]
+
+
+def table(heads: Row, rows: Iterable[Row]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+# --- Events -----------------------------------------------------------------------------------------------
+
+
+def envelope() -> str:
+    """The fields that every event has."""
+    return table(("field", "type", "meaning"), ((f"`{n}`", f"`{t}`", about) for n, t, about in _fields("Event")))
+
+
+def event_list() -> str:
+    """Each event with its own fields, under the headings of the module."""
+    parts: list[str] = []
+    for heading, names in _sections():
+        parts.append(f"### {heading}\n")
+        parts += [_event(name) for name in names]
+    return "\n".join(parts).rstrip()
+
+
+def event_kinds() -> str:
+    """Which events are facts, and which consequences."""
+    kinds = {event.__name__: event.fact for event in _event_types()}
+    facts = ", ".join(f"`{_tag(name)}`" for name, fact in kinds.items() if fact)
+    consequences = ", ".join(f"`{_tag(name)}`" for name, fact in kinds.items() if not fact)
+    return f"**Facts**: {facts}.\n\n**Consequences**: {consequences}."
+
+
+def _event(name: str) -> str:
+    kind = "fact" if getattr(events, name).fact else "consequence"
+    about = inspect.cleandoc(getattr(events, name).__doc__ or "")
+    lines = [f"#### `{_tag(name)}` · {kind}\n", f"{about}\n"]
+    rows = [(f"`{field}`", f"`{type_}`", text) for field, type_, text in _fields(name)]
+    if rows:
+        lines.append(table(("field", "type", "meaning"), rows) + "\n")
+    return "\n".join(lines)
+
+
+def _event_types() -> list[type[events.Event]]:
+    return list(events.AnyEvent.__args__)
+
+
+def _tag(name: str) -> str:
+    return str(getattr(events, name).__struct_config__.tag)
+
+
+def _sections() -> list[tuple[str, list[str]]]:
+    """The module's `# --- Heading ---` comments, each with the events that stand below it."""
+    known = {event.__name__ for event in _event_types()}
+    sections: list[tuple[str, list[str]]] = []
+    for line in inspect.getsource(events).splitlines():
+        if heading := re.match(r"# --- (.+?) -+$", line):
+            sections.append((heading[1], []))
+        elif (found := re.match(r"class (\w+)\(", line)) and found[1] in known:
+            sections[-1][1].append(found[1])
+    return sections
+
+
+def _fields(name: str) -> list[tuple[str, str, str]]:
+    """A struct's own fields: name, type with its default, and the text below it."""
+    tree = ast.parse(inspect.getsource(events))
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    fields: list[tuple[str, str, str]] = []
+    for node, following in zip(body, [*body[1:], ast.Pass()], strict=True):
+        if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation):
+            default = f" = {ast.unparse(node.value)}" if node.value is not None else ""
+            text = ""
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                text = " ".join(str(following.value.value).split())
+            field = ast.unparse(node.target)
+            fields.append((field, ast.unparse(node.annotation) + default, text or meaning(name, field)))
+    return fields
+
+
+# --- Definitions and activities ---------------------------------------------------------------------------
+
+
+def keys(known: vocabulary.Table) -> str:
+    """The keys of one level of a definition; those that are not built yet stand apart."""
+    rows = [
+        (f"`{key.name}`", key.holds, f"the same as `{key.same_as}`" if key.same_as else key.about)
+        for key in known.values()
+        if not key.not_yet
+    ]
+    missing = [f"`{key.name}` ({key.about})" for key in known.values() if key.not_yet]
+    later = f"\n\nNot built yet, and refused by name: {'; '.join(missing)}." if missing else ""
+    return table(("key", "holds", "meaning"), rows) + later
+
+
+def activity_keys() -> str:
+    settings = vocabulary.SETTINGS
+    return keys({name: key for name, key in vocabulary.ACTIVITY.items() if name not in settings or key.not_yet})
+
+
+def setting_keys() -> str:
+    settings = vocabulary.SETTINGS.items()
+    return keys({name: key for name, key in settings if not key.not_yet and name not in SETTINGS_NOT_YET})
+
+
+def activities() -> str:
+    """The built-in activities."""
+    rows: list[Row] = []
+    for builtin in BUILTINS.values():
+        required = [f"**`{name}`**" for name in sorted(builtin.required)]
+        optional = [f"`{name}`" for name in sorted((builtin.parameters or frozenset()) - builtin.required)]
+        optional = [name for name in optional if (builtin.name, name.strip("`")) not in PARAMETERS_NOT_YET]
+        taken = "any" if builtin.parameters is None else ", ".join(required + optional)
+        rows.append((f"`{builtin.name}`", f"`{builtin.queue}`", taken, f"`{builtin.output}`", _attempts(builtin.name)))
+    return table(("activity", "queue", "parameters (**required**)", "output name", "attempts"), rows)
+
+
+def _attempts(name: str) -> str:
+    if BUILTINS[name].native:
+        return "no worker"
+    return {SAFE.max_attempts: "4", ONCE.max_attempts: "1"}[default_backoff(name, {}).max_attempts]
+
+
+def activities_not_yet() -> str:
+    return ", ".join(f"`{name}`" for name in sorted(vocabulary.ACTIVITIES_NOT_YET)) + "."
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "envelope": envelope,
+    "event_kinds": event_kinds,
+    "event_list": event_list,
+    "workflow_keys": lambda: keys(vocabulary.WORKFLOW),
+    "workflow_settings": lambda: keys(vocabulary.WORKFLOW_SETTINGS),
+    "input_keys": lambda: keys(vocabulary.INPUT),
+    "activity_keys": activity_keys,
+    "setting_keys": setting_keys,
+    "dependency_keys": lambda: keys(vocabulary.DEPENDENCY),
+    "retry_keys": lambda: keys(vocabulary.RETRY),
+    "budget_keys": lambda: keys(vocabulary.BUDGET),
+    "signal_keys": lambda: keys(vocabulary.SIGNAL_WAIT),
+    "sub_workflow_keys": lambda: keys(vocabulary.SUB_WORKFLOW),
+    "activities": activities,
+    "activities_not_yet": activities_not_yet,
+    "common_options": common_options,
+    "verbs": verbs,
+}
+
+
+# --- Pages ------------------------------------------------------------------------------------------------
+
+
+def rendered(page: str) -> str:
+    """Return the page with its generated blocks made anew. A block of an unknown name raises `KeyError`."""
+    return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]]()}\n{block[3]}", page)
+
+
+def pages() -> list[Path]:
+    return [path for path in sorted(DOCS.rglob("*.md")) if BLOCK.search(path.read_text(encoding="utf-8"))]
+
+
+def outdated() -> list[Path]:
+    return [path for path in pages() if rendered(path.read_text(encoding="utf-8")) != path.read_text(encoding="utf-8")]
+
+
+def main(arguments: Sequence[str]) -> int:
+    old = outdated()
+    for path in old:
+        if "--check" in arguments:
+            sys.stdout.write(f"{path.relative_to(DOCS.parent)} is out of date: run `python docs/generate.py`\n")
+        else:
+            path.write_text(rendered(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return 1 if old and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
