@@ -27,7 +27,7 @@ from headgate.core.errors import Refused, Unavailable
 from headgate.ports import Append, EventRow, Head, Move, Outcome, OverBudget, RunRow
 from headgate.stores.queries import load_queries
 
-__all__ = ["DatabaseTooNew", "SqliteLog"]
+__all__ = ["SCHEMA_VERSION", "DatabaseTooNew", "SqliteLog"]
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x48656467  # "Hedg"
@@ -279,7 +279,7 @@ class _Committer:
             failure: BaseException | None = None
             try:
                 self.commit_here()
-            except apsw.Error as error:
+            except BaseException as error:  # noqa: BLE001 - told to the one who waits, or he waits for ever
                 failure = error
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_finish, done, failure)
@@ -300,14 +300,15 @@ async def _to_the_end(done: asyncio.Future[None]) -> None:
     cancelled: asyncio.CancelledError | None = None
     while not done.done():
         try:
-            await asyncio.wait((done,))
+            await asyncio.shield(done)
         except asyncio.CancelledError as error:
             cancelled = error
-    failure = done.exception()
+        except apsw.Error:
+            break
     if cancelled is not None:
+        done.exception()  # the caller is gone; what the disk said is of no use to anybody
         raise cancelled
-    if failure is not None:
-        raise failure
+    done.result()
 
 
 def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:

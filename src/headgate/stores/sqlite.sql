@@ -43,7 +43,7 @@ create table events (
     data blob not null,
     hash blob not null,
     content blob
-);
+) strict;
 create unique index events_by_run on events (run, version);
 create trigger events_are_never_changed before update of pos, run, version, at, type, data, hash on events
 begin select raise(abort, 'events are append-only'); end;
@@ -52,7 +52,7 @@ begin select raise(abort, 'a content may be erased, not changed'); end;
 create trigger events_are_never_deleted before delete on events
 when not exists (select 1 from meta where name = 'retention')
 begin select raise(abort, 'events are append-only'); end;
-create table blobs (run integer not null, digest blob not null, data blob not null, primary key (run, digest));
+create table blobs (run integer not null, digest blob not null, data blob not null, primary key (run, digest)) strict;
 create table budgets (
     id text primary key, money_limit integer not null, spent integer not null, reserved integer not null
 );

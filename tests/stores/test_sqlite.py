@@ -1,0 +1,529 @@
+"""What is special about the log in one SQLite file: how it is opened, refused, filled up, interrupted and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from headgate.core.errors import HeadgateError, Refused, Unavailable
+from headgate.engine.audit import verify
+from headgate.ports import Move
+from headgate.stores.sqlite import DatabaseTooNew, SqliteLog
+from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
+
+NOBODY = 65_534
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.db"
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[SqliteLog]:
+    made = SqliteLog(path)
+    yield made
+    asyncio.run(made.close())
+
+
+def fingerprints(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+# --- How it writes ---------------------------------------------------------------------------------------
+
+
+def test_the_writer_syncs_every_commit_in_a_wal_of_large_pages(log: SqliteLog):
+    assert log._writer is not None
+    settings = [log._writer.pragma(name) for name in ("synchronous", "journal_mode", "page_size")]
+
+    assert settings == [2, "wal", 8192]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update events set data = x'00'",
+        "update events set hash = x'00'",
+        "update events set version = version + 10",
+        "update events set run = run + 1",
+        "update events set pos = pos + 100",
+        "update events set at = 0",
+        "update events set type = 'run_completed'",
+        "update events set content = x'00'",
+        "delete from events",
+        "delete from events where version = 2",
+    ],
+)
+@on_a_loop
+async def test_the_database_itself_refuses_to_change_an_event(path: Path, statement: str):
+    log = SqliteLog(path)
+    await HandmadeRun(log, "run-1").commit([1, 2, 3])
+    before = await log.feed(0, 10)
+
+    stranger = apsw.Connection(str(path))
+    with pytest.raises(apsw.ConstraintError, match=r"append-only|erased, not changed"):
+        stranger.execute(statement)
+    stranger.close()
+
+    assert await log.feed(0, 10) == before
+    await log.close()
+
+
+@on_a_loop
+async def test_a_content_may_be_erased_and_the_audit_still_holds(path: Path):
+    log = SqliteLog(path)
+    run = HandmadeRun(log, "run-1")
+    await run.commit(["secret", "public", "x" * 70_000])
+
+    stranger = apsw.Connection(str(path))
+    stranger.execute("update events set content = null where version = 1")
+    stranger.execute("delete from blobs")
+    stranger.close()
+
+    assert await log.contents(run.key, [1, 2, 3]) == {2: b'"public"'}
+    assert await verify(log) == []
+    await log.close()
+
+
+# --- Opening ---------------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_what_was_written_is_there_when_the_file_is_opened_again(path: Path):
+    log = SqliteLog(path)
+    run = HandmadeRun(log, "run-1", unique_key="order-7")
+    await run.commit([1, "x" * 70_000], moves=[Move("team", limit=5), Move("team", reserve=2)], commands=["c"])
+    await log.save_definition("v1", "letters", b"body", NOON)
+    await log.close()
+    left = [file.name for file in path.parent.iterdir()]
+
+    again = SqliteLog(path)
+
+    assert left == ["log.db"]
+    assert await again.run("run-1") == run.row
+    assert await again.answer("default", "c") == b"run-1"
+    assert await again.definition("letters") == ("v1", b"body")
+    assert again.new_key() > run.key
+    assert await verify(again) == []
+    await again.close()
+
+
+@on_a_loop
+async def test_a_database_of_a_newer_version_is_refused_and_not_touched(path: Path):
+    log = SqliteLog(path)
+    await HandmadeRun(log, "run-1").commit([1])
+    await log.close()
+    newer = apsw.Connection(str(path))
+    newer.execute("pragma user_version = 7")
+    newer.close()
+    before = fingerprints(path.parent)
+
+    with pytest.raises(DatabaseTooNew, match=r"log\.db was written by a newer Headgate \(schema 7; this one knows 1\)"):
+        SqliteLog(path)
+
+    assert fingerprints(path.parent) == before
+    with pytest.raises(DatabaseTooNew):
+        SqliteLog(path, read_only=True)
+
+
+def test_somebody_elses_database_is_refused_and_not_touched(path: Path):
+    theirs = apsw.Connection(str(path))
+    theirs.execute("create table songs (name); insert into songs values ('Help!')")
+    theirs.close()
+    before = fingerprints(path.parent)
+
+    for read_only in (False, True):
+        with pytest.raises(Refused, match="not one of Headgate's"):
+            SqliteLog(path, read_only=read_only)
+
+    assert fingerprints(path.parent) == before
+
+
+@pytest.mark.parametrize("text", ["Hello.", "Not a database at all. " * 1_000])
+def test_a_file_that_is_no_database_is_refused_and_not_touched(path: Path, text: str):
+    path.write_text(text)
+
+    with pytest.raises(Unavailable, match="is not an SQLite database"):
+        SqliteLog(path)
+
+    assert path.read_text() == text
+
+
+def test_a_damaged_database_is_refused(path: Path):
+    asyncio.run(SqliteLog(path).close())
+    path.write_bytes(path.read_bytes()[:8192] + os.urandom(8192 * 3))
+
+    with pytest.raises(HeadgateError, match=r"log\.db"):
+        asyncio.run(SqliteLog(path).close())
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(Unavailable, match=r"nowhere/log\.db cannot be opened: is its folder there"):
+        SqliteLog(tmp_path / "nowhere" / "log.db")
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        SqliteLog(tmp_path)
+
+
+def test_an_empty_file_becomes_a_log_and_reading_one_is_refused(path: Path):
+    path.touch()
+
+    with pytest.raises(Refused):
+        SqliteLog(path, read_only=True)
+
+    asyncio.run(SqliteLog(path).close())
+    asyncio.run(SqliteLog(path, read_only=True).close())
+
+
+@contextlib.contextmanager
+def powerless(folder_mode: int) -> Iterator[Path]:
+    """Yield a folder that holds a log which this process, for now, may only read."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        asyncio.run(SqliteLog(folder / "log.db").close())
+        (folder / "log.db").chmod(0o444)
+        folder.chmod(folder_mode)
+        if os.geteuid() == 0:  # who may do anything learns nothing
+            os.seteuid(NOBODY)
+            try:
+                yield folder
+            finally:
+                os.seteuid(0)
+        else:
+            yield folder
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("folder_mode", [0o777, 0o555])
+def test_a_file_that_may_only_be_read_says_so(folder_mode: int):
+    with powerless(folder_mode) as folder:
+        before = fingerprints(folder)
+
+        with pytest.raises(Unavailable, match=r"log\.db cannot be written: it, or its folder, is read-only"):
+            SqliteLog(folder / "log.db")
+
+        assert fingerprints(folder) == before
+
+
+@pytest.mark.parametrize("folder_mode", [0o777, 0o555])
+def test_a_file_that_may_only_be_read_can_be_read(folder_mode: int):
+    async def story(folder: Path) -> None:
+        log = SqliteLog(folder / "log.db", read_only=True)
+        assert await log.runs() == []
+        await log.close()
+
+    with powerless(folder_mode) as folder:
+        asyncio.run(story(folder))
+
+
+def test_no_new_file_in_a_folder_that_may_only_be_read():
+    with powerless(0o555) as folder, pytest.raises(Unavailable, match="cannot be opened: is its folder there"):
+        SqliteLog(folder / "new.db")
+
+
+# --- Readers ---------------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_a_reader_sees_every_commit_of_the_owner_at_once(path: Path):
+    owner = SqliteLog(path)
+    reader = SqliteLog(path, read_only=True)
+    run = HandmadeRun(owner, "run-1")
+
+    for number in range(1, 6):
+        await run.commit([number])
+
+        assert await reader.run("run-1") == run.row
+        assert len(await reader.feed(0, 100)) == number
+    assert await verify(reader) == []
+    await reader.close()
+    await owner.close()
+
+
+@on_a_loop
+async def test_a_reader_refuses_to_write(path: Path):
+    owner = SqliteLog(path)
+    reader = SqliteLog(path, read_only=True)
+
+    with pytest.raises(Unavailable, match="reading only"):
+        await reader.commit([HandmadeRun(owner, "run-1").append()])
+    with pytest.raises(Unavailable, match="reading only"):
+        await reader.save_definition("v", "n", b"", NOON)
+
+    assert await owner.runs() == []
+    await reader.close()
+    await owner.close()
+
+
+# --- Failures in the middle ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("good", [1, 5])
+@on_a_loop
+async def test_a_fault_while_writing_leaves_no_trace_and_a_log_that_works(path: Path, good: int):
+    log = SqliteLog(path)
+    runs = [HandmadeRun(log, f"run-{number}") for number in range(good)]
+    broken = HandmadeRun(log, "broken").append(moves=[Move("team", limit=1)])
+    broken.rows.append((broken.run, 1, NOON, "twice", b"", b"", None))
+
+    with pytest.raises(Unavailable, match="Nothing of this write was kept"):
+        await log.commit([*(run.append() for run in runs), broken])
+
+    assert await log.runs() == []
+    assert await log.feed(0, 10) == []
+    assert await log.budget("team") is None
+    assert await log.commit([run.append() for run in runs]) == ["accepted"] * good
+    await log.close()
+
+
+@on_a_loop
+async def test_a_commit_that_fails_leaves_no_trace_and_a_log_that_works(path: Path):
+    log = SqliteLog(path)
+    assert log._writer is not None
+    run = HandmadeRun(log, "run-1")
+
+    for _ in range(12):  # slow at first, then on the loop
+        log._writer.set_commit_hook(lambda: True)
+        with pytest.raises(Unavailable):
+            await run.commit()
+        log._writer.set_commit_hook(None)
+        version = run.head.version
+
+        assert len(await log.feed(0, 100)) == version
+        assert await run.commit() == "accepted"
+    await log.close()
+
+
+@on_a_loop
+async def test_a_fault_at_the_disk_that_is_not_sqlites_is_told_and_the_log_works_on(path: Path):
+    def explode() -> bool:
+        raise OSError("no such luck")
+
+    log = SqliteLog(path)
+    assert log._writer is not None
+    log._writer.set_commit_hook(explode)
+    with pytest.raises(OSError, match="no such luck"):
+        await asyncio.wait_for(HandmadeRun(log, "run-1").commit(), 10)
+
+    log._writer.set_commit_hook(None)
+
+    assert await log.runs() == []
+    assert await HandmadeRun(log, "run-1").commit() == "accepted"
+    await log.close()
+
+
+@on_a_loop
+async def test_a_caller_that_is_cancelled_at_the_disk_leaves_a_whole_append(path: Path):
+    log = SqliteLog(path)
+    disk = SlowDisk(log)
+    first, second = HandmadeRun(log, "run-1"), HandmadeRun(log, "run-2")
+
+    cancelled = asyncio.create_task(log.commit([first.append([1, 2, 3])]))
+    await disk.reached()
+    next_one = asyncio.create_task(log.commit([second.append()]))
+    for _ in range(3):
+        cancelled.cancel()
+        await asyncio.sleep(0)
+    waited = not cancelled.done() and not next_one.done()
+    disk.go_on()
+
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert waited
+    assert await next_one == ["accepted"]
+    assert [(row.id, row.head.version) for row in await log.runs()] == [("run-2", 1), ("run-1", 3)]
+    assert await verify(log) == []
+    await log.close()
+
+
+@on_a_loop
+async def test_a_caller_that_is_cancelled_in_the_line_leaves_no_trace(path: Path):
+    log = SqliteLog(path)
+    disk = SlowDisk(log)
+    first, second = HandmadeRun(log, "run-1"), HandmadeRun(log, "run-2")
+
+    under_way = asyncio.create_task(log.commit([first.append()]))
+    await disk.reached()
+    cancelled = asyncio.create_task(log.commit([second.append()]))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.sleep(0)
+    disk.go_on()
+
+    assert await under_way == ["accepted"]
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert await log.run("run-2") is None
+    assert await second.commit() == "accepted"
+    await log.close()
+
+
+@on_a_loop
+async def test_closing_waits_for_the_commit_that_is_under_way(path: Path):
+    log = SqliteLog(path)
+    disk = SlowDisk(log)
+    commit = asyncio.create_task(log.commit([HandmadeRun(log, "run-1").append()]))
+    await disk.reached()
+
+    closing = asyncio.create_task(log.close())
+    await asyncio.sleep(0)
+    disk.go_on()
+    await closing
+
+    assert await commit == ["accepted"]
+    again = SqliteLog(path)
+    assert await again.run("run-1") is not None
+    await again.close()
+
+
+@on_a_loop
+async def test_a_definition_is_not_saved_in_another_callers_transaction(path: Path):
+    log = SqliteLog(path)
+    disk = SlowDisk(log, refuse=True)
+    commit = asyncio.create_task(log.commit([HandmadeRun(log, "run-1").append()]))
+    await disk.reached()
+
+    saving = asyncio.create_task(log.save_definition("v1", "letters", b"body", NOON))
+    await asyncio.sleep(0)
+    disk.go_on()
+
+    with pytest.raises(Unavailable):
+        await commit
+    assert await saving is True
+    assert await log.definition("letters") == ("v1", b"body")
+    await log.close()
+
+
+class SlowDisk:
+    """Holds a log's next commit up until it may go on; then lets it pass or refuses it. Later ones just pass."""
+
+    def __init__(self, log: SqliteLog, *, refuse: bool = False) -> None:
+        assert log._writer is not None
+        self._here = threading.Event()
+        self._may_go = threading.Event()
+        self._refuse = refuse
+        log._writer.set_commit_hook(self._commit)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self._here.wait, 10), "nothing was committed"
+
+    def go_on(self) -> None:
+        self._may_go.set()
+
+    def _commit(self) -> bool:
+        self._here.set()
+        self._may_go.wait(10)
+        refuse, self._refuse = self._refuse, False
+        return refuse
+
+
+# --- No room, no turn ------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Callable[[], None]]:
+    """Make `folder` a disk of 3 MB, and yield what makes room on it again; where that is not allowed, limit files."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "headgate-test", str(folder)]
+    if os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0:
+        ballast = folder / "ballast"
+        ballast.write_bytes(bytes(1_500_000))
+        try:
+            yield ballast.unlink
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
+    else:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, before[1]))
+        try:
+            yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def commit_without_end(run: HandmadeRun) -> None:
+    for _ in range(1_000):
+        await run.commit(["x" * 60_000])
+
+
+@on_a_loop
+async def test_a_full_disk_loses_nothing_that_was_acknowledged_and_works_when_there_is_room(tmp_path: Path):
+    with small_disk(tmp_path) as make_room:
+        log = SqliteLog(tmp_path / "log.db")
+        run = HandmadeRun(log, "run-1")
+        try:
+            with pytest.raises(Unavailable, match=r"is full; nothing was written|disk I/O error"):
+                await commit_without_end(run)
+            acknowledged = run.head.version
+
+            assert acknowledged > 3
+            assert len(await log.events(run.key)) == acknowledged
+            make_room()
+            assert await run.commit(["and on"]) == "accepted"
+            assert await verify(log) == []
+        finally:
+            await log.close()
+
+
+@on_a_loop
+async def test_a_database_at_its_size_limit_says_that_the_disk_is_full(path: Path):
+    log = SqliteLog(path)
+    assert log._writer is not None
+    run = HandmadeRun(log, "run-1")
+    await run.commit()
+    log._writer.execute(f"pragma max_page_count = {log._writer.pragma('page_count') + 4}")
+
+    with pytest.raises(Unavailable, match=r"The disk that holds .*log\.db is full; nothing was written"):
+        await run.commit(["x" * 60_000])
+
+    log._writer.execute("pragma max_page_count = 100000")
+    assert await run.commit(["x" * 60_000]) == "accepted"
+    await log.close()
+
+
+HOLD_THE_WRITE_LOCK = """
+import apsw, sys
+connection = apsw.Connection(sys.argv[1])
+connection.execute("begin immediate")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def another_process_that_writes(path: Path) -> Iterator[None]:
+    program = [sys.executable, "-c", HOLD_THE_WRITE_LOCK, str(path)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        yield
+        other.communicate()
+
+
+@on_a_loop
+async def test_another_process_that_writes_is_named_and_nothing_is_kept_of_ours(path: Path):
+    log = SqliteLog(path)
+    assert log._writer is not None
+    log._writer.set_busy_timeout(20)
+    run = HandmadeRun(log, "run-1")
+
+    with another_process_that_writes(path):
+        with pytest.raises(Unavailable, match="Another process is writing"):
+            await run.commit()
+        with pytest.raises(Unavailable, match="Another process is writing"):
+            await log.save_definition("v1", "letters", b"body", NOON)
+
+    assert await log.runs() == []
+    assert await run.commit() == "accepted"
+    await log.close()
