@@ -26,6 +26,8 @@ from headgate.core.errors import Invalid
 from headgate.core.values import Assignment, Failure
 from headgate.ports import Attempt
 
+pytestmark = pytest.mark.slow  # each talks to a server of its own
+
 OPEN = HttpSettings(private_addresses="all")
 CLOSED = HttpSettings(private_addresses="none")
 TRACE = "0af7651916cd43dd8448eb211c80319c"

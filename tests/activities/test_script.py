@@ -20,6 +20,8 @@ from headgate.activities.script import ScriptSettings, script
 from headgate.core.values import Assignment, Failure
 from headgate.ports import Attempt
 
+pytestmark = pytest.mark.slow  # every script is a process
+
 TASK = Assignment(
     activity_id="claim-1",
     workflow_id="run-1",

@@ -74,8 +74,9 @@ def test_what_is_out_when_a_run_is_cancelled_is_not_tried_again(report: str):
 
 def test_cancel_cancels_the_child_and_every_wait():
     run = Rehearsal(
-        "name: t\nactivities: {sub: {workflow: child}, s: {wait_for: go}, d: {use: echo, delay: 1d}, w: {use: wait}}"
-        .replace("w: {use: wait}", "w: {use: wait, with: {seconds: 9}}")
+        "name: t\nactivities: {sub: {workflow: child}, s: {wait_for: go}, d: {use: echo, delay: 1d}, w: {use: wait}}".replace(
+            "w: {use: wait}", "w: {use: wait, with: {seconds: 9}}"
+        )
     ).start()
     run.suspend("sub", "child", child_run="child-1", child_definition="child")
     run.suspend("w", "timer", until=run.at + 9_000_000)
@@ -279,7 +280,9 @@ def test_a_failed_iteration_is_tried_again_and_the_loop_goes_on():
 
 
 def test_retry_of_an_any_join_does_not_wait_for_what_failed():
-    run = Rehearsal("name: t\nactivities: {a: {use: echo}, b: {use: echo}, c: {use: echo, join: any, after: [a, b]}}").start()
+    run = Rehearsal(
+        "name: t\nactivities: {a: {use: echo}, b: {use: echo}, c: {use: echo, join: any, after: [a, b]}}"
+    ).start()
     run.complete("a")
     run.fail("c", retryable=False)
     run.fail("b", retryable=False)

@@ -329,7 +329,9 @@ activities:
 
 # --- Attempts -----------------------------------------------------------------------------------------------------
 
-RETRIED = "name: t\nactivities: {a: {use: echo, retry: {max_attempts: 3, base_seconds: 2, factor: 2, max_seconds: 300}}}"
+RETRIED = (
+    "name: t\nactivities: {a: {use: echo, retry: {max_attempts: 3, base_seconds: 2, factor: 2, max_seconds: 300}}}"
+)
 
 
 def test_a_retryable_failure_waits_longer_each_time_and_then_fails_for_good():
@@ -443,7 +445,9 @@ def test_a_delay_holds_the_activity_until_its_time():
 
 def test_a_time_in_the_past_opens_at_once_and_one_to_come_waits():
     past = rehearse("name: t\nactivities: {a: {use: echo, scheduled_for: '2001-01-01T00:00:00Z'}}")
-    future = rehearse("name: t\nactivities: {a: {use: echo, scheduled_for: '{{ INPUT.when }}'}}", when=NOON / SECOND + 60)
+    future = rehearse(
+        "name: t\nactivities: {a: {use: echo, scheduled_for: '{{ INPUT.when }}'}}", when=NOON / SECOND + 60
+    )
 
     assert past.tasks == ["a"]
     assert future.tasks == []
@@ -554,7 +558,13 @@ def test_a_finished_child_keeps_its_message_to_the_parent_until_it_is_accepted()
     run = Rehearsal(CHAIN)
     run.feed(
         c.StartRun(
-            at=NOON, workflow="chain", definition="v", trace_id="t", parent_run="p", parent_place="sub", parent_attempt=1
+            at=NOON,
+            workflow="chain",
+            definition="v",
+            trace_id="t",
+            parent_run="p",
+            parent_place="sub",
+            parent_attempt=1,
         )
     )
     for key in "abc":

@@ -68,7 +68,9 @@ def test_every_complete_beginning_of_a_history_explains_itself_and_a_cut_decisio
 def test_a_changed_consequence_is_found_with_both_versions_of_it():
     run = told()
     events = [
-        msgspec.structs.replace(event, applied=False) if isinstance(event, e.EdgeDecided) and event.place == "b" else event
+        msgspec.structs.replace(event, applied=False)
+        if isinstance(event, e.EdgeDecided) and event.place == "b"
+        else event
         for event in run.events
     ]
 
@@ -126,9 +128,13 @@ def test_a_changed_fact_that_leads_elsewhere_is_found():
 
 
 def test_every_fact_has_a_command_that_takes_its_every_field():
-    facts = {kind for _, kind in inspect.getmembers(e, inspect.isclass) if issubclass(kind, e.Fact) and kind is not e.Fact}
+    facts = {
+        kind for _, kind in inspect.getmembers(e, inspect.isclass) if issubclass(kind, e.Fact) and kind is not e.Fact
+    }
     commands = {
-        kind for _, kind in inspect.getmembers(c, inspect.isclass) if issubclass(kind, c.Command) and kind is not c.Command
+        kind
+        for _, kind in inspect.getmembers(c, inspect.isclass)
+        if issubclass(kind, c.Command) and kind is not c.Command
     }
 
     assert set(COMMANDS) == facts

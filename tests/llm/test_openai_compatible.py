@@ -23,6 +23,8 @@ from headgate.llm.provider_errors import retry_after_seconds
 from headgate.llm.registry import build_providers, close_providers
 from headgate.ports import Message, ModelAnswer, ModelRequest, ProviderError, ToolCall
 
+pytestmark = pytest.mark.slow  # each talks to a server of its own
+
 
 def _sibling(name: str) -> ModuleType:
     """Import a module that lies beside this one: tests are files here, not packages."""

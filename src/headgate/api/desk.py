@@ -37,7 +37,7 @@ class Desk:
         self._providers = providers
         self._activities = activities
         self._reader = Reader(engine.log, engine.clock.now)
-        self._changes: dict[str, set[asyncio.Event]] = {}
+        self._watchers: dict[str, set[_Watcher]] = {}
         self._any_change: set[asyncio.Event] = set()
         engine.listen(self._committed)
 
@@ -108,8 +108,9 @@ class Desk:
 
     async def _act(self, run: str, command: c.Command) -> RunView:
         row = await self._reader.find(run)
-        decision = await self._engine.submit(row.id, command)
-        return view_run(decision.run, {}, self._now)
+        await self._engine.submit(row.id, command)
+        lane = await self._engine.lane(row.id)
+        return view_run(lane.run, {}, self._now) if lane.durable else await self._reader.show(row.id, contents=False)
 
     @property
     def _now(self) -> int:
@@ -119,10 +120,10 @@ class Desk:
 
     async def watch(self, run: str, *, tokens: bool = False) -> AsyncIterator[Update]:
         row = await self._reader.find(run)
-        changed = asyncio.Event()
-        self._changes.setdefault(row.id, set()).add(changed)
+        watcher = _Watcher()
+        self._watchers.setdefault(row.id, set()).add(watcher)
         updates: asyncio.Queue[Update] = asyncio.Queue(1)
-        feeds = [asyncio.create_task(self._feed_changes(row.id, changed, updates))]
+        feeds = [asyncio.create_task(self._feed_changes(row.id, watcher, updates))]
         if tokens:
             feeds.append(asyncio.create_task(self._feed_tokens(row.id, updates)))
         try:
@@ -135,29 +136,33 @@ class Desk:
             for feed in feeds:
                 feed.cancel()
             await asyncio.gather(*feeds, return_exceptions=True)
-            watching = self._changes[row.id]
-            watching.discard(changed)
+            watching = self._watchers[row.id]
+            watching.discard(watcher)
             if not watching:
-                del self._changes[row.id]
+                del self._watchers[row.id]
 
-    async def _feed_changes(self, run_id: str, changed: asyncio.Event, updates: asyncio.Queue[Update]) -> None:
-        """Put the run's newest state, once per change that the reader has not seen yet: a slow one skips some."""
+    async def _feed_changes(self, run_id: str, watcher: _Watcher, updates: asyncio.Queue[Update]) -> None:
+        """Put the run's newest durable state, once per change that the reader has not seen: a slow one skips some."""
         while True:
-            changed.clear()
+            watcher.changed.clear()
             lane = await self._engine.lane(run_id)
-            values = {}
-            if lane.run.finished:
+            view = view_run(lane.run, {}, self._now) if lane.durable else await watcher.next_view()
+            if view.finished_at:
+                lane = await self._engine.lane(run_id)
                 values = await self._engine.load_values(lane.row.key, contents_shown(lane.run))
-            await updates.put(Changed(view_run(lane.run, values, self._now)))
-            await changed.wait()
+                view = view_run(lane.run, values, self._now) if lane.durable else view
+            await updates.put(Changed(view))
+            await watcher.changed.wait()
 
     async def _feed_tokens(self, run_id: str, updates: asyncio.Queue[Update]) -> None:
         async for chunk in self._streams.subscribe(run_id):
             await updates.put(Tokens(chunk.place, chunk.epoch, chunk.offset, chunk.text))
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
-        for changed in self._changes.get(lane.run.id, ()):
-            changed.set()
+        for watcher in self._watchers.get(lane.run.id, ()):
+            watcher.changed.set()
+            if watcher.wanted is not None and not watcher.wanted.done():
+                watcher.wanted.set_result(view_run(lane.run, {}, self._now))
         for changed in self._any_change:
             changed.set()
 
@@ -175,3 +180,19 @@ class Desk:
         """Whether no run holds a task, and no time has come that the warden has yet to look at."""
         busy = await self._engine.log.busy(0, 1_000)
         return all(row.head.status == "paused" for row in busy) and not await self._engine.log.due(self._now, 1)
+
+
+class _Watcher:
+    """A reader of one run. Between two commits the run holds what is decided and not durable: nobody is shown that, so
+    a view is made when there is nothing of the kind, or at the moment of the next commit."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        self.wanted: asyncio.Future[RunView] | None = None
+
+    async def next_view(self) -> RunView:
+        self.wanted = asyncio.get_running_loop().create_future()
+        try:
+            return await self.wanted
+        finally:
+            self.wanted = None

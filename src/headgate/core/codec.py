@@ -38,7 +38,7 @@ def decode(data: bytes) -> tuple[Event, bytes | None]:
     """Return the event and its content's digest. Raises `Invalid` for a revision newer than this program's."""
     try:
         _, event, content_digest = _unpacker.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Invalid(f"This event was written by a newer version of Headgate, or is damaged: {error}.") from error
     return event, content_digest
 

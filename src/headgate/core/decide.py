@@ -395,22 +395,25 @@ def _open_approval(run: Run, key: str) -> Place:
 
 
 def _finish_child(decision: Decision, command: c.FinishChild) -> None:
+    """A child that nobody waits for any more, for its parent was cancelled, still counts with what it cost."""
     run = decision.run
-    place = run.place(command.place)
-    wait = place.wait if place else None
-    if run.finished or place is None or wait is None or wait.child_run != command.child_run:
+    if command.child_run not in run.children_out:
         return
     finished = decision.emit(
         e.ChildFinished,
-        place.path,
-        place.attempt,
+        command.place,
+        command.attempt,
         content=command.output,
         child_run=command.child_run,
         status=command.status,
         cost=command.cost,
         error=command.error,
     )
-    name_overruns(decision, place.path)
+    name_overruns(decision, command.place)
+    place = run.place(command.place)
+    wait = place.wait if place else None
+    if run.finished or place is None or wait is None or wait.child_run != command.child_run:
+        return
     if command.status == "completed":
         resolve(decision, place, of=finished.version)
         return

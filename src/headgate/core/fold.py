@@ -171,6 +171,7 @@ def _activity_suspended(run: Run, event: e.ActivitySuspended) -> None:
         Wait(event.kind, event.at, event.until, "", event.on_timeout, event.child_run, event.version),
     )
     if event.kind == "child":
+        run.children_out[event.child_run] = None
         message = f"start:{event.child_run}"
         run.messages[message] = Message(
             message, "start_child", event.place, event.attempt, event.child_run, event.child_definition,
@@ -356,10 +357,11 @@ def _signal_delivered(run: Run, event: e.SignalDelivered) -> None:
 
 
 def _child_finished(run: Run, event: e.ChildFinished) -> None:
-    place = _place(run, event)
-    _count(run, place, event.cost)
+    run.children_out.pop(event.child_run, None)
     run.children_spent += event.cost
-    if event.status != "completed":
+    place = run.place(event.place)
+    _count(run, place, event.cost)
+    if place is not None and place.wait is not None and event.status != "completed":
         place.failures += 1
 
 

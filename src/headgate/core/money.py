@@ -37,4 +37,4 @@ def show(amount: int) -> str:
     shown = digits[:2] if amount >= NANO else digits[: max(2, len(digits) - len(digits.lstrip("0")) + 3)]
     if int(shown) == 0 and not whole:
         shown = digits.rstrip("0")
-    return f"{sign}${whole}.{shown}"
+    return f"{sign}${whole}.{shown[:2]}{shown[2:].rstrip('0')}"

@@ -3,9 +3,10 @@
 It runs nothing, calls nobody and writes nothing. Where a history and the decider part, there is a changed rule, a
 template library that evaluates differently, or a damaged log.
 
-The first fact of a decision holds all of its command (`command_of`); what stands before it (calls forfeited by an
-attempt that ends) and behind it, further facts too (the timers of one tick), is compared: decisions are compared whole. Contents are handed
-to the decider as an engine would, only those that `wanted` names; so a replay also proves that `wanted` forgets none.
+The first fact of a decision holds all of its command (`command_of`). What stands before it (calls forfeited by an
+attempt that ends) and behind it, further facts too (the timers of one tick), is compared: decisions are compared whole.
+Contents are handed to the decider as an engine would, only those that `wanted` names; so a replay also proves that
+`wanted` forgets none.
 """
 
 from __future__ import annotations

@@ -239,6 +239,8 @@ class Run:
         self.spent = 0
         self.reserved = 0
         self.children_spent = 0
+        self.children_out: dict[str, None] = {}
+        """Child runs that were begun and whose end has not been heard of; they may outlive whoever waited for them."""
         self.calls: dict[str, Call] = {}
         self.calls_of: dict[str, list[str]] = {}
         """Per place that is under way: the calls of its newest attempt."""

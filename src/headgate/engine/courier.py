@@ -35,14 +35,14 @@ class Courier:
             self.deliver(lane)
 
     def deliver(self, lane: Lane) -> None:
-        """Set out with every message of the run that is not under way; never before the run's last append is durable."""
+        """Set out with every message of the run that is not under way, once all that the run says is durable."""
         if not lane.durable:
             return  # its commit calls again
         for message in lane.run.messages.values():
             key = (lane.run.id, message.id)
             if key not in self._under_way:
                 self._under_way.add(key)
-                self._engine.spawn(self._carry(lane, message))
+                self._engine.spawn(self._carry(lane, message), lane.row.trace_id)
 
     async def _carry(self, lane: Lane, message: Message) -> None:
         try:
@@ -94,7 +94,10 @@ class Courier:
 
     async def _tell_parent(self, lane: Lane, message: Message) -> None:
         run = lane.run
-        error = None if run.status == "completed" else Failure(run.code or run.status, run.error, retryable=False)
+        error = None
+        if run.status != "completed":
+            # What was cancelled was meant to end; what failed may be tried again, as a new child, if its activity says so.
+            error = Failure(run.code or run.status, run.error, retryable=run.status == "failed")
         output = None
         if run.status == "completed":
             output = outputs_of(run, await self._engine.load_values(lane.row.key, result_versions(run)))

@@ -62,7 +62,7 @@ class Dispatcher:
         if place is None or place.attempt != attempt or run.status in ("paused", "cancelling"):
             return
         if place.planned.native:
-            self._engine.spawn(self._carry_out(lane, place, attempt))
+            self._engine.spawn(self._carry_out(lane, place, attempt), lane.row.trace_id)
         else:
             self._queue.put(Task(place.planned.activity.queue, run.id, path, attempt))
 

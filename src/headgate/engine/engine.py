@@ -11,6 +11,7 @@ import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import copy_context
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from headgate.core.run import Run
 from headgate.engine.appender import Appender
 from headgate.engine.contents import ContentCache
 from headgate.engine.lane import AlreadyThere, Lane, Order
+from headgate.engine.logs import current_trace
 from headgate.ports import Append, Clock, Head, Log, RunRow
 
 __all__ = ["Engine", "Start", "fold_run"]
@@ -95,11 +97,13 @@ class Engine:
         """Have `listener` called on the loop after each commit, with the decisions that it made durable."""
         self._listeners.append(listener)
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run something beside the loop's other work; a failure of it is the engine's, and is kept and logged."""
-        task = self.loop.create_task(work)
+    def spawn(self, work: Coroutine[Any, Any, Any], trace_id: str) -> None:
+        """Run something for a run beside the loop's other work; a failure of it is the engine's, is kept and logged."""
+        context = copy_context()
+        context.run(current_trace.set, trace_id)
+        task = self.loop.create_task(work, context=context)
         self._work.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._ended, context=context)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._work.discard(task)
@@ -213,11 +217,22 @@ class Engine:
         """Put orders of a dropped lane into the run's new one."""
         try:
             lane = await self.lane(run_id)
+            ids = {order.command.command_id for order in orders} - {""}
+            answered = {name for name in ids if await self.log.answer(lane.row.tenant, name) is not None}
         except Exception as error:  # noqa: BLE001 - each caller is told
             for order in orders:
                 order.fail(error)
             return
-        lane.take_over(orders)
+        lane.take_over([order for order in orders if not self._repeats(lane, order, answered)])
+
+    def _repeats(self, lane: Lane, order: Order, answered: set[str]) -> bool:
+        """Answer an order whose command is in the log already; return whether it is."""
+        command = order.command
+        if command.command_id not in answered:
+            return False
+        order.decision = Decision(lane.run, {}, at=command.at, actor=command.actor, cause=command.command_id)
+        order.tell()
+        return True
 
     # --- Runs ----------------------------------------------------------------------------------------------------
 

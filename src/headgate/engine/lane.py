@@ -116,7 +116,7 @@ class Lane:
         versions = wanted(self.run, self._orders[0].command)
         missing = self._missing(versions) if versions else versions
         if missing:
-            self._engine.spawn(self._read_then_turn(missing))
+            self._engine.spawn(self._read_then_turn(missing), self.row.trace_id)
         else:
             self._decide()
 
@@ -138,9 +138,7 @@ class Lane:
         while self._orders and len(together) < DECIDED_TOGETHER_MAX:
             command = self._orders[0].command
             versions = wanted(self.run, command)
-            if together and (
-                (versions and self._missing(versions)) or (self.run.outer and isinstance(command, c.AdmitCall))
-            ):
+            if together and ((versions and self._missing(versions)) or self._must_begin_an_append(command)):
                 break
             order = self._orders.popleft()
             together.append(order)
@@ -148,7 +146,8 @@ class Lane:
                 self._decide_one(order, item, self._engine.values(self.row.key, versions) if versions else {})
             except Exception as error:  # noqa: BLE001 - a fault of ours, or of a template: the run is as the log has it
                 self._forget(item)
-                self._abandon(together, error)
+                self._orders.extendleft(reversed(together[:-1]))
+                self._abandon(together[-1:], error)
                 return
         if not item.rows:
             self._finish(together)
@@ -162,12 +161,22 @@ class Lane:
             self._forget(item)
             self._abandon(together, error)
 
+    def _must_begin_an_append(self, command: c.Command) -> bool:
+        """Whether the command cannot be decided together with those before it: what a shared budget says concerns one
+        reservation at a time, and a repeated command id is known only once the first is in the log."""
+        if self.run.outer and isinstance(command, c.AdmitCall | c.FreeBudget):
+            return True
+        return bool(command.command_id) and any(
+            order.command.command_id == command.command_id for order in self._together
+        )
+
     def _forget(self, item: Append) -> None:
         for row in item.rows:
             self._engine.contents.forget(row[0], row[1])
 
     def _decide_one(self, order: Order, item: Append, values: dict[int, object]) -> None:
         command = order.command
+        order.failure = order.decision = None
         before = self.run.version
         try:
             decision = order.decision = advance(self.run, command, values)
@@ -221,6 +230,8 @@ class Lane:
             self._again(together)
         elif isinstance(outcome, OverBudget):
             self._again([_told(order, outcome) for order in together])
+        elif outcome == "repeated" and item.new is None:
+            self._again(together)
         elif isinstance(outcome, BaseException):
             self._abandon(together, outcome)
         else:
@@ -246,7 +257,7 @@ class Lane:
         waiting = [*together, *self._orders]
         self._orders.clear()
         self._engine.drop(self)
-        self._engine.spawn(self._engine.resubmit(self.run.id, waiting))
+        self._engine.spawn(self._engine.resubmit(self.run.id, waiting), self.row.trace_id)
 
     def _abandon(self, together: list[Order], error: BaseException) -> None:
         waiting = list(self._orders)
@@ -255,7 +266,7 @@ class Lane:
         for order in together:
             order.fail(error)
         if waiting:
-            self._engine.spawn(self._engine.resubmit(self.run.id, waiting))
+            self._engine.spawn(self._engine.resubmit(self.run.id, waiting), self.row.trace_id)
 
     def take_over(self, orders: list[Order]) -> None:
         """Go on with orders that another lane of the same run could not finish."""
@@ -301,6 +312,8 @@ def _moves(run: Run, events: list[e.Event]) -> list[Move]:
             case e.CallSettled() if event.outcome != "lost":
                 spend = event.cost - event.replaces
                 moves += [Move(budget, reserve=-event.released, spend=spend) for budget in run.outer]
+            case e.ActivityCompleted() | e.AttemptFailed() if event.cost:
+                moves += [Move(budget, spend=event.cost) for budget in run.outer]
             case e.CallForfeited():
                 moves += [Move(budget, reserve=-event.amount, spend=event.amount) for budget in run.outer]
             case _:

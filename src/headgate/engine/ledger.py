@@ -114,7 +114,7 @@ class Ledger:
                 sharing.discard(run.id)
             for run_id in sorted(sharing):
                 lane = self._engine.loaded(run_id)
-                if lane is not None and lane.run.waiting_calls:
+                if lane is None or lane.run.waiting_calls:
                     command = c.FreeBudget(at=self._engine.clock.now(), actor="engine", budget=budget)
                     self._engine.submit_soon(run_id, command)
             if not sharing:

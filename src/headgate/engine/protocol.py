@@ -53,6 +53,8 @@ class LocalProtocol:
         self._streams = streams
         self._secrets = secrets
         self._held: dict[str, _Held] = {}
+        self._stopped: dict[str, tuple[int, int]] = {}
+        """Of claims whose calls wait for money: how many do, and the time that the attempt has left (microseconds)."""
         self.deadline_set: Callable[[int], None] = lambda deadline: None
         """Told of each claim's deadline, so that somebody watches it."""
         self.claims = 0
@@ -179,18 +181,31 @@ class LocalProtocol:
         self, activity_id: str, *, call_id: str, request_hash: str, candidates: Sequence[Candidate]
     ) -> Admission:
         run_id, place, attempt = split_activity_id(activity_id)
+        self._stop_time(activity_id)
+        try:
+            return await self._ledger.admit(
+                run_id, place, attempt, call_id=call_id, request_hash=request_hash, candidates=tuple(candidates)
+            )
+        finally:
+            self._let_time_go_on(activity_id)
+
+    def _stop_time(self, activity_id: str) -> None:
+        """The time in which calls wait for money does not count against `timeout_seconds`."""
         claim = self._queue.claimed(activity_id)
-        remaining = 0
-        if claim is not None:
+        if claim is None:
+            return
+        waiting, remaining = self._stopped.get(activity_id, (0, 0))
+        if not waiting:
             remaining = claim.deadline - self._engine.clock.now()
             self._queue.set_deadline(activity_id, NEVER)
-        answer = await self._ledger.admit(
-            run_id, place, attempt, call_id=call_id, request_hash=request_hash, candidates=tuple(candidates)
-        )
-        if claim is not None:
-            # The time that a call waited for money does not count against `timeout_seconds`.
+        self._stopped[activity_id] = (waiting + 1, remaining)
+
+    def _let_time_go_on(self, activity_id: str) -> None:
+        waiting, remaining = self._stopped.pop(activity_id, (0, 0))
+        if waiting > 1:
+            self._stopped[activity_id] = (waiting - 1, remaining)
+        elif waiting:
             self._set_deadline(activity_id, self._engine.clock.now() + remaining)
-        return answer
 
     async def settle(self, activity_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
         run_id, _, _ = split_activity_id(activity_id)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from headgate.core import commands as c
 from headgate.core.decision import Decision
-from headgate.core.errors import HeadgateError, NotFound, StaleAttempt
+from headgate.core.errors import HeadgateError, NotFound, Unavailable
 from headgate.engine.courier import Courier
 from headgate.engine.dispatcher import Dispatcher
 from headgate.engine.engine import Engine
@@ -43,8 +43,10 @@ class Warden:
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         at = lane.head.attention_at
+        if at == 0:  # messages: the courier has set out with them; look again in a while
+            at = self._clock.now() + AGAIN_MICROSECONDS
         if at is not None and (self._next is None or at < self._next):
-            self._next = at or self._clock.now() + AGAIN_MICROSECONDS
+            self._next = at
             self._wake.set()
 
     async def recover(self) -> int:
@@ -88,9 +90,12 @@ class Warden:
             self._asleep_until = min((at for at in (self._next, deadline) if at is not None), default=None)
             await self._clock.wait(self._asleep_until, self._wake)
             now = self._clock.now()
-            await self._stop_overdue(now)
-            if self._next is not None and self._next <= now:
-                await self._fire(now)
+            try:
+                await self._stop_overdue(now)
+                if self._next is not None and self._next <= now:
+                    await self._fire(now)
+            except Unavailable:  # the log cannot be asked now: ask again
+                self._next = now + AGAIN_MICROSECONDS
 
     def notice(self, deadline: int) -> None:
         """A claim has this deadline: it may be the earliest of all."""
@@ -130,7 +135,6 @@ class Warden:
 
     async def _time_out(self, claim: Claim, now: int) -> None:
         task = claim.task
-        self._queue.finish(claim.activity_id)
         command = c.TimeOutAttempt(
             at=now,
             actor="timer",
@@ -141,5 +145,9 @@ class Warden:
         )
         try:
             await self._engine.submit(task.run_id, command)
-        except StaleAttempt:
+        except Unavailable:
+            self._queue.set_deadline(claim.activity_id, now + AGAIN_MICROSECONDS)
             return
+        except HeadgateError:  # the attempt was over already
+            pass
+        self._queue.finish(claim.activity_id)

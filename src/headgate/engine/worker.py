@@ -75,7 +75,7 @@ class Worker:
             batch = await self._protocol.poll(
                 self._queues, worker_id=self._worker_id, count=free, wait_seconds=POLL_SECONDS
             )
-            done = [report for task in batch if (report := self._begin(task)) is not None]
+            done = [(task, report) for task in batch if (report := self._begin(task)) is not None]
             if done:
                 self._report_soon(done)
 
@@ -133,7 +133,7 @@ class Worker:
             report = Failed(task.activity_id, failure_of(error))
         finally:
             heartbeat.cancel()
-        self._report_soon([report])
+        self._report_soon([(task, report)])
 
     async def _call(self, task: Assignment, function: ActivityFunction | None) -> Any:
         if function is not None:
@@ -162,22 +162,27 @@ class Worker:
 
     # --- Reports -------------------------------------------------------------------------------------------------
 
-    def _report_soon(self, reports: list[Report]) -> None:
+    def _report_soon(self, reports: list[tuple[Assignment, Report]]) -> None:
         work = asyncio.get_running_loop().create_task(self._report(reports))
         self._reporting.add(work)
         work.add_done_callback(self._reporting.discard)
 
-    async def _report(self, reports: list[Report]) -> None:
+    async def _report(self, done: list[tuple[Assignment, Report]]) -> None:
+        reports = [report for _, report in done]
         for number in range(REPORT_TRIES_MAX):
             try:
-                for acknowledged in await self._protocol.report(reports, worker_id=self._worker_id):
+                answers = await self._protocol.report(reports, worker_id=self._worker_id)
+                for (task, _), acknowledged in zip(done, answers, strict=True):
                     if acknowledged.stale:
-                        logger.info("report discarded: %s", acknowledged.stale)
+                        logger.info(
+                            "report discarded: %s", acknowledged.stale, extra={"trace_id": task.trace_id}
+                        )
                 return
             except Unavailable as error:
                 if self._closing:
                     return
-                logger.warning("cannot report, trying again: %s", error)
+                for trace_id in dict.fromkeys(task.trace_id for task, _ in done):
+                    logger.warning("cannot report, trying again: %s", error, extra={"trace_id": trace_id})
                 await asyncio.sleep(min(2**number, 60))
 
 
@@ -206,7 +211,8 @@ class TaskContext:
         self._protocol.stream(self.task.activity_id, text)
 
     def log(self, message: str, **fields: Any) -> None:
-        logger.info(message, extra={"fields": {**fields, "place": self.task.place}})
+        task = self.task
+        logger.info(message, extra={"trace_id": task.trace_id, "fields": {**fields, "place": task.place}})
 
 
 class UserContext:
@@ -265,7 +271,7 @@ class _UserLoop:
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     def close(self) -> None:
-        """Stop and cancel what runs on the loop. Code that blocks it is left behind; its thread ends with the process."""
+        """Stop and cancel what runs on the loop. Code that blocks it is left behind, to end with the process."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._thread.join(USER_LOOP_END_SECONDS)

@@ -20,7 +20,7 @@ from headgate.ports import EmbeddingAnswer, ModelAnswer, ModelProvider, ModelReq
 if TYPE_CHECKING:
     from headgate.llm.scripted import ScriptedProvider
 
-__all__ = ["build_providers", "close_providers"]
+__all__ = ["NOT_BUILT", "build_providers", "close_providers"]
 
 OPENAI_URL = "https://api.openai.com/v1"
 MISTRAL_URL = "https://api.mistral.ai/v1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import secrets
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from headgate.ports import Claim, Clock, Task
@@ -13,6 +13,8 @@ from headgate.ports import Claim, Clock, Task
 __all__ = ["MemoryQueue"]
 
 LEASE_MICROSECONDS = 30_000_000
+DEADLINES_KEPT_MIN = 1_000
+"""Below so many entries the deadlines are not tidied."""
 
 
 class MemoryQueue:
@@ -20,8 +22,9 @@ class MemoryQueue:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lines: dict[str, deque[Task]] = {}
+        self._lines: dict[str, OrderedDict[Task, None]] = {}
         self._known: set[Task] = set()
+        """Tasks that are in a line or in a worker's hands."""
         self._of_run: dict[str, set[Task]] = {}
         self._claims: dict[str, Claim] = {}
         self._claim_of: dict[Task, str] = {}
@@ -35,7 +38,10 @@ class MemoryQueue:
             return
         self._known.add(task)
         self._of_run.setdefault(task.run_id, set()).add(task)
-        self._lines.setdefault(task.queue, deque()).append(task)
+        line = self._lines.get(task.queue)
+        if line is None:
+            line = self._lines[task.queue] = OrderedDict()
+        line[task] = None
         self._wake(task.queue)
 
     def _wake(self, queue: str) -> None:
@@ -46,20 +52,32 @@ class MemoryQueue:
                 return
 
     async def take(self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float) -> list[Claim]:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_seconds
         claims = self._take(queues, worker_id, count)
-        if claims or wait_seconds <= 0:
-            return claims
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        while not claims and loop.time() < until:
+            await self._something(queues, until)
+            claims = self._take(queues, worker_id, count)
+        return claims
+
+    async def _something(self, queues: Sequence[str], until: float) -> None:
+        """Wait until a task is put into one of the queues, or the time is over."""
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
         entry = (frozenset(queues), woken)
         self._waiting.append(entry)
-        timer = asyncio.get_running_loop().call_later(wait_seconds, _give_up, woken)
+        timer = loop.call_at(until, _give_up, woken)
         try:
             await woken
+        except asyncio.CancelledError:
+            if not woken.cancelled():  # it was this one's turn, which another must have now
+                for queue in queues:
+                    self._wake(queue)
+            raise
         finally:
             timer.cancel()
             if entry in self._waiting:
                 self._waiting.remove(entry)
-        return self._take(queues, worker_id, count)
 
     def _take(self, queues: Sequence[str], worker_id: str, count: int) -> list[Claim]:
         claims: list[Claim] = []
@@ -67,10 +85,9 @@ class MemoryQueue:
         for queue in queues:
             line = self._lines.get(queue)
             while line and len(claims) < count:
-                task = line.popleft()
-                if task in self._known:  # else it was dropped
-                    now = now or self._clock.now()
-                    claims.append(self._claim(task, worker_id, now))
+                task, _ = line.popitem(last=False)
+                now = now or self._clock.now()
+                claims.append(self._claim(task, worker_id, now))
         return claims
 
     def _claim(self, task: Task, worker_id: str, now: int) -> Claim:
@@ -97,6 +114,17 @@ class MemoryQueue:
         if claim is not None:
             claim.deadline = deadline
             heapq.heappush(self._deadlines, (deadline, activity_id))
+            if len(self._deadlines) > max(DEADLINES_KEPT_MIN, 2 * len(self._claims)):
+                self._tidy_deadlines()
+
+    def _tidy_deadlines(self) -> None:
+        """Drop the entries of claims that are over: most end long before their deadline."""
+        self._deadlines = [entry for entry in self._deadlines if self._is_due_at(*entry)]
+        heapq.heapify(self._deadlines)
+
+    def _is_due_at(self, deadline: int, activity_id: str) -> bool:
+        claim = self._claims.get(activity_id)
+        return claim is not None and claim.deadline == deadline
 
     def finish(self, activity_id: str) -> None:
         claim = self._claims.pop(activity_id, None)
@@ -115,6 +143,7 @@ class MemoryQueue:
     def drop(self, run_id: str) -> list[Claim]:
         for task in list(self._of_run.get(run_id, ())):
             if task not in self._claim_of:
+                del self._lines[task.queue][task]
                 self._forget(task)
         return self.claims_of(run_id)
 
@@ -126,22 +155,19 @@ class MemoryQueue:
         found: list[Claim] = []
         while self._deadlines and self._deadlines[0][0] <= now:
             deadline, activity_id = heapq.heappop(self._deadlines)
-            claim = self._claims.get(activity_id)
-            if claim is not None and claim.deadline == deadline:
-                found.append(claim)
+            if self._is_due_at(deadline, activity_id):
+                found.append(self._claims[activity_id])
         return found
 
     def next_deadline(self) -> int | None:
         while self._deadlines:
-            deadline, activity_id = self._deadlines[0]
-            claim = self._claims.get(activity_id)
-            if claim is not None and claim.deadline == deadline:
-                return deadline
+            if self._is_due_at(*self._deadlines[0]):
+                return self._deadlines[0][0]
             heapq.heappop(self._deadlines)
         return None
 
     def depth(self, queue: str) -> int:
-        return sum(task in self._known for task in self._lines.get(queue, ()))
+        return len(self._lines.get(queue, ()))
 
 
 def _give_up(woken: asyncio.Future[None]) -> None:

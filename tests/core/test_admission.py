@@ -1,0 +1,366 @@
+"""Which model call may be made: limits that hold, waiting in turn, fallbacks, forfeits, overruns."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headgate.authoring import load_definition
+from headgate.core import events as e
+from headgate.core.definition import Activity, Budget, BudgetAction, Definition
+from headgate.testing.rehearsal import Rehearsal, candidate
+from headgate.testing.stories import GIVEN, Move, bring_to_an_end, definitions, moves, play
+
+EXAMPLES = 2_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 60
+
+one_task = "name: t\nactivities: {a: {use: echo, retry: 3}, b: {use: echo}}"
+
+
+def limited(limit: int, action: BudgetAction = "abort", *, text: str = one_task) -> Rehearsal:
+    definition = msgspec.structs.replace(load_definition(text), budget=Budget(limit, action))
+    return Rehearsal(definition).start()
+
+
+def crowd(limit: int, size: int = 100) -> Rehearsal:
+    definition = Definition(
+        name="crowd", activities=(Activity(key="a", name="echo", for_each=list(range(size)), max_parallel=size),)
+    )
+    return Rehearsal(definition, thorough=False).start(limit=limit)
+
+
+# --- Crowds -------------------------------------------------------------------------------------------------------
+
+
+def test_of_a_hundred_parallel_calls_that_cost_their_worst_case_exactly_as_many_happen_as_fit():
+    run = crowd(limit=1_000)
+    for number in range(100):
+        run.admit(f"a[{number}]", f"c{number}", candidate(100))
+    assert len([call for call in run.run.calls.values() if call.state == "admitted"]) == 10
+
+    for number in range(10):
+        run.settle(f"c{number}", 100)
+
+    states = [call.state for call in run.run.calls.values()]
+    assert (states.count("settled"), states.count("refused")) == (10, 90)
+    assert (run.run.spent, run.run.reserved) == (1_000, 0)
+    run.check()
+
+
+def test_of_a_hundred_calls_that_cost_a_tenth_of_their_worst_case_at_least_ninety_happen_each_in_its_turn():
+    run = crowd(limit=1_000)
+    for number in range(100):
+        run.admit(f"a[{number}]", f"c{number}", candidate(100))
+    happened: list[str] = []
+
+    while admitted := [call for call in run.run.calls.values() if call.state == "admitted"]:
+        happened.append(admitted[0].call_id)
+        run.settle(admitted[0].call_id, 10)
+
+    assert len(happened) >= 90
+    assert happened == [f"c{number}" for number in range(len(happened))]
+    for refused in run.kinds(e.CallRefused):
+        spent = sum(event.cost for event in run.kinds(e.CallSettled) if event.version < refused.version)  # type: ignore[attr-defined]
+        assert spent + 100 > 1_000, "a call was refused that fitted beside what was spent"
+    run.check()
+
+
+# --- Waiting ------------------------------------------------------------------------------------------------------
+
+
+def test_a_call_that_only_others_reservations_keep_out_waits_and_says_so():
+    run = limited(100)
+    run.admit("a", "c1", candidate(70))
+
+    call = run.admit("b", "c2", candidate(60))
+
+    assert call is not None
+    assert call.state == "waiting"
+    sentence = run.why("b")
+    assert sentence.startswith("waits for $0.00000007 reserved by 1 call: scripted/model needs $0.00000006")
+    assert run.why("a") == ""
+
+
+def test_who_waits_is_woken_first_come_first_served():
+    run = limited(100, text="name: t\nactivities: {a: {use: echo}, b: {use: echo}, c: {use: echo}, d: {use: echo}}")
+    run.admit("a", "c1", candidate(90))
+    run.admit("b", "c2", candidate(60))
+    run.admit("c", "c3", candidate(40))
+    small = run.admit("d", "c4", candidate(5))
+
+    assert small is not None
+    assert small.state == "waiting", "it would fit, but others came before it"
+    run.settle("c1", 0)
+
+    states = {call.call_id: call.state for call in run.run.calls.values()}
+    assert states == {"c1": "settled", "c2": "admitted", "c3": "admitted", "c4": "waiting"}
+    run.check()
+
+
+def test_a_call_that_waits_is_refused_once_it_fits_no_more_beside_what_is_spent():
+    run = limited(100)
+    run.admit("a", "c1", candidate(70))
+    run.admit("b", "c2", candidate(60))
+
+    run.settle("c1", 70)
+
+    refused = run.run.calls["c2"]
+    assert (refused.state, refused.code) == ("refused", "budget_exceeded")
+    assert "has $0.00000003 left of $0.0000001" in refused.reason
+    run.check()
+
+
+def test_a_call_that_waits_is_refused_when_its_attempt_ends():
+    run = limited(100)
+    run.admit("a", "c1", candidate(70))
+    run.admit("b", "c2", candidate(60))
+
+    run.time_out("b")
+
+    assert [event.code for event in run.kinds(e.CallRefused)] == ["attempt_over"]  # type: ignore[attr-defined]
+    assert not run.run.waiting_calls
+    run.check()
+
+
+def test_a_call_that_is_asked_for_again_has_the_same_answer():
+    run = limited(100)
+    first = run.admit("a", "c1", candidate(70))
+    before = len(run.events)
+
+    again = run.admit("a", "c1", candidate(70))
+
+    assert first is not None
+    assert again is not None
+    assert (first.state, again.state, len(run.events)) == ("admitted", "admitted", before)
+
+
+# --- How calls end ------------------------------------------------------------------------------------------------
+
+
+def test_a_call_that_was_never_sent_gives_its_reservation_back():
+    run = limited(100)
+    run.admit("a", "c1", candidate(70))
+
+    run.settle("c1", outcome="never_sent")
+
+    assert (run.run.spent, run.run.reserved) == (0, 0)
+    run.check()
+
+
+def test_a_lost_call_forfeits_its_reservation_by_name():
+    run = limited(100)
+    run.admit("a", "c1", candidate(70))
+
+    run.settle("c1", outcome="lost")
+
+    assert (run.run.spent, run.run.reserved) == (70, 0)
+    assert [event.amount for event in run.kinds(e.CallForfeited)] == [70]  # type: ignore[attr-defined]
+    run.check()
+
+
+@pytest.mark.parametrize("end", ["complete", "fail", "lose", "time_out"])
+def test_an_attempt_that_ends_forfeits_the_calls_that_it_left_open(end: str):
+    run = limited(100)
+    run.admit("a", "c1", candidate(70))
+
+    getattr(run, end)("a")
+
+    assert (run.run.spent, run.run.reserved) == (70, 0)
+    run.check()
+
+
+@pytest.mark.parametrize("again", ["retry", "next attempt", "end of run"])
+def test_what_a_forfeited_call_really_cost_replaces_the_forfeit_whenever_it_comes(again: str):
+    run = limited(100)
+    run.admit("a", "c1", candidate(70))
+    run.fail("a", retryable=again == "next attempt")
+    if again == "next attempt":
+        run.pass_time(10)
+        run.admit("a", "c2", candidate(20))
+    else:
+        run.complete("b")
+        assert run.status == "failed"
+    if again == "retry":
+        run.retry()
+
+    settled = run.settle("c1", 30)
+
+    assert [type(event) for event in settled] == [e.CallSettled]
+    assert run.run.spent == 30
+    assert run.place("a").cost == 30
+    assert run.settle("c1", 50) == []
+    run.check()
+
+
+def test_a_late_settlement_of_an_iteration_that_is_over_counts_for_the_activity():
+    run = Rehearsal("name: t\nactivities: {a: {use: echo, budget: 1, iteration_limit: 3, after: [a]}}").start()
+    run.admit("a", "c1", candidate(70))
+    run.complete("a")
+    assert run.tasks == ["a@1"]
+
+    run.settle("c1", 20)
+
+    assert (run.place("a@1").cost, run.run.spent) == (20, 20)
+    run.check()
+
+
+# --- Overruns -----------------------------------------------------------------------------------------------------
+
+
+def test_a_cost_above_its_reservation_is_named_and_stops_every_further_admission():
+    run = limited(100)
+    run.honest = False
+    run.admit("a", "c1", candidate(50))
+
+    run.settle("c1", 150)
+    call = run.admit("b", "c2", candidate(0))
+
+    overrun = run.kinds(e.BudgetOverrun)
+    assert [(event.limit, event.spent) for event in overrun] == [(100, 150)]  # type: ignore[attr-defined]
+    assert call is not None
+    assert call.state == "refused"
+
+
+@pytest.mark.parametrize("report", ["complete", "fail"])
+def test_a_cost_that_a_worker_reports_with_its_outcome_is_named_when_it_passes_a_limit(report: str):
+    run = limited(100)
+    run.honest = False
+
+    getattr(run, report)("a", cost=101)
+
+    assert [event.budget for event in run.kinds(e.BudgetOverrun)] == ["the run's budget"]  # type: ignore[attr-defined]
+
+
+def test_an_overrun_by_a_late_settlement_is_named_too():
+    run = Rehearsal("name: t\nactivities: {a: {use: echo, for_each: [1, 2], budget: 0.0000001}}").start()
+    run.honest = False
+    run.admit("a[0]", "c1", candidate(60))
+    run.complete("a[0]")
+
+    run.settle("c1", 500)
+
+    assert [event.budget for event in run.kinds(e.BudgetOverrun)] == ["the budget of activity 'a'"]  # type: ignore[attr-defined]
+    call = run.admit("a[1]", "c2", candidate(1))
+    assert call is not None
+    assert call.state == "refused"
+
+
+# --- Choice -------------------------------------------------------------------------------------------------------
+
+
+def test_candidates_fall_back_to_the_first_that_fits_and_each_skip_says_why():
+    run = limited(100)
+
+    call = run.admit("a", "c1", candidate(500, "x/dear"), candidate(200, "x/less"), candidate(50, "x/cheap"))
+
+    assert call is not None
+    assert (call.state, call.model, call.reservation) == ("admitted", "x/cheap", 50)
+    skipped = run.kinds(e.ModelSkipped)
+    assert [event.model for event in skipped] == ["x/dear", "x/less"]  # type: ignore[attr-defined]
+    assert "x/dear would cost up to $0.0000005" in skipped[0].reason  # type: ignore[attr-defined]
+
+
+def test_a_model_without_a_price_is_refused_under_a_budget_and_admitted_without_one():
+    under, free = limited(100), Rehearsal(one_task).start()
+
+    refused = under.admit("a", "c1", candidate(0, "x/unknown", priced=False))
+    admitted = free.admit("a", "c1", candidate(0, "x/unknown", priced=False))
+
+    assert refused is not None
+    assert admitted is not None
+    assert (refused.state, refused.code) == ("refused", "unpriced_model")
+    assert "Set a price, or remove the limit" in refused.reason
+    assert admitted.state == "admitted"
+
+
+def test_a_model_without_a_price_is_passed_over_for_one_that_has_one():
+    run = limited(100)
+
+    call = run.admit("a", "c1", candidate(0, "x/unknown", priced=False), candidate(10, "x/known"))
+
+    assert call is not None
+    assert (call.state, call.model) == ("admitted", "x/known")
+
+
+def test_the_action_alert_admits_beyond_the_limit_and_says_so():
+    run = limited(100, "alert")
+
+    call = run.admit("a", "c1", candidate(500))
+
+    assert call is not None
+    assert call.state == "admitted"
+    admitted = run.kinds(e.CallAdmitted)
+    assert "would cost up to $0.0000005; the run's budget has $0.0000001 left" in admitted[0].alert  # type: ignore[attr-defined]
+
+
+def test_an_alert_below_a_strict_budget_does_not_open_the_strict_one():
+    text = "name: t\nactivities: {a: {use: echo, budget: {limit: 0.00000001, action: alert}}, b: {use: echo}}"
+    full, crowded = limited(100, text=text), limited(100, text=text)
+    crowded.admit("b", "c0", candidate(90))
+
+    refused = full.admit("a", "c1", candidate(101))
+    waiting = crowded.admit("a", "c1", candidate(50))
+
+    assert refused is not None
+    assert waiting is not None
+    assert (refused.state, waiting.state) == ("refused", "waiting")
+    assert "the run's budget" in refused.reason
+
+
+def test_the_budget_of_an_activity_holds_over_its_attempts():
+    run = Rehearsal("name: t\nactivities: {a: {use: echo, retry: 5, budget: 0.0000001}}").start()
+    run.admit("a", "c1", candidate(60))
+    run.settle("c1", 60)
+    run.fail("a")
+    run.pass_time(10)
+
+    call = run.admit("a", "c2", candidate(60))
+
+    assert call is not None
+    assert call.state == "refused"
+    assert "the budget of activity 'a' has $0.00000004 left" in call.reason
+
+
+def test_without_a_budget_everything_is_admitted_and_counted():
+    run = Rehearsal(one_task).start()
+
+    for number in range(5):
+        run.admit("a", f"c{number}", candidate(10**12))
+        run.settle(f"c{number}", 10**12)
+
+    assert run.run.spent == 5 * 10**12
+
+
+def test_a_limit_of_nothing_admits_only_what_costs_nothing():
+    run = limited(0)
+
+    free, paid = run.admit("a", "c1", candidate(0)), run.admit("a", "c2", candidate(1))
+
+    assert free is not None
+    assert paid is not None
+    assert (free.state, paid.state) == ("admitted", "refused")
+
+
+# --- Any order ----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(definitions(children=False), moves(40), st.integers(0, 200))
+def test_whatever_is_asked_in_whatever_order_money_is_never_overspent(
+    definition: Definition, story: list[Move], limit: int
+):
+    run = Rehearsal(definition, thorough=False).start(GIVEN, limit=limit)
+    told: list = []
+
+    for move in story:
+        play(run, move, told)  # after each event: spent + reserved <= limit (`Rehearsal.honest`)
+
+    bring_to_an_end(run)
+    assert run.run.reserved == 0
+    forfeited = sum(event.amount for event in run.kinds(e.CallForfeited))  # type: ignore[attr-defined]
+    settled = sum(event.cost - event.replaces for event in run.kinds(e.CallSettled))  # type: ignore[attr-defined]
+    assert run.run.spent == forfeited + settled
+    run.check()

@@ -1,0 +1,254 @@
+"""User activities: what blocks, hangs, cheats or leaks harms nobody but itself."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from headgate.core import events as e
+from headgate.core.definition import Activity, Definition
+from headgate.core.errors import StaleAttempt
+from headgate.engine.clock import WallClock
+from headgate.ports import Attempt
+
+QUICK = "name: quick\nactivities: {a: {use: echo, with: {n: 1}}, b: {use: echo, after: [a]}}"
+BLOCKS = "name: blocks\nactivities: {a: {use: blocks}}"
+TIMER = "name: timer\nactivities: {w: {use: wait, with: {duration: 20ms}}}"
+
+
+@pytest.mark.parametrize("kind", ["a plain function", "a coroutine function that blocks its loop"])
+def test_a_user_activity_that_blocks_starves_nothing(play, kind: str):
+    release, begun = threading.Event(), threading.Event()
+
+    def plain(parameters: Any, context: Any) -> str:
+        begun.set()
+        assert release.wait(30)
+        return "released"
+
+    async def blocking(parameters: Any, context: Any) -> str:
+        return plain(parameters, context)
+
+    async def scene(bench: Any) -> None:
+        blocked = await bench.start(BLOCKS)
+        await bench.until(begun.is_set)
+
+        others = [await bench.start(QUICK) for _ in range(20)]
+        for run_id in [*others, await bench.start(TIMER)]:
+            assert (await bench.finished(run_id)).head.status == "completed"
+        (claim,) = bench.app.queue.claims_of(blocked)
+        before = claim.lease_until
+        await asyncio.sleep(0.002)
+        assert await bench.app.protocol.heartbeat(claim.activity_id, worker_id="built-in") > 0
+        assert claim.lease_until > before
+        assert (await bench.app.desk.show(blocked)).status == "running"
+
+        release.set()
+        assert (await bench.finished(blocked)).head.status == "completed"
+        assert await bench.output(blocked, "a") == "released"
+
+    function = plain if kind == "a plain function" else blocking
+    play(scene, activities={"blocks": function}, clock=WallClock())
+
+
+def test_many_that_block_leave_room_for_everything_that_is_not_user_code(play):
+    release = threading.Event()
+
+    def blocks(parameters: Any, context: Any) -> None:
+        assert release.wait(30)
+
+    async def scene(bench: Any) -> None:
+        blocked = [await bench.start(BLOCKS) for _ in range(80)]
+
+        quick = await bench.start(QUICK)
+        assert (await bench.finished(quick)).head.status == "completed"
+
+        release.set()
+        for run_id in blocked:
+            assert (await bench.finished(run_id)).head.status == "completed"
+
+    play(scene, activities={"blocks": blocks})
+
+
+def test_an_attempt_that_takes_too_long_is_cancelled_and_fails_as_timed_out(play):
+    begun, cancelled = threading.Event(), threading.Event()
+
+    async def hangs(parameters: Any, context: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start("name: t\nactivities: {a: {use: hangs, timeout: 10s, retry: 1}}")
+        await bench.until(begun.is_set)
+        assert not cancelled.is_set()
+
+        bench.clock.advance(seconds=11)
+
+        row = await bench.finished(run_id)
+        assert row.head.status == "failed"
+        assert "ran for more than its 10 s" in row.head.error
+        await bench.until(cancelled.is_set)
+
+    play(scene, activities={"hangs": hangs})
+
+
+def test_a_plain_function_that_takes_too_long_is_given_up_and_its_result_discarded(play):
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(parameters: Any, context: Any) -> str:
+        first = not begun.is_set()
+        begun.set()
+        if first:
+            assert release.wait(30)
+            return "too late"
+        return "in time"
+
+    async def scene(bench: Any) -> None:
+        retry = "{max_attempts: 2, base_seconds: 1}"
+        run_id = await bench.start(f"name: t\nactivities: {{a: {{use: slow, timeout: 10s, retry: {retry}}}}}")
+        await bench.until(begun.is_set)
+
+        bench.clock.advance(seconds=11)
+        await bench.until(lambda: bench.app.engine.loaded(run_id).run.timers)
+        release.set()
+        bench.clock.advance(seconds=2)
+
+        assert (await bench.finished(run_id)).head.status == "completed"
+        assert await bench.output(run_id, "a") == "in time"
+
+    play(scene, activities={"slow": slow})
+
+
+def test_an_activity_that_the_worker_does_not_know_fails_at_once_and_names_those_it_has(play):
+    definition = Definition(name="t", activities=(Activity(key="a", name="mystery"),))
+
+    async def scene(bench: Any) -> None:
+        row = await bench.finished(await bench.start(definition))
+
+        assert row.head.status == "failed"
+        assert "this worker has no activity 'mystery'; it has " in row.head.error
+        assert "echo" in row.head.error
+
+    play(scene)
+
+
+def test_an_activity_that_changes_its_parameters_corrupts_nothing(play):
+    def vandal(parameters: dict[str, Any], context: Any) -> str:
+        parameters["deep"]["list"].clear()
+        parameters["given"]["n"] = "changed"
+        return "done"
+
+    text = """
+name: t
+activities:
+  source: {use: echo, with: {list: [1, 2, 3]}}
+  one: {use: vandal, with: {deep: "{{ source }}", given: "{{ INPUT }}"}}
+  two: {use: echo, after: [one], with: {seen: "{{ source.list }}", given: "{{ INPUT.n }}"}}
+"""
+
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start(text.replace('"{{ source }}"', '{list: "{{ source.list }}"}'), {"n": 5})
+        assert (await bench.finished(run_id)).head.status == "completed"
+
+        assert await bench.output(run_id, "source") == {"list": [1, 2, 3]}
+        assert await bench.output(run_id, "two") == {"seen": [1, 2, 3], "given": 5}
+
+    play(scene, activities={"vandal": vandal})
+
+
+@pytest.mark.parametrize("output", [float("nan"), {"deep": [1, float("inf")]}, {1, 2, object()}])
+def test_an_output_that_json_cannot_hold_fails_the_activity_and_is_not_retried(play, output: Any):
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start("name: t\nactivities: {a: {use: odd, retry: 3}}")
+        row = await bench.finished(run_id)
+
+        (failed,) = [event for event in await bench.events(run_id) if isinstance(event, e.AttemptFailed)]
+        assert failed.error.code == "invalid_output"
+        assert "output of 'a'" in row.head.error
+
+    play(scene, activities={"odd": lambda parameters, context: output})
+
+
+def test_a_secret_reaches_the_activity_and_nothing_that_is_stored(play):
+    seen: list[str] = []
+
+    def leaks(parameters: dict[str, Any], context: Any) -> Any:
+        seen.append(parameters["key"])
+        if parameters["way"] == "output":
+            return {"echoed": f"Bearer {parameters['key']}", parameters["key"]: [parameters["key"]]}
+        if parameters["way"] == "exception":
+            raise ValueError(f"could not log in with {parameters['key']}")
+        raise Attempt.failed("denied", f"denied: {parameters['key']}", retryable=False)
+
+    async def scene(bench: Any) -> None:
+        for way in ("output", "exception", "failure"):
+            text = f"name: t\nactivities: {{a: {{use: leaks, retry: 1, with: {{way: {way}, key: '{{{{ SECRET.KEY }}}}'}}}}}}"
+            run_id = await bench.start(text)
+            await bench.finished(run_id)
+
+            assert seen[-1] == "s3cr3t-value"
+            stored = await bench.stored(run_id)
+            assert b"s3cr3t-value" not in stored
+            assert b"[secret]" in stored
+
+    play(scene, activities={"leaks": leaks}, environment={"HEADGATE_SECRET_KEY": "s3cr3t-value"})
+
+
+def test_a_worker_is_told_to_stop_when_the_run_is_cancelled(play):
+    begun, cancelled = threading.Event(), threading.Event()
+
+    async def hangs(parameters: Any, context: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start("name: t\nactivities: {a: {use: hangs}, b: {use: echo, after: [a]}}")
+        await bench.until(begun.is_set)
+
+        await bench.app.desk.cancel(run_id)
+
+        assert (await bench.finished(run_id)).head.status == "cancelled"
+        await bench.until(cancelled.is_set)
+
+    play(scene, activities={"hangs": hangs})
+
+
+def test_a_report_that_is_repeated_or_of_a_stranger_changes_nothing(play):
+    from headgate.ports import Completed
+
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start(QUICK)
+        (task,) = await bench.app.protocol.poll(["std"], worker_id="w", count=1, wait_seconds=1)
+
+        for output in ("first", "second"):
+            await bench.app.protocol.report([Completed(task.activity_id, output)], worker_id="w")
+        strange = await bench.app.protocol.report(
+            [Completed("no/such", 1), Completed(f"{run_id}/a/9/x", 1), Completed("nobody/a/1/x", 1)], worker_id="w"
+        )
+
+        assert await bench.output(run_id, "a") == "first"
+        assert all(acknowledged.stale for acknowledged in strange)
+        with pytest.raises(StaleAttempt):
+            await bench.app.protocol.heartbeat(task.activity_id, worker_id="w")
+
+    play(scene, work=False)
+
+
+def test_every_event_of_a_run_carries_its_trace_id(play):
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start(QUICK)
+        row = await bench.finished(run_id)
+
+        events = await bench.events(run_id)
+        assert len(events) >= 5
+        assert {event.trace_id for event in events} == {row.trace_id}
+
+    play(scene)
