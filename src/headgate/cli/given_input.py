@@ -1,0 +1,108 @@
+"""The input of a run as it is given on the command line: `k=v`, `k=@file`, or a whole JSON document."""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from headgate.core.definition import Definition
+from headgate.core.errors import Invalid
+from headgate.core.money import nano
+
+__all__ = ["given_budget", "given_input", "given_json", "given_labels", "read_text"]
+
+FILE_BYTES_MAX = 50 * 1024 * 1024
+AS_TEXT = frozenset({"string", "file"})
+
+
+def given_input(definition: Definition, pairs: tuple[str, ...], document: str | None) -> Any:
+    """Return the run's input. A value is JSON if it parses as JSON, else text; where the definition declares a text or
+    a file it is text, whatever it looks like. Raises `Invalid` for a pair or a file that cannot be read."""
+    types = {declared.name: declared.type for declared in definition.inputs or ()}
+    value: Any = {} if document is None else given_json(document, "--input-json")
+    if not pairs:
+        return value
+    if not isinstance(value, dict):
+        raise Invalid(f"--input adds to a JSON object; --input-json gave {_kind(value)}.")
+    named = cast("dict[str, Any]", value)
+    for pair in pairs:
+        name, text = _split(pair, "--input", "name=value or name=@file")
+        if text.startswith("@"):
+            text = read_text(Path(text[1:]), what=f"--input {name}")
+        named[name] = text if types.get(name) in AS_TEXT else _parsed(text)
+    return named
+
+
+def given_json(document: str, option: str) -> Any:
+    """Return the JSON of an option: `-` is stdin, a text that begins like JSON is itself, anything else a file."""
+    if document == "-":
+        text, where = sys.stdin.read(), "stdin"
+    elif document.lstrip()[:1] in ("{", "[", '"') or _is_json_word(document):
+        text, where = document, option
+    else:
+        text, where = read_text(Path(document), what=option), document
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise Invalid(f"{where} is not JSON: {error}.") from None
+
+
+def given_labels(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Return `--label name=value` as a map."""
+    return dict(_split(pair, "--label", "name=value") for pair in pairs)
+
+
+def given_budget(text: str | None) -> int | None:
+    """Return dollars such as `0.25` in nano-dollars; None stays None."""
+    if text is None:
+        return None
+    try:
+        amount = Decimal(text.removeprefix("$"))
+        if not amount.is_finite() or not 0 <= amount < 1_000_000_000:
+            raise InvalidOperation
+        return nano(amount)
+    except InvalidOperation:
+        raise Invalid(f"--budget: expected dollars such as 0.25, got {text!r}.") from None
+
+
+def read_text(path: Path, *, what: str) -> str:
+    """Return a file's text. Raises `Invalid` for a file that is missing, too large or not UTF-8."""
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise Invalid(f"{what}: {path} has {path.stat().st_size} bytes; expected at most {FILE_BYTES_MAX}.")
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise Invalid(f"{what}: {path} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        raise Invalid(
+            f"{what}: {path} is not UTF-8 text (byte {error.start}); convert it, or extract its text."
+        ) from None
+
+
+def _split(pair: str, option: str, form: str) -> tuple[str, str]:
+    name, equals, text = pair.partition("=")
+    if not equals or not name.strip():
+        raise Invalid(f"{option}: expected {form}, got {pair!r}.")
+    return name.strip(), text
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return text
+
+
+def _is_json_word(text: str) -> bool:
+    word = text.strip()
+    return word in ("true", "false", "null") or (word.lstrip("-")[:1].isdigit() and not Path(text).exists())
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    return "a list" if isinstance(value, list) else f"{value!r}"[:60]

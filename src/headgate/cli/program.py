@@ -1,0 +1,111 @@
+"""The program: its verbs, each imported when it is called, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from headgate.cli import exit_codes
+from headgate.core.errors import HeadgateError
+
+__all__ = ["program", "run_program"]
+
+VERBS = {
+    "run": ("run_verb", "Start a run of a workflow file and follow it."),
+    "check": ("check_verb", "Say what is wrong with workflow files, before anything runs."),
+    "runs": ("read_verbs", "List runs."),
+    "show": ("read_verbs", "Show a run: its activities, timeline, waits and cost."),
+    "events": ("read_verbs", "Print the events of a run."),
+    "state": ("read_verbs", "Print a run as it was after one of its events."),
+    "signal": ("act_verbs", "Send a signal to a run."),
+    "approve": ("act_verbs", "Approve what a run waits for."),
+    "reject": ("act_verbs", "Reject what a run waits for."),
+    "cancel": ("act_verbs", "End a run."),
+    "pause": ("act_verbs", "Hand out nothing new of a run."),
+    "resume": ("act_verbs", "Undo a pause."),
+    "retry": ("act_verbs", "Go on with a failed or cancelled run from what failed."),
+    "work": ("work_verb", "Do what is due of all runs, then exit."),
+    "doctor": ("doctor_verb", "Look at what Headgate stands on: Python, SQLite, database, disk, providers."),
+    "version": ("version_verb", "Print the version."),
+}
+
+
+class Verbs(click.Group):
+    """The verbs by name. A misspelled one is answered with the nearest."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"headgate.cli.{VERBS[cmd_name][0]}")
+        return getattr(module, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, VERBS, n=1)
+            hint = f' Did you mean "{near[0]}"?' if near else f" There are {', '.join(VERBS)}."
+            ctx.fail(f'There is no verb "{name}".{hint}')
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def program() -> None:
+    """Headgate, a durable workflow engine for AI applications.
+
+    A RUN is a run's id, the beginning of one, or - for the newest. State lives in ./.headgate/.
+    Exit codes: 0 completed, 1 failed, 2 invalid, 3 waits for a person, 4 budget, 5 cancelled,
+    6 timed out, 75 unavailable.
+    """
+
+
+def run_program(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit. Errors of the three branches become a message and a code, never a traceback."""
+    given = sys.argv[1:] if arguments is None else arguments
+    sys.exit(_outcome(given))
+
+
+def _outcome(arguments: list[str]) -> int:
+    try:
+        code: Any = program.main(arguments, prog_name="headgate", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else exit_codes.COMPLETED
+    except HeadgateError as error:
+        return _say(error, as_json="--json" in arguments)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return exit_codes.INVALID
+    except click.ClickException as error:
+        error.show()
+        return exit_codes.INVALID
+    except (KeyboardInterrupt, click.Abort):
+        return exit_codes.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has had enough. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.FAILED
+
+
+def _say(error: HeadgateError, *, as_json: bool) -> int:
+    from headgate.cli.output import Output
+
+    output = Output(json=as_json)
+    if as_json:
+        from headgate.cli.json_form import error_form
+
+        output.data(error_form(error))
+    output.error(error.message)
+    return exit_codes.code_of_error(error)

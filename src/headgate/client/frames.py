@@ -1,0 +1,186 @@
+"""The control socket's protocol as values: lines of JSON, and what each verb takes and gives. No socket here.
+
+A request is `{id, verb, arguments}`; its answer `{id, result}` or `{id, error: {code, branch, message, problems}}`. The
+verb `watch` is answered by any number of `{id, update}` and then `{id, end: true}` or an error. Requests of one
+connection may be answered in any order. Where the socket is a loopback port, each request names the `token`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from headgate.core.errors import HeadgateError, Invalid, NotFound, Problem, Refused, Unavailable
+from headgate.core.view import RunSummary, RunView
+from headgate.ports import EventView, StartRequest, Update
+
+__all__ = [
+    "LINE_BYTES_MAX",
+    "RESULTS",
+    "VERBS",
+    "Answer",
+    "OwnerGone",
+    "Request",
+    "WireError",
+    "error_of",
+    "raise_error",
+]
+
+LINE_BYTES_MAX = 64 * 1024 * 1024
+"""The longest line that either side reads: a run's input of 50 MB and its definition fit in."""
+
+Branch = Literal["invalid", "refused", "unavailable"]
+
+
+class OwnerGone(Unavailable):
+    """The process at the other end has ended, or was never there."""
+
+    code = "owner_gone"
+
+
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: int
+    verb: str
+    arguments: dict[str, Any] = {}
+    token: str = ""
+
+
+class WireError(msgspec.Struct, frozen=True, omit_defaults=True):
+    code: str
+    branch: Branch
+    message: str
+    problems: tuple[Problem, ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of the owner's. Exactly one of `result`, `error`, `update` and `end` is there."""
+
+    id: int
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: WireError | None = None
+    update: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    end: bool = False
+
+
+# --- What each verb takes ------------------------------------------------------------------------------------------
+
+
+class _Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    pass
+
+
+class _Start(_Arguments, frozen=True):
+    request: StartRequest
+
+
+class _Show(_Arguments, frozen=True):
+    run: str
+    at: int | None = None
+    contents: bool = True
+
+
+class _Runs(_Arguments, frozen=True):
+    status: str | None = None
+    workflow: str | None = None
+    limit: int = 50
+
+
+class _Events(_Arguments, frozen=True):
+    run: str
+    after: int = 0
+    limit: int = 1_000
+    contents: bool = True
+
+
+class _Signal(_Arguments, frozen=True):
+    run: str
+    name: str
+    key: str = ""
+    data: Any = None
+
+
+class _Decide(_Arguments, frozen=True, kw_only=True):
+    run: str
+    approved: bool
+    key: str = ""
+    by: str = ""
+    comment: str = ""
+    data: Any = None
+
+
+class _WithReason(_Arguments, frozen=True):
+    run: str
+    reason: str = ""
+
+
+class _OneRun(_Arguments, frozen=True):
+    run: str
+
+
+class _Watch(_Arguments, frozen=True):
+    run: str
+    tokens: bool = False
+
+
+class _Nothing(_Arguments, frozen=True):
+    pass
+
+
+VERBS: dict[str, type[msgspec.Struct]] = {
+    "start": _Start,
+    "show": _Show,
+    "runs": _Runs,
+    "events": _Events,
+    "signal": _Signal,
+    "decide": _Decide,
+    "cancel": _WithReason,
+    "pause": _WithReason,
+    "resume": _OneRun,
+    "retry": _OneRun,
+    "watch": _Watch,
+    "settled": _Nothing,
+}
+"""The verbs of `ports.Client` under their own names, and their arguments under theirs."""
+
+RESULTS: dict[str, Any] = {
+    "start": RunSummary,
+    "show": RunView,
+    "runs": list[RunSummary],
+    "events": list[EventView],
+    "signal": RunView,
+    "decide": RunView,
+    "cancel": RunView,
+    "pause": RunView,
+    "resume": RunView,
+    "retry": RunView,
+    "watch": Update,
+    "settled": None,
+}
+
+
+# --- Errors --------------------------------------------------------------------------------------------------------
+
+
+def error_of(error: HeadgateError) -> WireError:
+    """Return an error as it travels: branch, code, message and problems are kept."""
+    branch: Branch = "refused"
+    if isinstance(error, Invalid):
+        branch = "invalid"
+    elif isinstance(error, Unavailable):
+        branch = "unavailable"
+    problems = error.problems if isinstance(error, Invalid) else ()
+    return WireError(error.code, branch, error.message, problems)
+
+
+def raise_error(error: WireError) -> None:
+    """Raise the error that travelled, in its branch and with its code."""
+    if error.branch == "invalid":
+        raise _coded(Invalid, error.code)(error.message, error.problems)
+    if error.branch == "unavailable":
+        raise _coded(Unavailable, error.code)(error.message)
+    raise (NotFound if error.code == NotFound.code else _coded(Refused, error.code))(error.message)
+
+
+def _coded(branch: type[Any], code: str) -> type[Any]:
+    return branch if code == branch.code else type(branch.__name__, (branch,), {"code": code})

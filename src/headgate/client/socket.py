@@ -1,0 +1,135 @@
+"""The client's end of the control socket: every verb of `ports.Client`, answered by the process that owns the database.
+
+Each call has a connection of its own, so a call that is given up costs the others nothing: closing its connection is
+how the owner hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+
+from headgate.client.address import Address
+from headgate.client.frames import LINE_BYTES_MAX, RESULTS, Answer, OwnerGone, Request, raise_error
+from headgate.core.errors import Invalid
+from headgate.core.view import RunSummary, RunView
+from headgate.ports import EventView, StartRequest, Update
+
+__all__ = ["SocketClient"]
+
+_encoder = msgspec.json.Encoder()
+_answers = msgspec.json.Decoder(Answer)
+
+
+class SocketClient:
+    """`ports.Client` over a control socket.
+
+    Every method raises what the owner raised, in the same branch and with the same code and message, and `OwnerGone`
+    when nobody answers: what was asked may then have been done or not, so repeat it with the same `command_id`.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    async def start(self, request: StartRequest) -> RunSummary:
+        return await self._ask("start", request=request)
+
+    async def show(self, run: str, *, at: int | None = None, contents: bool = True) -> RunView:
+        return await self._ask("show", run=run, at=at, contents=contents)
+
+    async def runs(
+        self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
+    ) -> list[RunSummary]:
+        return await self._ask("runs", status=status, workflow=workflow, limit=limit)
+
+    async def events(self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True) -> list[EventView]:
+        return await self._ask("events", run=run, after=after, limit=limit, contents=contents)
+
+    async def signal(self, run: str, name: str, *, key: str = "", data: Any = None) -> RunView:
+        return await self._ask("signal", run=run, name=name, key=key, data=data)
+
+    async def decide(
+        self, run: str, *, key: str = "", approved: bool, by: str = "", comment: str = "", data: Any = None
+    ) -> RunView:
+        return await self._ask("decide", run=run, key=key, approved=approved, by=by, comment=comment, data=data)
+
+    async def cancel(self, run: str, *, reason: str = "") -> RunView:
+        return await self._ask("cancel", run=run, reason=reason)
+
+    async def pause(self, run: str, *, reason: str = "") -> RunView:
+        return await self._ask("pause", run=run, reason=reason)
+
+    async def resume(self, run: str) -> RunView:
+        return await self._ask("resume", run=run)
+
+    async def retry(self, run: str) -> RunView:
+        return await self._ask("retry", run=run)
+
+    async def settled(self) -> None:
+        await self._ask("settled")
+
+    async def watch(self, run: str, *, tokens: bool = False) -> AsyncIterator[Update]:
+        """Yield the run as it is, then each change; ends after the finished run, or raises `OwnerGone`."""
+        async with self._connection() as (reader, writer):
+            await self._send(writer, "watch", {"run": run, "tokens": tokens})
+            while not (answer := await self._read(reader)).end:
+                if answer.update is not msgspec.UNSET:
+                    yield msgspec.json.decode(answer.update, type=Update)
+
+    async def ping(self) -> None:
+        """Return if an owner answers; raises `OwnerGone` otherwise."""
+        async with self._connection():
+            return
+
+    # --- Lines ---------------------------------------------------------------------------------------------------
+
+    async def _ask(self, verb: str, **arguments: Any) -> Any:
+        async with self._connection() as (reader, writer):
+            await self._send(writer, verb, arguments)
+            answer = await self._read(reader)
+        if answer.result is msgspec.UNSET:
+            return None
+        return msgspec.json.decode(answer.result, type=RESULTS[verb])
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        address = self._address
+        try:
+            if address.path:
+                reader, writer = await asyncio.open_unix_connection(address.path, limit=LINE_BYTES_MAX)
+            else:
+                reader, writer = await asyncio.open_connection("127.0.0.1", address.port, limit=LINE_BYTES_MAX)
+        except OSError as error:
+            raise OwnerGone(f"Nobody answers at {address.path or address.port}: {error.strerror or error}.") from error
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _send(self, writer: asyncio.StreamWriter, verb: str, arguments: dict[str, Any]) -> None:
+        line = _encoder.encode(Request(1, verb, msgspec.to_builtins(arguments), self._address.token)) + b"\n"
+        if len(line) > LINE_BYTES_MAX:
+            raise Invalid(f"The request has {len(line)} bytes; expected at most {LINE_BYTES_MAX}.")
+        writer.write(line)
+        try:
+            await writer.drain()
+        except OSError:
+            return  # what the owner said before it closed, or its silence, tells why
+
+    async def _read(self, reader: asyncio.StreamReader) -> Answer:
+        try:
+            line = await reader.readuntil(b"\n")
+        except (asyncio.IncompleteReadError, OSError) as error:
+            raise OwnerGone("The process that owns the database has ended.") from error
+        except asyncio.LimitOverrunError as error:
+            raise Invalid(f"The answer is longer than {LINE_BYTES_MAX} bytes; ask for less of it.") from error
+        answer = _answers.decode(line)
+        if answer.error is not None:
+            raise_error(answer.error)
+        return answer

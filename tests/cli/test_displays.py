@@ -1,0 +1,172 @@
+"""What a followed run looks like: plain lines, and a picture that always fits."""
+
+import io
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from headgate.cli import live_display
+from headgate.cli.live_display import LiveDisplay
+from headgate.cli.output import Output
+from headgate.cli.plain_display import PlainDisplay
+from headgate.cli.words import now
+from headgate.core.view import PlaceView, RunView
+from headgate.ports import Tokens
+
+
+def place(key, status, **more):
+    return PlaceView(key=key, place=more.pop("place", key), name="x", status=status, **more)
+
+
+def run_of(*places, status="running", **more):
+    at = now()
+    return RunView(
+        id="abcdefghijklmnop", workflow="flow", definition="d", status=status, version=1, trace_id="t1",
+        mode="realtime", created_at=at, updated_at=at, activities=places, **more,
+    )  # fmt: skip
+
+
+# --- Plain lines ---------------------------------------------------------------------------------------------------
+
+
+def lines_of(capsys, *views):
+    display = PlainDisplay(Output())
+    for view in views:
+        display.changed(view)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_each_change_is_one_line_and_what_did_not_change_is_none(capsys):
+    first = run_of(place("a", "running", attempt=1), place("b", "not_scheduled"))
+    second = run_of(place("a", "completed", attempt=1, scheduled_at=1_000_000, ended_at=3_500_000, cost=5_000_000))
+
+    lines = lines_of(capsys, first, first, second)
+
+    assert len(lines) == 3
+    assert lines[0] == "run abcdefgh of flow (trace t1)"
+    assert lines[1].split(maxsplit=3)[2:] == ["●", "a  running"]
+    assert lines[2].endswith("a  completed  2.5 s  $0.005")
+
+
+def test_a_retry_and_a_failure_say_why(capsys):
+    retrying = place("a", "waiting", attempt=1, waits="retry", waiting_for="retries in 2.0 s after: 429 from x")
+    failed = place("a", "failed", attempt=2, error_code="http_status", error="429 from x\nbody", ended_at=now())
+
+    lines = lines_of(capsys, run_of(retrying), run_of(failed, status="failed"))
+
+    assert "waiting  retries in 2.0 s after: 429 from x" in lines[1]
+    assert "failed  http_status: 429 from x" in lines[2]
+
+
+def test_a_fan_out_of_a_thousand_takes_about_ten_lines(capsys):
+    views = [run_of(place("f", "running", attempt=1, count=1_000, done=done)) for done in range(1_001)]
+
+    lines = lines_of(capsys, *views)
+
+    assert 10 <= len(lines) <= 13
+    assert "1000 of 1000 items done" in lines[-1]
+
+
+def test_quiet_says_nothing(capsys):
+    PlainDisplay(Output(quiet=True)).changed(run_of(place("a", "running")))
+
+    assert capsys.readouterr().err == ""
+
+
+# --- The picture ---------------------------------------------------------------------------------------------------
+
+
+def drawn(run, *, width=80, height=24, tokens=(), footer=()):
+    """Return the lines of the picture of a run on a screen of this size."""
+    output = Output()
+    display = LiveDisplay(output, lambda: list(footer))
+    console = Console(
+        file=io.StringIO(), width=width, height=height, force_terminal=True, no_color=True, legacy_windows=False
+    )
+    display._console = console
+    for token in tokens:
+        display.tokens(token)
+    with console.capture() as capture:
+        console.print(display._picture(run, last=False))
+    text = live_display.Text.from_ansi(capture.get()).plain
+    return text.rstrip("\n").splitlines()
+
+
+def many(count):
+    """A run of which a third has ended, one in nine is under way, and the rest is to come."""
+    statuses = ["completed"] * (count // 3) + ["running"] * (count // 9)
+    statuses += ["not_scheduled"] * (count - len(statuses))
+    return run_of(*(place(f"activity_{number}", status) for number, status in enumerate(statuses)))
+
+
+@pytest.mark.parametrize("height", [5, 8, 12, 24, 50])
+@pytest.mark.parametrize("count", [1, 10, 40, 200])
+def test_the_picture_is_never_higher_than_the_screen_nor_wider(count, height):
+    lines = drawn(many(count), height=height, footer=["", "  Approve x?"])
+
+    assert len(lines) < height
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_does_not_fit_is_counted_and_what_is_under_way_comes_first():
+    lines = drawn(many(60), height=14)
+
+    assert sum("activity_2" in line and "more" not in line for line in lines) >= 6  # 20 to 25 are under way
+    assert any("more have ended" in line for line in lines)
+    assert any("more to come" in line for line in lines)
+
+
+def test_counts_and_rows_together_are_all_activities():
+    lines = drawn(many(90), height=12)
+
+    counted = sum(int(line.split()[1]) for line in lines if " more " in line)
+    assert counted + sum("activity_" in line for line in lines) == 90
+
+
+def test_a_fan_out_is_one_line_and_a_few_of_its_items():
+    items = tuple(place("f", "running", place=f"f[{number}]", attempt=1) for number in range(8))
+    run = run_of(place("f", "running", count=40, done=12, items=items))
+
+    lines = drawn(run)
+
+    assert "12 of 40 items done, 8 under way" in lines[1]
+    assert len(lines) == 5
+
+
+def test_tokens_show_their_last_line_of_the_newest_attempt_only():
+    run = run_of(place("a", "running", attempt=2))
+    tokens = [Tokens("a", 1, 0, "old words"), Tokens("a", 2, 0, "first line\nsecond "), Tokens("a", 2, 18, "line")]
+
+    text = "\n".join(drawn(run, tokens=tokens))
+
+    assert "second line" in text
+    assert "old words" not in text
+    assert "first line" not in text
+
+
+def test_control_characters_of_a_model_do_not_reach_the_terminal():
+    run = run_of(place("a", "running", attempt=1))
+
+    text = "\n".join(drawn(run, tokens=[Tokens("a", 1, 0, "red \x1b[31mred\x07")]))
+
+    assert "\x1b" not in text
+    assert "\x07" not in text
+
+
+def test_the_header_says_cost_limit_and_that_prices_are_notional():
+    run = run_of(place("a", "running"), cost=12_000_000, limit=250_000_000, simulated=True)
+
+    assert "$0.012 of $0.25 (demo prices)" in drawn(run)[0]
+
+
+def test_a_symbol_that_the_terminal_cannot_hold_becomes_a_letter(monkeypatch):
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+
+    assert [Output().symbol(symbol) for symbol in "✓✗●"] == ["+", "x", "*"]
+
+
+def test_a_view_may_lose_activities_without_harm():
+    run = run_of()
+
+    assert drawn(msgspec.structs.replace(run, status="completed", finished_at=now()))
