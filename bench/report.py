@@ -1,0 +1,120 @@
+"""The figures as a person reads them, and beside each the line of the issue that asks for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+__all__ = ["machine_line", "report_of", "summary_of"]
+
+BARE_SEQ5_REFERENCE = 7_000
+"""Absolute figures are asked of machines whose bare seq5 reaches this; elsewhere the ratios decide."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One figure that must be reached. `path` leads to it from the benchmark's figures."""
+
+    benchmark: str
+    path: tuple[str, ...]
+    bound: float
+    at_most: bool = False
+    absolute: bool = True
+
+    def found(self, benchmarks: dict[str, Any]) -> float | None:
+        value = benchmarks.get(self.benchmark)
+        for part in self.path:
+            value = None if value is None else value.get(part)
+        return value
+
+    def reached(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
+
+
+TARGETS = (
+    Target("seq5", ("ours", "runs_per_second"), 2_500),
+    Target("seq5", ("ratio",), 0.3, absolute=False),
+    Target("par10", ("ours", "runs_per_second"), 1_500),
+    Target("par10", ("ratio",), 0.25, absolute=False),
+    Target("hc3", ("ours", "runs_per_second"), 5_000),
+    Target("hc3", ("ratio",), 0.17, absolute=False),
+    Target("wide", ("ours", "runs_per_second"), 5_000),
+    Target("overhead", ("short", "ms_per_activity"), 0.4, at_most=True),
+    Target("overhead", ("long", "ms_per_activity"), 0.4, at_most=True),
+    Target("overhead", ("ratio",), 1.3, at_most=True, absolute=False),
+    Target("events", ("ours", "events_per_second"), 50_000),
+    Target("growth", ("spread",), 1.1, at_most=True, absolute=False),
+    Target("growth", ("10000", "resume_ms"), 500, at_most=True),
+    Target("footprint", ("ours", "import_ms"), 150, at_most=True),
+    Target("footprint", ("ours", "first_run_seconds"), 0.5, at_most=True),
+    Target("footprint", ("ours", "idle_rss_mb"), 60, at_most=True),
+)
+
+SHOWN = (
+    "runs_per_second",
+    "activities_per_second",
+    "events_per_second",
+    "ms_per_activity",
+    "processor_us_per_run",
+    "processor_us_per_activity",
+    "p50_ms",
+    "p95_ms",
+    "p99_ms",
+    "items_per_commit",
+    "commits_per_run",
+    "bytes_per_event",
+    "load_ms",
+    "resume_ms",
+    "write_memory_peak_mb",
+    "resume_memory_peak_mb",
+    "memory_peak_mb",
+    "import_ms",
+    "import_app_ms",
+    "first_run_seconds",
+    "command_seconds",
+    "idle_rss_mb",
+)
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    disk = machine["disk"]
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, load {machine['load_before']}; "
+        f"Python {machine['python']}, SQLite {machine['sqlite']}; fdatasync p50 {disk['fdatasync_p50_ms']} ms, "
+        f"p95 {disk['fdatasync_p95_ms']} ms, {disk['fdatasync_per_second']:,.0f}/s"
+    )
+
+
+def report_of(name: str, figures: dict[str, Any]) -> str:
+    """Return a benchmark's figures, one line per series of repetitions."""
+    lines: list[str] = []
+    for series, values in figures.items():
+        if series == "repetitions":
+            continue
+        if not isinstance(values, dict):
+            lines.append(f"{name:10} {series} {values}")
+            continue
+        inner = values.get("ours", values)
+        shown = [f"{key} {inner[key]:,}" for key in SHOWN if key in inner]
+        lines.append(f"{name:10} {series:9} {', '.join(shown)}")
+    return "\n".join(lines)
+
+
+def summary_of(result: dict[str, Any]) -> str:
+    """Return which targets were reached."""
+    benchmarks = result["benchmarks"]
+    if result["quick"]:
+        return "A quick run measures nothing: it shows that the benchmarks and their audits work."
+    bare = Target("seq5", ("bare", "runs_per_second"), BARE_SEQ5_REFERENCE).found(benchmarks)
+    lines: list[str] = []
+    for target in TARGETS:
+        value = target.found(benchmarks)
+        if value is not None:
+            word = "reached" if target.reached(value) else "MISSED "
+            sign = "≤" if target.at_most else "≥"
+            lines.append(f"{word}  {target.benchmark} {' '.join(target.path)}: {value:,} ({sign} {target.bound:,})")
+    if bare is None:
+        lines.append("Without seq5 in the same run nobody can say whether this machine is quick enough to compare.")
+    elif bare < BARE_SEQ5_REFERENCE:
+        lines.append(f"Bare seq5 makes {bare:,} runs/s here, below {BARE_SEQ5_REFERENCE:,}: the ratios decide.")
+    return "\n".join(lines)
