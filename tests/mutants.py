@@ -1,0 +1,426 @@
+"""Planted faults: each is applied to a copy of the sources, and named tests must turn red. `python -m tests.mutants`.
+
+A fault is a list of replacements; each text to replace must stand in its file exactly once, so that a fault which no
+longer fits the code is reported instead of passing for a caught one. First all named tests are run on an untouched
+copy and must be green. With arguments only the faults whose names contain one of them are planted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("src", "tests", "examples", "pyproject.toml")
+WORKERS = 2
+SECONDS_MAX = 120
+TESTS_FAILED = 1  # pytest's exit code; any other one means that the tests were not run at all
+
+MATRIX = "tests/e2e/test_kill_matrix.py"
+GOLDEN = f"{MATRIX}::test_without_a_kill_the_ledger_equals_the_providers_log_call_by_call"
+KILLED = f"{MATRIX}::test_killed_at_each_boundary_the_run_finishes_as_if_nothing_had_happened"
+TIGHT = f"{MATRIX}::test_a_tight_budget_lets_some_calls_wait_and_none_go_beyond_it"
+AGAIN = f"{MATRIX}::test_a_second_process_that_starts_the_same_run_finds_it_and_repeats_nothing"
+ACKNOWLEDGED = "tests/e2e/test_acknowledged.py"
+CONFORMANCE = "tests/conformance/test_log.py"
+DECIDE = "tests/core/test_decide.py"
+
+SQLITE = "src/headgate/stores/sqlite.py"
+QUERIES = "src/headgate/stores/sqlite.sql"
+LANE = "src/headgate/engine/lane.py"
+APPENDER = "src/headgate/engine/appender.py"
+DECIDER = "src/headgate/core/decide.py"
+ADMISSION = "src/headgate/core/admission.py"
+
+
+class Edit(NamedTuple):
+    """In `file`, `old` becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    """A fault by name, how it is planted, and the test that must find it."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    test: str
+
+
+MUTANTS = (
+    Mutant(
+        "acknowledged before the commit",
+        (
+            Edit(
+                LANE,
+                "            self._engine.appender.append(item, self._appended)\n",
+                "            self._engine.appender.append(item, self._appended)\n"
+                "            for order in together:\n"
+                "                order.tell()\n",
+            ),
+        ),
+        f"{GOLDEN}[chain]",
+    ),
+    Mutant(
+        "acknowledged before the commit, and killed before it",
+        (
+            Edit(
+                LANE,
+                "            self._engine.appender.append(item, self._appended)\n",
+                "            self._engine.appender.append(item, self._appended)\n"
+                "            for order in together:\n"
+                "                order.tell()\n",
+            ),
+        ),
+        f"{KILLED}[chain-before_append]",
+    ),
+    Mutant(
+        "dispatched before the commit",
+        (
+            Edit(
+                LANE,
+                "        try:\n            self._engine.appender.append(item, self._appended)\n",
+                "        try:\n"
+                "            decided = [order.decision for order in together if order.decision is not None]\n"
+                "            self._engine.committed(self, decided, item)\n"
+                "            self._engine.appender.append(item, self._appended)\n",
+            ),
+        ),
+        f"{GOLDEN}[chain]",
+    ),
+    Mutant(
+        "a waiting call answered before the commit that admits it",
+        (
+            Edit(
+                "src/headgate/engine/ledger.py",
+                "            if not future.done() and not decision.events:",
+                "            if not future.done():",
+            ),
+        ),
+        f"{ACKNOWLEDGED}::test_a_waiting_call_is_answered_only_when_the_settlement_that_made_room_is_durable",
+    ),
+    Mutant(
+        "a watcher shown what is not durable",
+        (
+            Edit(
+                "src/headgate/api/desk.py",
+                "view = view_run(lane.run, {}, self._now) if lane.durable else await watcher.next_view()",
+                "view = view_run(lane.run, {}, self._now)",
+            ),
+        ),
+        f"{ACKNOWLEDGED}::test_a_watcher_is_shown_nothing_that_is_not_durable",
+    ),
+    Mutant(
+        "no fencing: a stale attempt is accepted",
+        (
+            Edit(
+                DECIDER,
+                "    if place is not None and place.attempt == attempt:\n        if path in run.tasks:\n",
+                "    if place is not None:\n        if path in run.tasks:\n",
+            ),
+        ),
+        f"{DECIDE}::test_a_lost_attempt_gets_a_new_number_and_does_not_count_as_a_failure",
+    ),
+    Mutant(
+        "no version check at the head",
+        (Edit(QUERIES, "where key = ?12 and version = ?13", "where key = ?12 and ?13 >= 0"),),
+        f"{CONFORMANCE}::test_of_two_appends_with_one_expected_version_the_second_leaves_no_trace",
+    ),
+    Mutant(
+        "a recorded activity is run again at recovery",
+        (
+            Edit(
+                "src/headgate/engine/dispatcher.py",
+                "for path, place in list(lane.run.tasks.items()):",
+                "for path, place in [(place.path, place) for place in lane.run.places if place.attempt]:",
+            ),
+            Edit(
+                "src/headgate/engine/dispatcher.py",
+                "        place = run.tasks.get(path)\n        if place is None",
+                "        place = run.place(path)\n        if place is None",
+            ),
+            Edit(
+                "src/headgate/engine/protocol.py",
+                "        place = run.tasks.get(task.place)\n        if place is None",
+                "        place = run.place(task.place)\n        if place is None",
+            ),
+        ),
+        f"{KILLED}[chain-after_append]",
+    ),
+    Mutant(
+        "a lost process's tasks are not offered again",
+        (Edit("src/headgate/engine/warden.py", "                self._dispatcher.offer_all(lane)\n", ""),),
+        f"{KILLED}[chain-after_append]",
+    ),
+    Mutant(
+        "a call that was under way is not lost with its process",
+        (
+            Edit(
+                "src/headgate/engine/warden.py",
+                'if call.state in ("admitted", "waiting")}',
+                'if call.state in ("waiting",)}',
+            ),
+        ),
+        f"{KILLED}[chain-after_effect]",
+    ),
+    Mutant(
+        "a lost attempt forfeits nothing",
+        (Edit(DECIDER, "    forfeit(decision, place, command.reason)\n", ""),),
+        f"{KILLED}[chain-after_effect]",
+    ),
+    Mutant(
+        "a forfeit is counted at half",
+        (
+            Edit(
+                ADMISSION,
+                "call_id=call.call_id, reason=reason, amount=call.reservation",
+                "call_id=call.call_id, reason=reason, amount=call.reservation // 4",
+            ),
+        ),
+        f"{KILLED}[chain-after_effect]",
+    ),
+    Mutant(
+        "a call settled twice counts twice",
+        (
+            Edit(
+                ADMISSION,
+                'if call is None or call.state not in ("admitted", "forfeited"):',
+                "if call is None:",
+            ),
+        ),
+        f"{ACKNOWLEDGED}::test_a_call_that_is_settled_twice_counts_once",
+    ),
+    Mutant(
+        "reservations are not counted against the limit",
+        (
+            Edit(
+                ADMISSION,
+                "return self.spent + self.reserved + amount <= self.limit",
+                "return self.spent + amount <= self.limit",
+            ),
+        ),
+        TIGHT,
+    ),
+    Mutant(
+        "calls that wait for a budget are not woken",
+        (
+            Edit(
+                ADMISSION,
+                "    run = decision.run\n    if run.outer:\n        return\n",
+                "    run = decision.run\n    if run.outer or run.waiting_calls:\n        return\n",
+            ),
+        ),
+        TIGHT,
+    ),
+    Mutant(
+        "a budget above the run does not check its limit",
+        (Edit(QUERIES, "where id = ?1 and spent + reserved + ?2 + ?3 <= money_limit", "where id = ?1"),),
+        f"{CONFORMANCE}::test_a_reservation_is_admitted_up_to_the_limit_and_not_beyond",
+    ),
+    Mutant(
+        "a budget above the run is not given back",
+        (
+            Edit(
+                LANE,
+                "Move(budget, reserve=-event.released, spend=spend)",
+                "Move(budget, reserve=0, spend=spend)",
+            ),
+        ),
+        f"{GOLDEN}[fan]",
+    ),
+    Mutant(
+        "a skip is not passed on",
+        (
+            Edit(
+                "src/headgate/core/conclude.py",
+                '        return f"its dependency {_dropped_dependency(run, index)} was not completed"\n',
+                '        return ""\n',
+            ),
+        ),
+        f"{DECIDE}::test_a_chain_behind_a_failed_activity_is_skipped_at_once",
+    ),
+    Mutant(
+        "blobs are written before their transaction",
+        (
+            Edit(
+                SQLITE,
+                '                writer.execute("begin immediate")\n',
+                "                for item in batch:\n"
+                "                    for digest, data in item.blobs:\n"
+                '                        writer.execute(SQL["insert_blob"], (item.run, digest, data))\n'
+                '                writer.execute("begin immediate")\n',
+            ),
+        ),
+        f"{ACKNOWLEDGED}::test_a_large_content_is_not_kept_of_an_append_that_is_refused",
+    ),
+    Mutant(
+        "blobs are written after their transaction",
+        (
+            Edit(
+                SQLITE,
+                "                for digest, data in item.blobs:\n"
+                '                    writer.execute(SQL["insert_blob"], (item.run, digest, data))\n',
+                "",
+            ),
+            Edit(
+                SQLITE,
+                "            return outcomes\n\n    def _writing",
+                "            for item in batch:\n"
+                "                for digest, data in item.blobs:\n"
+                '                    writer.execute(SQL["insert_blob"], (item.run, digest, data))\n'
+                "            return outcomes\n\n    def _writing",
+            ),
+        ),
+        f"{ACKNOWLEDGED}::test_a_large_content_is_there_as_soon_as_its_event_is",
+    ),
+    Mutant(
+        "answers to command ids are not kept",
+        (Edit(LANE, "        if decision.events and command.command_id:\n", "        if False:\n"),),
+        AGAIN,
+    ),
+    Mutant(
+        "a start that is repeated starts again",
+        (
+            Edit(
+                "src/headgate/engine/engine.py",
+                "        if (known := await self._started_before(start)) is not None:\n"
+                "            return known\n"
+                "        plan =",
+                "        plan =",
+            ),
+            Edit(
+                LANE, "        if decision.events and command.command_id:\n", "        if before and decision.events:\n"
+            ),
+        ),
+        AGAIN,
+    ),
+    Mutant(
+        "the hash chain is not linked",
+        (Edit(LANE, "chain(self.hash, data)", 'chain(b"", data)'),),
+        f"{GOLDEN}[chain]",
+    ),
+    Mutant(
+        "synchronous is off",
+        (Edit(SQLITE, "pragma synchronous = full", "pragma synchronous = off"),),
+        "tests/stores/test_power_loss.py",
+    ),
+)
+
+
+class Verdict(NamedTuple):
+    """How the named test ended with the fault in place."""
+
+    mutant: Mutant
+    caught: bool
+    how: str
+    seconds: float
+
+
+def main(names: Sequence[str]) -> int:
+    chosen = [mutant for mutant in MUTANTS if not names or any(name in mutant.name for name in names)]
+    with tempfile.TemporaryDirectory(prefix="headgate-mutants-") as folder:
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for number in range(WORKERS):
+            copies.put(copied(Path(folder) / str(number)))
+        sane, said = whether_green(copies, sorted({mutant.test for mutant in chosen}))
+        if not sane:
+            print(f"Without any fault the named tests must be green:\n{said}", file=sys.stderr)
+            return 2
+        with ThreadPoolExecutor(WORKERS) as pool:
+            verdicts = [show(verdict) for verdict in pool.map(lambda mutant: tried(mutant, copies), chosen)]
+    survivors = [verdict for verdict in verdicts if not verdict.caught]
+    print(f"{len(verdicts)} faults planted, {len(survivors)} survived.")
+    return 1 if survivors else 0
+
+
+def copied(folder: Path) -> Path:
+    folder.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__", ".hypothesis", "*.db*")
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        elif (ROOT / name).exists():
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def whether_green(copies: SimpleQueue[Path], tests: Sequence[str]) -> tuple[bool, str]:
+    copy = copies.get()
+    try:
+        ended = pytest_in(copy, tests, SECONDS_MAX * 2)
+    finally:
+        copies.put(copy)
+    return ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-2000:]
+
+
+def tried(mutant: Mutant, copies: SimpleQueue[Path]) -> Verdict:
+    """Plant the fault in a copy, run its test, and take the fault out again."""
+    copy = copies.get()
+    before: dict[Path, str] = {}
+    began = time.monotonic()
+    try:
+        for edit in mutant.edits:
+            path = copy / edit.file
+            text = path.read_text(encoding="utf-8")
+            before.setdefault(path, text)
+            if text.count(edit.old) != 1:
+                return Verdict(mutant, False, f"does not fit {edit.file} any more", 0.0)
+            path.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
+        caught, how = outcome(copy, mutant)
+        return Verdict(mutant, caught, how, time.monotonic() - began)
+    finally:
+        for path, text in before.items():
+            path.write_text(text, encoding="utf-8")
+        copies.put(copy)
+
+
+def outcome(copy: Path, mutant: Mutant) -> tuple[bool, str]:
+    try:
+        ended = pytest_in(copy, [mutant.test], SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        return False, f"its test hangs for more than {SECONDS_MAX} s"
+    if ended.returncode == TESTS_FAILED:
+        return True, reason(ended.stdout)
+    if ended.returncode == 0:
+        return False, "GREEN"
+    return False, f"pytest ended with {ended.returncode}: {ended.stdout[-500:]}{ended.stderr[-500:]}"
+
+
+def reason(said: str) -> str:
+    """Return the first line of what the failed test says."""
+    return next((line[1:].strip()[:160] for line in said.splitlines() if line.startswith("E ")), "red")
+
+
+def pytest_in(copy: Path, tests: Sequence[str], seconds_max: float) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(copy / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "KILL_CHILD_SECONDS_MAX": "10",
+    }
+    return subprocess.run(
+        command, cwd=copy, env=environment, capture_output=True, text=True, timeout=seconds_max, check=False
+    )
+
+
+def show(verdict: Verdict) -> Verdict:
+    mark = "caught  " if verdict.caught else "SURVIVED"
+    test = verdict.mutant.test.rpartition("::")[2] or verdict.mutant.test
+    print(f"{mark} {verdict.seconds:5.1f} s  {verdict.mutant.name}\n{'':18}{test}\n{'':18}{verdict.how}", flush=True)
+    return verdict
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
