@@ -65,6 +65,7 @@ SHOWN = (
     "bytes_per_event",
     "load_ms",
     "resume_ms",
+    "resume_processor_ms",
     "write_memory_peak_mb",
     "resume_memory_peak_mb",
     "memory_peak_mb",

@@ -39,6 +39,8 @@ LOOK_SECONDS = 0.02
 SHOW_CURSOR = "\x1b[?25h"
 FLOW, LETTERS, TYPO = "flow.yaml", "letters.txt", "typo.yaml"
 
+printing = threading.Lock()
+
 Found = TypeVar("Found")
 
 
@@ -144,6 +146,7 @@ class Demo:
     def approve(self, run_id: str) -> None:
         heading("4. It waits for a person, who answers from another terminal")
         say(f"run {run_id[:8]} {self.view().waiting_for}")
+        say(f"It asks: {self._question(run_id)}")
         approved = self.call("approve", run_id[:8], "--by", "you", "--comment", "well put")
         must(approved.returncode == 0, f"`headgate approve` ended with {approved.returncode}")
         self.wait_for("the end of the run", lambda: bool(self.view().finished_at), self.processes[-1])
@@ -158,7 +161,7 @@ class Demo:
         say("")
         for record in view.outputs["records"]:
             say("  ".join(f"{name}: {'none' if value is None else value}" for name, value in record.items()))
-        say(f"sent: {'yes' if view.outputs['sent'] else 'no'}, says {view.outputs['by']}")
+        say(f"sent: {'yes' if view.outputs['sent'] else 'no'}, decided by {view.outputs['by']}")
         say("")
         self._timeline(view, events)
         heading("What to try next")
@@ -201,8 +204,12 @@ class Demo:
     def view(self, *, contents: bool = False) -> RunView:
         return self._read(lambda reader: reader.show("-", contents=contents))
 
-    def events(self, run_id: str, after: int = 0) -> list[EventView]:
-        return self._read(lambda reader: reader.events(run_id, after=after, limit=100_000, contents=False))
+    def events(self, run_id: str, after: int = 0, *, contents: bool = False) -> list[EventView]:
+        return self._read(lambda reader: reader.events(run_id, after=after, limit=100_000, contents=contents))
+
+    def _question(self, run_id: str) -> str:
+        events = self.events(run_id, contents=True)
+        return next(str(event.content["title"]) for event in events if event.type == "activity_suspended")
 
     def _read(self, ask: Callable[[Reader], Awaitable[Found]]) -> Found:
         """Read the database file itself: what is in it, nobody needs to be running to say."""
@@ -334,7 +341,8 @@ def say(text: str, *, wrap: bool = True) -> None:
     indent = "   " + " " * (len(text) - len(text.lstrip()))
     width = COLUMNS if wrap else len(indent) + len(text)
     lines = textwrap.wrap(text.strip(), width, initial_indent=indent, subsequent_indent=f"{indent}  ") or [""]
-    print("\n".join(lines), flush=True)
+    with printing:  # the relays are threads of their own
+        print("\n".join(lines), flush=True)
 
 
 def relay(lines: IO[str]) -> None:

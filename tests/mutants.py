@@ -164,6 +164,28 @@ MUTANTS = (
         f"{KILLED}[chain-after_append]",
     ),
     Mutant(
+        "what is due or undelivered is not looked at after a start",
+        (
+            Edit(
+                "src/headgate/engine/warden.py",
+                "        self._next = 0\n        return count\n",
+                "        return count\n",
+            ),
+        ),
+        f"{KILLED}[fan-after_append]",
+    ),
+    Mutant(
+        "a child's end that is told twice counts twice",
+        (
+            Edit(
+                DECIDER,
+                "    if command.child_run not in run.children_out:\n        return\n",
+                "",
+            ),
+        ),
+        f"{ACKNOWLEDGED}::test_a_child_that_ends_after_its_cancelled_parent_still_counts_with_its_cost",
+    ),
+    Mutant(
         "a call that was under way is not lost with its process",
         (
             Edit(

@@ -173,6 +173,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_large_hostile_files_are_refused_with_a_bounded_answer(text: str):
     with pytest.raises(InvalidDefinition) as caught:

@@ -145,6 +145,12 @@ def test_tokens_show_their_last_line_of_the_newest_attempt_only():
     assert "first line" not in text
 
 
+def test_the_words_of_an_attempt_that_failed_are_not_shown_for_the_next_one():
+    run = run_of(place("a", "running", attempt=2))
+
+    assert "old words" not in "\n".join(drawn(run, tokens=[Tokens("a", 1, 0, "old words")]))
+
+
 def test_control_characters_of_a_model_do_not_reach_the_terminal():
     run = run_of(place("a", "running", attempt=1))
 

@@ -91,7 +91,7 @@ def test_each_line_of_a_plain_traceback_names_the_trace():
     try:
         raise Attempt.failed("code", "two\nlines")
     except Attempt as error:
-        record = logging.LogRecord("x", logging.ERROR, "f", 1, "it %s", ("broke",), (type(error), error, None))
+        record = logging.LogRecord("x", logging.ERROR, "f", 1, "it %s", ("broke\nbadly",), (type(error), error, None))
     record.trace_id = "t1"
 
     lines = PlainFormatter().format(record).splitlines()

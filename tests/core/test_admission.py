@@ -172,6 +172,18 @@ def test_an_attempt_that_ends_forfeits_the_calls_that_it_left_open(end: str):
     run.check()
 
 
+def test_a_run_whose_time_is_up_forfeits_the_calls_that_are_open():
+    run = Rehearsal("name: t\ntimeout: 1m\nactivities: {a: {use: echo}, b: {use: echo}}").start(limit=100)
+    run.admit("a", "c1", candidate(70))
+    run.admit("b", "c2", candidate(60))
+
+    run.pass_time(61)
+
+    assert (run.run.spent, run.run.reserved) == (70, 0)
+    assert not run.run.waiting_calls
+    run.check()
+
+
 @pytest.mark.parametrize("again", ["retry", "next attempt", "end of run"])
 def test_what_a_forfeited_call_really_cost_replaces_the_forfeit_whenever_it_comes(again: str):
     run = limited(100)

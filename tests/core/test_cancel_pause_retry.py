@@ -74,9 +74,14 @@ def test_what_is_out_when_a_run_is_cancelled_is_not_tried_again(report: str):
 
 def test_cancel_cancels_the_child_and_every_wait():
     run = Rehearsal(
-        "name: t\nactivities: {sub: {workflow: child}, s: {wait_for: go}, d: {use: echo, delay: 1d}, w: {use: wait}}".replace(
-            "w: {use: wait}", "w: {use: wait, with: {seconds: 9}}"
-        )
+        """
+name: t
+activities:
+  sub: {workflow: child}
+  s: {wait_for: go}
+  d: {use: echo, delay: 1d}
+  w: {use: wait, with: {seconds: 9}}
+"""
     ).start()
     run.suspend("sub", "child", child_run="child-1", child_definition="child")
     run.suspend("w", "timer", until=run.at + 9_000_000)
@@ -135,7 +140,7 @@ def test_a_pause_takes_what_is_reported_and_fires_no_timer():
 
 def test_timers_that_came_due_in_a_pause_fire_on_resume_earliest_first():
     run = Rehearsal(
-        "name: t\nactivities: {late: {use: echo, delay: 20s}, early: {use: echo, delay: 10s}, far: {use: echo, delay: 1d}}"
+        "name: t\nactivities: {late: {use: echo, delay: 20s}, early: {use: echo, delay: 10s}, far: {wait_for: x}}"
     ).start()
     run.pause()
     run.at += 60_000_000

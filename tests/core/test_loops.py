@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from headgate.core import events as e
+from headgate.core.errors import StaleAttempt
 from headgate.testing.rehearsal import Rehearsal
 
 HEAD_TAIL = """
@@ -302,10 +305,8 @@ def test_a_report_of_an_iteration_that_is_over_is_not_taken_for_the_next():
 
     assert run.tasks == ["head@1"]
     before = len(run.events)
-    try:
+    with pytest.raises(StaleAttempt):
         run.complete("head", "late", attempt=1)
-    except Exception as error:
-        assert type(error).__name__ == "StaleAttempt"
 
     assert len(run.events) == before
     assert run.tasks == ["head@1"]

@@ -129,29 +129,14 @@ def test_a_signal_after_its_timeout_is_kept_for_somebody_else():
 
 
 def test_no_more_signals_are_kept_than_the_bound():
-    run = Rehearsal("name: t\nactivities: {a: {use: echo}}").start()
-    for number in range(SIGNALS_MAX):
-        decided = run.run.signals
-        if len(decided) < SIGNALS_MAX - 3:
-            decided.append(e_signal(number))
-    for _ in range(3):
-        _feed(run)
+    run = Rehearsal("name: t\nactivities: {a: {use: echo}}", thorough=False).start()
+    for _ in range(SIGNALS_MAX):
+        run.signal("noise")
 
     with pytest.raises(Refused, match=f"already keeps {SIGNALS_MAX} signals"):
-        _feed(run)
+        run.signal("noise")
 
-
-def e_signal(number: int):
-    from headgate.core.run import SignalKept
-
-    return SignalKept("noise", "", 1_000_000 + number)
-
-
-def _feed(run: Rehearsal) -> None:
-    from headgate.core import commands as c
-    from headgate.core.decide import advance
-
-    advance(run.run, c.Signal(at=run.at, name="noise"), {})
+    assert len(run.run.signals) == SIGNALS_MAX
 
 
 # --- Approvals ----------------------------------------------------------------------------------------------------
@@ -196,6 +181,18 @@ def test_an_approval_that_nobody_decides_may_fail():
     run.pass_time(60)
 
     assert (run.status, run.run.code) == ("failed", "timed_out")
+    run.check()
+
+
+def test_a_decision_ends_the_time_limit_of_its_approval():
+    run = asked("fail", until=1_800_000_060 * SECOND)
+
+    run.approve()
+
+    assert run.run.timers == {}
+    assert run.run.attention_at is None
+    run.pass_time(61)
+    assert run.tasks == ["b"]
     run.check()
 
 

@@ -175,3 +175,16 @@ def test_a_call_that_is_settled_twice_counts_once():
 
     assert again == []
     assert (run.run.spent, run.run.reserved) == (40, 0)
+
+
+def test_a_child_that_ends_after_its_cancelled_parent_still_counts_with_its_cost():
+    run = Rehearsal("name: t\nactivities: {a: {workflow: below}}").start()
+    run.suspend("a", "child", child_run="the-child", child_definition="below")
+    run.cancel()
+
+    told = run.finish_child("a", "the-child", status="cancelled", cost=40)
+    again = run.finish_child("a", "the-child", status="cancelled", cost=40)
+
+    assert (run.status, run.run.total_cost) == ("cancelled", 40)
+    assert [event.type for event in told] == ["child_finished"]
+    assert again == []

@@ -479,6 +479,42 @@ def test_a_second_run_is_handed_to_the_owner_and_followed_there(folder):
     assert json.loads(second.stdout) == {"a": {"x": 5}}
 
 
+def test_an_owner_whose_own_run_has_ended_finishes_what_was_handed_to_it_once(folder):
+    script = (
+        "import os, time\n"
+        f"open('{folder}/begun', 'a').write('x')\n"
+        f"while not os.path.exists('{folder}/go'):\n    time.sleep(0.02)\n"
+        "OUTPUT = {'done': True}\n"
+    )
+    flow = {"name": "long", "activities": {"a": {"use": "script", "with": {"script": script}}}}
+    (folder / "long.yaml").write_text(json.dumps(flow))
+    with Process(folder, "run", "gate.yaml") as owner:
+        owner.until("To go on, elsewhere")
+        waiting = json_of(folder, "runs", "--status", "waiting")[0]["id"]
+        with Process(folder, "run", "long.yaml") as second:
+            second.until("a  running")
+
+            headgate(folder, "approve", waiting)
+            owner.until("Going on for 1 run that another process handed over")
+            (folder / "go").touch()
+
+            assert second.end()[0] == owner.end()[0] == 0
+    assert (folder / "begun").read_text() == "x"
+
+
+def test_of_several_that_begin_at_once_one_owns_and_all_are_done(folder):
+    processes = [Process(folder, "run", "say.yaml", "--input", f"k={number}") for number in range(4)]
+    try:
+        ends = [process.end() for process in processes]
+    finally:
+        for process in processes:
+            process.__exit__()
+
+    assert [code for code, _ in ends] == [0, 0, 0, 0]
+    assert [json.loads(text)["a"]["x"] for _, text in ends] == [0, 1, 2, 3]
+    assert len(json_of(folder, "runs")) == 4
+
+
 def test_what_belongs_to_the_second_process_alone_cannot_be_handed_over(folder):
     (folder / "models.yaml").write_text("models: {a: [{text: x}]}\n")
     with Process(folder, "run", "gate.yaml") as owner:

@@ -174,7 +174,8 @@ def test_the_demo_shows_the_typo_the_kill_the_wait_and_the_end(demo: Ended):
     assert f"{came[1]} activities came from the log; of these ran again: 0" in section(output, 3)
     assert "waits for approval 'agree'" in section(output, 4)
     assert "Approved in run" in section(output, 4)
-    assert "sent: yes, says you" in output
+    assert "It asks: Send this digest to the team?" in section(output, 4)
+    assert "sent: yes, decided by you" in output
 
 
 def test_the_demo_fits_eighty_columns_without_colour(demo: Ended, guarded: Guarded):
@@ -217,11 +218,11 @@ def test_other_letters_give_another_digest_and_other_records(demo: Ended, guarde
     assert "3 of 3 items done" in section(mine.stdout, 2) + section(mine.stdout, 3)
 
 
-@pytest.mark.parametrize("text", [None, ""], ids=["no letters", "an empty letter"])
-def test_the_demo_ends_with_1_and_says_why_when_something_fails(guarded: Guarded, tmp_path: Path, text: str | None):
+@pytest.mark.parametrize("data", [None, b"\xff is not UTF-8"], ids=["no letters", "letters that cannot be read"])
+def test_the_demo_ends_with_1_and_says_why_when_something_fails(guarded: Guarded, tmp_path: Path, data: bytes | None):
     letters = tmp_path / "letters.txt"
-    if text is not None:
-        letters.write_text(text)
+    if data is not None:
+        letters.write_bytes(data)
 
     failed = guarded.demo("--letters", str(letters))
 

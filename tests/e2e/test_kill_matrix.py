@@ -109,7 +109,7 @@ def test_a_second_process_that_starts_the_same_run_finds_it_and_repeats_nothing(
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("flow", (*FLOWS, CANCELLED))
+@pytest.mark.parametrize("flow", [*FLOWS, CANCELLED])
 def test_killed_at_each_boundary_the_run_finishes_as_if_nothing_had_happened(
     flow: str, moment: str, nursery: Nursery, tmp_path: Path
 ) -> None:
@@ -124,7 +124,8 @@ def test_killed_at_each_boundary_the_run_finishes_as_if_nothing_had_happened(
         assert_finished(evidence, flow)
         if not killed:
             break
-    assert 5 < occurrence < BOUNDARIES_MAX - 1, "the matrix has hardly a boundary, or does not end"
+    least = 2 if flow == CANCELLED else 5
+    assert least < occurrence < BOUNDARIES_MAX - 1, "the matrix has hardly a boundary, or does not end"
     print(f"{flow}, {moment}: {occurrence - 1} boundaries")
 
 

@@ -319,9 +319,7 @@ def test_a_timer_is_not_put_off_by_a_message_of_another_run(play):
         timed = await bench.start("name: t\nactivities: {w: {use: wait, with: {duration: 1s}}}")
         await bench.until(lambda: bench.clock.next_alarm is not None)
         await bench.start("name: p\nactivities: {sub: {workflow: child}}")
-        async with asyncio.timeout(5):
-            while len(await bench.log.runs()) < 3:
-                await asyncio.sleep(0.001)
+        await bench.until(lambda: len(bench.app.engine._lanes) == 3)
         await asyncio.sleep(0.01)
 
         bench.clock.advance(seconds=1)
@@ -329,6 +327,39 @@ def test_a_timer_is_not_put_off_by_a_message_of_another_run(play):
         assert (await bench.finished(timed)).head.status == "completed"
 
     play(scene)
+
+
+@pytest.mark.parametrize(("cost", "least", "most"), [(100, 10, 10), (10, 90, 99)])
+def test_of_a_hundred_calls_under_a_limit_for_ten_as_many_happen_as_their_real_cost_allows(
+    play, cost: int, least: int, most: int
+):
+    crowd = Definition(
+        name="crowd",
+        activities=(Activity(key="a", name="x", queue="mine", for_each=list(range(100)), max_parallel=100),),
+    )
+
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start(crowd, limit=1_000)
+        protocol = bench.app.protocol
+        tasks = await protocol.poll(["mine"], worker_id="w", count=100, wait_seconds=1)
+        happened: list[int] = []
+
+        async def call(number: int, activity_id: str) -> None:
+            candidates = [Candidate("m/one", 100, Price(1, 1))]
+            answer = await protocol.admit(activity_id, call_id=str(number), request_hash="h", candidates=candidates)
+            if isinstance(answer, Admitted):
+                happened.append(number)
+                await protocol.settle(activity_id, call_id=str(number), outcome=Usage(cost_nano=cost))
+            await protocol.report([Completed(activity_id, number)], worker_id="w")
+
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(call(number, task.activity_id) for number, task in enumerate(tasks)))
+        row = await bench.finished(run_id)
+
+        assert least <= len(happened) <= most
+        assert (row.head.cost, row.head.reserved) == (len(happened) * cost, 0)
+
+    play(scene, work=False)
 
 
 # --- Shared budgets -----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from headgate.core import events as e
 from headgate.core.definition import Activity, Definition
 from headgate.core.errors import StaleAttempt
 from headgate.engine.clock import WallClock
-from headgate.ports import Attempt
+from headgate.ports import Attempt, Completed
 
 QUICK = "name: quick\nactivities: {a: {use: echo, with: {n: 1}}, b: {use: echo, after: [a]}}"
 BLOCKS = "name: blocks\nactivities: {a: {use: blocks}}"
@@ -187,8 +187,8 @@ def test_a_secret_reaches_the_activity_and_nothing_that_is_stored(play):
 
     async def scene(bench: Any) -> None:
         for way in ("output", "exception", "failure"):
-            text = f"name: t\nactivities: {{a: {{use: leaks, retry: 1, with: {{way: {way}, key: '{{{{ SECRET.KEY }}}}'}}}}}}"
-            run_id = await bench.start(text)
+            given = f"{{way: {way}, key: '{{{{ SECRET.KEY }}}}'}}"
+            run_id = await bench.start(f"name: t\nactivities: {{a: {{use: leaks, retry: 1, with: {given}}}}}")
             await bench.finished(run_id)
 
             assert seen[-1] == "s3cr3t-value"
@@ -222,8 +222,6 @@ def test_a_worker_is_told_to_stop_when_the_run_is_cancelled(play):
 
 
 def test_a_report_that_is_repeated_or_of_a_stranger_changes_nothing(play):
-    from headgate.ports import Completed
-
     async def scene(bench: Any) -> None:
         run_id = await bench.start(QUICK)
         (task,) = await bench.app.protocol.poll(["std"], worker_id="w", count=1, wait_seconds=1)

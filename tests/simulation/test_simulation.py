@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +17,7 @@ from headgate.core import events as e
 from headgate.core.definition import Definition
 from headgate.engine import engine as engine_module
 from headgate.engine.engine import Start
+from headgate.ports import Append, Log, Outcome
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.simulation import Crash, History, World
@@ -137,7 +140,7 @@ def test_weeks_of_waiting_cost_a_few_events_and_no_time():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_parent_and_its_children_never_pass_the_budget_they_share(seed: int):
-    log = _WatchedBudgets()
+    log = _WatchedBudgets(MemoryLog())
     world = World(log, [FAMILY, CHILD], seed=seed, greedy=True)
 
     histories = live(world, start("family"))
@@ -155,9 +158,21 @@ def test_a_parent_and_its_children_never_pass_the_budget_they_share(seed: int):
     assert any(history.count(e.CallWaiting) for history in histories), "nobody had to wait: the test is too easy"
 
 
+def test_a_shared_budget_on_sqlite_survives_crashes(tmp_path: Path):
+    log = _WatchedBudgets(SqliteLog(tmp_path / "world.db"))
+    world = World(log, [FAMILY, CHILD], seed=3, greedy=True, crashes=[Crash(5), Crash(8, after=False)])
+
+    histories = live(world, start("family"))
+
+    assert world.crashed == 2
+    assert any(history.count(e.CallAdmitted) for history in histories)
+    assert all(spent + reserved <= limit for limit, spent, reserved in log.seen)
+    assert log.seen[-1][2] == 0
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_shared_budget_survives_crashes(seed: int):
-    log = _WatchedBudgets()
+    log = _WatchedBudgets(MemoryLog())
     world = World(log, [FAMILY, CHILD], seed=seed, greedy=True, crashes=[Crash(4), Crash(7, after=False), Crash(9)])
 
     live(world, start("family"))
@@ -166,16 +181,19 @@ def test_a_shared_budget_survives_crashes(seed: int):
     assert log.seen[-1][2] == 0
 
 
-class _WatchedBudgets(MemoryLog):
-    """Notes the tree's row after every commit."""
+class _WatchedBudgets:
+    """Any log; notes the tree's row after every commit."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, log: Log) -> None:
+        self._log = log
         self.seen: list[tuple[int, int, int]] = []
 
-    async def commit(self, batch):
-        outcomes = await super().commit(batch)
-        row = await self.budget("tree:runfamily0")
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        outcomes = await self._log.commit(batch)
+        row = await self._log.budget("tree:runfamily0")
         if row is not None:
             self.seen.append((row.limit, row.spent, row.reserved))
         return outcomes

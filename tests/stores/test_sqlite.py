@@ -139,6 +139,26 @@ async def test_a_database_of_a_newer_version_is_refused_and_not_touched(path: Pa
         SqliteLog(path, read_only=True)
 
 
+@on_a_loop
+async def test_a_newer_database_that_crashed_keeps_what_its_wal_holds(path: Path, tmp_path: Path):
+    log = SqliteLog(path)
+    assert log._writer is not None
+    await HandmadeRun(log, "run-1").commit([1])
+    log._writer.execute("pragma user_version = 7")
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    for name in ("log.db", "log.db-wal"):
+        (crashed / name).write_bytes((tmp_path / name).read_bytes())
+    await log.close()
+    before = fingerprints(crashed)
+
+    with pytest.raises(DatabaseTooNew):
+        SqliteLog(crashed / "log.db")
+
+    after = fingerprints(crashed)
+    assert {name: after[name] for name in before} == before
+
+
 def test_somebody_elses_database_is_refused_and_not_touched(path: Path):
     theirs = apsw.Connection(str(path))
     theirs.execute("create table songs (name); insert into songs values ('Help!')")

@@ -33,8 +33,8 @@ class Output:
 
     @property
     def interactive(self) -> bool:
-        """Whether a person sits at both ends: keys can be read and answers shown."""
-        return not self.quiet and sys.stdin.isatty() and sys.stderr.isatty()
+        """Whether a person sits at both ends, and looks at us: a job in the background must not touch the keys."""
+        return not self.quiet and sys.stdin.isatty() and sys.stderr.isatty() and _in_foreground()
 
     @property
     def draws(self) -> bool:
@@ -121,6 +121,13 @@ class Output:
         from rich.console import Console
 
         return Console(stderr=True, no_color=not self._colour, highlight=False, soft_wrap=False)
+
+
+def _in_foreground() -> bool:
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, AttributeError):  # not our terminal, or a system without process groups
+        return True
 
 
 def _visible(text: str) -> int:

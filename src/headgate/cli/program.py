@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -56,6 +55,8 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in VERBS and not name.startswith("-"):
+            import difflib
+
             near = difflib.get_close_matches(name, VERBS, n=1)
             hint = f' Did you mean "{near[0]}"?' if near else f" There are {', '.join(VERBS)}."
             ctx.fail(f'There is no verb "{name}".{hint}')

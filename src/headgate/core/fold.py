@@ -360,8 +360,13 @@ def _child_finished(run: Run, event: e.ChildFinished) -> None:
     run.children_out.pop(event.child_run, None)
     run.children_spent += event.cost
     place = run.place(event.place)
+    if place is None:  # its item or iteration is over
+        owner = run.owner_of(event.place)
+        if owner is not None:
+            owner.cost += event.cost
+        return
     _count(run, place, event.cost)
-    if place is not None and place.wait is not None and event.status != "completed":
+    if place.wait is not None and place.wait.child_run == event.child_run and event.status != "completed":
         place.failures += 1
 
 

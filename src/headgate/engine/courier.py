@@ -96,7 +96,7 @@ class Courier:
         run = lane.run
         error = None
         if run.status != "completed":
-            # What was cancelled was meant to end; what failed may be tried again, as a new child, if its activity says so.
+            # What failed may be tried again, as a new child; what was cancelled was meant to end.
             error = Failure(run.code or run.status, run.error, retryable=run.status == "failed")
         output = None
         if run.status == "completed":

@@ -23,7 +23,7 @@ from headgate.core.decision import Decision
 from headgate.core.definition import Definition
 from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
 from headgate.core.fold import apply
-from headgate.core.plan import Plan, compile_plan
+from headgate.core.plan import Plan, compile_plan, load_plan
 from headgate.core.run import Run
 from headgate.engine.appender import Appender
 from headgate.engine.contents import ContentCache
@@ -129,7 +129,7 @@ class Engine:
             raise NotFound(f"There is no workflow {name!r}" + (f" of version {version}." if version else "."))
         version, body = found
         if version not in self._plans:
-            self._plans[version] = compile_plan(msgspec.json.decode(body, type=Definition))
+            self._plans[version] = load_plan(msgspec.json.decode(body, type=Definition))
         return self._plans[version]
 
     # --- Commands ------------------------------------------------------------------------------------------------

@@ -38,15 +38,15 @@ class PlainFormatter(logging.Formatter):
     """`2026-01-31T09:00:00.000Z WARNING headgate.worker trace=… message key=value …`, a traceback below."""
 
     def format(self, record: logging.LogRecord) -> str:
+        trace = trace_of(record)
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        line = (
-            f"{_time(record)} {record.levelname} {record.name} trace={trace_of(record)} {record.getMessage()}{fields}"
-        )
+        text = record.getMessage()
         if record.exc_info:
-            # A traceback has many lines, and each of them is a line of the log.
-            trace = trace_of(record)
-            line += "".join(f"\n  trace={trace} {part}" for part in self.formatException(record.exc_info).splitlines())
-        return line
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        first, *others = text.splitlines() or [""]
+        line = f"{_time(record)} {record.levelname} {record.name} trace={trace} {first}{fields}"
+        # A message or traceback of many lines is as many lines of the log, and each of them has its trace.
+        return "".join((line, *(f"\n  trace={trace} {other}" for other in others)))
 
 
 class JsonFormatter(logging.Formatter):

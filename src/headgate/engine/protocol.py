@@ -16,7 +16,7 @@ from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core.codec import content_bytes
 from headgate.core.decision import Decision
-from headgate.core.errors import HeadgateError, Invalid, NotFound, StaleAttempt
+from headgate.core.errors import HeadgateError, Invalid, NotFound, StaleAttempt, Unavailable
 from headgate.core.run import Place, Run
 from headgate.core.values import Assignment, Candidate, Failure, Usage
 from headgate.engine.engine import Engine
@@ -140,6 +140,11 @@ class LocalProtocol:
                 will_retry = any(type(event) is e.RetryScheduled for event in decision.events)
             except (StaleAttempt, NotFound, Invalid) as error:
                 stale = str(error)
+            except Unavailable:
+                # The caller reports all of them again; that the others failed as well is no news to anybody.
+                for other in answers:
+                    other.add_done_callback(_seen)
+                raise
             self._release(report.activity_id)
             acknowledged.append(Acknowledged(report.activity_id, stale, will_retry))
         self.reports += len(acknowledged)
@@ -222,6 +227,12 @@ def split_activity_id(activity_id: str) -> tuple[str, str, int]:
     if len(parts) != 4 or not parts[2].isdigit():
         raise Invalid(f"{activity_id!r} is not an activity id.")
     return parts[0], parts[1], int(parts[2])
+
+
+def _seen(answer: asyncio.Future[Decision]) -> None:
+    """Take note of a failure, so that asyncio does not log it as one that nobody looked at."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _outcome(report: Report, secrets: tuple[str, ...], common: dict[str, Any]) -> c.Command:

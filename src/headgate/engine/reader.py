@@ -11,7 +11,7 @@ from headgate.core.codec import content_value, decode
 from headgate.core.definition import Definition
 from headgate.core.errors import Invalid, NotFound, Refused
 from headgate.core.events import Event
-from headgate.core.plan import Plan, compile_plan
+from headgate.core.plan import Plan, load_plan
 from headgate.core.run import Run
 from headgate.core.view import RunSummary, RunView, output_versions, result_versions, view_run
 from headgate.engine.engine import fold_run
@@ -77,7 +77,7 @@ class Reader:
             found = await self._log.definition(row.workflow, row.definition)
             if found is None:
                 raise NotFound(f"The definition {row.definition} of run {row.id} is not in this database.")
-            self._plans[row.definition] = compile_plan(msgspec.json.decode(found[1], type=Definition))
+            self._plans[row.definition] = load_plan(msgspec.json.decode(found[1], type=Definition))
         return self._plans[row.definition]
 
     async def _values(self, run: int, versions: set[int]) -> dict[int, Any]:

@@ -344,9 +344,15 @@ def _open(path: Path, *, write: bool, vfs: str | None, immutable: bool = False) 
             _set_up(connection, new=new)
         connection.execute("pragma cache_size = -16000")
     except BaseException:
+        if _holds_something(Path(f"{path}-wal")):  # which is not ours to fold into a file that we refuse
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.close()
         raise
     return connection
+
+
+def _holds_something(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 def _is_new(connection: apsw.Connection, path: Path, *, write: bool) -> bool:

@@ -1,5 +1,10 @@
-"""What tests of Headgate, and of what is built upon it, are made of: crashes, disks that fail, runs made by hand.
+"""What tests of Headgate, and of what is built upon it, are made of; import from the module that has the thing.
 
-`crashes` kills real processes, `vfs` counts syncs and loses power, `log_conformance` makes the appends with which any
-`ports.Log` can be tried. Import from the module that has the thing; nothing here is imported by the engine.
+- `log_conformance`: runs made by hand, with which any `ports.Log` can be tried; `vfs`: disks that count their syncs,
+  and disks that lose power;
+- `rehearsal`, `stories`, `faults`: the decider alone, stories of commands to tell it, and what must hold after each;
+- `clock`, `simulation`: virtual time, and a whole engine in it, the same for the same seed;
+- `crashes`, `crash_evidence`: real processes that are killed, and what they leave as proof.
+
+Nothing of the engine imports from here.
 """

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -27,7 +27,7 @@ from headgate.core.replay import replay, state_of
 from headgate.core.run import Run
 from headgate.core.values import Assignment, Candidate, Failure, Price, Usage
 from headgate.engine.engine import Start, fold_run
-from headgate.ports import Admitted, Append, Completed, Failed, Log, Outcome
+from headgate.ports import Admitted, Append, Completed, Failed, Log, Outcome, RunRow
 from headgate.testing.clock import VirtualClock
 from headgate.testing.faults import faults_of
 
@@ -113,7 +113,8 @@ class World:
         others = asyncio.all_tasks()
         crash = self._crashes.pop(0) if self._crashes else None
         self._mortal = _MortalLog(self.log, crash, self._committed)
-        self._app = App(self._mortal, clock=self.clock, environment={}, offline=True, work=False)
+        log = cast("Log", self._mortal)  # it passes on whatever it does not do itself
+        self._app = App(log, clock=self.clock, environment={}, offline=True, work=False)
         mine = asyncio.get_running_loop().create_task(self._live_on())
         died = asyncio.get_running_loop().create_task(self._mortal.died.wait())
         await asyncio.wait({mine, died}, return_when=asyncio.FIRST_COMPLETED)
@@ -135,6 +136,7 @@ class World:
             await app.engine.deploy(definition)
         for start in self._begun.values():
             await app.engine.start(start)
+        runs: list[RunRow] = []
         for _ in range(MOVES_MAX):
             await self._come_to_rest()
             runs = [row for row in await self.log.runs(limit=1_000) if row.head.finished_at is None]

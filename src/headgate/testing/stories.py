@@ -39,7 +39,7 @@ def definitions(draw: st.DrawFn, *, children: bool = True, activities_max: int =
     for _ in range(draw(st.integers(0, 2))):
         _close_a_loop(draw, activities)
     budget = draw(st.none() | _budgets())
-    timeout = draw(st.sampled_from([None, None, None, 5_000.0]))
+    timeout = draw(st.sampled_from([None, None, None, 600.0]))
     return Definition(name="story", activities=tuple(activities), budget=budget, timeout_seconds=timeout)
 
 
@@ -120,7 +120,15 @@ def _close_a_loop(draw: st.DrawFn, activities: list[Activity]) -> None:
     head = draw(st.integers(0, tail))
     if any(dependency.key == f"a{tail}" for dependency in activities[head].depends_on):
         return
-    condition = draw(st.sampled_from([(), ("{{ a%d.yes }}" % tail,), ("{{ a%d.status == 'failed' }}" % tail,)]))
+    condition = draw(
+        st.sampled_from(
+            [
+                (),
+                ("{{ KEY.yes }}".replace("KEY", f"a{tail}"),),
+                ("{{ KEY.status == 'failed' }}".replace("KEY", f"a{tail}"),),
+            ]
+        )
+    )
     edge = Dependency(f"a{tail}", condition)
     was = activities[head]
     activities[head] = _with(was, depends_on=(*was.depends_on, edge), iteration_limit=draw(st.integers(1, 3)))
