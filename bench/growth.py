@@ -39,7 +39,7 @@ async def measure_size(path: Path, *, length: int, activities: int) -> dict[str,
     count = activities // length
     plain = Load("plain", text_chain(length), length, IN_FLIGHT, given)
     gated = Load("gated", gated_chain(length), length, 1, given)
-    loads = {load.name: load for load in (plain, gated)}
+    loads = {load.name: load for load in ((plain, gated) if count > 1 else (gated,))}
     async with App(SqliteLog(path), environment={}, work=False) as app:
         await _deploy(app, loads)
     pages_before = _used_pages(path)
@@ -50,7 +50,8 @@ async def measure_size(path: Path, *, length: int, activities: int) -> dict[str,
         await _write(app, plain, count - 1)
         waiting_run = await _write_gated(app, gated)
         seconds = time.perf_counter() - begin
-        evidence = evidence_of(app, {"plain": count - 1, "gated": 1}, loads, counter)
+        runs = {"plain": count - 1, "gated": 1} if count > 1 else {"gated": 1}
+        evidence = evidence_of(app, runs, loads, counter)
     pages, page_size, events = _used_pages(path) - pages_before, *_page_size_and_events(path)
     return {
         "runs": count,

@@ -100,7 +100,7 @@ def evidence_of(app: App, runs: dict[str, int], loads: dict[str, Load], counter:
     assert isinstance(log, MeasuredLog)
     settings = log.writer_settings()
     return {
-        "runs": {loads[name].definition.name: count for name, count in runs.items() if count},
+        "runs": {loads[name].definition.name: count for name, count in runs.items()},
         "activities": {loads[name].definition.name: loads[name].activities for name in runs},
         "claims": app.protocol.claims,
         "reports": app.protocol.reports,

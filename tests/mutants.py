@@ -35,6 +35,7 @@ CONFORMANCE = "tests/conformance/test_log.py"
 DECIDE = "tests/core/test_decide.py"
 
 SQLITE = "src/headgate/stores/sqlite.py"
+SQLITE_FILE = "src/headgate/stores/sqlite_file.py"
 QUERIES = "src/headgate/stores/sqlite.sql"
 LANE = "src/headgate/engine/lane.py"
 APPENDER = "src/headgate/engine/appender.py"
@@ -73,17 +74,18 @@ MUTANTS = (
         f"{GOLDEN}[chain]",
     ),
     Mutant(
-        "acknowledged before the commit, and killed before it",
+        "reports and settlements acknowledged before the commit",
         (
             Edit(
                 LANE,
                 "            self._engine.appender.append(item, self._appended)\n",
                 "            self._engine.appender.append(item, self._appended)\n"
                 "            for order in together:\n"
-                "                order.tell()\n",
+                "                if not isinstance(order.command, c.StartRun):\n"
+                "                    order.tell()\n",
             ),
         ),
-        f"{KILLED}[chain-before_append]",
+        f"{GOLDEN}[chain]",
     ),
     Mutant(
         "dispatched before the commit",
@@ -334,7 +336,7 @@ MUTANTS = (
     ),
     Mutant(
         "synchronous is off",
-        (Edit(SQLITE, "pragma synchronous = full", "pragma synchronous = off"),),
+        (Edit(SQLITE_FILE, "pragma synchronous = full", "pragma synchronous = off"),),
         "tests/stores/test_power_loss.py",
     ),
 )

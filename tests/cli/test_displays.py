@@ -176,3 +176,17 @@ def test_a_view_may_lose_activities_without_harm():
     run = run_of()
 
     assert drawn(msgspec.structs.replace(run, status="completed", finished_at=now()))
+
+
+def test_the_time_that_is_left_is_counted_down_without_news(monkeypatch):
+    until = now() + 60_000_000
+    run = run_of(
+        place("t", "waiting", waits="timer", until=until, waiting_for="waits until …, for another 1 min"),
+        place("r", "waiting", waits="retry", until=until, waiting_for="retries in 60 s after: 429 from x"),
+    )
+    monkeypatch.setattr("headgate.cli.words.now", lambda: until - 5_000_000)
+
+    lines = drawn(run)
+
+    assert "for another 5.0 s" in lines[1]
+    assert "retries in 5.0 s after: 429 from x" in lines[2]

@@ -6,12 +6,13 @@ import os
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from headgate.authoring import load_definition
+from headgate.core import commands as c
 from headgate.core import events as e
-from headgate.core.definition import Activity, Budget, BudgetAction, Definition
+from headgate.core.definition import Activity, Backoff, Budget, BudgetAction, Definition
 from headgate.testing.rehearsal import Rehearsal, candidate
 from headgate.testing.stories import GIVEN, Move, bring_to_an_end, definitions, moves, play
 
@@ -358,21 +359,50 @@ def test_a_limit_of_nothing_admits_only_what_costs_nothing():
 
 # --- Any order ----------------------------------------------------------------------------------------------------
 
+MARKET = Definition(
+    name="market",
+    activities=(
+        Activity(key="a", name="echo", for_each=[1, 2, 3, 4, 5], retry=Backoff(max_attempts=9), budget=Budget(150)),
+        Activity(key="b", name="echo", retry=Backoff(max_attempts=9)),
+    ),
+)
+"""Six that want to spend at the same time."""
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(definitions(children=False), moves(40), st.integers(0, 200))
-def test_whatever_is_asked_in_whatever_order_money_is_never_overspent(
-    definition: Definition, story: list[Move], limit: int
-):
+any_order = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def spend_in_any_order(definition: Definition, story: list[Move], limit: int) -> Rehearsal:
     run = Rehearsal(definition, thorough=False).start(GIVEN, limit=limit)
-    told: list = []
-
+    told: list[c.Command] = []
     for move in story:
         play(run, move, told)  # after each event: spent + reserved <= limit (`Rehearsal.honest`)
-
+        run.check_state()
     bring_to_an_end(run)
+    return run
+
+
+def check_accounts(run: Rehearsal) -> None:
+    forfeited = sum(lost.amount for lost in run.kinds(e.CallForfeited))  # type: ignore[attr-defined]
+    settled = sum(call.cost - call.replaces for call in run.kinds(e.CallSettled))  # type: ignore[attr-defined]
     assert run.run.reserved == 0
-    forfeited = sum(event.amount for event in run.kinds(e.CallForfeited))  # type: ignore[attr-defined]
-    settled = sum(event.cost - event.replaces for event in run.kinds(e.CallSettled))  # type: ignore[attr-defined]
     assert run.run.spent == forfeited + settled
     run.check()
+
+
+@any_order
+@given(definitions(children=False), moves(60, money=True), st.integers(0, 200))
+def test_whatever_is_asked_of_any_workflow_money_is_never_overspent(
+    definition: Definition, story: list[Move], limit: int
+):
+    run = spend_in_any_order(definition, story, limit)
+
+    check_accounts(run)
+
+
+@any_order
+@given(moves(100, money=True), st.integers(50, 300))
+def test_whatever_a_crowd_asks_money_is_never_overspent(story: list[Move], limit: int):
+    run = spend_in_any_order(MARKET, story, limit)
+
+    event(f"calls waited: {bool(run.kinds(e.CallWaiting))}")
+    check_accounts(run)

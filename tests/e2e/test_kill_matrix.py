@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from headgate.testing.crash_evidence import Evidence, gather, problems
-from headgate.testing.crashes import MOMENTS, Failpoints, Journal, Nursery
+from headgate.testing.crashes import MOMENTS, Ending, Failpoints, Journal, Nursery
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +53,14 @@ def nursery() -> Iterator[Nursery]:
         yield started
 
 
+def why(ending: Ending, asked: object) -> str:
+    """Return what a child that did not end well says, its last words first."""
+    if ending.code == -signal.SIGABRT:
+        return f"the child hung for {CHILD_SECONDS_MAX:g} s (asked: {asked})\n{ending.said}"
+    words = ending.said.strip().splitlines()[-1:] or ["nothing"]
+    return f"the child ended with {ending.code}, saying: {words[0]} (asked: {asked})\n{ending.said}"
+
+
 class Trial:
     """One database, its journal, and the children that work on it."""
 
@@ -70,7 +79,7 @@ class Trial:
         ending = self.nursery.run(
             order, self.said, kill_after_seconds=kill_after_seconds, seconds_max=CHILD_SECONDS_MAX
         )
-        assert ending.killed or ending.code == 0, f"{failpoint} {kill_after_seconds}: {ending.code}\n{ending.said}"
+        assert ending.killed or ending.code == 0, why(ending, failpoint or kill_after_seconds)
         self.kills += ending.killed
         return ending.killed
 

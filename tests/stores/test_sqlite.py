@@ -20,7 +20,8 @@ import pytest
 from headgate.core.errors import HeadgateError, Refused, Unavailable
 from headgate.engine.audit import verify
 from headgate.ports import Move
-from headgate.stores.sqlite import DatabaseTooNew, SqliteLog
+from headgate.stores.sqlite import SqliteLog
+from headgate.stores.sqlite_file import DatabaseTooNew
 from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
 
 NOBODY = 65_534

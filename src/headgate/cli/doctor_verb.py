@@ -73,7 +73,8 @@ def _sqlite() -> Finding:
 
 
 def _database(common: Common) -> Finding:
-    from headgate.stores.sqlite import SCHEMA_VERSION, SqliteLog
+    from headgate.stores.sqlite import SqliteLog
+    from headgate.stores.sqlite_file import SCHEMA_VERSION
 
     path = common.database
     if not path.exists():

@@ -24,6 +24,8 @@ __all__ = ["events", "runs", "show", "state"]
 ID_CHARACTERS_MIN = 6
 PAGE_EVENTS = 1_000
 FOLLOW_SECONDS = 0.2
+FOR_PROGRAMS = frozenset({"call_id", "decider", "input_hash", "request_hash", "price", "started_at"})
+"""Fields of events that only `--json` prints."""
 STATUSES = ("created", "running", "waiting", "paused", "cancelling", "completed", "failed", "cancelled")
 
 
@@ -155,9 +157,8 @@ def _print_event(output: Output, event: EventView) -> None:
         output.data(form)
         return
     where = event.place + (f" #{event.attempt}" if event.attempt > 1 else "")
-    fields = "  ".join(
-        f"{name}={_brief(value)}" for name, value in form["fields"].items() if value not in (None, "", {})
-    )
+    shown = {name: value for name, value in form["fields"].items() if name not in FOR_PROGRAMS}
+    fields = "  ".join(f"{name}={_brief(value)}" for name, value in shown.items() if value not in (None, "", {}))
     at = f"{clock(event.at)[11:]}.{event.at // 1_000 % 1_000:03d}"
     output.line(output.fit(f"{event.version:>5}  {at}  {event.type:<20}  {where:<16}  {fields}".rstrip()))
 
@@ -167,6 +168,8 @@ def _brief(value: Any) -> str:
         return first_line(str(value["message"]))
     if isinstance(value, list | tuple):
         return plural(len(value), "entry").replace("entrys", "entries")
+    if isinstance(value, dict) and "output_tokens" in value:
+        return f"{value.get('input_tokens', 0)}+{value['output_tokens']} tokens"
     if isinstance(value, dict):
         return "{…}"
     return first_line(str(value))

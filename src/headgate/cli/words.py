@@ -97,7 +97,15 @@ def place_detail(place: PlaceView) -> str:
 
 
 def brief_wait(place: PlaceView, sentence: str) -> str:
-    """Return why a place waits without what stands beside it anyway: its own name, and today's date."""
+    """Return why a place waits as it is now: without what stands beside it anyway (its name, today's date), and with
+    the time that is left counted down since the sentence was made."""
+    left = span(place.until - now())
+    if place.waits == "timer":
+        return f"for another {left}"
+    if place.waits == "retry":
+        return f"retries in {left} after: {sentence.partition(' after: ')[2]}"
+    if place.waits == "delay":
+        return f"starts in {left} (delay)"
     today = datetime.now(UTC).strftime("%Y-%m-%d ")
     return sentence.replace(f" {place.place!r}", "").replace(today, "").replace(" UTC", "Z")
 

@@ -69,4 +69,4 @@ def show_seconds(seconds: float) -> str:
     hours, minutes = divmod(int(seconds // 60), 60)
     if hours < 48:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{hours // 24} d"
+    return f"{seconds / 86_400:.0f} d"

@@ -54,7 +54,9 @@ def explain_run(run: Run, now: int) -> str:
     if run.tasks and not run.waiting_calls:
         return ""
     sentences = [
-        f"{place.path} {sentence}" for place in run.live_places() if (sentence := explain_place(run, place, now))
+        sentence if repr(place.path) in sentence else f"{place.path} {sentence}"
+        for place in run.live_places()
+        if (sentence := explain_place(run, place, now))
     ]
     if len(sentences) > 1:
         return f"{sentences[0]} (and {len(sentences) - 1} more)"

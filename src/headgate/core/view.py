@@ -44,6 +44,8 @@ class PlaceView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     waiting_for: str = ""
     waits: str = ""
     """What kind of thing it waits for: retry, delay, signal, timer, approval, child or items."""
+    until: int = 0
+    """When the wait ends by itself; 0: never."""
     scheduled_at: int = 0
     started_at: int = 0
     ended_at: int = 0
@@ -182,6 +184,7 @@ def _view_place(run: Run, place: Place, values: Values, now: int) -> PlaceView:
         error=place.error,
         waiting_for=explain_place(run, place, now),
         waits=place.wait.kind if place.wait else "",
+        until=(place.wait.until or 0) if place.wait else 0,
         scheduled_at=place.scheduled_at,
         started_at=place.started_at,
         ended_at=place.ended_at,

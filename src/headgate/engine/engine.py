@@ -138,10 +138,15 @@ class Engine:
         """Start a run; return when that is durable.
 
         A `command_id` or `run_id` that was used before gives the run of then. Raises `Invalid` for an input that the
-        definition does not take, `NotFound` for an unknown workflow, `Refused` when `unique_key` is taken.
+        definition does not take, `NotFound` for an unknown workflow, `Refused` when `unique_key` is taken,
+        `Unavailable` when too much is waiting to be written.
         """
         if (known := await self._started_before(start)) is not None:
             return known
+        if self.appender.crowded:
+            raise Unavailable(
+                "More is waiting to be written than the disk keeps up with; start this run a little later."
+            )
         plan = await self.plan(start.workflow, start.version)
         value = validate_input(plan.definition, {} if start.input is None else start.input)
         lane = self._new_lane(start, plan)

@@ -174,9 +174,7 @@ class Worker:
                 answers = await self._protocol.report(reports, worker_id=self._worker_id)
                 for (task, _), acknowledged in zip(done, answers, strict=True):
                     if acknowledged.stale:
-                        logger.info(
-                            "report discarded: %s", acknowledged.stale, extra={"trace_id": task.trace_id}
-                        )
+                        logger.info("report discarded: %s", acknowledged.stale, extra={"trace_id": task.trace_id})
                 return
             except Unavailable as error:
                 if self._closing:

@@ -23,17 +23,15 @@ from typing import Any
 import apsw
 
 from headgate.core.codec import decode
-from headgate.core.errors import Refused, Unavailable
+from headgate.core.errors import Unavailable
 from headgate.ports import Append, EventRow, Head, Move, Outcome, OverBudget, RunRow
 from headgate.stores.queries import load_queries
+from headgate.stores.sqlite_file import close_connection, open_to_read, open_to_write, unavailable
 
-__all__ = ["SCHEMA_VERSION", "DatabaseTooNew", "SqliteLog"]
+__all__ = ["SqliteLog"]
 
-SCHEMA_VERSION = 1
-APPLICATION_ID = 0x48656467  # "Hedg"
 ANSWERS_KEPT_MICROSECONDS = 7 * 86_400 * 1_000_000
 ANSWERS_FORGOTTEN_EVERY_MICROSECONDS = 3_600 * 1_000_000
-BUSY_MILLISECONDS_MAX = 5_000
 
 ALONE_ITEMS_MAX = 2
 QUICK_SECONDS = 0.0005
@@ -42,22 +40,16 @@ QUICK_SECONDS = 0.0005
 SQL = load_queries("sqlite.sql")
 
 
-class DatabaseTooNew(Refused):
-    """The file was written by a later release."""
-
-    code = "database_too_new"
-
-
 class SqliteLog:
     """`ports.Log` on SQLite. Opened `read_only`, every method that writes raises `Unavailable`."""
 
     def __init__(self, path: Path, *, read_only: bool = False, vfs: str | None = None) -> None:
         self.path = path
         try:
-            self._reader = _open_to_read(path, vfs) if read_only else _open(path, write=True, vfs=vfs)
-            self._writer = None if read_only else _open(path, write=True, vfs=vfs)
+            self._reader = open_to_read(path, vfs) if read_only else open_to_write(path, vfs)
+            self._writer = None if read_only else open_to_write(path, vfs)
         except apsw.Error as error:
-            raise _unavailable(path, error) from error
+            raise unavailable(path, error) from error
         self._next_key = self._one("last_key")[0] + 1
         self._answers_at = 0
         self._alone = asyncio.Lock()
@@ -86,7 +78,7 @@ class SqliteLog:
             except BaseException as error:
                 _roll_back(writer)
                 if isinstance(error, apsw.Error):
-                    raise _unavailable(self.path, error) from error
+                    raise unavailable(self.path, error) from error
                 raise
             return outcomes
 
@@ -149,7 +141,7 @@ class SqliteLog:
             try:
                 writer.execute(SQL["save_definition"], (version, name, body, at))
             except apsw.Error as error:
-                raise _unavailable(self.path, error) from error
+                raise unavailable(self.path, error) from error
             return not known
 
     # --- Reading -------------------------------------------------------------------------------------------------
@@ -224,9 +216,9 @@ class SqliteLog:
                 self._committer.close()
                 self._committer = None
             if self._writer is not None:
-                _close(self._writer)
+                close_connection(self._writer)
                 self._writer = None
-            _close(self._reader)
+            close_connection(self._reader)
 
     @property
     def synchronous(self) -> str:
@@ -239,7 +231,7 @@ class SqliteLog:
         try:
             return list(self._reader.execute(SQL[name], parameters))
         except apsw.Error as error:
-            raise _unavailable(self.path, error) from error
+            raise unavailable(self.path, error) from error
 
     def _one(self, name: str, *parameters: Any) -> Any:
         return self._all(name, *parameters)[0]
@@ -316,95 +308,6 @@ def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:
         done.set_result(None)
     else:
         done.set_exception(failure)
-
-
-# --- Opening ------------------------------------------------------------------------------------------------------
-
-
-def _open_to_read(path: Path, vfs: str | None) -> apsw.Connection:
-    try:
-        return _open(path, write=False, vfs=vfs)
-    except (apsw.ReadOnlyError, apsw.CantOpenError):
-        # Where no file can be made, readers have no way to agree with a writer; without a WAL there is none.
-        if not path.is_file() or Path(f"{path}-wal").exists():
-            raise
-        return _open(path, write=False, vfs=vfs, immutable=True)
-
-
-def _open(path: Path, *, write: bool, vfs: str | None, immutable: bool = False) -> apsw.Connection:
-    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
-    name = f"{path.absolute().as_uri()}?immutable=1" if immutable else str(path)
-    connection = apsw.Connection(name, flags=flags | apsw.SQLITE_OPEN_URI if immutable else flags, vfs=vfs)
-    try:
-        connection.set_busy_timeout(BUSY_MILLISECONDS_MAX)
-        if write and connection.readonly("main"):  # SQLite settles for reading where it may not write
-            raise apsw.ReadOnlyError("it was opened for writing")
-        new = _is_new(connection, path, write=write)
-        if write:
-            _set_up(connection, new=new)
-        connection.execute("pragma cache_size = -16000")
-    except BaseException:
-        if _holds_something(Path(f"{path}-wal")):  # which is not ours to fold into a file that we refuse
-            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        connection.close()
-        raise
-    return connection
-
-
-def _holds_something(file: Path) -> bool:
-    return file.exists() and file.stat().st_size > 0
-
-
-def _is_new(connection: apsw.Connection, path: Path, *, write: bool) -> bool:
-    """Return whether the file is empty and may become ours. Changes nothing: it may be somebody else's."""
-    version = connection.pragma("user_version")
-    application = connection.pragma("application_id")
-    empty = application == version == 0 and not list(connection.execute("select 1 from sqlite_schema"))
-    if write and empty:
-        return True
-    if application != APPLICATION_ID:
-        raise Refused(
-            f"{path} is an SQLite database, but not one of Headgate's. Name another file. Nothing was changed."
-        )
-    if version > SCHEMA_VERSION:
-        raise DatabaseTooNew(
-            f"{path} was written by a newer Headgate (schema {version}; this one knows {SCHEMA_VERSION}). "
-            "Upgrade Headgate, or name another file. Nothing was changed."
-        )
-    return False
-
-
-def _set_up(connection: apsw.Connection, *, new: bool) -> None:
-    """Settle how this connection writes; make a new file ours, in one transaction."""
-    connection.execute("pragma page_size = 8192")
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = full")
-    connection.execute("pragma wal_autocheckpoint = 1000")
-    if new:
-        with connection:
-            connection.execute(SQL["schema"])
-            connection.execute(f"pragma application_id = {APPLICATION_ID}")
-            connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
-
-
-def _close(connection: apsw.Connection) -> None:
-    """Close the connection. The checkpoint of the last one may fail: whoever opens the file next makes it."""
-    with contextlib.suppress(apsw.Error):
-        connection.close()
-
-
-def _unavailable(path: Path, error: apsw.Error) -> Unavailable:
-    if isinstance(error, apsw.FullError):
-        return Unavailable(f"The disk that holds {path} is full; nothing was written. Free some space and go on.")
-    if isinstance(error, apsw.ReadOnlyError):
-        return Unavailable(f"{path} cannot be written: it, or its folder, is read-only. Nothing was changed.")
-    if isinstance(error, apsw.CantOpenError):
-        return Unavailable(f"{path} cannot be opened: is its folder there, and may you write to it? ({error})")
-    if isinstance(error, apsw.BusyError):
-        return Unavailable(f"Another process is writing to {path}; nothing was written. Wait for it, or stop it.")
-    if isinstance(error, apsw.NotADBError):
-        return Unavailable(f"{path} is not an SQLite database. Name another file.")
-    return Unavailable(f"{path}: {error}. Nothing of this write was kept.")
 
 
 # --- Rows ---------------------------------------------------------------------------------------------------------

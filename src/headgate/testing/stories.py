@@ -36,7 +36,7 @@ def definitions(draw: st.DrawFn, *, children: bool = True, activities_max: int =
     """Draw a workflow: branches, joins, loops (nested, with several tails), fan-outs, delays, signals, budgets."""
     count = draw(st.integers(1, activities_max))
     activities = [draw(_activities(number, children=children)) for number in range(count)]
-    for _ in range(draw(st.integers(0, 2))):
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2, 3]))):
         _close_a_loop(draw, activities)
     budget = draw(st.none() | _budgets())
     timeout = draw(st.sampled_from([None, None, None, 600.0]))
@@ -85,7 +85,7 @@ def _activities(draw: st.DrawFn, number: int, *, children: bool) -> Activity:
 def _dependencies(draw: st.DrawFn, number: int) -> tuple[Dependency, ...]:
     if not number:
         return ()
-    sources = draw(st.lists(st.integers(0, number - 1), max_size=3, unique=True))
+    sources = draw(st.lists(st.integers(0, number - 1), min_size=draw(st.integers(0, 1)), max_size=3, unique=True))
     return tuple(Dependency(f"a{source}", draw(_conditions(f"a{source}"))) for source in sources)
 
 
@@ -176,11 +176,15 @@ Move = tuple[Act, int, int]
 OFTEN = [Act.COMPLETE] * 6 + [Act.TICK] * 3 + [Act.ADMIT] * 3 + [Act.SETTLE] * 3 + [Act.SUSPEND] * 2 + [Act.FAIL] * 2
 
 
-def moves(size_max: int = 30) -> st.SearchStrategy[list[Move]]:
-    """Draw a story for any run."""
-    return st.lists(
-        st.tuples(st.sampled_from([*OFTEN, *Act]), st.integers(0, 11), st.integers(0, 11)), max_size=size_max
-    )
+MONEY = [Act.ADMIT] * 15 + [Act.SETTLE] * 15
+
+
+def moves(size_max: int = 40, *, money: bool = False) -> st.SearchStrategy[list[Move]]:
+    """Draw a story for any run; with `money`, one that is mostly about model calls."""
+    acts = st.sampled_from([*OFTEN, *Act, *(MONEY if money else ())])
+    move = st.tuples(acts, st.integers(0, 11), st.integers(0, 11))
+    # Hypothesis prefers short lists; a size that is drawn by itself gives long ones as often.
+    return st.integers(0, size_max).flatmap(lambda size: st.lists(move, min_size=size, max_size=size))
 
 
 def play(run: Rehearsal, move: Move, told: list[c.Command]) -> list[e.Event]:

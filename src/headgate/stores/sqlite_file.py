@@ -1,0 +1,128 @@
+"""The SQLite file itself: how it is opened, whether it is ours, how it syncs, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import apsw
+
+from headgate.core.errors import Refused, Unavailable
+from headgate.stores.queries import load_queries
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "DatabaseTooNew",
+    "close_connection",
+    "open_to_read",
+    "open_to_write",
+    "unavailable",
+]
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x48656467  # "Hedg"
+BUSY_MILLISECONDS_MAX = 5_000
+
+SQL = load_queries("sqlite.sql")
+
+
+class DatabaseTooNew(Refused):
+    """The file was written by a later release."""
+
+    code = "database_too_new"
+
+
+def open_to_write(path: Path, vfs: str | None = None) -> apsw.Connection:
+    """Open the owner's connection, making the file where there is none.
+
+    Raises `Refused` for a file that is not ours, `DatabaseTooNew`, `apsw.Error` for what SQLite says.
+    """
+    return _open(path, write=True, vfs=vfs)
+
+
+def open_to_read(path: Path, vfs: str | None = None) -> apsw.Connection:
+    """Open a connection that changes nothing, also where nothing may be changed. Raises as `open_to_write` does."""
+    try:
+        return _open(path, write=False, vfs=vfs)
+    except (apsw.ReadOnlyError, apsw.CantOpenError):
+        # Where no file can be made, readers have no way to agree with a writer; without a WAL there is none.
+        if not path.is_file() or Path(f"{path}-wal").exists():
+            raise
+        return _open(path, write=False, vfs=vfs, immutable=True)
+
+
+def _open(path: Path, *, write: bool, vfs: str | None, immutable: bool = False) -> apsw.Connection:
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
+    name = f"{path.absolute().as_uri()}?immutable=1" if immutable else str(path)
+    connection = apsw.Connection(name, flags=flags | apsw.SQLITE_OPEN_URI if immutable else flags, vfs=vfs)
+    try:
+        connection.set_busy_timeout(BUSY_MILLISECONDS_MAX)
+        if write and connection.readonly("main"):  # SQLite settles for reading where it may not write
+            raise apsw.ReadOnlyError("it was opened for writing")
+        new = _is_new(connection, path, write=write)
+        if write:
+            _set_up(connection, new=new)
+        connection.execute("pragma cache_size = -16000")
+    except BaseException:
+        if _holds_something(Path(f"{path}-wal")):  # which is not ours to fold into a file that we refuse
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.close()
+        raise
+    return connection
+
+
+def _holds_something(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
+def _is_new(connection: apsw.Connection, path: Path, *, write: bool) -> bool:
+    """Return whether the file is empty and may become ours. Changes nothing: it may be somebody else's."""
+    version = connection.pragma("user_version")
+    application = connection.pragma("application_id")
+    empty = application == version == 0 and not list(connection.execute("select 1 from sqlite_schema"))
+    if write and empty:
+        return True
+    if application != APPLICATION_ID:
+        raise Refused(
+            f"{path} is an SQLite database, but not one of Headgate's. Name another file. Nothing was changed."
+        )
+    if version > SCHEMA_VERSION:
+        raise DatabaseTooNew(
+            f"{path} was written by a newer Headgate (schema {version}; this one knows {SCHEMA_VERSION}). "
+            "Upgrade Headgate, or name another file. Nothing was changed."
+        )
+    return False
+
+
+def _set_up(connection: apsw.Connection, *, new: bool) -> None:
+    """Settle how this connection writes; make a new file ours, in one transaction."""
+    connection.execute("pragma page_size = 8192")
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = full")
+    connection.execute("pragma wal_autocheckpoint = 1000")
+    if new:
+        with connection:
+            connection.execute(SQL["schema"])
+            connection.execute(f"pragma application_id = {APPLICATION_ID}")
+            connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+
+def close_connection(connection: apsw.Connection) -> None:
+    """Close the connection. The checkpoint of the last one may fail: whoever opens the file next makes it."""
+    with contextlib.suppress(apsw.Error):
+        connection.close()
+
+
+def unavailable(path: Path, error: apsw.Error) -> Unavailable:
+    """Return what an error of SQLite means to people, and what to do about it."""
+    if isinstance(error, apsw.FullError):
+        return Unavailable(f"The disk that holds {path} is full; nothing was written. Free some space and go on.")
+    if isinstance(error, apsw.ReadOnlyError):
+        return Unavailable(f"{path} cannot be written: it, or its folder, is read-only. Nothing was changed.")
+    if isinstance(error, apsw.CantOpenError):
+        return Unavailable(f"{path} cannot be opened: is its folder there, and may you write to it? ({error})")
+    if isinstance(error, apsw.BusyError):
+        return Unavailable(f"Another process is writing to {path}; nothing was written. Wait for it, or stop it.")
+    if isinstance(error, apsw.NotADBError):
+        return Unavailable(f"{path} is not an SQLite database. Name another file.")
+    return Unavailable(f"{path}: {error}. Nothing of this write was kept.")
