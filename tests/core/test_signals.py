@@ -153,7 +153,7 @@ def asked(action: str = "fail", until: int | None = None) -> Rehearsal:
 @pytest.mark.parametrize("approved", [True, False])
 def test_a_persons_decision_is_the_activitys_output(approved: bool):
     run = asked()
-    assert run.why().startswith("ok waits for approval 'ok' since")
+    assert run.why().startswith("waits for approval 'ok' since")
 
     run.approve(approved=approved)
 

@@ -22,7 +22,7 @@ Act = Callable[[Client], Awaitable[RunView]]
 
 def _going_on(verb: Any) -> Any:
     """Give a verb `--work` and what its engine needs."""
-    from headgate.cli.run_verb import engine_options
+    from headgate.cli.engine_options import engine_options
 
     return click.option("--work", is_flag=True, help="Then go on with the run here, and follow it.")(
         engine_options(verb)
@@ -134,7 +134,7 @@ def _act(
     view = run_loop(_act_once(common, act, engine, done, goes_on=goes_on and not work, prints=not work))
     if not work:
         return exit_codes.COMPLETED
-    from headgate.cli.run_verb import follow_to_end
+    from headgate.cli.outcome import follow_to_end
 
     options = [name for name in ("models", "activities", "offline") if rest.get(name)]
     named = [f"--{name}" for name in options]
@@ -144,7 +144,7 @@ def _act(
 def _engine(*, work: bool, **rest: Any) -> Engine:
     if not any(rest.values()):
         return Engine(work=work)
-    from headgate.cli.run_verb import make_engine
+    from headgate.cli.engine_options import make_engine
 
     return make_engine(work=work, **rest)
 

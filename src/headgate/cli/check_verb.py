@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from headgate.cli import exit_codes
+from headgate.cli.engine_options import engine_options, make_engine, read_definition
 from headgate.cli.options import Common, common
-from headgate.cli.run_verb import engine_options, make_engine, read_definition
 from headgate.cli.session import Engine
 from headgate.cli.words import plural
 from headgate.core.catalogue import BUILTINS, default_backoff

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from headgate.cli import exit_codes
+from headgate.cli.engine_options import engine_options, make_engine
 from headgate.cli.interrupts import run_loop
 from headgate.cli.options import Common, common
-from headgate.cli.run_verb import engine_options, make_engine
 from headgate.cli.session import Engine, Session, make_state_folder, open_session, require_database
 from headgate.cli.words import first_line, money, short
 from headgate.core.errors import Unavailable

@@ -179,6 +179,9 @@ class World:
 
     def _check(self, run: Run) -> None:
         self.faults += [f"run {run.id} at {run.version}: {fault}" for fault in faults_of(run)]
+        for call in run.calls.values():
+            if call.state in ("admitted", "waiting") and call.call_id.split("/")[3] != str(self.crashed):
+                self.faults.append(f"call {call.call_id} is {call.state}, and the process that made it is dead")
 
     def _committed(self, events: list[e.Event]) -> None:
         for event in events:
@@ -224,7 +227,7 @@ class World:
 
     async def _call_models(self, task: Assignment, draw: Random) -> None:
         for number in range(draw.randint(1, 2)):
-            call_id = f"{task.workflow_id}/{task.place}/{task.attempt}/{number}"
+            call_id = f"{task.workflow_id}/{task.place}/{task.attempt}/{self.crashed}/{number}"
             worst = draw.randint(1, 40)
             answer = await self._app.protocol.admit(
                 task.activity_id, call_id=call_id, request_hash="h", candidates=[Candidate("m/one", worst, Price(1, 1))]
