@@ -1,12 +1,14 @@
 """Every log line that concerns a run carries its trace id, and nobody passes it by hand."""
 
 import asyncio
+import gc
 import logging
 
 import msgspec
 import pytest
 
 from headgate.app import App
+from headgate.core.errors import Unavailable
 from headgate.engine.logs import JsonFormatter, PlainFormatter, log_to_stderr
 from headgate.ports import Attempt, StartRequest
 from headgate.stores.sqlite import SqliteLog
@@ -115,3 +117,37 @@ def test_the_level_is_that_of_the_last_call(capsys, root):
     logging.getLogger("x").error("loud")
 
     assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == ["loud"]
+
+
+class FullForAMoment(SqliteLog):
+    """A log whose disk is full for one commit: the first that holds many results."""
+
+    failed = False
+
+    async def commit(self, batch):
+        results = [row for item in batch for row in item.rows if "activity_completed" in row]
+        if len(results) > 10 and not self.failed:
+            self.failed = True
+            raise Unavailable("The disk is full.")
+        return await super().commit(batch)
+
+
+def test_reports_that_cannot_be_written_say_so_once_each_try_with_the_trace(tmp_path, capsys, root):
+    log_to_stderr("WARNING", as_json=True)
+    flow = 'name: f\nactivities:\n  many: {use: echo, for_each: "{{ range(30) }}", with: {x: "{{ ITEM }}"}}\n'
+
+    async def run():
+        async with App(FullForAMoment(tmp_path / "x.db"), offline=True) as app:
+            started = await app.desk.start(StartRequest(definition=flow))
+            await app.desk.settled()
+            return await app.desk.show(started.id)
+
+    view = asyncio.run(run())
+    gc.collect()  # what nobody looked at would be logged by now
+
+    lines = [msgspec.json.decode(line) for line in capsys.readouterr().err.splitlines()]
+    assert view.status == "completed"
+    assert 1 <= len(lines) <= 3
+    assert {(line["trace_id"], line["message"]) for line in lines} == {
+        (view.trace_id, "cannot report, trying again: The disk is full.")
+    }

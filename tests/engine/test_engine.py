@@ -15,6 +15,7 @@ from headgate.core.errors import Invalid, Unavailable
 from headgate.core.values import Candidate, Price, Usage
 from headgate.engine import appender as appender_module
 from headgate.engine import lane as lane_module
+from headgate.engine import worker as worker_module
 from headgate.ports import Admitted, Completed
 from headgate.stores.memory import MemoryLog
 
@@ -382,6 +383,82 @@ def test_what_a_worker_reports_with_its_outcome_counts_in_the_budget_of_the_tree
     play(scene, work=False)
 
 
+class Shared:
+    """Two runs under one budget of 100: the first holds 60 of it, two calls of the second wait for 60 each."""
+
+    def __init__(self, bench: Any) -> None:
+        self.bench = bench
+        self.waiting: list[asyncio.Future[Any]] = []
+        self.holder, self.waiter, self.held = "", "", ""
+
+    async def set(self) -> Shared:
+        bench, protocol = self.bench, self.bench.app.protocol
+        self.holder = await bench.start(TWO_CALLS, limit=100, outer=("shared",))
+        held, _ = await protocol.poll(["mine"], worker_id="w", count=2, wait_seconds=1)
+        self.held = held.activity_id
+        self.waiter = await bench.start(TWO_CALLS, outer=("shared",))
+        tasks = await protocol.poll(["mine"], worker_id="w", count=2, wait_seconds=1)
+        await protocol.admit(self.held, call_id="held", request_hash="h", candidates=ONE)
+        for task in tasks:
+            ask = protocol.admit(task.activity_id, call_id=task.place, request_hash="h", candidates=ONE)
+            self.waiting.append(asyncio.ensure_future(ask))
+        await bench.until(lambda: len(bench.app.engine.loaded(self.waiter).run.waiting_calls) == 2)
+        return self
+
+    async def let_go(self) -> None:
+        await self.bench.app.protocol.settle(self.held, call_id="held", outcome="never_sent")
+
+    async def forget(self) -> None:
+        for ask in self.waiting:
+            ask.cancel()
+        await asyncio.gather(*self.waiting, return_exceptions=True)
+
+
+def test_a_call_that_waits_for_a_shared_budget_is_woken_by_another_run(play):
+    async def scene(bench: Any) -> None:
+        shared = await Shared(bench).set()
+
+        await shared.let_go()
+
+        assert isinstance(await asyncio.wait_for(shared.waiting[0], 5), Admitted)
+        assert not shared.waiting[1].done()
+        await shared.forget()
+
+    play(scene, work=False)
+
+
+def test_a_call_of_a_run_that_is_no_longer_in_memory_is_woken_too(play):
+    async def scene(bench: Any) -> None:
+        shared = await Shared(bench).set()
+        bench.app.engine.drop(bench.app.engine.loaded(shared.waiter))
+
+        await shared.let_go()
+
+        assert isinstance(await asyncio.wait_for(shared.waiting[0], 5), Admitted)
+        await shared.forget()
+
+    play(scene, work=False)
+
+
+def test_room_that_is_announced_several_times_at_once_is_given_away_once(play):
+    async def scene(bench: Any) -> None:
+        shared = await Shared(bench).set()
+        lane = bench.app.engine.loaded(shared.waiter)
+        free = c.FreeBudget(at=0, budget="shared")
+
+        first = lane.submit(signal("keeps the lane busy"))
+        announced = [lane.submit(free) for _ in range(3)]
+        await asyncio.gather(shared.let_go(), first, *announced)
+
+        assert isinstance(await asyncio.wait_for(shared.waiting[0], 5), Admitted)
+        assert len(bench.app.engine.loaded(shared.waiter).run.waiting_calls) == 1
+        budget = await bench.log.budget("shared")
+        assert (budget.spent, budget.reserved) == (0, 60)
+        await shared.forget()
+
+    play(scene, work=False)
+
+
 # --- Group commit -------------------------------------------------------------------------------------------------
 
 
@@ -466,6 +543,41 @@ def test_a_native_activity_is_carried_out_although_the_log_was_away(play):
         log.outcome = None
 
         assert (await bench.finished(run_id)).head.status == "completed"
+
+    play(scene, log)
+
+
+class Unreadable(FaultyLog):
+    """A log whose contents cannot be read for as long as `failures` lasts."""
+
+    failures = 0
+
+    async def contents(self, run: int, versions: Any) -> dict[int, bytes]:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("cannot read")
+        return await super().contents(run, versions)
+
+
+@pytest.mark.parametrize("kind", ["echo", "transform"])
+def test_parameters_that_cannot_be_read_now_are_read_later_and_fail_nothing(
+    play, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    monkeypatch.setattr(worker_module, "POLL_AGAIN_SECONDS", 0.001)
+    log = Unreadable()
+
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start(
+            f"name: t\nactivities: {{a: {{use: {kind}, wait_for: go, with: {{x: '{{{{ INPUT.n }}}}'}}}}}}", {"n": 7}
+        )
+        bench.app.engine.contents.forget(1, 1)
+        log.failures = 2
+
+        await bench.app.engine.submit(run_id, signal("go"))
+
+        assert (await bench.finished(run_id)).head.status == "completed"
+        assert await bench.output(run_id, "a") == {"x": 7}
+        assert log.failures == 0
 
     play(scene, log)
 

@@ -6,6 +6,7 @@ parameters are rendered, and what they come to is a command like any other.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core.decision import Decision
 from headgate.core.duration import parse_instant, parse_microseconds
-from headgate.core.errors import HeadgateError, Invalid, StaleAttempt
+from headgate.core.errors import HeadgateError, Invalid, StaleAttempt, Unavailable
 from headgate.core.run import Place, Run
 from headgate.core.values import Failure
 from headgate.engine.engine import Engine
@@ -24,6 +25,8 @@ from headgate.ports import Queue, Task
 
 __all__ = ["Dispatcher"]
 
+RENDER_TRIES_MAX = 20
+"""A native activity is tried so often while the log is away, at most half a minute apart; then at the next start."""
 APPROVAL_TIMEOUT_ACTIONS = ("fail", "approve", "reject")
 
 
@@ -37,6 +40,7 @@ class Dispatcher:
         self.stop_claims: Callable[[list[str]], None] = lambda activity_ids: None
         """Told of claims whose work is in vain, so that a worker in this process stops at once."""
         engine.listen(self.committed)
+        engine.read_again = self.offer_all
 
     def committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         run = lane.run
@@ -74,11 +78,16 @@ class Dispatcher:
     # --- Native activities ---------------------------------------------------------------------------------------
 
     async def _carry_out(self, lane: Lane, place: Place, attempt: int) -> None:
-        command = await self._native_command(lane, place, attempt)
-        try:
-            await self._engine.insist(lane.run.id, command)
-        except StaleAttempt:
-            return  # cancelled, or timed out, between the commit and now
+        for number in range(RENDER_TRIES_MAX):
+            try:
+                command = await self._native_command(lane, place, attempt)
+                await self._engine.insist(lane.run.id, command)
+            except StaleAttempt:
+                return  # cancelled, or timed out, between the commit and now
+            except Unavailable:  # the log cannot be read: its contents are needed to render the parameters
+                await asyncio.sleep(min(2**number / 10, 30))
+            else:
+                return
 
     async def _native_command(self, lane: Lane, place: Place, attempt: int) -> c.Command:
         run, now, path = lane.run, self._engine.clock.now(), place.path
@@ -100,6 +109,8 @@ class Dispatcher:
                 input_hash=input_hash,
                 **waits(run, place, parameters, now),
             )
+        except Unavailable:
+            raise
         except HeadgateError as error:
             failure = Failure(error.code, str(error), retryable=False)
             return c.FailActivity(at=now, actor="engine", place=path, attempt=attempt, error=failure)

@@ -77,6 +77,9 @@ class Engine:
         self._loading: dict[str, asyncio.Task[Lane]] = {}
         self._plans: dict[str, Plan] = {}
         self._listeners: list[Listener] = []
+        self._dropped: set[str] = set()
+        self.read_again: Callable[[Lane], None] = lambda lane: None
+        """Told of a run that had to be dropped, once it is loaded again: of its tasks some may have been let go."""
         self._ends: dict[str, list[asyncio.Future[RunRow]]] = {}
         self._work: set[asyncio.Task[Any]] = set()
         self.failures: list[BaseException] = []
@@ -261,6 +264,9 @@ class Engine:
         plan = await self.plan(row.workflow, row.definition)
         run = await fold_run(self.log, row, plan)
         lane = self._lanes[run_id] = Lane(self, run, row, row.head.hash)
+        if run_id in self._dropped:
+            self._dropped.discard(run_id)
+            self.read_again(lane)
         return lane
 
     async def _row(self, run_id: str) -> RunRow:
@@ -270,9 +276,16 @@ class Engine:
         return row
 
     def drop(self, lane: Lane) -> None:
-        """Forget a run whose memory and log may differ."""
-        if self._lanes.get(lane.run.id) is lane:
-            del self._lanes[lane.run.id]
+        """Forget a run whose memory and log may differ, and read it again: what it has due is offered once more."""
+        run_id = lane.run.id
+        if self._lanes.get(run_id) is lane:
+            del self._lanes[run_id]
+        self._dropped.add(run_id)
+        self.spawn(self._read_again(run_id), lane.row.trace_id)
+
+    async def _read_again(self, run_id: str) -> None:
+        with contextlib.suppress(NotFound, Unavailable):  # it never got into the log; or whoever needs it next reads it
+            await self.lane(run_id)
 
     def idle(self, lane: Lane) -> None:
         """The lane has nothing to do: finished runs leave memory at once, others when there are too many."""

@@ -67,12 +67,24 @@ class LocalProtocol:
             queues, worker_id=worker_id, count=min(count, CLAIMS_MAX), wait_seconds=wait_seconds
         )
         assignments: list[Assignment] = []
-        for claim in claims:
-            assignment = await self._assign(claim)
+        for number, claim in enumerate(claims):
+            try:
+                assignment = await self._assign(claim)
+            except Unavailable:
+                self._give_back(claims[number:])
+                if not assignments:
+                    raise
+                break
             if assignment is not None:
                 assignments.append(assignment)
         self.claims += len(assignments)
         return assignments
+
+    def _give_back(self, claims: Sequence[Claim]) -> None:
+        """Offer tasks anew that could not be handed out, for the log cannot be read now."""
+        for claim in claims:
+            self._queue.finish(claim.activity_id)
+            self._queue.put(claim.task)
 
     async def _assign(self, claim: Claim) -> Assignment | None:
         """Render a claim. One that is of no use any more is let go; one that cannot be rendered has failed."""
@@ -88,6 +100,8 @@ class LocalProtocol:
             values = await self._engine.load_values(lane.row.key, needs) if needs else {}
             rendered = render(run, place, values, self._secrets)
             assignment = _assignment(claim, run, place, rendered, values)
+        except Unavailable:
+            raise
         except HeadgateError as error:
             self._refuse(claim, error)
             return None

@@ -31,6 +31,7 @@ BUILT_IN_SLOTS = 1_000
 USER_SLOTS = 64
 THREADS_MAX = 32
 POLL_SECONDS = 30.0
+POLL_AGAIN_SECONDS = 0.5
 USER_LOOP_END_SECONDS = 1.0
 REPORT_TRIES_MAX = 8
 """A report that the log cannot take is tried so often, at most a minute apart; then the claim is left to its lease."""
@@ -72,9 +73,14 @@ class Worker:
                 self._slot_free.clear()
                 await self._slot_free.wait()
                 continue
-            batch = await self._protocol.poll(
-                self._queues, worker_id=self._worker_id, count=free, wait_seconds=POLL_SECONDS
-            )
+            try:
+                batch = await self._protocol.poll(
+                    self._queues, worker_id=self._worker_id, count=free, wait_seconds=POLL_SECONDS
+                )
+            except Unavailable as error:
+                logger.warning("cannot take tasks, trying again: %s", error)
+                await asyncio.sleep(POLL_AGAIN_SECONDS)
+                continue
             done = [(task, report) for task in batch if (report := self._begin(task)) is not None]
             if done:
                 self._report_soon(done)

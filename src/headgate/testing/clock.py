@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-__all__ = ["VirtualClock"]
+__all__ = ["NOON", "VirtualClock"]
 
 NOON = 1_800_000_000_000_000
+"""The time at which every virtual clock begins (microseconds)."""
 
 
 class VirtualClock:

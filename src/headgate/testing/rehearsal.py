@@ -22,13 +22,12 @@ from headgate.core.plan import compile_plan
 from headgate.core.replay import replay, state_of
 from headgate.core.run import Call, Place, Run
 from headgate.core.values import Candidate, Failure, Price, Usage
+from headgate.testing.clock import NOON
 from headgate.testing.faults import faults_of, limits_passed
 
 __all__ = ["NOON", "SECOND", "Rehearsal", "candidate"]
 
 SECOND = 1_000_000
-NOON = 1_800_000_000 * SECOND
-"""The time at which every rehearsal begins (microseconds)."""
 
 
 def candidate(worst_case: int, model: str = "scripted/model", *, priced: bool = True) -> Candidate:
