@@ -380,9 +380,9 @@ class Append(msgspec.Struct):
     rows: list[NewEvent]
     head: Head
     new: RunRow | None = None
-    blobs: list[tuple[bytes, bytes]] = []
-    moves: list[Move] = []
-    commands: list[tuple[str, str, int, bytes]] = []
+    blobs: Sequence[tuple[bytes, bytes]] = ()
+    moves: Sequence[Move] = ()
+    commands: Sequence[tuple[str, str, int, bytes]] = ()
     """`(tenant, command id, at, answer)`: kept for a week, so that a repeat is answered as the first was."""
     size: int = 0
 

@@ -133,6 +133,7 @@ class FullForAMoment(SqliteLog):
 
 
 def test_reports_that_cannot_be_written_say_so_once_each_try_with_the_trace(tmp_path, capsys, root):
+    root.handlers.clear()  # pytest's keep every error alive, and so hide that nobody looked at it
     log_to_stderr("WARNING", as_json=True)
     flow = 'name: f\nactivities:\n  many: {use: echo, for_each: "{{ range(30) }}", with: {x: "{{ ITEM }}"}}\n'
 

@@ -135,6 +135,25 @@ def test_an_inner_loop_begins_again_at_iteration_0_with_each_turn_of_the_outer()
     run.check()
 
 
+def test_what_only_an_inner_loop_leads_back_from_belongs_to_the_outer_loop_too():
+    run = Rehearsal(
+        """
+name: t
+activities:
+  outer: {use: echo, iteration_limit: 2, after: [{activity_key: last, condition: "true"}]}
+  inner: {use: echo, iteration_limit: 2, after: [outer, {activity_key: aside, condition: "true"}]}
+  aside: {use: echo, after: [inner]}
+  last: {use: echo, after: [inner]}
+"""
+    ).start()
+
+    done = work_off(run)
+
+    assert done == ["outer", "inner", "aside", "inner", "aside", "last"] * 2
+    assert run.status == "completed"
+    run.check()
+
+
 def test_a_loop_may_have_two_tails():
     run = Rehearsal(
         """

@@ -66,6 +66,8 @@ class CompleteActivity(Command, frozen=True, gc=False, tag=True):
     place: str
     attempt: int
     output: Any
+    encoded: bytes = b""
+    """The output as `codec.content_bytes` gives it, where the caller has it; else it is made again."""
     worker: str = ""
     started_at: int = 0
     input_hash: str = ""

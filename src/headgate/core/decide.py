@@ -170,7 +170,7 @@ def _complete(decision: Decision, command: c.CompleteActivity) -> None:
     if place is None:
         return
     forfeit(decision, place, "the attempt completed without settling it")
-    decision.emit(
+    completed = decision.emit(
         e.ActivityCompleted,
         place.path,
         place.attempt,
@@ -181,7 +181,10 @@ def _complete(decision: Decision, command: c.CompleteActivity) -> None:
         cost=command.cost,
         usage=command.usage,
     )
-    name_overruns(decision, place.path)
+    if command.encoded:
+        decision.encoded[completed.version] = command.encoded
+    if command.cost:
+        name_overruns(decision, place.path)
     wake(decision)
 
 
@@ -201,7 +204,8 @@ def _fail(decision: Decision, command: c.FailActivity) -> None:
         cost=command.cost,
         usage=command.usage,
     )
-    name_overruns(decision, place.path)
+    if command.cost:
+        name_overruns(decision, place.path)
     _after_failure(decision, place, command.error)
 
 

@@ -22,9 +22,10 @@ EventType = TypeVar("EventType", bound=e.Event)
 
 
 class Decision:
-    """Collects events. `values` holds the contents that expressions may read, and gains those of the new events."""
+    """Collects events. `values` holds the contents that expressions may read, and gains those of the new events;
+    `encoded` has the bytes of those contents that came with theirs."""
 
-    __slots__ = ("actor", "at", "cause", "contents", "events", "run", "values")
+    __slots__ = ("actor", "at", "cause", "contents", "encoded", "events", "run", "values")
 
     def __init__(self, run: Run, values: dict[int, object], *, at: int, actor: str, cause: str) -> None:
         self.run = run
@@ -34,6 +35,7 @@ class Decision:
         self.cause = cause
         self.events: list[e.Event] = []
         self.contents: dict[int, object] = {}
+        self.encoded: dict[int, bytes] = {}
 
     def emit(
         self, kind: type[EventType], /, place: str = "", attempt: int = 0, content: object = ABSENT, **fields: Any

@@ -1,7 +1,7 @@
 """The shape of a definition: its edges, and its loops.
 
 A back edge is an edge that closes a cycle when the graph is walked depth first from its entrances. A loop is named by
-its head; its body is every activity on a forward path from the head to a tail (the source of one of its back edges).
+its head; its body is every activity on a path from the head to a tail (the source of one of its back edges).
 An edge that leaves a loop's body is *held* until the loop has decided not to go round again: what stands behind a
 loop runs after the loop, never between two of its iterations.
 """
@@ -66,7 +66,8 @@ def analyse(activities: Sequence[Activity]) -> Graph:
     forward = [(number, edge) for number, edge in enumerate(edges) if not edge.back]
     outgoing = _grouped(len(activities), [(edge.source, number) for number, edge in forward])
     incoming = _grouped(len(activities), [(edge.target, number) for number, edge in forward])
-    loops = _loops(edges, outgoing, incoming)
+    arriving = _grouped(len(activities), [(edge.target, number) for number, edge in enumerate(edges)])
+    loops = _loops(edges, outgoing, arriving)
     edges = [msgspec.structs.replace(edge, held_by=_holders(edge, loops)) for edge in edges]
     return Graph(tuple(edges), leaving, outgoing, incoming, loops, order)
 
@@ -117,8 +118,10 @@ def _grouped(count: int, pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, .
 
 
 def _loops(
-    edges: Sequence[Edge], outgoing: Sequence[Sequence[int]], incoming: Sequence[Sequence[int]]
+    edges: Sequence[Edge], outgoing: Sequence[Sequence[int]], arriving: Sequence[Sequence[int]]
 ) -> tuple[Loop, ...]:
+    """Find each loop's body: what lies before its tails (along back edges too, so that all of an inner loop is in the
+    outer one) and behind its head. Bodies that overlap, neither inside the other, wait for each other for ever."""
     heads: dict[int, list[int]] = {}
     for number, edge in enumerate(edges):
         if edge.back:
@@ -127,7 +130,7 @@ def _loops(
     for head, back_edges in heads.items():
         tails = tuple(dict.fromkeys(edges[number].source for number in back_edges))
         below = _reached([head], outgoing, [edge.target for edge in edges])
-        above = _reached(tails, incoming, [edge.source for edge in edges])
+        above = _reached(tails, arriving, [edge.source for edge in edges], stop=head)
         loops.append(Loop(head, tails, tuple(back_edges), frozenset(below & above) | {head, *tails}))
     return tuple(
         msgspec.structs.replace(loop, inner=tuple(n for n, other in enumerate(loops) if other.body < loop.body))
@@ -135,15 +138,19 @@ def _loops(
     )
 
 
-def _reached(starts: Iterable[int], via: Sequence[Sequence[int]], ends: Sequence[int]) -> set[int]:
+def _reached(
+    starts: Iterable[int], via: Sequence[Sequence[int]], ends: Sequence[int], *, stop: int | None = None
+) -> set[int]:
+    """Return what is reached from `starts`; the way does not lead on through `stop`."""
     seen = set(starts)
-    waiting = list(seen)
+    waiting = [start for start in seen if start != stop]
     while waiting:
         for number in via[waiting.pop()]:
             end = ends[number]
             if end not in seen:
                 seen.add(end)
-                waiting.append(end)
+                if end != stop:
+                    waiting.append(end)
     return seen
 
 

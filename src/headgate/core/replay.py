@@ -185,7 +185,7 @@ DERIVED = frozenset({"plan", "planned", "_alarms"})
 
 def state_of(run: Run) -> dict[str, object]:
     """Return all control state of a run as plain values: equal states are equal runs, however they came about."""
-    return {name: _state(value) for name, value in sorted(vars(run).items()) if name not in DERIVED}
+    return {name: _state(getattr(run, name)) for name in sorted(Run.__slots__) if name not in DERIVED}
 
 
 def _state(value: Any) -> object:

@@ -385,9 +385,10 @@ def _start_command(start: Start, plan: Plan, value: Any, row: RunRow, now: int) 
 
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 
 
 def new_run_id() -> str:
     """Return a new run id: 20 characters, unique by 100 random bits, easy to read out and to shorten."""
     number = secrets.randbits(100)
-    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(95, -1, -5))
+    return "".join([PAIRS[(number >> shift) & 1023] for shift in range(90, -1, -10)])

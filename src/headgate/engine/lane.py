@@ -68,7 +68,7 @@ class Order:
 class Lane:
     """One loaded run and the commands that wait for it."""
 
-    __slots__ = ("_busy", "_engine", "_orders", "_together", "hash", "head", "row", "run")
+    __slots__ = ("_busy", "_engine", "_gone", "_orders", "_together", "hash", "head", "row", "run")
 
     def __init__(self, engine: Engine, run: Run, row: RunRow, head_hash: bytes) -> None:
         self._engine = engine
@@ -80,6 +80,8 @@ class Lane:
         self._orders: deque[Order] = deque()
         self._together: list[Order] = []
         self._busy = False
+        self._gone = False
+        """Dropped, for its run may differ from the log: whoever still holds it is passed on to the run's new lane."""
 
     @property
     def listed(self) -> RunRow:
@@ -97,6 +99,8 @@ class Lane:
 
     def submit(self, command: c.Command) -> asyncio.Future[Decision]:
         """Put the command in the lane. The future holds its decision after the commit, or raises why there is none."""
+        if self._gone:
+            return self._engine.submit_soon(self.run.id, command)
         answer: asyncio.Future[Decision] = self._engine.loop.create_future()
         if len(self._orders) >= WAITING_MAX:
             answer.set_exception(
@@ -118,7 +122,7 @@ class Lane:
         if missing:
             self._engine.spawn(self._read_then_turn(missing), self.row.trace_id)
         else:
-            self._decide()
+            self._decide(versions)
 
     def _missing(self, versions: set[int]) -> set[int]:
         contents, key = self._engine.contents, self.row.key
@@ -130,16 +134,18 @@ class Lane:
         except HeadgateError as error:
             self._abandon([self._orders.popleft()], error)
             return
-        self._decide()
+        self._decide(wanted(self.run, self._orders[0].command))
 
-    def _decide(self) -> None:
+    def _decide(self, versions: set[int]) -> None:
+        """Decide the first order, whose contents `versions` are at hand, and those behind it that can go with it."""
         item = Append(self.row.key, self.run.version, [], self.head)
         together = self._together = []
         while self._orders and len(together) < DECIDED_TOGETHER_MAX:
-            command = self._orders[0].command
-            versions = wanted(self.run, command)
-            if together and ((versions and self._missing(versions)) or self._must_begin_an_append(command)):
-                break
+            if together:
+                command = self._orders[0].command
+                versions = wanted(self.run, command)
+                if (versions and self._missing(versions)) or self._must_begin_an_append(command):
+                    break
             order = self._orders.popleft()
             together.append(order)
             try:
@@ -187,7 +193,7 @@ class Lane:
             return
         self._encode(decision, item)
         if decision.events and command.command_id:
-            item.commands.append((self.row.tenant, command.command_id, command.at, self.row.id.encode()))
+            item.commands = [*item.commands, (self.row.tenant, command.command_id, command.at, self.row.id.encode())]
 
     def _encode(self, decision: Decision, item: Append) -> None:
         """Make rows of the decision's events: encoded, chained, each with its content beside it."""
@@ -196,24 +202,24 @@ class Lane:
             version = event.version
             content = named = None
             if version in contents:
-                named, content = self._encode_content(version, contents[version], item)
+                encoded = decision.encoded.get(version) or content_bytes(contents[version])
+                named, content = self._place_content(version, contents[version], encoded, item)
             data = encode(event, named)
             self.hash = hashed = chain(self.hash, data)
             item.size += len(data)
             rows.append((key, version, event.at, TYPE_NAMES[type(event)], data, hashed, content))
         if self.run.outer:
-            item.moves.extend(_moves(self.run, decision.events))
+            item.moves = [*item.moves, *_moves(self.run, decision.events)]
 
-    def _encode_content(self, version: int, value: object, item: Append) -> tuple[bytes, bytes | None]:
+    def _place_content(self, version: int, value: object, content: bytes, item: Append) -> tuple[bytes, bytes | None]:
         """Return the content's digest, and its bytes unless they are so many that they go into a blob."""
-        content = content_bytes(value)
         named = digest(self.row.content_key, content)
         size = len(content)
         item.size += size
         self._engine.contents.keep(self.row.key, version, value, size)
         if size <= INLINE_BYTES_MAX:
             return named, content
-        item.blobs.append((named, content))
+        item.blobs = [*item.blobs, (named, content)]
         return named, None
 
     # --- After the commit ----------------------------------------------------------------------------------------
@@ -256,12 +262,14 @@ class Lane:
             return
         waiting = [*together, *self._orders]
         self._orders.clear()
+        self._gone = True
         self._engine.drop(self)
         self._engine.spawn(self._engine.resubmit(self.run.id, waiting), self.row.trace_id)
 
     def _abandon(self, together: list[Order], error: BaseException) -> None:
         waiting = list(self._orders)
         self._orders.clear()
+        self._gone = True
         self._engine.drop(self)
         for order in together:
             order.fail(error)
@@ -270,6 +278,9 @@ class Lane:
 
     def take_over(self, orders: list[Order]) -> None:
         """Go on with orders that another lane of the same run could not finish."""
+        if self._gone:
+            self._engine.spawn(self._engine.resubmit(self.run.id, orders), self.row.trace_id)
+            return
         self._orders.extendleft(reversed(orders))
         if not self._busy and self._orders:
             self._busy = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -23,7 +24,7 @@ from headgate.engine.engine import Engine
 from headgate.engine.ledger import Ledger
 from headgate.engine.rendering import Rendered, masked, render, rendering_needs
 from headgate.engine.streams import Streams
-from headgate.ports import Acknowledged, Admission, Claim, Completed, Queue, Report
+from headgate.ports import Acknowledged, Admission, Claim, Completed, Queue, Report, Task
 
 __all__ = ["LocalProtocol"]
 
@@ -39,6 +40,9 @@ class _Held(msgspec.Struct, frozen=True):
 
     input_hash: str
     secrets: tuple[str, ...]
+
+
+UNKNOWN = _Held("", ())
 
 
 class LocalProtocol:
@@ -165,27 +169,19 @@ class LocalProtocol:
         return acknowledged
 
     def _submit(self, report: Report, worker_id: str, now: int) -> asyncio.Future[Decision]:
-        try:
-            run_id, place, attempt = split_activity_id(report.activity_id)
-        except Invalid as error:
-            failed: asyncio.Future[Decision] = self._engine.loop.create_future()
-            failed.set_exception(error)
-            return failed
         claim = self._queue.claimed(report.activity_id)
-        held = self._held.get(report.activity_id)
-        common: dict[str, Any] = {
-            "at": now,
-            "actor": f"worker:{worker_id}",
-            "place": place,
-            "attempt": attempt,
-            "worker": worker_id,
-            "started_at": claim.claimed_at if claim else now,
-            "input_hash": held.input_hash if held else "",
-            "cost": sum(usage.cost_nano or 0 for usage in report.usage) if report.usage else 0,
-            "usage": report.usage,
-        }
-        secrets = held.secrets if held else ()
-        return self._engine.submit_soon(run_id, _outcome(report, secrets, common))
+        held = self._held.get(report.activity_id, UNKNOWN)
+        if claim is not None:
+            task, started_at = claim.task, claim.claimed_at
+        else:
+            try:
+                task, started_at = Task("", *split_activity_id(report.activity_id)), now
+            except Invalid as error:
+                refused: asyncio.Future[Decision] = self._engine.loop.create_future()
+                refused.set_exception(error)
+                return refused
+        command = _outcome(report, task, held, worker_id, started_at, now)
+        return self._engine.submit_soon(task.run_id, command)
 
     def _release(self, activity_id: str) -> None:
         self._queue.finish(activity_id)
@@ -249,20 +245,53 @@ def _seen(answer: asyncio.Future[Decision]) -> None:
         answer.exception()
 
 
-def _outcome(report: Report, secrets: tuple[str, ...], common: dict[str, Any]) -> c.Command:
+def _outcome(report: Report, task: Task, held: _Held, worker: str, started_at: int, now: int) -> c.Command:
+    """Return the command that a report comes to, with every secret that went into the attempt masked."""
+    cost = sum(usage.cost_nano or 0 for usage in report.usage) if report.usage else 0
     if isinstance(report, Completed):
-        output = masked(report.output, secrets) if secrets else report.output
+        output = masked(report.output, held.secrets) if held.secrets else report.output
         try:
-            content_bytes(output, what=f"output of {common['place']!r}")
+            return c.CompleteActivity(
+                at=now,
+                actor=_actor(worker),
+                place=task.place,
+                attempt=task.attempt,
+                output=output,
+                encoded=content_bytes(output),
+                worker=worker,
+                started_at=started_at,
+                input_hash=held.input_hash,
+                cost=cost,
+                usage=report.usage,
+            )
         except Invalid as error:
-            return c.FailActivity(error=Failure("invalid_output", str(error), retryable=False), **common)
-        return c.CompleteActivity(output=output, **common)
-    error = report.error
-    if secrets:
-        error = msgspec.structs.replace(
-            error, message=masked(error.message, secrets), details=masked(error.details, secrets)
-        )
-    return c.FailActivity(error=error, **common)
+            failure = Failure("invalid_output", f"{task.place}: {error}", retryable=False)
+    else:
+        failure = _masked_failure(report.error, held.secrets)
+    return c.FailActivity(
+        at=now,
+        actor=_actor(worker),
+        place=task.place,
+        attempt=task.attempt,
+        error=failure,
+        worker=worker,
+        started_at=started_at,
+        input_hash=held.input_hash,
+        cost=cost,
+        usage=report.usage,
+    )
+
+
+@lru_cache(maxsize=1_000)
+def _actor(worker: str) -> str:
+    return f"worker:{worker}"
+
+
+def _masked_failure(failure: Failure, secrets: tuple[str, ...]) -> Failure:
+    if not secrets:
+        return failure
+    message, details = masked(failure.message, secrets), masked(failure.details, secrets)
+    return msgspec.structs.replace(failure, message=message, details=details)
 
 
 def _assignment(claim: Claim, run: Run, place: Place, rendered: Rendered, values: Mapping[int, object]) -> Assignment:

@@ -17,31 +17,42 @@ DEADLINES_KEPT_MIN = 1_000
 """Below so many entries the deadlines are not tidied."""
 
 
+class _Entry:
+    """A task in a line or in a worker's hands."""
+
+    __slots__ = ("claim", "task")
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.claim: Claim | None = None
+
+
 class MemoryQueue:
     """`ports.Queue` in memory. Its bound is the log's: it holds one entry per scheduled attempt of a loaded run."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lines: dict[str, OrderedDict[Task, None]] = {}
-        self._known: set[Task] = set()
-        """Tasks that are in a line or in a worker's hands."""
-        self._of_run: dict[str, set[Task]] = {}
+        self._lines: dict[str, OrderedDict[_Entry, None]] = {}
+        self._of_run: dict[str, dict[tuple[str, int], _Entry]] = {}
+        """Per run, by place and attempt: what is in a line or in a worker's hands."""
         self._claims: dict[str, Claim] = {}
-        self._claim_of: dict[Task, str] = {}
         self._deadlines: list[tuple[int, str]] = []
         self._waiting: deque[tuple[frozenset[str], asyncio.Future[None]]] = deque()
         self._claim_prefix = secrets.token_hex(4)
         self._claim_number = 0
 
     def put(self, task: Task) -> None:
-        if task in self._known:
+        entries = self._of_run.get(task.run_id)
+        if entries is None:
+            entries = self._of_run[task.run_id] = {}
+        key = (task.place, task.attempt)
+        if key in entries:
             return
-        self._known.add(task)
-        self._of_run.setdefault(task.run_id, set()).add(task)
+        entry = entries[key] = _Entry(task)
         line = self._lines.get(task.queue)
         if line is None:
             line = self._lines[task.queue] = OrderedDict()
-        line[task] = None
+        line[entry] = None
         self._wake(task.queue)
 
     def _wake(self, queue: str) -> None:
@@ -85,18 +96,18 @@ class MemoryQueue:
         for queue in queues:
             line = self._lines.get(queue)
             while line and len(claims) < count:
-                task, _ = line.popitem(last=False)
+                entry, _ = line.popitem(last=False)
                 now = now or self._clock.now()
-                claims.append(self._claim(task, worker_id, now))
+                claims.append(self._claim(entry, worker_id, now))
         return claims
 
-    def _claim(self, task: Task, worker_id: str, now: int) -> Claim:
+    def _claim(self, entry: _Entry, worker_id: str, now: int) -> Claim:
+        task = entry.task
         self._claim_number += 1
         activity_id = f"{task.run_id}/{task.place}/{task.attempt}/{self._claim_prefix}{self._claim_number:x}"
         lease_until = now + LEASE_MICROSECONDS
-        claim = Claim(activity_id, task, worker_id, now, lease_until, lease_until)
+        claim = entry.claim = Claim(activity_id, task, worker_id, now, lease_until, lease_until)
         self._claims[activity_id] = claim
-        self._claim_of[task] = activity_id
         return claim
 
     def claimed(self, activity_id: str) -> Claim | None:
@@ -129,27 +140,24 @@ class MemoryQueue:
     def finish(self, activity_id: str) -> None:
         claim = self._claims.pop(activity_id, None)
         if claim is not None:
-            self._claim_of.pop(claim.task, None)
             self._forget(claim.task)
 
     def _forget(self, task: Task) -> None:
-        self._known.discard(task)
-        tasks = self._of_run.get(task.run_id)
-        if tasks is not None:
-            tasks.discard(task)
-            if not tasks:
-                del self._of_run[task.run_id]
+        entries = self._of_run[task.run_id]
+        del entries[task.place, task.attempt]
+        if not entries:
+            del self._of_run[task.run_id]
 
     def drop(self, run_id: str) -> list[Claim]:
-        for task in list(self._of_run.get(run_id, ())):
-            if task not in self._claim_of:
-                del self._lines[task.queue][task]
-                self._forget(task)
+        for entry in list(self._of_run.get(run_id, {}).values()):
+            if entry.claim is None:
+                del self._lines[entry.task.queue][entry]
+                self._forget(entry.task)
         return self.claims_of(run_id)
 
     def claims_of(self, run_id: str) -> list[Claim]:
-        tasks = self._of_run.get(run_id, ())
-        return [self._claims[self._claim_of[task]] for task in tasks if task in self._claim_of]
+        entries = self._of_run.get(run_id, {}).values()
+        return [entry.claim for entry in entries if entry.claim is not None]
 
     def overdue(self, now: int) -> list[Claim]:
         found: list[Claim] = []

@@ -91,8 +91,8 @@ class SqliteLog:
         outcomes: list[Outcome] = []
         events: list[tuple[Any, ...]] = []
         for item in batch:
-            if item.new is None and not item.moves and not item.commands:
-                outcome = _move_head(writer, item)
+            if not item.moves and not item.commands:
+                outcome = _move_head(writer, item) if item.new is None else _insert_run(writer, item.new)
             else:
                 outcome = self._write_apart(writer, item)
             outcomes.append(outcome)

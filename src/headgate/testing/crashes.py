@@ -11,6 +11,7 @@ known to be durable at the time (see `crash_evidence`). POSIX only.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import select
@@ -87,7 +88,10 @@ class Journal:
     """A file of JSON lines. A line is on the disk when `write` returns, whatever becomes of the process then."""
 
     def __init__(self, path: Path) -> None:
+        torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        if torn:
+            os.write(self._file, b"\n")
 
     def write(self, kind: str, **fields: Any) -> None:
         os.write(self._file, msgspec.json.encode({"kind": kind, **fields}) + b"\n")
@@ -98,10 +102,17 @@ class Journal:
 
     @staticmethod
     def read(path: Path) -> list[dict[str, Any]]:
-        """Return all lines of a journal; of none, no lines."""
+        """Return all lines of a journal; of none, no lines.
+
+        A line that a kill cut short was never on the disk as far as its writer knew, and is left out.
+        """
         if not path.exists():
             return []
-        return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+        lines: list[dict[str, Any]] = []
+        for line in path.read_bytes().split(b"\n"):
+            with contextlib.suppress(msgspec.DecodeError):
+                lines.append(msgspec.json.decode(line))
+        return lines
 
 
 def noted(event: Event) -> list[Any]:

@@ -85,7 +85,7 @@ class HandmadeRun:
         for number, value in enumerate(contents, 1):
             row, blob = self._event(self.head.version + number, value, at, last)
             item.rows.append(row)
-            item.blobs += blob
+            item.blobs = [*item.blobs, *blob]
             last = row[5]
         item.size = sum(len(row[4]) for row in item.rows)
         changed = {"status": "running", "version": self.head.version + len(item.rows), "hash": last, "updated_at": at}
