@@ -351,3 +351,27 @@ activities:
 """)
 
     assert keys(definition, "c") == ["b"]
+
+
+def test_loops_that_overlap_without_nesting_are_refused_for_each_would_wait_for_the_other():
+    tangled = {
+        "a0": [("a5", "true"), ("a1", ""), ("a3", "")],
+        "a1": [("a1", "true"), ("a5", "true"), ("a3", "")],
+        "a2": [("a4", "true"), ("a1", ""), ("a2", "true")],
+        "a3": [("a1", ""), ("a4", "")],
+        "a4": [("a5", "true"), ("a4", ""), ("a2", "true")],
+        "a5": [("a4", "true"), ("a2", "")],
+    }
+    activities = tuple(
+        Activity(
+            key=key,
+            name="echo",
+            iteration_limit=3,
+            depends_on=tuple(Dependency(name, (condition,) if condition else ()) for name, condition in edges),
+        )
+        for key, edges in tangled.items()
+    )
+
+    problems = check_definition(Definition(name="tangled", activities=activities))
+
+    assert any("neither lies inside the other" in problem.message for problem in problems)

@@ -24,6 +24,7 @@ def check_graph(checking: Checking, graph: Graph, reads: list[Reads]) -> None:
     _check_dependencies(checking)
     for loop in graph.loops:
         _check_exit(checking, graph, loop, reads)
+    _check_tangles(checking, graph)
     _check_limits(checking, graph)
 
 
@@ -57,6 +58,19 @@ def _check_exit(checking: Checking, graph: Graph, loop: Loop, reads: list[Reads]
             cure = "Remove that, or say how the loop ends"
             path, text, offset = _edge_place(checking, source, target), "", 0
         checking.note(path, f"the cycle {round_trip} has no exit: {why}. {cure}: {advice}", text=text, offset=offset)
+
+
+def _check_tangles(checking: Checking, graph: Graph) -> None:
+    for number, other in graph.tangles:
+        first, second = graph.loops[number], graph.loops[other]
+        shared = ", ".join(checking.keys[place] for place in sorted(first.body & second.body))
+        head, inner = checking.keys[first.head], checking.keys[second.head]
+        checking.note(
+            ("activities", inner),
+            f"the loops that begin at {head} and at {inner} share {shared}, but neither lies inside the other, so each "
+            f"would wait for the other's end. Let every way into a loop lead through its first activity.",
+            at_key=True,
+        )
 
 
 def _naming(reads: list[Reads], source: str, target: str) -> tuple[Path, str, int]:

@@ -50,6 +50,17 @@ class Graph(msgspec.Struct, frozen=True):
     order: tuple[int, ...]
     """A topological order of the activities along forward edges."""
 
+    @property
+    def tangles(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of loops that share activities though neither lies inside the other: each would wait for the other's
+        end, so `check` refuses them. They come of cycles that are entered in their middle."""
+        return tuple(
+            (number, other)
+            for number, loop in enumerate(self.loops)
+            for other in range(number + 1, len(self.loops))
+            if loop.body & (second := self.loops[other].body) and not (loop.body <= second or second <= loop.body)
+        )
+
 
 def analyse(activities: Sequence[Activity]) -> Graph:
     """Return the graph of `activities`. Dependencies on unknown keys are left out (`check` names them)."""
