@@ -33,8 +33,8 @@ __all__ = ["SqliteLog"]
 ANSWERS_KEPT_MICROSECONDS = 7 * 86_400 * 1_000_000
 ANSWERS_FORGOTTEN_EVERY_MICROSECONDS = 3_600 * 1_000_000
 
-ALONE_ITEMS_MAX = 2
-QUICK_SECONDS = 0.0005
+ALONE_ITEMS_MAX = 16
+QUICK_SECONDS = 0.001
 """So few items on a disk so quick are committed on the loop: two thread switches would cost more than the wait."""
 
 SQL = load_queries("sqlite.sql")
