@@ -329,6 +329,7 @@ def test_an_empty_definition_built_in_python_is_refused():
     assert [problem.path for problem in problems] == ["name", "activities"]
 
 
+@pytest.mark.slow
 def test_a_long_chain_is_read_without_recursion():
     lines = ["name: long", "activities:", "  a0: {use: echo}"]
     lines += [f"  a{n}: {{use: echo, after: [a{n - 1}]}}" for n in range(1, 5_000)]

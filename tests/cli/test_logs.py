@@ -132,6 +132,7 @@ class FullForAMoment(SqliteLog):
         return await super().commit(batch)
 
 
+@pytest.mark.slow
 def test_reports_that_cannot_be_written_say_so_once_each_try_with_the_trace(tmp_path, capsys, root):
     root.handlers.clear()  # pytest's keep every error alive, and so hide that nobody looked at it
     log_to_stderr("WARNING", as_json=True)

@@ -131,6 +131,7 @@ print(asyncio.run(demo.embed("embed", [news])))
 """
 
 
+@pytest.mark.slow
 def test_the_same_request_gives_the_same_bytes_in_every_process():
     source = str(Path(__file__).parents[2] / "src")
 

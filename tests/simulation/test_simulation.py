@@ -158,6 +158,7 @@ def test_a_parent_and_its_children_never_pass_the_budget_they_share(seed: int):
     assert any(history.count(e.CallWaiting) for history in histories), "nobody had to wait: the test is too easy"
 
 
+@pytest.mark.slow
 def test_a_shared_budget_on_sqlite_survives_crashes(tmp_path: Path):
     log = _WatchedBudgets(SqliteLog(tmp_path / "world.db"))
     world = World(log, [FAMILY, CHILD], seed=3, greedy=True, crashes=[Crash(5), Crash(8, after=False)])
@@ -199,6 +200,7 @@ class _WatchedBudgets:
         return outcomes
 
 
+@pytest.mark.slow
 def test_more_runs_than_fit_into_memory_all_end(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(engine_module, "LANES_MAX", 3)
     world = World(MemoryLog(), [LONG, FAMILY, CHILD], seed=5)
