@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import copy_context
 from typing import Any
 
@@ -77,6 +77,8 @@ class Engine:
         self._loading: dict[str, asyncio.Task[Lane]] = {}
         self._plans: dict[str, Plan] = {}
         self._listeners: list[Listener] = []
+        self.gathering: list[Lane] | None = None
+        """Lanes that have something to decide at the end of `gather`."""
         self._dropped: set[str] = set()
         self.read_again: Callable[[Lane], None] = lambda lane: None
         """Told of a run that had to be dropped, once it is loaded again: of its tasks some may have been let go."""
@@ -220,6 +222,17 @@ class Engine:
         if lane is not None:
             return lane.submit(command)
         return self.loop.create_task(self.submit(run_id, command))
+
+    @contextlib.contextmanager
+    def gather(self) -> Generator[None]:
+        """Within it, what is submitted only waits in its lane; at its end each lane decides it all, for one append."""
+        lanes = self.gathering = list[Lane]()
+        try:
+            yield
+        finally:
+            self.gathering = None
+            for lane in lanes:
+                lane.turn()
 
     async def resubmit(self, run_id: str, orders: list[Order]) -> None:
         """Put orders of a dropped lane into the run's new one."""

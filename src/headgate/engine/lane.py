@@ -110,12 +110,15 @@ class Lane:
         self._orders.append(Order(command, answer))
         if not self._busy:
             self._busy = True
-            self._turn()
+            if self._engine.gathering is None:
+                self.turn()
+            else:
+                self._engine.gathering.append(self)
         return answer
 
     # --- Deciding ------------------------------------------------------------------------------------------------
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
         """Decide what waits, as far as its contents are at hand; read them first where they are not."""
         versions = wanted(self.run, self._orders[0].command)
         missing = self._missing(versions) if versions else versions
@@ -247,7 +250,7 @@ class Lane:
         for order in together:
             order.tell()
         if self._orders:
-            self._turn()
+            self.turn()
         else:
             self._busy = False
             self._engine.idle(self)
@@ -284,7 +287,7 @@ class Lane:
         self._orders.extendleft(reversed(orders))
         if not self._busy and self._orders:
             self._busy = True
-            self._turn()
+            self.turn()
 
 
 def head_of(run: Run, head_hash: bytes) -> Head:

@@ -32,6 +32,7 @@ HEARTBEAT_SECONDS = 10.0
 LEASE_MICROSECONDS = 30_000_000
 CLAIMS_MAX = 1_000
 PIPELINED_MIN = 32
+"""Reports on so many runs are worth two commits, the second decided while the first waits for the disk."""
 NEVER = 1 << 62
 
 
@@ -144,12 +145,14 @@ class LocalProtocol:
     async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]:
         """Record outcomes. Raises `Unavailable` when the log cannot be written: report again, nothing is lost."""
         now = self._engine.clock.now()
-        first = len(reports) // 2 if len(reports) >= PIPELINED_MIN else 0
-        answers = [self._submit(report, worker_id, now) for report in reports[:first]]
+        first = len(reports) // 2 if _runs_of(reports) >= PIPELINED_MIN else 0
+        with self._engine.gather():
+            answers = [self._submit(report, worker_id, now) for report in reports[:first]]
         if answers and self._engine.appender.idle:
             # Let the first half's commit begin: while it waits for the disk, the other half is decided.
             await asyncio.sleep(0)
-        answers += [self._submit(report, worker_id, now) for report in reports[first:]]
+        with self._engine.gather():
+            answers += [self._submit(report, worker_id, now) for report in reports[first:]]
         acknowledged: list[Acknowledged] = []
         for report, answer in zip(reports, answers, strict=True):
             stale, will_retry = "", False
@@ -229,6 +232,10 @@ class LocalProtocol:
     def stream(self, activity_id: str, text: str) -> None:
         run_id, place, attempt = split_activity_id(activity_id)
         self._streams.publish(run_id, place, attempt, text)
+
+
+def _runs_of(reports: Sequence[Report]) -> int:
+    return 1 if len(reports) < PIPELINED_MIN else len({report.activity_id.partition("/")[0] for report in reports})
 
 
 def split_activity_id(activity_id: str) -> tuple[str, str, int]:
