@@ -11,8 +11,9 @@ from typing import Any
 
 from headgate.core import events as e
 from headgate.core.definition import Budget
+from headgate.core.fold_calls import CALL_FOLDS, count, forget_calls, spend
 from headgate.core.frontier import begin, close, decide_edge, end_loop, repeat_loop, restart
-from headgate.core.run import Call, FanOut, Message, Place, Run, SignalKept, Wait
+from headgate.core.run import FanOut, Message, Place, Run, SignalKept, Wait
 
 __all__ = ["apply"]
 
@@ -216,7 +217,7 @@ def _consider_items(run: Run, place: Place, fan: FanOut) -> None:
 def _activity_completed(run: Run, event: e.ActivityCompleted) -> None:
     place = _place(run, event)
     place.worker, place.started_at, place.input_hash = event.worker, event.started_at, event.input_hash
-    _spend(run, place, event.cost)
+    spend(run, place, event.cost)
     _complete(run, place, event, event.version)
 
 
@@ -240,7 +241,7 @@ def _attempt_failed(run: Run, event: e.AttemptFailed | e.AttemptTimedOut) -> Non
     run.tasks.pop(event.place, None)
     if isinstance(event, e.AttemptFailed):
         place.worker, place.input_hash = event.worker, event.input_hash
-        _spend(run, place, event.cost)
+        spend(run, place, event.cost)
 
 
 def _attempt_lost(run: Run, event: e.AttemptLost) -> None:
@@ -252,7 +253,7 @@ def _attempt_lost(run: Run, event: e.AttemptLost) -> None:
 def _retry_scheduled(run: Run, event: e.RetryScheduled) -> None:
     place = _place(run, event)
     place.error = event.message
-    _forget_calls(run, place)
+    forget_calls(run, place)
     _wait(run, place, Wait("retry", event.at, event.until, event.message))
 
 
@@ -292,7 +293,7 @@ def _tell_child(run: Run, place: Place) -> None:
 
 def _end(run: Run, place: Place, status: Any, event: e.Event) -> None:
     _stop_waiting(run, place)
-    _forget_calls(run, place)
+    forget_calls(run, place)
     run.tasks.pop(place.path, None)
     place.status, place.ended_at = status, event.at
     if place.item < 0:
@@ -365,109 +366,13 @@ def _child_finished(run: Run, event: e.ChildFinished) -> None:
         if owner is not None:
             owner.cost += event.cost
         return
-    _count(run, place, event.cost)
+    count(run, place, event.cost)
     if place.wait is not None and place.wait.child_run == event.child_run and event.status != "completed":
         place.failures += 1
 
 
 def _message_delivered(run: Run, event: e.MessageDelivered) -> None:
     run.messages.pop(event.message, None)
-
-
-# --- The gate ------------------------------------------------------------------------------------------------------
-
-
-def _spend(run: Run, place: Place | None, amount: int) -> None:
-    run.spent += amount
-    if place is not None and amount:
-        _count(run, place, amount)
-
-
-def _count(run: Run, place: Place, amount: int) -> None:
-    """Count an amount for the place, and for the activity where it is an item of one."""
-    place.cost += amount
-    place.round_cost += amount
-    if place.item >= 0:
-        owner = run.owner(place)
-        owner.cost += amount
-        owner.round_cost += amount
-
-
-def _spend_of_call(run: Run, call: Call, amount: int) -> None:
-    """Count what a call cost, also where its item or iteration is over: the activity keeps the sum."""
-    place = run.place(call.place)
-    _spend(run, place, amount)
-    if place is None and (owner := run.owner_of(call.place)) is not None:
-        owner.cost += amount
-
-
-def _reserve(run: Run, call: Call, amount: int) -> None:
-    run.reserved += amount
-    owner = run.owner_of(call.place)
-    if owner is not None:
-        owner.reserved += amount
-
-
-def _call_requested(run: Run, event: e.CallRequested) -> None:
-    if event.call_id not in run.calls:
-        run.calls[event.call_id] = Call(
-            event.call_id, event.place, event.attempt, "waiting", candidates=event.candidates, since=event.at
-        )
-        run.calls_of.setdefault(event.place, []).append(event.call_id)
-
-
-def _call_waiting(run: Run, event: e.CallWaiting) -> None:
-    call = run.calls[event.call_id]
-    call.model, call.needed, call.waits_for = event.model, event.needed, event.budget
-    run.waiting_calls[event.call_id] = None
-
-
-def _call_admitted(run: Run, event: e.CallAdmitted) -> None:
-    call = run.calls[event.call_id]
-    call.state, call.model, call.reservation, call.price = "admitted", event.model, event.reservation, event.price
-    call.candidates = ()
-    run.waiting_calls.pop(event.call_id, None)
-    run.simulated = run.simulated or bool(event.price and event.price.simulated)
-    _reserve(run, call, event.reservation)
-
-
-def _call_refused(run: Run, event: e.CallRefused) -> None:
-    call = run.calls[event.call_id]
-    call.state, call.code, call.reason = "refused", event.code, event.message
-    run.waiting_calls.pop(event.call_id, None)
-
-
-def _call_settled(run: Run, event: e.CallSettled) -> None:
-    call = run.calls.get(event.call_id)
-    if call is None or event.outcome == "lost":
-        return
-    if call.state == "admitted":
-        _reserve(run, call, -call.reservation)
-    _spend_of_call(run, call, event.cost - call.spent)
-    call.spent = event.cost
-    call.state = "settled"
-    run.waiting_calls.pop(event.call_id, None)
-    if call.place not in run.calls_of:
-        run.calls.pop(event.call_id)
-
-
-def _call_forfeited(run: Run, event: e.CallForfeited) -> None:
-    call = run.calls[event.call_id]
-    _reserve(run, call, -call.reservation)
-    _spend_of_call(run, call, event.amount)
-    call.state, call.spent = "forfeited", event.amount
-
-
-def _forget_calls(run: Run, place: Place) -> None:
-    """The attempt is over: keep of its calls only the forfeited, which may still be settled at what they cost."""
-    for call_id in run.calls_of.pop(place.path, ()):
-        run.waiting_calls.pop(call_id, None)
-        if run.calls[call_id].state != "forfeited":
-            del run.calls[call_id]
-
-
-def _budget_overrun(run: Run, event: e.BudgetOverrun) -> None:
-    run.overruns.add(event.budget)
 
 
 def _nothing(run: Run, event: e.Event) -> None:
@@ -504,13 +409,7 @@ FOLD: dict[type[e.Event], Callable[[Run, Any], None]] = {
     e.ApprovalDecided: _nothing,
     e.ChildFinished: _child_finished,
     e.MessageDelivered: _message_delivered,
-    e.CallRequested: _call_requested,
     e.ModelSkipped: _nothing,
-    e.CallAdmitted: _call_admitted,
-    e.CallWaiting: _call_waiting,
-    e.CallRefused: _call_refused,
     e.BudgetFreed: _nothing,
-    e.CallSettled: _call_settled,
-    e.CallForfeited: _call_forfeited,
-    e.BudgetOverrun: _budget_overrun,
+    **CALL_FOLDS,
 }

@@ -1,0 +1,120 @@
+"""How the events of the gate change the run: calls asked for, admitted, settled, forfeited, and what they cost.
+
+A part of the fold, and as total as the rest of it. What a call costs is counted for its place, for its activity, and
+for the run; what is reserved for it, for its activity and the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from headgate.core import events as e
+from headgate.core.run import Call, Place, Run
+
+__all__ = ["CALL_FOLDS", "count", "forget_calls", "spend"]
+
+
+def spend(run: Run, place: Place | None, amount: int) -> None:
+    """Book an amount that was spent by the run, and by the place if it is still there."""
+    run.spent += amount
+    if place is not None and amount:
+        count(run, place, amount)
+
+
+def count(run: Run, place: Place, amount: int) -> None:
+    """Count an amount for the place, and for the activity where it is an item of one."""
+    place.cost += amount
+    place.round_cost += amount
+    if place.item >= 0:
+        owner = run.owner(place)
+        owner.cost += amount
+        owner.round_cost += amount
+
+
+def _spend_of_call(run: Run, call: Call, amount: int) -> None:
+    """Count what a call cost, also where its item or iteration is over: the activity keeps the sum."""
+    place = run.place(call.place)
+    spend(run, place, amount)
+    if place is None and (owner := run.owner_of(call.place)) is not None:
+        owner.cost += amount
+
+
+def _reserve(run: Run, call: Call, amount: int) -> None:
+    run.reserved += amount
+    owner = run.owner_of(call.place)
+    if owner is not None:
+        owner.reserved += amount
+
+
+def _call_requested(run: Run, event: e.CallRequested) -> None:
+    if event.call_id not in run.calls:
+        run.calls[event.call_id] = Call(
+            event.call_id, event.place, event.attempt, "waiting", candidates=event.candidates, since=event.at
+        )
+        run.calls_of.setdefault(event.place, []).append(event.call_id)
+
+
+def _call_waiting(run: Run, event: e.CallWaiting) -> None:
+    call = run.calls[event.call_id]
+    call.model, call.needed, call.waits_for = event.model, event.needed, event.budget
+    run.waiting_calls[event.call_id] = None
+
+
+def _call_admitted(run: Run, event: e.CallAdmitted) -> None:
+    call = run.calls[event.call_id]
+    call.state, call.model, call.reservation, call.price = "admitted", event.model, event.reservation, event.price
+    call.candidates = ()
+    run.waiting_calls.pop(event.call_id, None)
+    run.simulated = run.simulated or bool(event.price and event.price.simulated)
+    _reserve(run, call, event.reservation)
+
+
+def _call_refused(run: Run, event: e.CallRefused) -> None:
+    call = run.calls[event.call_id]
+    call.state, call.code, call.reason = "refused", event.code, event.message
+    run.waiting_calls.pop(event.call_id, None)
+
+
+def _call_settled(run: Run, event: e.CallSettled) -> None:
+    call = run.calls.get(event.call_id)
+    if call is None or event.outcome == "lost":
+        return
+    if call.state == "admitted":
+        _reserve(run, call, -call.reservation)
+    _spend_of_call(run, call, event.cost - call.spent)
+    call.spent = event.cost
+    call.state = "settled"
+    run.waiting_calls.pop(event.call_id, None)
+    if call.place not in run.calls_of:
+        run.calls.pop(event.call_id)
+
+
+def _call_forfeited(run: Run, event: e.CallForfeited) -> None:
+    call = run.calls[event.call_id]
+    _reserve(run, call, -call.reservation)
+    _spend_of_call(run, call, event.amount)
+    call.state, call.spent = "forfeited", event.amount
+
+
+def forget_calls(run: Run, place: Place) -> None:
+    """The attempt is over: keep of its calls only the forfeited, which may still be settled at what they cost."""
+    for call_id in run.calls_of.pop(place.path, ()):
+        run.waiting_calls.pop(call_id, None)
+        if run.calls[call_id].state != "forfeited":
+            del run.calls[call_id]
+
+
+def _budget_overrun(run: Run, event: e.BudgetOverrun) -> None:
+    run.overruns.add(event.budget)
+
+
+CALL_FOLDS: dict[type[e.Event], Callable[[Run, Any], None]] = {
+    e.CallRequested: _call_requested,
+    e.CallAdmitted: _call_admitted,
+    e.CallWaiting: _call_waiting,
+    e.CallRefused: _call_refused,
+    e.CallSettled: _call_settled,
+    e.CallForfeited: _call_forfeited,
+    e.BudgetOverrun: _budget_overrun,
+}
