@@ -320,8 +320,8 @@ MUTANTS = (
                 "src/headgate/engine/engine.py",
                 "        if (known := await self._started_before(start)) is not None:\n"
                 "            return known\n"
-                "        plan =",
-                "        plan =",
+                "        if self.appender.crowded:",
+                "        if self.appender.crowded:",
             ),
             Edit(
                 LANE, "        if decision.events and command.command_id:\n", "        if before and decision.events:\n"
