@@ -150,7 +150,7 @@ def activities() -> str:
 def _attempts(name: str) -> str:
     if BUILTINS[name].native:
         return "no worker"
-    return {SAFE.max_attempts: "4", ONCE.max_attempts: "1"}[default_backoff(name, {}).max_attempts]
+    return {SAFE.max_attempts: "4", ONCE.max_attempts: "1"}[default_backoff(name).max_attempts]
 
 
 def activities_not_yet() -> str:

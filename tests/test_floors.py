@@ -258,4 +258,6 @@ def is_one_of(found: Import, names: set[str]) -> bool:
 
 def expect_none(violations: Iterator[Violation]) -> None:
     found = sorted(set(violations))
-    assert not found, "\n".join(["The house does not stand as drawn (DESIGN: floors):", *map(str, found)])
+    assert not found, "\n".join(
+        ["The house does not stand as drawn (docs/ARCHITECTURE.md, the floors):", *map(str, found)]
+    )

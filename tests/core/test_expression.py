@@ -1,4 +1,4 @@
-"""The expression language, rule by rule (WIRE §3), and as properties of random texts and values."""
+"""The expression language, rule by rule, and as properties of random texts and values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What names mean: `<key>` in every kind of activity, and secrets (WIRE §3, last paragraph and table)."""
+"""What names mean: `<key>` in every kind of activity, and secrets."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ TEXTUAL = re.compile(
 
 
 class HttpParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The parameters of `http_request` (WIRE §4). Of the four kinds of body at most one is given."""
+    """The parameters of `http_request`. Of the four kinds of body at most one is given."""
 
     url: str
     method: str = "GET"

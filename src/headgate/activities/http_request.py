@@ -1,6 +1,6 @@
 """The activity `http_request`: one request, its redirects, and the answer as data.
 
-What may be repeated (DESIGN §5) is decided here, for only this file knows whether the request left. The
+What may be repeated is decided here, for only this file knows whether the request left. The
 sender's trace tells when the first byte of a request goes out; until then any failure may be tried again.
 Afterwards a GET, HEAD or OPTIONS may, and anything else ends as `outcome_unknown`: a person has to look,
 rather than an invoice be sent twice. Every attempt of a place carries the same `Idempotency-Key`, for servers

@@ -72,7 +72,7 @@ def _effective(definition: Definition, activity: Activity) -> dict[str, Any]:
     }
     builtin = BUILTINS.get(activity.name)
     if builtin is None or not builtin.native:
-        backoff = activity.retry or default_backoff(activity.name, activity.parameters)
+        backoff = activity.retry or default_backoff(activity.name)
         form["attempts"] = backoff.max_attempts
         form["attempts_note"] = _attempts_note(activity)
     if activity.name == "llm_prompt":

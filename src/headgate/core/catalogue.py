@@ -79,13 +79,11 @@ def output_name(activity: str) -> str:
     return builtin.output if builtin else "result"
 
 
-def default_backoff(activity: str, parameters: dict[str, object]) -> Backoff:
-    """Return the attempts of an activity whose definition has no `retry` block (DESIGN §5, "what may be repeated")."""
+def default_backoff(activity: str) -> Backoff:
+    """Return the attempts of an activity whose definition has no `retry` block: four for what can safely run twice.
+
+    A request that is not GET counts as safe here, for the activity itself says when it may be sent again: only when it
+    certainly did not leave.
+    """
     builtin = BUILTINS.get(activity)
-    if builtin is None:
-        return SAFE if activity == "script" else ONCE
-    if activity == "http_request":
-        # A request that is not GET is attempted again only by the activity itself, when it certainly did not leave.
-        method = str(parameters.get("method", "GET")).upper()
-        return SAFE if method in {"GET", "HEAD", "OPTIONS"} else msgspec.structs.replace(SAFE)
-    return SAFE if builtin.repeatable == "safe" else ONCE
+    return SAFE if builtin is not None and builtin.repeatable == "safe" else ONCE

@@ -41,7 +41,6 @@ __all__ = [
     "CallWaiting",
     "CancelRequested",
     "ChildFinished",
-    "ContentOf",
     "EdgeDecided",
     "Event",
     "Fact",
@@ -415,13 +414,6 @@ class BudgetOverrun(Event, frozen=True, gc=False, array_like=True, tag="budget_o
     budget: str
     limit: int
     spent: int
-
-
-class ContentOf(msgspec.Struct, frozen=True, gc=False):
-    """A reference to the content of one event of a run."""
-
-    run_id: str
-    version: int
 
 
 AnyEvent = (

@@ -62,7 +62,7 @@ class Planned:
         self.builtin: Builtin | None = BUILTINS.get(activity.name)
         self.native = _native(activity, self.builtin)
         self.own_output = output_name(activity.name)
-        self.backoff: Backoff = activity.retry or default_backoff(activity.name, activity.parameters)
+        self.backoff: Backoff = activity.retry or default_backoff(activity.name)
         self.outgoing = graph.outgoing[index]
         self.incoming = graph.incoming[index]
         self.needs = len(self.incoming)

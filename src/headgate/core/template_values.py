@@ -93,7 +93,7 @@ def unwrap(value: Any) -> Any:
 
 
 def truth(value: object) -> bool:
-    """Return whether a condition with this value holds (WIRE §3, "Truth")."""
+    """Return whether a condition with this value holds."""
     if isinstance(value, str):
         return value not in ("", "false")
     return value.truth() if isinstance(value, View) else bool(value)
