@@ -64,7 +64,7 @@ def test_of_a_hundred_calls_that_cost_a_tenth_of_their_worst_case_at_least_ninet
     assert len(happened) >= 90
     assert happened == [f"c{number}" for number in range(len(happened))]
     for refused in run.kinds(e.CallRefused):
-        spent = sum(event.cost for event in run.kinds(e.CallSettled) if event.version < refused.version)  # type: ignore[attr-defined]
+        spent = sum(event.cost for event in run.kinds(e.CallSettled) if event.version < refused.version)
         assert spent + 100 > 1_000, "a call was refused that fitted beside what was spent"
     run.check()
 
@@ -121,7 +121,7 @@ def test_a_call_that_waits_is_refused_when_its_attempt_ends():
 
     run.time_out("b")
 
-    assert [event.code for event in run.kinds(e.CallRefused)] == ["attempt_over"]  # type: ignore[attr-defined]
+    assert [event.code for event in run.kinds(e.CallRefused)] == ["attempt_over"]
     assert not run.run.waiting_calls
     run.check()
 
@@ -158,7 +158,7 @@ def test_a_lost_call_forfeits_its_reservation_by_name():
     run.settle("c1", outcome="lost")
 
     assert (run.run.spent, run.run.reserved) == (70, 0)
-    assert [event.amount for event in run.kinds(e.CallForfeited)] == [70]  # type: ignore[attr-defined]
+    assert [event.amount for event in run.kinds(e.CallForfeited)] == [70]
     run.check()
 
 
@@ -232,7 +232,7 @@ def test_a_cost_above_its_reservation_is_named_and_stops_every_further_admission
     call = run.admit("b", "c2", candidate(0))
 
     overrun = run.kinds(e.BudgetOverrun)
-    assert [(event.limit, event.spent) for event in overrun] == [(100, 150)]  # type: ignore[attr-defined]
+    assert [(event.limit, event.spent) for event in overrun] == [(100, 150)]
     assert call is not None
     assert call.state == "refused"
 
@@ -244,7 +244,7 @@ def test_a_cost_that_a_worker_reports_with_its_outcome_is_named_when_it_passes_a
 
     getattr(run, report)("a", cost=101)
 
-    assert [event.budget for event in run.kinds(e.BudgetOverrun)] == ["the run's budget"]  # type: ignore[attr-defined]
+    assert [event.budget for event in run.kinds(e.BudgetOverrun)] == ["the run's budget"]
 
 
 def test_an_overrun_by_a_late_settlement_is_named_too():
@@ -255,7 +255,7 @@ def test_an_overrun_by_a_late_settlement_is_named_too():
 
     run.settle("c1", 500)
 
-    assert [event.budget for event in run.kinds(e.BudgetOverrun)] == ["the budget of activity 'a'"]  # type: ignore[attr-defined]
+    assert [event.budget for event in run.kinds(e.BudgetOverrun)] == ["the budget of activity 'a'"]
     call = run.admit("a[1]", "c2", candidate(1))
     assert call is not None
     assert call.state == "refused"
@@ -272,8 +272,8 @@ def test_candidates_fall_back_to_the_first_that_fits_and_each_skip_says_why():
     assert call is not None
     assert (call.state, call.model, call.reservation) == ("admitted", "x/cheap", 50)
     skipped = run.kinds(e.ModelSkipped)
-    assert [event.model for event in skipped] == ["x/dear", "x/less"]  # type: ignore[attr-defined]
-    assert "x/dear would cost up to $0.0000005" in skipped[0].reason  # type: ignore[attr-defined]
+    assert [event.model for event in skipped] == ["x/dear", "x/less"]
+    assert "x/dear would cost up to $0.0000005" in skipped[0].reason
 
 
 def test_a_model_without_a_price_is_refused_under_a_budget_and_admitted_without_one():
@@ -306,7 +306,7 @@ def test_the_action_alert_admits_beyond_the_limit_and_says_so():
     assert call is not None
     assert call.state == "admitted"
     admitted = run.kinds(e.CallAdmitted)
-    assert "would cost up to $0.0000005; the run's budget has $0.0000001 left" in admitted[0].alert  # type: ignore[attr-defined]
+    assert "would cost up to $0.0000005; the run's budget has $0.0000001 left" in admitted[0].alert
 
 
 def test_an_alert_below_a_strict_budget_does_not_open_the_strict_one():
@@ -382,8 +382,8 @@ def spend_in_any_order(definition: Definition, story: list[Move], limit: int) ->
 
 
 def check_accounts(run: Rehearsal) -> None:
-    forfeited = sum(lost.amount for lost in run.kinds(e.CallForfeited))  # type: ignore[attr-defined]
-    settled = sum(call.cost - call.replaces for call in run.kinds(e.CallSettled))  # type: ignore[attr-defined]
+    forfeited = sum(lost.amount for lost in run.kinds(e.CallForfeited))
+    settled = sum(call.cost - call.replaces for call in run.kinds(e.CallSettled))
     assert run.run.reserved == 0
     assert run.run.spent == forfeited + settled
     run.check()

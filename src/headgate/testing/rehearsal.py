@@ -7,7 +7,7 @@ says what else must hold of a run and does not.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from headgate.authoring import load_definition
 from headgate.core import commands as c
@@ -26,6 +26,8 @@ from headgate.testing.clock import NOON
 from headgate.testing.faults import faults_of, limits_passed
 
 __all__ = ["NOON", "SECOND", "Rehearsal", "candidate"]
+
+EventType = TypeVar("EventType", bound=e.Event)
 
 SECOND = 1_000_000
 
@@ -205,7 +207,7 @@ class Rehearsal:
         assert found is not None, f"no place {path}"
         return found
 
-    def kinds(self, *types: type[e.Event]) -> list[e.Event]:
+    def kinds(self, *types: type[EventType]) -> list[EventType]:
         """Return the events of these types."""
         return [event for event in self.events if isinstance(event, types)]
 
