@@ -17,8 +17,8 @@ demo: $(runtime) ## watch a workflow run, offline and free
 test: $(tools) ## run every test
 	@$(python) -m pytest -n auto
 
-fast: $(tools) ## run the tests by example that need no process, server or disk, in under 10 seconds
-	@$(python) -m pytest -n auto -q -m "not slow and not hypothesis" --ignore-glob "tests/test_*.py" --ignore tests/e2e --ignore tests/stores
+fast: $(tools) ## run the examples of core, engine, definitions and the log's contract, in under 10 seconds
+	@$(python) -m pytest -n auto -q -m "not slow and not hypothesis" tests/core tests/engine tests/authoring tests/conformance
 
 check: $(tools) ## hold format, lint, types, floors, exports and docs to the rules
 	@$(python) -m ruff format --check .

@@ -241,8 +241,8 @@ MUTANTS = (
         (
             Edit(
                 ADMISSION,
-                "    run = decision.run\n    if run.outer:\n        return\n",
-                "    run = decision.run\n    if run.outer or run.waiting_calls:\n        return\n",
+                "if run.outer or not run.waiting_calls:",
+                "if run.outer or run.waiting_calls:",
             ),
         ),
         TIGHT,

@@ -64,7 +64,7 @@ def wake(decision: Decision) -> None:
     In a run with budgets above it only `free` does this, one call at a time: the store has the last word there.
     """
     run = decision.run
-    if run.outer:
+    if run.outer or not run.waiting_calls:
         return
     for call_id in list(run.waiting_calls):
         call = run.calls[call_id]

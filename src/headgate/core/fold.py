@@ -46,7 +46,7 @@ def _run_started(run: Run, event: e.RunStarted) -> None:
 
 
 def _run_finished(run: Run, event: e.RunCompleted | e.RunFailed | e.RunCancelled) -> None:
-    run.finished_at = event.at
+    run.finished, run.finished_at = True, event.at
     run.status = "completed"
     if isinstance(event, e.RunFailed):
         run.status, run.code, run.error = "failed", event.code, event.message
@@ -88,7 +88,8 @@ def _run_resumed(run: Run, event: e.RunResumed) -> None:
 
 
 def _run_retried(run: Run, event: e.RunRetried) -> None:
-    run.status, run.code, run.error, run.finished_at = "running", "", "", 0
+    run.status, run.code, run.error = "running", "", ""
+    run.finished, run.finished_at = False, 0
     run.messages.pop("parent", None)
     again = [place.planned.index for place in run.places if place.status != "completed"]
     for index in again:

@@ -203,6 +203,7 @@ class Run:
         "edges_due",
         "error",
         "fans_due",
+        "finished",
         "finished_at",
         "id",
         "labels",
@@ -245,6 +246,7 @@ class Run:
         self.at = 0
         self.started_at = 0
         self.finished_at = 0
+        self.finished = False
         self.tenant = ""
         self.trace_id = ""
         self.mode = "realtime"
@@ -296,10 +298,6 @@ class Run:
         self.waiting_calls: dict[str, None] = {}
         self.overruns: set[str] = set()
         self.simulated = False
-
-    @property
-    def finished(self) -> bool:
-        return self.status in FINISHED
 
     @property
     def shown_status(self) -> RunStatus:

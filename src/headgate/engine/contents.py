@@ -1,8 +1,9 @@
-"""Results in memory: the contents that were read or written last, up to a number of bytes."""
+"""Results in memory: the contents that runs under way have read or written, up to a number of bytes."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 __all__ = ["ContentCache"]
 
@@ -10,33 +11,73 @@ BYTES_MAX = 64_000_000
 OVERHEAD_BYTES = 200
 
 
+class _Kept:
+    """One run's contents and their sizes, oldest first."""
+
+    __slots__ = ("size", "sizes", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[int, object] = {}
+        self.sizes: dict[int, int] = {}
+        self.size = 0
+
+
 class ContentCache:
-    """Least recently used first out. What it holds is shared: nobody may change a value that came from here."""
+    """Goes by runs: a run that has ended is forgotten at once, else the one used longest ago goes first. What it holds
+    is shared: nobody may change a value that came from here."""
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._kept: OrderedDict[tuple[int, int], tuple[object, int]] = OrderedDict()
+        self._runs: OrderedDict[int, _Kept] = OrderedDict()
 
-    def __contains__(self, key: tuple[int, int]) -> bool:
-        return key in self._kept
+    def missing(self, run: int, versions: set[int]) -> set[int]:
+        """Return those of `versions` that are not here."""
+        kept = self._runs.get(run)
+        return versions if kept is None else versions - kept.values.keys()
 
-    def __getitem__(self, key: tuple[int, int]) -> object:
-        self._kept.move_to_end(key)
-        return self._kept[key][0]
+    def values(self, run: int, versions: Iterable[int]) -> dict[int, object]:
+        """Return those of `versions` that are here."""
+        kept = self._runs.get(run)
+        if kept is None:
+            return {}
+        self._runs.move_to_end(run)
+        return {version: kept.values[version] for version in versions if version in kept.values}
 
     def keep(self, run: int, version: int, value: object, size: int) -> None:
-        key = (run, version)
-        if key in self._kept:
+        kept = self._runs.get(run)
+        if kept is None:
+            kept = self._runs[run] = _Kept()
+        elif version in kept.values:
             return
         size += OVERHEAD_BYTES
-        self._kept[key] = (value, size)
+        kept.values[version] = value
+        kept.sizes[version] = size
+        kept.size += size
         self._bytes += size
-        while self._bytes > self._bytes_max and len(self._kept) > 1:
-            _, (_, freed) = self._kept.popitem(last=False)
-            self._bytes -= freed
+        if self._bytes > self._bytes_max:
+            self._make_room(run, kept)
+
+    def _make_room(self, run: int, kept: _Kept) -> None:
+        """Let other runs go, then this run's own oldest contents, but never its newest."""
+        self._runs.move_to_end(run)
+        while self._bytes > self._bytes_max and len(self._runs) > 1:
+            _, other = self._runs.popitem(last=False)
+            self._bytes -= other.size
+        while self._bytes > self._bytes_max and len(kept.values) > 1:
+            self.forget(run, next(iter(kept.values)))
 
     def forget(self, run: int, version: int) -> None:
         """Forget a content that did not get into the log after all."""
-        _, size = self._kept.pop((run, version), (None, 0))
-        self._bytes -= size
+        kept = self._runs.get(run)
+        if kept is not None and version in kept.values:
+            del kept.values[version]
+            size = kept.sizes.pop(version)
+            kept.size -= size
+            self._bytes -= size
+
+    def forget_run(self, run: int) -> None:
+        """Forget all contents of a run: it has ended."""
+        kept = self._runs.pop(run, None)
+        if kept is not None:
+            self._bytes -= kept.size

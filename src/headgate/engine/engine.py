@@ -304,6 +304,7 @@ class Engine:
         """The lane has nothing to do: finished runs leave memory at once, others when there are too many."""
         if lane.run.finished and not lane.run.messages:
             self._lanes.pop(lane.run.id, None)
+            self.contents.forget_run(lane.row.key)
         elif len(self._lanes) > LANES_MAX:
             for run_id, other in self._lanes.items():
                 if other.idle:
@@ -312,26 +313,16 @@ class Engine:
 
     # --- Contents ------------------------------------------------------------------------------------------------
 
-    def values(self, run: int, versions: set[int]) -> dict[int, object]:
-        """Return contents that are in memory (see `read_contents`)."""
-        contents = self.contents
-        return {version: contents[run, version] for version in versions if (run, version) in contents}
-
-    async def read_contents(self, run: int, versions: set[int]) -> None:
-        """Bring contents into memory. An erased one is null."""
-        found = await self.log.contents(run, sorted(versions))
-        for version in versions:
-            data = found.get(version)
-            self.contents.keep(run, version, None if data is None else content_value(data), len(data or b""))
-
     async def load_values(self, run: int, versions: set[int]) -> dict[int, object]:
-        """Return contents, from memory where they are."""
-        missing = {version for version in versions if (run, version) not in self.contents}
-        values = self.values(run, versions - missing)
+        """Return contents, from memory where they are. An erased one is null."""
+        values = self.contents.values(run, versions)
+        missing = sorted(versions - values.keys())
         if missing:
-            found = await self.log.contents(run, sorted(missing))
-            values.update({version: content_value(found[version]) for version in found})
-            values.update(dict.fromkeys(missing - found.keys()))
+            found = await self.log.contents(run, missing)
+            for version in missing:
+                data = found.get(version)
+                values[version] = None if data is None else content_value(data)
+                self.contents.keep(run, version, values[version], len(data or b""))
         return values
 
     # --- After a commit ------------------------------------------------------------------------------------------

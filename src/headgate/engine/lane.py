@@ -121,38 +121,39 @@ class Lane:
     def turn(self) -> None:
         """Decide what waits, as far as its contents are at hand; read them first where they are not."""
         versions = wanted(self.run, self._orders[0].command)
-        missing = self._missing(versions) if versions else versions
-        if missing:
-            self._engine.spawn(self._read_then_turn(missing), self.row.trace_id)
+        if not versions:
+            self._decide({})
+        elif self._engine.contents.missing(self.row.key, versions):
+            self._engine.spawn(self._read_then_decide(versions), self.row.trace_id)
         else:
-            self._decide(versions)
+            self._decide(self._engine.contents.values(self.row.key, versions))
 
-    def _missing(self, versions: set[int]) -> set[int]:
-        contents, key = self._engine.contents, self.row.key
-        return {version for version in versions if (key, version) not in contents}
-
-    async def _read_then_turn(self, missing: set[int]) -> None:
+    async def _read_then_decide(self, versions: set[int]) -> None:
         try:
-            await self._engine.read_contents(self.row.key, missing)
+            values = await self._engine.load_values(self.row.key, versions)
         except HeadgateError as error:
             self._abandon([self._orders.popleft()], error)
             return
-        self._decide(wanted(self.run, self._orders[0].command))
+        self._decide(values)
 
-    def _decide(self, versions: set[int]) -> None:
-        """Decide the first order, whose contents `versions` are at hand, and those behind it that can go with it."""
+    def _decide(self, values: dict[int, object]) -> None:
+        """Decide the first order, which reads `values`, and those behind it that can go with it."""
         item = Append(self.row.key, self.run.version, [], self.head)
+        contents = self._engine.contents
         together = self._together = []
         while self._orders and len(together) < DECIDED_TOGETHER_MAX:
             if together:
                 command = self._orders[0].command
-                versions = wanted(self.run, command)
-                if (versions and self._missing(versions)) or self._must_begin_an_append(command):
+                if self._must_begin_an_append(command):
                     break
+                versions = wanted(self.run, command)
+                if versions and contents.missing(self.row.key, versions):
+                    break
+                values = contents.values(self.row.key, versions) if versions else {}
             order = self._orders.popleft()
             together.append(order)
             try:
-                self._decide_one(order, item, self._engine.values(self.row.key, versions) if versions else {})
+                self._decide_one(order, item, values)
             except Exception as error:  # noqa: BLE001 - a fault of ours, or of a template: the run is as the log has it
                 self._forget(item)
                 self._orders.extendleft(reversed(together[:-1]))

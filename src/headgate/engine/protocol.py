@@ -24,7 +24,7 @@ from headgate.engine.engine import Engine
 from headgate.engine.ledger import Ledger
 from headgate.engine.rendering import Rendered, masked, render, rendering_needs
 from headgate.engine.streams import Streams
-from headgate.ports import Acknowledged, Admission, Claim, Completed, Queue, Report, Task
+from headgate.ports import Acknowledged, Admission, Claim, Completed, Failed, Queue, Report, Task
 
 __all__ = ["LocalProtocol"]
 
@@ -146,19 +146,18 @@ class LocalProtocol:
         """Record outcomes. Raises `Unavailable` when the log cannot be written: report again, nothing is lost."""
         now = self._engine.clock.now()
         first = len(reports) // 2 if _runs_of(reports) >= PIPELINED_MIN else 0
-        with self._engine.gather():
-            answers = [self._submit(report, worker_id, now) for report in reports[:first]]
-        if answers and self._engine.appender.idle:
+        answers = self._submit_all(reports[:first], worker_id, now) if first else []
+        if first and self._engine.appender.idle:
             # Let the first half's commit begin: while it waits for the disk, the other half is decided.
             await asyncio.sleep(0)
-        with self._engine.gather():
-            answers += [self._submit(report, worker_id, now) for report in reports[first:]]
+        answers += self._submit_all(reports[first:], worker_id, now)
         acknowledged: list[Acknowledged] = []
         for report, answer in zip(reports, answers, strict=True):
             stale, will_retry = "", False
             try:
                 decision = await answer
-                will_retry = any(type(event) is e.RetryScheduled for event in decision.events)
+                if isinstance(report, Failed):
+                    will_retry = any(type(event) is e.RetryScheduled for event in decision.events)
             except (StaleAttempt, NotFound, Invalid) as error:
                 stale = str(error)
             except Unavailable:
@@ -170,6 +169,10 @@ class LocalProtocol:
             acknowledged.append(Acknowledged(report.activity_id, stale, will_retry))
         self.reports += len(acknowledged)
         return acknowledged
+
+    def _submit_all(self, reports: Sequence[Report], worker_id: str, now: int) -> list[asyncio.Future[Decision]]:
+        with self._engine.gather():
+            return [self._submit(report, worker_id, now) for report in reports]
 
     def _submit(self, report: Report, worker_id: str, now: int) -> asyncio.Future[Decision]:
         claim = self._queue.claimed(report.activity_id)

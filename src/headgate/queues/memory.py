@@ -27,6 +27,17 @@ class _Entry:
         self.claim: Claim | None = None
 
 
+class _Waiting:
+    """A worker that found nothing, and until when (the loop's time) it stays."""
+
+    __slots__ = ("queues", "until", "woken")
+
+    def __init__(self, queues: Sequence[str], until: float, woken: asyncio.Future[None]) -> None:
+        self.queues = queues
+        self.until = until
+        self.woken = woken
+
+
 class MemoryQueue:
     """`ports.Queue` in memory. Its bound is the log's: it holds one entry per scheduled attempt of a loaded run."""
 
@@ -37,7 +48,9 @@ class MemoryQueue:
         """Per run, by place and attempt: what is in a line or in a worker's hands."""
         self._claims: dict[str, Claim] = {}
         self._deadlines: list[tuple[int, str]] = []
-        self._waiting: deque[tuple[frozenset[str], asyncio.Future[None]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
+        """Rings when the wait of somebody who waits is over: one for all, for most waits end long before."""
         self._claim_prefix = secrets.token_hex(4)
         self._claim_number = 0
 
@@ -56,9 +69,9 @@ class MemoryQueue:
         self._wake(task.queue)
 
     def _wake(self, queue: str) -> None:
-        for number, (queues, woken) in enumerate(self._waiting):
-            if queue in queues and not woken.done():
-                woken.set_result(None)
+        for number, waiting in enumerate(self._waiting):
+            if queue in waiting.queues and not waiting.woken.done():
+                waiting.woken.set_result(None)
                 del self._waiting[number]
                 return
 
@@ -74,21 +87,35 @@ class MemoryQueue:
     async def _something(self, queues: Sequence[str], until: float) -> None:
         """Wait until a task is put into one of the queues, or the time is over."""
         loop = asyncio.get_running_loop()
-        woken: asyncio.Future[None] = loop.create_future()
-        entry = (frozenset(queues), woken)
-        self._waiting.append(entry)
-        timer = loop.call_at(until, _give_up, woken)
+        waiting = _Waiting(queues, until, loop.create_future())
+        self._waiting.append(waiting)
+        if self._alarm is None or until < self._alarm.when():
+            self._set_alarm(loop)
         try:
-            await woken
+            await waiting.woken
         except asyncio.CancelledError:
-            if not woken.cancelled():  # it was this one's turn, which another must have now
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+            if not waiting.woken.cancelled():  # it was this one's turn, which another must have now
                 for queue in queues:
                     self._wake(queue)
             raise
-        finally:
-            timer.cancel()
-            if entry in self._waiting:
-                self._waiting.remove(entry)
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        until = min((waiting.until for waiting in self._waiting), default=None)
+        self._alarm = None if until is None else loop.call_at(until, self._let_go, loop)
+
+    def _let_go(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let those go whose wait is over, with nothing."""
+        now = loop.time()
+        over = [waiting for waiting in self._waiting if waiting.until <= now]
+        for waiting in over:
+            self._waiting.remove(waiting)
+            if not waiting.woken.done():
+                waiting.woken.set_result(None)
+        self._set_alarm(loop)
 
     def _take(self, queues: Sequence[str], worker_id: str, count: int) -> list[Claim]:
         claims: list[Claim] = []
@@ -176,8 +203,3 @@ class MemoryQueue:
 
     def depth(self, queue: str) -> int:
         return len(self._lines.get(queue, ()))
-
-
-def _give_up(woken: asyncio.Future[None]) -> None:
-    if not woken.done():
-        woken.set_result(None)

@@ -52,6 +52,8 @@ class SqliteLog:
             raise unavailable(path, error) from error
         self._next_key = self._one("last_key")[0] + 1
         self._answers_at = 0
+        self._newest: dict[str, tuple[str, bytes]] = {}
+        """The newest definition of a name, as far as it was asked for: the owner is the only one to deploy another."""
         self._alone = asyncio.Lock()
         """Held by whoever uses the writer: one transaction at a time, however many callers."""
         self._committer = None if read_only else _Committer(self._writer)
@@ -91,10 +93,12 @@ class SqliteLog:
         outcomes: list[Outcome] = []
         events: list[tuple[Any, ...]] = []
         for item in batch:
-            if not item.moves and not item.commands:
-                outcome = _move_head(writer, item) if item.new is None else _insert_run(writer, item.new)
-            else:
+            if item.moves or item.commands:
                 outcome = self._write_apart(writer, item)
+            elif item.new is None:
+                outcome = _move_head(writer, item)
+            else:
+                outcome = _insert_run(writer, item.new)
             outcomes.append(outcome)
             if outcome == "accepted":
                 events.extend(item.rows)
@@ -138,6 +142,7 @@ class SqliteLog:
         async with self._alone:
             writer, _ = self._writing()
             known = bool(self._all("has_definition", version))
+            self._newest.pop(name, None)
             try:
                 writer.execute(SQL["save_definition"], (version, name, body, at))
             except apsw.Error as error:
@@ -203,7 +208,14 @@ class SqliteLog:
         return OverBudget(*rows[0]) if rows else None
 
     async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
-        rows = self._all("definition", name, version) if version else self._all("newest_definition", name)
+        if version:
+            rows = self._all("definition", name, version)
+        elif name in self._newest:
+            return self._newest[name]
+        else:
+            rows = self._all("newest_definition", name)
+        if rows and not version and self._writer is not None:
+            self._newest[name] = rows[0]
         return rows[0] if rows else None
 
     async def close(self) -> None:
