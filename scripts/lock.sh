@@ -26,4 +26,4 @@ lock() { # lock NAME SOURCE…: requirements/NAME.txt from what SOURCE names
 
 lock base pyproject.toml
 lock build --group build
-lock dev --constraint requirements/base.txt --constraint requirements/build.txt pyproject.toml --group build --group dev
+lock dev --all-extras --constraint requirements/base.txt --constraint requirements/build.txt pyproject.toml --group build --group dev

@@ -6,7 +6,11 @@ import asyncio
 import contextlib
 import gc
 import os
+import secrets as random
+import shutil
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from headgate.activities.echo import echo
@@ -51,7 +55,12 @@ class App:
         http: HttpSettings | None = None,
         scripts: ScriptSettings | None = None,
         work: bool = True,
+        folder: Path | None = None,
     ) -> None:
+        self.folder = folder or Path(tempfile.gettempdir()) / f"headgate-{random.token_hex(8)}"
+        """Where activities keep what is theirs (files, indexes); made by whoever first needs it. One that was not
+        named goes with the app."""
+        self._folder_is_ours = folder is None
         environment = os.environ if environment is None else environment
         self.clock = clock or WallClock()
         self.engine = Engine(log, self.clock)
@@ -105,6 +114,8 @@ class App:
             await close_connections()
         await close_providers(self.providers)
         await self.engine.log.close()
+        if self._folder_is_ours:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _builtins(

@@ -21,7 +21,7 @@ from headgate.client.frames import OwnerGone
 from headgate.client.socket import SocketClient
 from headgate.core.errors import NotFound, Unavailable
 from headgate.ports import Client
-from headgate.stores.ownership import Owned, Ownership, owner_of
+from headgate.stores.ownership import Owned, Ownership, owner_of, state_folder
 
 if TYPE_CHECKING:
     from headgate.api.socket import SocketServer
@@ -105,6 +105,7 @@ async def _own(database: Path, ownership: Ownership, engine: Engine) -> AsyncGen
         offline=engine.offline,
         demo_pace_seconds=engine.pace_seconds,
         work=engine.work,
+        folder=state_folder(database),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(app.engine.log.close)  # once more is harmless; the app may fail to open

@@ -19,7 +19,9 @@ import msgspec
 
 from headgate.core.errors import Unavailable
 
-__all__ = ["Owned", "Owner", "Ownership", "owner_of"]
+__all__ = ["Owned", "Owner", "Ownership", "owner_of", "state_folder"]
+
+STATE_FOLDER = ".headgate"
 
 RECORD_BYTES_MAX = 4_096
 LOCKED_BYTE = 1 << 30
@@ -143,3 +145,9 @@ else:
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def state_folder(database: Path) -> Path:
+    """Return where that which belongs to a database lies beside it: its state folder, or one of its own name."""
+    folder = database.absolute().parent
+    return folder if folder.name == STATE_FOLDER else folder / f"{database.name}-state"

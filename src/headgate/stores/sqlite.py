@@ -149,6 +149,24 @@ class SqliteLog:
                 raise unavailable(self.path, error) from error
             return not known
 
+    async def change(self, statement: str, *parameters: Any) -> int:
+        """Execute one statement in a transaction of its own; return how many rows it changed. For the tables beside
+        the log (`cache`, `schedules`). Raises `Unavailable`."""
+        async with self._alone:
+            writer, _ = self._writing()
+            try:
+                writer.execute(statement, parameters)
+            except apsw.Error as error:
+                raise unavailable(self.path, error) from error
+            return writer.changes()
+
+    def read(self, statement: str, *parameters: Any) -> list[Any]:
+        """Return the rows of a statement that reads. Raises `Unavailable`."""
+        try:
+            return list(self._reader.execute(statement, parameters))
+        except apsw.Error as error:
+            raise unavailable(self.path, error) from error
+
     # --- Reading -------------------------------------------------------------------------------------------------
 
     async def run(self, run_id: str) -> RunRow | None:
@@ -240,10 +258,7 @@ class SqliteLog:
         return {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}[int(self._writer.pragma("synchronous"))]
 
     def _all(self, name: str, *parameters: Any) -> list[Any]:
-        try:
-            return list(self._reader.execute(SQL[name], parameters))
-        except apsw.Error as error:
-            raise unavailable(self.path, error) from error
+        return self.read(SQL[name], *parameters)
 
     def _one(self, name: str, *parameters: Any) -> Any:
         return self._all(name, *parameters)[0]

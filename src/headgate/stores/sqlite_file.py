@@ -1,4 +1,8 @@
-"""The SQLite file itself: how it is opened, whether it is ours, how it syncs, and what its errors mean."""
+"""The SQLite file itself: how it is opened, whether it is ours, how it syncs, and what its errors mean.
+
+A file of an earlier release is brought up to date by the first process that opens it to write: it is copied beside
+itself first, then changed in one transaction. Readers read it as it is.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,14 @@ __all__ = [
     "unavailable",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x48656467  # "Hedg"
 BUSY_MILLISECONDS_MAX = 5_000
 
 SQL = load_queries("sqlite.sql")
+
+ADDED_IN: dict[int, tuple[str, ...]] = {2: ("spend.sql", "cache.sql", "schedules.sql")}
+"""The tables that came with a schema: the `.sql` files whose `schema` makes them."""
 
 
 class DatabaseTooNew(Refused):
@@ -61,7 +68,7 @@ def _open(path: Path, *, write: bool, vfs: str | None, immutable: bool = False) 
             raise apsw.ReadOnlyError("it was opened for writing")
         new = _is_new(connection, path, write=write)
         if write:
-            _set_up(connection, new=new)
+            _set_up(connection, path, new=new)
         connection.execute("pragma cache_size = -16000")
     except BaseException:
         if _holds_something(Path(f"{path}-wal")):  # which is not ours to fold into a file that we refuse
@@ -94,17 +101,41 @@ def _is_new(connection: apsw.Connection, path: Path, *, write: bool) -> bool:
     return False
 
 
-def _set_up(connection: apsw.Connection, *, new: bool) -> None:
-    """Settle how this connection writes; make a new file ours, in one transaction."""
+def _set_up(connection: apsw.Connection, path: Path, *, new: bool) -> None:
+    """Settle how this connection writes; make a new file ours, and an old one new, in one transaction."""
     connection.execute("pragma page_size = 8192")
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     connection.execute("pragma wal_autocheckpoint = 1000")
-    if new:
-        with connection:
+    version = 1 if new else int(connection.pragma("user_version"))
+    if not new and version == SCHEMA_VERSION:
+        return
+    if not new:
+        _copy_before(connection, path, version)
+    with connection:
+        if new:
             connection.execute(SQL["schema"])
             connection.execute(f"pragma application_id = {APPLICATION_ID}")
-            connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+        for number in range(version + 1, SCHEMA_VERSION + 1):
+            for file in ADDED_IN[number]:
+                connection.execute(load_queries(file)["schema"])
+        connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+
+def _copy_before(connection: apsw.Connection, path: Path, version: int) -> None:
+    """Copy the file as it is to `<name>.schema-<version>`, unless such a copy is there already."""
+    copy = path.with_name(f"{path.name}.schema-{version}")
+    if copy.exists():
+        return
+    unfinished = copy.with_name(f"{copy.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    target = apsw.Connection(str(unfinished))
+    try:
+        with target.backup("main", connection, "main") as backup:
+            backup.step()
+    finally:
+        target.close()
+    unfinished.rename(copy)
 
 
 def close_connection(connection: apsw.Connection) -> None:
