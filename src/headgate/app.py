@@ -14,24 +14,36 @@ from pathlib import Path
 from typing import Any, Self
 
 from headgate.activities.echo import echo
+from headgate.activities.email_send import EmailSend
 from headgate.activities.embedding import embedding
+from headgate.activities.files import file_read, file_write
 from headgate.activities.http_request import HttpSettings, close_connections, http_request
 from headgate.activities.llm_prompt import llm_prompt
-from headgate.activities.script import ScriptSettings, script
+from headgate.activities.postgres import Postgres
+from headgate.activities.retrieval import retrieval_activities
+from headgate.activities.script import Scripts, ScriptSettings
+from headgate.activities.sqlite_query import sqlite_query
 from headgate.api.desk import Desk
 from headgate.engine.clock import WallClock
 from headgate.engine.courier import Courier
 from headgate.engine.dispatcher import Dispatcher
 from headgate.engine.engine import Engine
+from headgate.engine.erasure import Eraser
 from headgate.engine.ledger import Ledger
 from headgate.engine.protocol import LocalProtocol
+from headgate.engine.retention import Retention, retention_of
+from headgate.engine.scheduler import Scheduler
 from headgate.engine.streams import Streams
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
+from headgate.llm.prices import open_prices
 from headgate.llm.registry import build_providers, close_providers
 from headgate.llm.scripted import ScriptedProvider
-from headgate.ports import ActivityFunction, Clock, Log, ModelProvider
+from headgate.ports import ActivityFunction, Cache, Clock, KeptLog, Log, ModelProvider
 from headgate.queues.memory import MemoryQueue
+from headgate.stores.cache import cache_beside
+from headgate.stores.files import FolderFiles
+from headgate.stores.schedules import schedules_beside
 
 __all__ = ["App", "secrets_of", "tune_process"]
 
@@ -55,6 +67,9 @@ class App:
         http: HttpSettings | None = None,
         scripts: ScriptSettings | None = None,
         work: bool = True,
+        run_schedules: bool = False,
+        cache: Cache | None = None,
+        reuse: bool = True,
         folder: Path | None = None,
     ) -> None:
         self.folder = folder or Path(tempfile.gettempdir()) / f"headgate-{random.token_hex(8)}"
@@ -67,32 +82,58 @@ class App:
         self.queue = MemoryQueue(self.clock)
         self.streams = Streams()
         secrets = secrets_of(environment)
-        self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
         self.ledger = Ledger(self.engine)
+        self.protocol = LocalProtocol(self.engine, self.queue, self.ledger, self.streams, secrets)
+        # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
+        self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
         self.courier = Courier(self.engine)
         self.warden = Warden(self.engine, self.queue, self.dispatcher, self.courier, self.clock)
-        self.protocol = LocalProtocol(self.engine, self.queue, self.ledger, self.streams, secrets)
+        self.cache = cache or cache_beside(log)
+        self.protocol.cache, self.protocol.reuse = self.cache, reuse
+        self.files = self.protocol.files = FolderFiles(self.folder)
         self.providers = providers or build_providers(
-            environment, scripted=scripted, offline=offline, demo_pace_seconds=demo_pace_seconds
+            environment,
+            scripted=scripted,
+            offline=offline,
+            demo_pace_seconds=demo_pace_seconds,
+            prices=open_prices(environment, self.folder),
         )
+        self.postgres = Postgres()
+        self.scripts = Scripts(scripts or ScriptSettings(), folder=self.folder / "frames")
         self.worker = Worker(
             self.protocol,
-            builtins=_builtins(
-                self.providers, http or HttpSettings(private_addresses="all"), scripts or ScriptSettings()
+            builtins=self.postgres.activities
+            | {
+                "email_send": EmailSend(self.clock),
+                "file_read": file_read(self.files),
+                "file_write": file_write(self.files),
+            }
+            | retrieval_activities(self.providers, self.folder)
+            | _builtins(
+                self.providers, http or HttpSettings(private_addresses="all"), self.scripts
             ),
             activities=activities,
         )
         self.dispatcher.stop_claims = self.worker.stop
         self.warden.stop_claims = self.worker.stop
         self.protocol.deadline_set = self.warden.notice
+        self.schedules = schedules_beside(log)
+        self.scheduler = Scheduler(self.engine, self.schedules, self.clock)
         self.desk = Desk(
             self.engine,
             self.queue,
             self.streams,
             providers=frozenset(self.providers),
             activities=frozenset(activities or ()),
+            schedules=self.schedules,
+            scheduler=self.scheduler,
         )
-        self._work = work
+        self.retention: Retention | None = None
+        if isinstance(log, KeptLog):
+            keeping = log.keeping(self.folder)
+            self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
+            self.desk.eraser = Eraser(self.engine, keeping)
+        self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def __aenter__(self) -> Self:
@@ -100,6 +141,10 @@ class App:
         await self.warden.recover()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
+        if self.retention is not None:
+            self._tasks.append(loop.create_task(self.retention.run(), name="headgate-retention"))
+        if self._schedules_run:
+            self._tasks.append(loop.create_task(self.scheduler.run(), name="headgate-scheduler"))
         if self._work:
             self._tasks.append(loop.create_task(self.worker.run(), name="headgate-worker"))
         return self
@@ -109,9 +154,12 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.worker.close()
+        await self.scripts.close()
         await self.engine.close()
+        await self.cache.close()
         with contextlib.suppress(Exception):
             await close_connections()
+        await self.postgres.close()
         await close_providers(self.providers)
         await self.engine.log.close()
         if self._folder_is_ours:
@@ -119,14 +167,15 @@ class App:
 
 
 def _builtins(
-    providers: Mapping[str, ModelProvider], http: HttpSettings, scripts: ScriptSettings
+    providers: Mapping[str, ModelProvider], http: HttpSettings, scripts: Scripts
 ) -> dict[str, ActivityFunction]:
     return {
         "echo": echo,
+        "sqlite_query": sqlite_query,
         "embedding": embedding(providers),
         "http_request": http_request(http),
         "llm_prompt": llm_prompt(providers),
-        "script": script(scripts),
+        "script": scripts.run,
     }
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -23,19 +24,27 @@ __all__ = [
     "Admitted",
     "Append",
     "Attempt",
+    "Cache",
     "Changed",
     "Claim",
     "Client",
     "Clock",
+    "Collected",
     "Completed",
+    "Deletion",
     "Denied",
     "EmbeddingAnswer",
+    "Erased",
+    "Erasure",
     "EventRow",
     "EventView",
     "Failed",
+    "Files",
     "FinishReason",
     "Head",
     "Hit",
+    "Keeping",
+    "KeptLog",
     "Log",
     "Message",
     "ModelAnswer",
@@ -49,7 +58,13 @@ __all__ = [
     "Providers",
     "Queue",
     "Report",
+    "Reusable",
     "RunRow",
+    "Schedule",
+    "Schedules",
+    "SpendRow",
+    "SpendTotal",
+    "SpendWanted",
     "StartRequest",
     "Task",
     "Tokens",
@@ -140,6 +155,10 @@ class WorkerProtocol(Protocol):
         self, activity_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]
     ) -> None: ...
 
+    async def begin_effect(self, activity_id: str, *, what: str) -> None:
+        """Make durable that the attempt is about to do what must not be done twice. Raises `StaleAttempt`: do not."""
+        ...
+
     def stream(self, activity_id: str, text: str) -> None:
         """Pass on tokens of the attempt's output as they come; never blocks, never fails."""
         ...
@@ -160,6 +179,13 @@ class ActivityContext(Protocol):
 
     async def settle(self, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
         """Say how the call ended. What is not settled when the attempt ends is forfeited: counted as spent."""
+        ...
+
+    async def begin_effect(self, what: str) -> None:
+        """Say, before doing it, that something is done now that must not be done twice (`what`: for people). If the
+        attempt is lost after this returns, the activity fails as `outcome_unknown` and is not tried again by itself.
+        A failure that is raised counts as its code says: raise a retryable one only if it certainly was not done.
+        A second call in the attempt does nothing. Raises `StaleAttempt`: the attempt is over, do nothing."""
         ...
 
     def stream(self, text: str) -> None: ...
@@ -210,6 +236,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    images: tuple[str, ...] = ()
+    """What is to be looked at beside the text: URLs, `data:` URLs among them."""
 
 
 class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -228,6 +256,10 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     extra: dict[str, Any] = {}
     activity_key: str = ""
     timeout_seconds: float | None = None
+    reasoning: str = ""
+    """How much the model is to think before it answers, in its vendor's words: low, medium, high …"""
+    drop_unsupported: bool = False
+    """What the model refuses may be left out; the answer's `notes` say what was."""
 
 
 FinishReason = Literal["Stop", "MaxTokens", "ToolUse", "ContentFilter", "Error"]
@@ -241,6 +273,8 @@ class ModelAnswer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     usage: Usage
     finish_reason: FinishReason = "Stop"
     tool_calls: tuple[ToolCall, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Where the model was asked something else than the request says, a sentence each."""
 
 
 class EmbeddingAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -362,6 +396,11 @@ class RunRow(msgspec.Struct, frozen=True):
     created_at: int
     head: Head
 
+    @property
+    def erased(self) -> bool:
+        """Whether the run's contents were erased; then the key that its digests were made with is gone, too."""
+        return not self.content_key
+
 
 class Move(msgspec.Struct, frozen=True):
     """A change of a shared budget, in nano-dollars. `limit` given: the budget is made if there is none."""
@@ -370,6 +409,68 @@ class Move(msgspec.Struct, frozen=True):
     reserve: int = 0
     spend: int = 0
     limit: int | None = None
+
+
+class SpendRow(NamedTuple):
+    """What one call, forfeit or report of a run cost, in nano-dollars; `part` counts the rows of event `version`.
+
+    `kind`: `call` (settled), `forfeit` (a reservation that counts as spent; taken back with a negative cost when the
+    call is settled after all), `reported` (by a worker, of its own), `cached` (nothing was spent, `saved` was not).
+    `price` is the JSON of the `Price` that `cost` was reckoned with, or empty; `labels` is JSON, too.
+    """
+
+    version: int
+    part: int
+    at: int
+    tenant: str
+    workflow: str
+    run_id: str
+    activity: str
+    place: str
+    attempt: int
+    call_id: str
+    kind: str
+    provider: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    estimated: bool
+    cost: int
+    saved: int
+    price: str
+    simulated: bool
+    labels: str
+    prompt: str
+
+
+class SpendWanted(msgspec.Struct, frozen=True):
+    """Which spend rows are meant: of these runs and the runs below them (none named: of all), from `since` until
+    before `until` (microseconds), with all of these labels."""
+
+    runs: tuple[str, ...] = ()
+    since: int | None = None
+    until: int | None = None
+    workflow: str = ""
+    labels: dict[str, str] = {}
+
+
+class SpendTotal(NamedTuple):
+    """What rows of one name come to. Rows at demo prices are totals of their own: `simulated`."""
+
+    name: str
+    simulated: bool
+    calls: int
+    hits: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    cost: int
+    saved: int
 
 
 class Append(msgspec.Struct):
@@ -385,6 +486,7 @@ class Append(msgspec.Struct):
     commands: Sequence[tuple[str, str, int, bytes]] = ()
     """`(tenant, command id, at, answer)`: kept for a week, so that a repeat is answered as the first was."""
     size: int = 0
+    spend: Sequence[SpendRow] = ()
 
 
 class OverBudget(msgspec.Struct, frozen=True):
@@ -461,6 +563,19 @@ class Log(Protocol):
 
     async def budget(self, budget: str) -> OverBudget | None: ...
 
+    async def spend(self, run_id: str) -> list[SpendRow]:
+        """Return the run's spend rows, in the order of its events."""
+        ...
+
+    async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
+        """Return what the wanted rows come to, dearest first. `by` is `activity`, `run`, `workflow`, `model`,
+        `provider`, `day` (UTC), `prompt`, `kind`, or `label:` and a label's name."""
+        ...
+
+    async def replace_spend(self, run_id: str, rows: Sequence[SpendRow]) -> None:
+        """Put these rows in the place of all rows of the run, at once. Raises `Unavailable`: nothing was changed."""
+        ...
+
     async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
         """Keep a definition; return whether it is new. A repeat makes it the newest of its name again."""
         ...
@@ -470,6 +585,172 @@ class Log(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+# --- Keeping -----------------------------------------------------------------------------------------------------
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """A run that is not there any more: how long it was, what its head's hash was (hex), when, why and by whom."""
+
+    run_id: str
+    workflow: str
+    version: int
+    hash: str
+    at: int
+    why: str
+    actor: str
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """A run whose contents were erased, at which version, when and by whom."""
+
+    run_id: str
+    version: int
+    at: int
+    actor: str
+
+
+class Collected(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What retention deleted, or would delete. `more`: it stopped at its bound, with some left."""
+
+    runs: int = 0
+    events: int = 0
+    spend: int = 0
+    cached: int = 0
+    files: int = 0
+    more: bool = False
+
+    def __add__(self, other: Collected) -> Collected:
+        return Collected(
+            self.runs + other.runs,
+            self.events + other.events,
+            self.spend + other.spend,
+            self.cached + other.cached,
+            self.files + other.files,
+            self.more or other.more,
+        )
+
+
+class Erased(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an erasure came to. `texts`: events that hold words of people or programs beside their content, by type:
+    they stay. `wal_left`: somebody was reading, so old pages stand in the WAL until the next checkpoint."""
+
+    runs: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    """Runs that had been erased before; nothing was changed of them."""
+    contents: int = 0
+    files: int = 0
+    texts: dict[str, int] = {}
+    wal_left: bool = False
+
+
+class Keeping(Protocol):
+    """What a log offers to whoever deletes and erases. Each call is bounded, and safe to repeat after a crash."""
+
+    async def expired(self, before: int, limit: int) -> list[str]:
+        """Return runs that ended before `before` (microseconds) and that nothing needs, oldest first."""
+        ...
+
+    async def count_expired(self, before: int) -> Collected: ...
+
+    async def delete(self, runs: Sequence[str], *, before: int, at: int, why: str, actor: str) -> Collected:
+        """Delete those of `runs` that are still expired, then of what is deleted a bounded part: `more` says that
+        events are left to the next call, which may name no runs."""
+        ...
+
+    async def trim(self, *, spend_before: int, cache_before: int, deletions_before: int) -> Collected:
+        """Delete a bounded part of old spend rows, expired results and old records of deletions."""
+        ...
+
+    async def sweep_files(self, before: int, only: Sequence[str] | None = None) -> int:
+        """Remove files last written before `before` that no kept run names (`only` these, by digest); return how many.
+        Bounded."""
+        ...
+
+    async def labelled(self, name: str, value: str) -> list[str]: ...
+
+    async def below(self, run_id: str) -> list[str]:
+        """Return the run and all runs below it, itself first."""
+        ...
+
+    async def erase(self, run_id: str, *, at: int, actor: str) -> Erased:
+        """Erase all contents of a finished run and destroy its key. Raises `Refused` for one that has not ended."""
+        ...
+
+    async def go_on_erasing(self) -> int:
+        """Finish erasures that were interrupted; return how many."""
+        ...
+
+    async def files_of(self, run_id: str) -> list[str]:
+        """Return the digests of kept files that the run's contents name."""
+        ...
+
+    async def clean(self) -> bool:
+        """Fold the WAL into the file and empty it; False: a reader was in the way."""
+        ...
+
+    async def deletion(self, run_id: str) -> Deletion | None: ...
+
+    async def deletions(self, limit: int) -> list[Deletion]: ...
+
+    async def erasure(self, run_id: str) -> Erasure | None: ...
+
+    async def gaps(self) -> list[tuple[int, str]]:
+        """Return what no run's own chain can show: events of no run, and positions that no deletion explains."""
+        ...
+
+
+@runtime_checkable
+class KeptLog(Protocol):
+    """A log that outlives its process, and so has something to keep and to delete."""
+
+    def keeping(self, folder: Path) -> Keeping:
+        """Return the door to it; `folder` is where activities keep their files."""
+        ...
+
+
+# --- The cache ---------------------------------------------------------------------------------------------------
+
+
+class Reusable(msgspec.Struct, frozen=True):
+    """The output of an attempt (JSON bytes), kept for equal attempts until `expires_at` (microseconds).
+
+    `saves` is what the attempt cost, in nano-dollars; workflow, activity and name say where it was made.
+    """
+
+    tenant: str
+    key: bytes
+    workflow: str
+    activity: str
+    name: str
+    at: int
+    expires_at: int
+    saves: int
+    output: bytes
+
+
+class Cache(Protocol):
+    """Results that may be used again. Any of them may be gone at any time: losing one costs a repetition, no more.
+
+    What every cache keeps true, tested by tests/stores/test_cache.py:
+
+    1. What is found is what was kept under that tenant and key, to the byte, and has not expired.
+    2. Neither method waits or fails: what cannot be read is not found, what cannot be written is dropped.
+    3. Size and number are bounded; what was used longest ago goes first.
+    """
+
+    def find(self, tenant: str, key: bytes, now: int) -> Reusable | None:
+        """Return the result, and count the use."""
+        ...
+
+    def keep(self, kept: Reusable) -> None:
+        """Keep a result; it replaces that of the same key. It is found from now on, and on the disk a little later."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is not written yet. Harmless when repeated."""
+        ...
 
 
 # --- Queue and clock ---------------------------------------------------------------------------------------------
@@ -533,6 +814,62 @@ class Queue(Protocol):
     def depth(self, queue: str) -> int: ...
 
 
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A workflow that starts by the clock: at the times of `cron` in `timezone`, or `every_seconds`. Times are
+    microseconds since 1970 (UTC), `limit` is in nano-dollars."""
+
+    id: str
+    name: str
+    workflow: str
+    version: str = ""
+    tenant: str = "default"
+    input: Any = None
+    cron: str = ""
+    every_seconds: float = 0.0
+    timezone: str = "UTC"
+    overlap: Literal["skip", "allow"] = "skip"
+    mode: str = "realtime"
+    limit: int | None = None
+    labels: dict[str, str] = {}
+    enabled: bool = True
+    created_at: int = 0
+    next_at: int | None = None
+    last_at: int | None = None
+    last_run: str = ""
+    note: str = ""
+    """Why the last time brought no run; empty: it did."""
+
+
+class Schedules(Protocol):
+    """The schedules of one log. `save` replaces the one of the same name."""
+
+    async def save(self, schedule: Schedule) -> None: ...
+
+    async def remove(self, tenant: str, name: str) -> bool: ...
+
+    def all(self) -> list[Schedule]: ...
+
+    def due(self, now: int, limit: int) -> list[Schedule]: ...
+
+    def next_at(self) -> int | None: ...
+
+
+class Files(Protocol):
+    """Files that travel through runs as file values, `{"$file": sha256, "name", "size", "media_type"}`."""
+
+    def keep(self, data: bytes, name: str, media_type: str = "") -> dict[str, Any]:
+        """Keep the bytes durably; return their file value. The same bytes again are kept once. Raises `OSError`."""
+        ...
+
+    def read(self, value: dict[str, Any]) -> bytes:
+        """Return the bytes. Raises `OSError`; `ValueError` for a value that names no file."""
+        ...
+
+    def text(self, value: dict[str, Any]) -> str | None:
+        """Return the file's text, or None: it is not text, too large, or not there."""
+        ...
+
+
 class Clock(Protocol):
     """Time. The engine reads no other."""
 
@@ -587,6 +924,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     definition: str | None = None
     source: str = "definition"
+    files: dict[str, str] = {}
+    """The texts of the files that the definition refers to, by their paths relative to it."""
     workflow: str = ""
     version: str | None = None
     input: Any = None
@@ -629,6 +968,24 @@ class Client(Protocol):
     async def resume(self, run: str) -> RunView: ...
 
     async def retry(self, run: str) -> RunView: ...
+
+    async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
+        """Erase the contents of finished runs, and of the runs below them; `label` is `name=value`."""
+        ...
+
+    async def collect(self, *, older: str = "", dry_run: bool = False, by: str = "") -> Collected:
+        """Delete what ended longer ago than `older` (a duration; empty: the retention that is set)."""
+        ...
+
+    async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
+        """Keep a schedule of the workflow in `definition`; one of the same name is replaced. Raises `Invalid`."""
+        ...
+
+    async def schedules(self) -> list[Schedule]: ...
+
+    async def change_schedule(self, name: str, change: Literal["pause", "resume", "remove", "trigger"]) -> Schedule:
+        """Change a schedule; return it as it is then (a removed one: as it was). Raises `NotFound`."""
+        ...
 
     def watch(self, run: str, *, tokens: bool = False) -> AsyncIterator[Update]:
         """Yield the run as it is, then each change, and tokens where wanted; ends after the finished run."""

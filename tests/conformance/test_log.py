@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from headgate.core.errors import Unavailable
 from headgate.engine.audit import verify
 from headgate.engine.lane import INLINE_BYTES_MAX
-from headgate.ports import Append, Head, Log, Move, OverBudget
+from headgate.ports import Append, Head, Log, Move, OverBudget, SpendTotal, SpendWanted
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
@@ -694,3 +694,114 @@ def test_any_batches_leave_what_a_few_words_say(adapter: str, batches: list[list
                 await log.close()
 
     asyncio.run(story())
+
+
+# --- What was spent ----------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_spend_rows_are_there_with_their_events_and_in_their_order(log: Log):
+    run = await begun(log)
+    rows = [run.spent(-7, kind="forfeit"), run.spent(12, part=1, estimated=True, simulated=True, labels='{"a":"b"}')]
+
+    await run.commit(spend=rows)
+
+    assert await log.spend("run-1") == rows
+    assert await log.spend("another") == []
+
+
+@on_a_loop
+async def test_a_refused_append_leaves_no_spend_row(log: Log):
+    run = await begun(log, moves=[Move("team", limit=10)])
+    late = run.append(spend=[run.spent(5)])
+    poor = run.append(spend=[run.spent(6)], moves=[Move("team", reserve=11)])
+    await run.commit(spend=[run.spent(1)])
+
+    outcomes = await log.commit([late])
+    poor.expected_version = run.head.version
+    outcomes += await log.commit([poor])
+
+    assert outcomes[0] == "version_conflict"
+    assert outcomes[1] == OverBudget("team", 10, 0, 0)
+    assert [row.cost for row in await log.spend("run-1")] == [1]
+
+
+@on_a_loop
+async def test_totals_are_exact_by_every_property_and_demo_prices_apart(log: Log):
+    run = await begun(log)
+    big = 4_000_000_000_000_000_001
+    await run.commit(spend=[run.spent(big), run.spent(2, part=1, model="small"), run.spent(3, part=2, simulated=True)])
+    await run.commit(
+        spend=[
+            run.spent(4, activity="ask", at=NOON + DAY, prompt="v2", labels='{"team":"ops"}'),
+            run.spent(0, part=1, kind="cached", saved=9, input_tokens=0, output_tokens=0, cache_read_tokens=0),
+        ]
+    )
+
+    assert {
+        by: [(total.name, total.simulated, total.cost) for total in await log.spend_totals(by, SpendWanted())]
+        for by in ("activity", "run", "workflow", "model", "provider", "day", "prompt", "kind", "label:team")
+    } == {
+        "activity": [("answer", False, big + 2), ("ask", False, 4), ("answer", True, 3)],
+        "run": [("run-1", False, big + 6), ("run-1", True, 3)],
+        "workflow": [("letters", False, big + 6), ("letters", True, 3)],
+        "model": [("acme/large", False, big + 4), ("acme/large", True, 3), ("acme/small", False, 2)],
+        "provider": [("acme", False, big + 6), ("acme", True, 3)],
+        "day": [("2026-01-01", False, big + 2), ("2026-01-02", False, 4), ("2026-01-01", True, 3)],
+        "prompt": [("", False, big + 2), ("v2", False, 4), ("", True, 3)],
+        "kind": [("call", False, big + 6), ("call", True, 3), ("cached", False, 0)],
+        "label:team": [("", False, big + 2), ("ops", False, 4), ("", True, 3)],
+    }
+    assert await log.spend_totals("run", SpendWanted()) == [
+        SpendTotal("run-1", False, 3, 1, 300, 150, 60, 0, 20, big + 6, 9),
+        SpendTotal("run-1", True, 1, 0, 100, 50, 20, 0, 5, 3, 0),
+    ]
+
+
+@on_a_loop
+async def test_only_wanted_rows_are_added_up(log: Log):
+    run = await begun(log)
+    other = await begun(log, "run-2", workflow="bills")
+    await run.commit(spend=[run.spent(1, labels='{"team":"ops","x":"1"}'), run.spent(2, part=1, at=NOON + DAY)])
+    await other.commit(spend=[other.spent(4, labels='{"team":"ops"}')])
+
+    async def cost(**wanted: Any) -> int:
+        return sum(total.cost for total in await log.spend_totals("run", SpendWanted(**wanted)))
+
+    assert await cost() == 7
+    assert await cost(runs=("run-1",)) == 3
+    assert await cost(runs=("run-1", "run-2")) == 7
+    assert await cost(since=NOON + 1) == 2
+    assert await cost(until=NOON + DAY) == 5
+    assert await cost(workflow="bills") == 4
+    assert await cost(labels={"team": "ops"}) == 5
+    assert await cost(labels={"team": "ops", "x": "1"}) == 1
+    assert await cost(runs=("nobody",)) == 0
+
+
+@on_a_loop
+async def test_a_runs_totals_hold_those_of_the_runs_below_it(log: Log):
+    run = await begun(log)
+    for name, parent in (("child", "run-1"), ("grandchild", "child"), ("stranger", "")):
+        below = HandmadeRun(log, name)
+        below.row = msgspec.structs.replace(below.row, parent=parent)
+        await below.commit(spend=[below.spent(10)])
+    await run.commit(spend=[run.spent(1)])
+
+    totals = await log.spend_totals("run", SpendWanted(runs=("run-1",)))
+
+    assert [(total.name, total.cost) for total in totals] == [("child", 10), ("grandchild", 10), ("run-1", 1)]
+
+
+@on_a_loop
+async def test_spend_rows_are_replaced_run_by_run_and_as_often_as_one_likes(log: Log):
+    run = await begun(log)
+    other = await begun(log, "run-2")
+    await run.commit(spend=[run.spent(1), run.spent(2, part=1)])
+    await other.commit(spend=[other.spent(4)])
+
+    for _ in range(2):
+        await log.replace_spend("run-1", [run.spent(8, version=2)])
+
+    assert [row.cost for row in await log.spend("run-1")] == [8]
+    assert [row.cost for row in await log.spend("run-2")] == [4]

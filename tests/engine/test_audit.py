@@ -62,6 +62,10 @@ def flip(path: Path, column: str, version: int, byte: int) -> None:
     with_open(path, act)
 
 
+def brief(faults: list[Fault]) -> list[tuple[str, int, str]]:
+    return [(fault.run_id, fault.version, fault.what) for fault in faults]
+
+
 async def found(path: Path, run_id: str | None = None) -> list[Fault]:
     log = SqliteLog(path, read_only=True)
     try:
@@ -86,8 +90,9 @@ async def test_a_flipped_bit_of_data_or_hash_is_found_in_its_event(path: Path, c
     (fault,) = await found(path)
 
     assert (fault.run_id, fault.version) == ("run-b", version)
+    assert fault.kind == "hash"
     assert "one of them was changed" in fault.what
-    assert str(fault).startswith(f"Run run-b, event {version}: its hash does not follow")
+    assert str(fault).startswith(f"Run run-b, event {version}, position {6 + version}: its hash does not follow")
 
 
 @pytest.mark.parametrize(("version", "byte"), [(1, 0), (2, -1), (4, 3)])
@@ -95,29 +100,48 @@ async def test_a_flipped_bit_of_data_or_hash_is_found_in_its_event(path: Path, c
 async def test_a_flipped_bit_of_a_content_is_found(path: Path, version: int, byte: int):
     flip(path, "content", version, byte)
 
-    assert await found(path) == [Fault("run-b", version, "its content is not the one that it names")]
+    assert brief(await found(path)) == [("run-b", version, "its content is not the one that it names")]
 
 
 @on_a_loop
 async def test_a_flipped_bit_of_a_large_content_is_found(path: Path):
     tamper(path, "update blobs set data = cast(x'00' || substr(data, 2) as blob) where run = 2")
 
-    assert await found(path) == [Fault("run-b", 5, "its content is not the one that it names")]
+    assert brief(await found(path)) == [("run-b", 5, "its content is not the one that it names")]
 
 
 @on_a_loop
 async def test_a_content_put_where_there_was_none_is_found(path: Path):
     tamper(path, "update events set content = x'31' where run = 2 and version = 3")
 
-    assert await found(path) == [Fault("run-b", 3, "has a content that it does not name")]
+    assert brief(await found(path)) == [("run-b", 3, "has a content that it does not name")]
 
 
 @on_a_loop
 async def test_erased_contents_are_no_fault(path: Path):
     tamper(path, "update events set content = null where run = 2")
     tamper(path, "delete from blobs where run = 2")
+    tamper(path, "update runs set content_key = x'' where key = 2")
 
     assert await found(path) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "version"),
+    [("update events set content = null where run = 2 and version = 2", 2), ("delete from blobs where run = 2", 5)],
+)
+@on_a_loop
+async def test_a_content_that_is_lost_without_an_erasure_is_found(path: Path, statement: str, version: int):
+    tamper(path, statement)
+
+    assert brief(await found(path)) == [("run-b", version, "its content is missing, and the run was not erased")]
+
+
+@on_a_loop
+async def test_a_content_that_an_erasure_left_behind_is_found(path: Path):
+    tamper(path, "update runs set content_key = x'' where key = 2")
+
+    assert brief(await found(path)) == [("run-b", 1, "has a content though the run was erased; erase it again")]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +175,7 @@ async def test_a_history_that_was_cut_and_chained_again_ends_beyond_its_head(pat
         "update runs set (version, hash) = (select 3, hash from events where run = 2 and version = 3) where key = 2",
     )
 
-    assert await found(path) == [Fault("run-b", 4, "stands behind the run's head, which is event 3")]
+    assert brief(await found(path)) == [("run-b", 4, "stands behind the run's head, which is event 3")]
 
 
 @on_a_loop

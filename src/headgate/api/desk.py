@@ -6,15 +6,33 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from headgate.authoring import load_definition
+import msgspec
+
+from headgate.authoring import given_files, load_definition, validate_input
 from headgate.core import commands as c
 from headgate.core.decision import Decision
+from headgate.core.duration import parse_microseconds
+from headgate.core.errors import Refused
 from headgate.core.view import RunSummary, RunView, view_run
 from headgate.engine.engine import Engine, Start
+from headgate.engine.erasure import Eraser
 from headgate.engine.lane import Lane
 from headgate.engine.reader import Reader, contents_shown, summary_of
+from headgate.engine.retention import Retention
+from headgate.engine.scheduler import Scheduler, checked_schedule, named
 from headgate.engine.streams import Streams
-from headgate.ports import Changed, EventView, Queue, StartRequest, Tokens, Update
+from headgate.ports import (
+    Changed,
+    Collected,
+    Erased,
+    EventView,
+    Queue,
+    Schedule,
+    Schedules,
+    StartRequest,
+    Tokens,
+    Update,
+)
 
 __all__ = ["Desk"]
 
@@ -30,7 +48,11 @@ class Desk:
         *,
         providers: frozenset[str] = frozenset(),
         activities: frozenset[str] = frozenset(),
+        schedules: Schedules,
+        scheduler: Scheduler,
     ) -> None:
+        self._schedules = schedules
+        self._scheduler = scheduler
         self._engine = engine
         self._queue = queue
         self._streams = streams
@@ -39,6 +61,9 @@ class Desk:
         self._reader = Reader(engine.log, engine.clock.now)
         self._watchers: dict[str, set[_Watcher]] = {}
         self._any_change: set[asyncio.Event] = set()
+        self.eraser: Eraser | None = None
+        self.retention: Retention | None = None
+        """Given by whoever puts things together, where the log outlives its process."""
         engine.listen(self._committed)
 
     # --- Starting ------------------------------------------------------------------------------------------------
@@ -47,7 +72,11 @@ class Desk:
         name, version = request.workflow, request.version
         if request.definition is not None:
             definition = load_definition(
-                request.definition, source=request.source, providers=self._providers, activities=self._activities
+                request.definition,
+                source=request.source,
+                providers=self._providers,
+                activities=self._activities,
+                read=given_files(request.files),
             )
             name = definition.name
             version, _ = await self._engine.deploy(definition)
@@ -105,6 +134,63 @@ class Desk:
 
     async def retry(self, run: str) -> RunView:
         return await self._act(run, c.Retry(at=self._now))
+
+    async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
+        if self.eraser is None:
+            raise Refused("This log is in memory: it ends with its process, and there is nothing to erase.")
+        return await self.eraser.erase(runs, label=label, actor=f"user:{by}" if by else "client")
+
+    async def collect(self, *, older: str = "", dry_run: bool = False, by: str = "") -> Collected:
+        if self.retention is None:
+            raise Refused("This log is in memory: it ends with its process, and nothing of it is deleted before.")
+        kept = parse_microseconds(older) if older else None
+        return await self.retention.collect(kept, actor=f"user:{by}" if by else "client", dry_run=dry_run)
+
+    async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
+        loaded = load_definition(
+            definition,
+            source=f"schedule {schedule.name}",
+            providers=self._providers,
+            activities=self._activities,
+            read=given_files(files),
+        )
+        value = validate_input(loaded, {} if schedule.input is None else schedule.input)
+        version, _ = await self._engine.deploy(loaded)
+        before = next((known for known in self._schedules.all() if known.name == schedule.name), None)
+        made = msgspec.structs.replace(
+            schedule,
+            id=before.id if before else self._engine.random_id(),
+            workflow=loaded.name,
+            version=version,
+            input=value,
+            created_at=before.created_at if before else self._now,
+        )
+        return await self._keep_schedule(checked_schedule(made, self._now))
+
+    async def schedules(self) -> list[Schedule]:
+        return self._schedules.all()
+
+    async def change_schedule(self, name: str, change: str) -> Schedule:
+        schedule = named(self._schedules, name)
+        match change:
+            case "remove":
+                await self._schedules.remove(schedule.tenant, name)
+                self._scheduler.changed()
+                return schedule
+            case "trigger":
+                await self._scheduler.trigger(schedule)
+                return named(self._schedules, name)
+            case "pause":
+                return await self._keep_schedule(msgspec.structs.replace(schedule, enabled=False))
+            case _:
+                return await self._keep_schedule(
+                    checked_schedule(msgspec.structs.replace(schedule, enabled=True), self._now)
+                )
+
+    async def _keep_schedule(self, schedule: Schedule) -> Schedule:
+        await self._schedules.save(schedule)
+        self._scheduler.changed()
+        return schedule
 
     async def _act(self, run: str, command: c.Command) -> RunView:
         row = await self._reader.find(run)

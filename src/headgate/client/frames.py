@@ -13,7 +13,7 @@ import msgspec
 
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Problem, Refused, Unavailable
 from headgate.core.view import RunSummary, RunView
-from headgate.ports import EventView, StartRequest, Update
+from headgate.ports import Collected, Erased, EventView, Schedule, StartRequest, Update
 
 __all__ = [
     "LINE_BYTES_MAX",
@@ -118,6 +118,29 @@ class _OneRun(_Arguments, frozen=True):
     run: str
 
 
+class _Erase(_Arguments, frozen=True):
+    runs: tuple[str, ...] = ()
+    label: str = ""
+    by: str = ""
+
+
+class _Collect(_Arguments, frozen=True):
+    older: str = ""
+    dry_run: bool = False
+    by: str = ""
+
+
+class _Schedule(_Arguments, frozen=True):
+    schedule: Schedule
+    definition: str
+    files: dict[str, str] = {}
+
+
+class _ChangeSchedule(_Arguments, frozen=True):
+    name: str
+    change: Literal["pause", "resume", "remove", "trigger"]
+
+
 class _Watch(_Arguments, frozen=True):
     run: str
     tokens: bool = False
@@ -138,6 +161,11 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "pause": _WithReason,
     "resume": _OneRun,
     "retry": _OneRun,
+    "erase": _Erase,
+    "collect": _Collect,
+    "schedule": _Schedule,
+    "schedules": _Nothing,
+    "change_schedule": _ChangeSchedule,
     "watch": _Watch,
     "settled": _Nothing,
 }
@@ -154,6 +182,11 @@ RESULTS: dict[str, Any] = {
     "pause": RunView,
     "resume": RunView,
     "retry": RunView,
+    "erase": Erased,
+    "collect": Collected,
+    "schedule": Schedule,
+    "schedules": list[Schedule],
+    "change_schedule": Schedule,
     "watch": Update,
     "settled": None,
 }

@@ -7,9 +7,9 @@ how the owner hears of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,7 +17,7 @@ from headgate.client.address import Address
 from headgate.client.frames import LINE_BYTES_MAX, RESULTS, Answer, OwnerGone, Request, raise_error
 from headgate.core.errors import Invalid
 from headgate.core.view import RunSummary, RunView
-from headgate.ports import EventView, StartRequest, Update
+from headgate.ports import Collected, Erased, EventView, Schedule, StartRequest, Update
 
 __all__ = ["SocketClient"]
 
@@ -69,8 +69,23 @@ class SocketClient:
     async def retry(self, run: str) -> RunView:
         return await self._ask("retry", run=run)
 
+    async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
+        return await self._ask("erase", runs=list(runs), label=label, by=by)
+
+    async def collect(self, *, older: str = "", dry_run: bool = False, by: str = "") -> Collected:
+        return await self._ask("collect", older=older, dry_run=dry_run, by=by)
+
     async def settled(self) -> None:
         await self._ask("settled")
+
+    async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
+        return await self._ask("schedule", schedule=schedule, definition=definition, files=files)
+
+    async def schedules(self) -> list[Schedule]:
+        return await self._ask("schedules")
+
+    async def change_schedule(self, name: str, change: Literal["pause", "resume", "remove", "trigger"]) -> Schedule:
+        return await self._ask("change_schedule", name=name, change=change)
 
     async def watch(self, run: str, *, tokens: bool = False) -> AsyncIterator[Update]:
         """Yield the run as it is, then each change; ends after the finished run, or raises `OwnerGone`."""

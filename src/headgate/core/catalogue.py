@@ -33,6 +33,8 @@ class Builtin(msgspec.Struct, frozen=True):
     repeatable: Repeatable = "safe"
     secrets: bool = True
     """False: the parameters become the output, so a secret in them would be stored; `check` refuses it."""
+    fields: frozenset[str] | None = None
+    """The fields of its output; None: any."""
 
 
 def _builtin(name: str, output: str, parameters: str | None = None, required: str = "", **rest: object) -> Builtin:
@@ -42,9 +44,20 @@ def _builtin(name: str, output: str, parameters: str | None = None, required: st
     )
 
 
+_RESPONSE = ("status", "success", "body", "headers")
+_ANSWER = (
+    *("content", "parsed", "tool_calls", "model", "provider", "finish_reason", "cost_usd", "usage", "cache_hit"),
+    *("budget_skipped_models", "simulated"),
+)
+_VECTORS = ("embeddings", "embedding_count", "model", "provider", "usage", "cost_usd", "simulated")
+_DOCUMENT = ("text", "pages", "page_count", "empty_pages", "title", "media_type", "name", "characters")
+_INDEXED = ("collection", "model", "indexed", "unchanged", "embedded", "count", "cost_usd", "usage", "simulated")
+_FOUND = ("matches", "count", "collection", "mode", "model", "cost_usd", "usage", "simulated")
+_DECISION = ("approved", "by", "at", "comment", "data")
+
 _LLM = (
     "system_prompt max_tokens temperature top_p stop_sequences tools tool_choice response_schema images documents "
-    "reasoning seed extra drop_unsupported prompt messages"
+    "reasoning seed extra drop_unsupported prompt messages template"
 )
 
 BUILTINS: dict[str, Builtin] = {
@@ -59,15 +72,39 @@ BUILTINS: dict[str, Builtin] = {
             "title body show form approvers timeout on_timeout",
             native="approval",
             secrets=False,
+            fields=_DECISION,
         ),
         _builtin(
             "http_request",
             "response",
             "method headers query body form raw multipart timeout_seconds include_body download_to_file fail_on",
             "url",
+            fields=_RESPONSE,
         ),
-        _builtin("llm_prompt", "result", _LLM, "model"),
-        _builtin("embedding", "result", "batch_size", "model input"),
+        _builtin("llm_prompt", "result", _LLM, "model", fields=_ANSWER),
+        _builtin("embedding", "result", "batch_size", "model input", fields=_VECTORS),
+        _builtin(
+            "email_send",
+            "result",
+            "text_body html_body cc bcc reply_to",
+            "smtp_url from to subject",
+            fields=("success", "message_id", "accepted", "refused"),
+        ),
+        _builtin("file_read", "result", "as encoding", "file", fields=("content", "name", "size", "media_type")),
+        _builtin("file_write", "result", "encoding if_exists", "path content", fields=("path", "size", "file")),
+        _builtin("postgres_query", "result", "params", "db_url query"),
+        _builtin("postgres_transaction", "result", "isolation_level", "db_url statements"),
+        _builtin("sqlite_query", "result", "params", "db_url query"),
+        _builtin("text_split", "result", "size overlap by", "text", fields=("parts", "count", "places")),
+        _builtin("document_text", "result", "file content media_type", fields=_DOCUMENT),
+        _builtin("vector_index", "result", "items texts places metadata replace", "collection model", fields=_INDEXED),
+        _builtin("vector_search", "result", "top mode min_score where", "collection query", fields=_FOUND),
+        _builtin(
+            "conversation",
+            "result",
+            "role content turns tokens_max model keep max_tokens instruction",
+            "conversation operation",
+        ),
         _builtin("script", "result", queue="py-std"),
     )
 }

@@ -13,6 +13,7 @@ from headgate.core.values import Candidate, Failure, Usage
 
 __all__ = [
     "AdmitCall",
+    "BeginEffect",
     "Cancel",
     "Command",
     "CompleteActivity",
@@ -73,6 +74,17 @@ class CompleteActivity(Command, frozen=True, gc=False, tag=True):
     input_hash: str = ""
     cost: int = 0
     usage: tuple[Usage, ...] = ()
+    cached: bool = False
+    saved: int = 0
+    simulated: bool = False
+
+
+class BeginEffect(Command, frozen=True, gc=False, tag=True):
+    """The attempt is about to do what must not be done twice; it does so once this is durable."""
+
+    place: str
+    attempt: int
+    what: str = ""
 
 
 class FailActivity(Command, frozen=True, gc=False, tag=True):

@@ -180,12 +180,24 @@ def _complete(decision: Decision, command: c.CompleteActivity) -> None:
         input_hash=command.input_hash,
         cost=command.cost,
         usage=command.usage,
+        cached=command.cached,
+        saved=command.saved,
+        simulated=command.simulated,
     )
     if command.encoded:
         decision.encoded[completed.version] = command.encoded
     if command.cost:
         name_overruns(decision, place.path)
     wake(decision)
+
+
+def _begin_effect(decision: Decision, command: c.BeginEffect) -> None:
+    run = decision.run
+    place = _current(run, command.place, command.attempt)
+    if place is None or run.status == "cancelling":
+        raise StaleAttempt(run.id, command.place, reported=command.attempt, current=place.attempt if place else 0)
+    if not place.effect:
+        decision.emit(e.EffectBegun, place.path, place.attempt, what=command.what)
 
 
 def _fail(decision: Decision, command: c.FailActivity) -> None:
@@ -214,9 +226,10 @@ def _time_out(decision: Decision, command: c.TimeOutAttempt) -> None:
     if place is None:
         return
     forfeit(decision, place, "the attempt timed out")
+    effect = place.effect
     decision.emit(e.AttemptTimedOut, place.path, place.attempt, seconds=command.seconds, started_at=command.started_at)
     message = f"the attempt ran for more than its {command.seconds:g} s (timeout_seconds)"
-    _after_failure(decision, place, Failure("timed_out", message))
+    _after_failure(decision, place, _unknown(effect, message) if effect else Failure("timed_out", message))
 
 
 def _lose(decision: Decision, command: c.LoseAttempt) -> None:
@@ -224,15 +237,25 @@ def _lose(decision: Decision, command: c.LoseAttempt) -> None:
     if place is None:
         return
     forfeit(decision, place, command.reason)
+    effect = place.effect
     decision.emit(e.AttemptLost, place.path, place.attempt, reason=command.reason)
     if decision.run.status == "cancelling":
         decision.emit(e.ActivityCancelled, place.path, place.attempt)
+    elif effect:
+        unknown = _unknown(effect, command.reason)
+        decision.emit(e.ActivityFailed, place.path, place.attempt, code=unknown.code, message=unknown.message)
     elif place.lost >= LOST_ATTEMPTS_MAX:
         message = f"its worker was lost {place.lost} times; the last time: {command.reason}"
         decision.emit(e.ActivityFailed, place.path, place.attempt, code="worker_lost", message=message)
     else:
         schedule(decision, place)
     wake(decision)
+
+
+def _unknown(effect: str, reason: str) -> Failure:
+    """Return the failure of an attempt that was lost after it had begun what must not be done twice."""
+    message = f"nobody knows whether this was done: {effect} ({reason}); a retry of the run does it once more"
+    return Failure("outcome_unknown", message, retryable=False)
 
 
 def _after_failure(decision: Decision, place: Place, failure: Failure) -> None:
@@ -447,6 +470,7 @@ def _admit(decision: Decision, command: c.AdmitCall) -> None:
 HANDLERS: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.StartRun: _start,
     c.CompleteActivity: _complete,
+    c.BeginEffect: _begin_effect,
     c.FailActivity: _fail,
     c.TimeOutAttempt: _time_out,
     c.LoseAttempt: _lose,

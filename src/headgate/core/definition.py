@@ -96,7 +96,7 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Input(msgspec.Struct, frozen=True):
-    """A declared input of the workflow. `type` "file" takes a file's text."""
+    """A declared input of the workflow. `type` "file" takes a file's text, or a file value."""
 
     name: str
     type: InputType = "any"
@@ -133,6 +133,8 @@ class Activity(msgspec.Struct, frozen=True):
     wait_for_signal: SignalWait | None = None
     on_failure: OnFailure = "fail"
     workflow: SubWorkflow | None = None
+    prompt: str = ""
+    """The version of its prompt template: `NAME@VERSION#` and the first 12 digits of its text's SHA-256."""
 
 
 class Definition(msgspec.Struct, frozen=True):

@@ -42,6 +42,7 @@ __all__ = [
     "CancelRequested",
     "ChildFinished",
     "EdgeDecided",
+    "EffectBegun",
     "Event",
     "Fact",
     "FanOutOpened",
@@ -205,6 +206,12 @@ class ActivityCompleted(Fact, frozen=True, gc=False, array_like=True, tag="activ
     cost: int = 0
     """Nano-dollars that the worker reported beside the calls settled one by one."""
     usage: tuple[Usage, ...] = ()
+    cached: bool = False
+    """The output is that of an equal attempt before it: nothing ran, nobody was asked."""
+    saved: int = 0
+    """Nano-dollars that the reused attempt cost; 0 where that is not known."""
+    simulated: bool = False
+    """`saved` is at the notional prices of demo models."""
 
 
 class ActivityResolved(Event, frozen=True, gc=False, array_like=True, tag="activity_resolved"):
@@ -215,6 +222,13 @@ class ActivityResolved(Event, frozen=True, gc=False, array_like=True, tag="activ
 
     of: int = 0
     cost: int = 0
+
+
+class EffectBegun(Fact, frozen=True, gc=False, array_like=True, tag="effect_begun"):
+    """An attempt is about to do what must not be done twice (a mail, a request that is not a GET). Should it be lost
+    from here on, nobody knows whether that was done: it fails as `outcome_unknown`."""
+
+    what: str = ""
 
 
 class AttemptFailed(Fact, frozen=True, gc=False, array_like=True, tag="attempt_failed"):
@@ -446,6 +460,7 @@ AnyEvent = (
     | ApprovalDecided
     | ChildFinished
     | MessageDelivered
+    | EffectBegun
     | CallRequested
     | ModelSkipped
     | CallAdmitted

@@ -147,6 +147,7 @@ def _activity_scheduled(run: Run, event: e.ActivityScheduled) -> None:
     _stop_waiting(run, place)
     place.status = "scheduled"
     place.attempt = event.attempt
+    place.effect = ""
     place.scheduled_at = event.at
     place.scheduled_version = event.version
     run.tasks[event.place] = place
@@ -219,6 +220,10 @@ def _activity_completed(run: Run, event: e.ActivityCompleted) -> None:
     place = _place(run, event)
     place.worker, place.started_at, place.input_hash = event.worker, event.started_at, event.input_hash
     spend(run, place, event.cost)
+    if event.cached:
+        for counted in {place, run.owner(place)}:
+            counted.reused += 1
+            counted.saved += event.saved
     _complete(run, place, event, event.version)
 
 
@@ -233,6 +238,10 @@ def _complete(run: Run, place: Place, event: e.Event, ref: int) -> None:
     if place.planned.loops and place.item < 0:
         place.refs.append(ref)
     _end(run, place, "completed", event)
+
+
+def _effect_begun(run: Run, event: e.EffectBegun) -> None:
+    _place(run, event).effect = event.what or "an effect"
 
 
 def _attempt_failed(run: Run, event: e.AttemptFailed | e.AttemptTimedOut) -> None:
@@ -410,6 +419,7 @@ FOLD: dict[type[e.Event], Callable[[Run, Any], None]] = {
     e.ApprovalDecided: _nothing,
     e.ChildFinished: _child_finished,
     e.MessageDelivered: _message_delivered,
+    e.EffectBegun: _effect_begun,
     e.ModelSkipped: _nothing,
     e.BudgetFreed: _nothing,
     **CALL_FOLDS,

@@ -35,6 +35,7 @@ class Planned:
     """One activity of a plan."""
 
     __slots__ = (
+        "_cache_key",
         "_names",
         "_parameters",
         "activity",
@@ -47,6 +48,7 @@ class Planned:
         "innermost",
         "key",
         "loops",
+        "makes_files",
         "native",
         "needs",
         "outgoing",
@@ -69,8 +71,10 @@ class Planned:
         self.loops = tuple(number for number, loop in enumerate(graph.loops) if index in loop.body)
         self.innermost = min(self.loops, key=lambda number: len(graph.loops[number].body), default=-1)
         where = f"activity {activity.key!r}"
+        self.makes_files = any(output.type == "file" for output in activity.outputs)
         self._names = names
         self._parameters: Template | None = None
+        self._cache_key: Template | None = None
         self.when = _optional(activity.when, f"{where}, when", names)
         self.for_each = _template(activity.for_each, f"{where}, for_each", names)
         self.delay = _template(activity.delay, f"{where}, delay", names)
@@ -83,6 +87,17 @@ class Planned:
             where = f"activity {self.key!r}, parameters"
             self._parameters = compile_value(self.activity.parameters, where=where, names=self._names)
         return self._parameters
+
+    @property
+    def cache_key(self) -> Template | None:
+        """The templates of the cache's own key, compiled as the parameters are; None: the parameters are the key."""
+        cache = self.activity.cache
+        if cache is None or not cache.key:
+            return None
+        if self._cache_key is None:
+            where = f"activity {self.key!r}, cache.key"
+            self._cache_key = compile_value(list(cache.key), where=where, names=self._names)
+        return self._cache_key
 
     @property
     def reads(self) -> frozenset[str]:
@@ -159,7 +174,7 @@ def compile_plan(definition: Definition) -> Plan:
     parse."""
     plan = Plan(definition)
     for planned in plan.activities:
-        _ = planned.parameters
+        _ = planned.parameters, planned.cache_key
     return plan
 
 

@@ -154,7 +154,11 @@ COMMANDS: dict[type[e.Event], tuple[type[c.Command], Fields]] = {
     ),
     e.ActivityCompleted: (
         c.CompleteActivity,
-        _own("place", "attempt", "worker", "started_at", "input_hash", "cost", "usage", content="output"),
+        _own(
+            *("place", "attempt", "worker", "started_at", "input_hash", "cost", "usage"),
+            *("cached", "saved", "simulated"),
+            content="output",
+        ),
     ),
     e.AttemptFailed: (
         c.FailActivity,
@@ -170,6 +174,7 @@ COMMANDS: dict[type[e.Event], tuple[type[c.Command], Fields]] = {
         _own("place", "attempt", "child_run", "status", "cost", "error", content="output"),
     ),
     e.MessageDelivered: (c.ConfirmMessage, _own("message")),
+    e.EffectBegun: (c.BeginEffect, _own("place", "attempt", "what")),
     e.CallRequested: (c.AdmitCall, _own("place", "attempt", "call_id", "request_hash", "candidates", "over")),
     e.BudgetFreed: (c.FreeBudget, _own("budget", "over")),
     e.CallSettled: (c.SettleCall, _own("call_id", "outcome", "usage")),

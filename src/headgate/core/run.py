@@ -47,6 +47,7 @@ class Place:
         "attempt",
         "code",
         "cost",
+        "effect",
         "ended_at",
         "error",
         "failures",
@@ -60,8 +61,10 @@ class Place:
         "ref",
         "refs",
         "reserved",
+        "reused",
         "round",
         "round_cost",
+        "saved",
         "scheduled_at",
         "scheduled_version",
         "signal",
@@ -91,11 +94,17 @@ class Place:
         """The same for every iteration, where the activity is in a loop."""
         self.wait: Wait | None = None
         self.signal = 0
+        self.effect = ""
+        """What its newest attempt has begun that must not be done twice."""
         self.code = ""
         self.error = ""
         self.cost = 0
         self.round_cost = 0
         self.reserved = 0
+        self.reused = 0
+        """How many of its outputs, over iterations and items, were those of equal attempts before."""
+        self.saved = 0
+        """What these attempts cost, in nano-dollars."""
         self.scheduled_at = 0
         self.scheduled_version = 0
         self.started_at = 0

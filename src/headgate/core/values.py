@@ -6,7 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["Assignment", "Candidate", "Failure", "Price", "Usage"]
+__all__ = ["BY_HAND", "Assignment", "Candidate", "Failure", "Price", "Tier", "Usage"]
+
+BY_HAND = "set:"
+"""How the ids of prices begin that somebody set, rather than that a vendor lists."""
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -19,6 +22,16 @@ class Failure(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     details: dict[str, Any] | None = None
 
 
+class Tier(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What all tokens of a call cost whose input is longer than `above` tokens, in nano-dollars per million."""
+
+    above: int
+    input: int = 0
+    output: int = 0
+    cache_read: int | None = None
+    cache_write: int | None = None
+
+
 class Price(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a model costs, in nano-dollars per million tokens. `simulated` prices are notional (demo models)."""
 
@@ -28,22 +41,39 @@ class Price(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     cache_write: int | None = None
     simulated: bool = False
     id: str = ""
+    """Where the price is from, of which model, and since when: enough to look it up again."""
+    tiers: tuple[Tier, ...] = ()
+    """What long calls cost instead, by rising length."""
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether somebody set the price: such a one wins over any that is listed."""
+        return self.id.startswith(BY_HAND)
 
     def cost(self, usage: Usage) -> int:
         """Return what `usage` costs in nano-dollars, rounded up once for the whole call."""
+        rates = self._rates(usage.input_tokens)
         read, write = usage.cache_read_tokens, usage.cache_write_tokens
         total = (
-            (usage.input_tokens - read - write) * self.input
-            + read * (self.input if self.cache_read is None else self.cache_read)
-            + write * (self.input if self.cache_write is None else self.cache_write)
-            + usage.output_tokens * self.output
+            (usage.input_tokens - read - write) * rates.input
+            + read * (rates.input if rates.cache_read is None else rates.cache_read)
+            + write * (rates.input if rates.cache_write is None else rates.cache_write)
+            + usage.output_tokens * rates.output
         )
         return -(-total // 1_000_000)
 
     def worst_case(self, input_tokens: int, max_output_tokens: int) -> int:
         """Return the most that a call of this size can cost, in nano-dollars, rounded up."""
-        dearest = max(self.input, self.cache_write or 0)
-        return -(-(input_tokens * dearest + max_output_tokens * self.output) // 1_000_000)
+        reached = [self, *(tier for tier in self.tiers if tier.above < input_tokens)]
+        return max(_dearest(rates, input_tokens, max_output_tokens) for rates in reached)
+
+    def _rates(self, input_tokens: int) -> Price | Tier:
+        return next((tier for tier in reversed(self.tiers) if tier.above < input_tokens), self)
+
+
+def _dearest(rates: Price | Tier, input_tokens: int, max_output_tokens: int) -> int:
+    dearest = max(rates.input, rates.cache_write or 0)
+    return -(-(input_tokens * dearest + max_output_tokens * rates.output) // 1_000_000)
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -60,6 +90,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     estimated: bool = False
     cost_nano: int | None = None
     """What the caller says that the call cost; None: priced by the model's price."""
+    price: Price | None = None
+    """What `cost_nano` was reckoned with, where that is not the price the call was admitted at."""
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -55,6 +55,10 @@ class PlaceView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     limit: int | None = None
     worker: str = ""
     input_hash: str = ""
+    reused: int = 0
+    """How many of its outputs, over iterations and items, are those of equal attempts before."""
+    saved: int = 0
+    """What those attempts cost."""
     child_run: str = ""
     count: int | None = None
     """Of a fan-out: how many items it has in all."""
@@ -81,6 +85,8 @@ class RunSummary(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     trace_id: str = ""
     tenant: str = "default"
     labels: dict[str, str] = {}
+    erased: bool = False
+    """Its contents were erased."""
 
 
 class RunView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -105,12 +111,16 @@ class RunView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     limit: int | None = None
     simulated: bool = False
     """The prices of at least one call were notional (demo models)."""
+    saved: int = 0
+    """What the results that were reused cost when they were made."""
     input: Any = None
     outputs: Any = None
     """The workflow's `outputs`; without any, those of the activities that nothing depends on. Only when completed."""
     activities: tuple[PlaceView, ...] = ()
     parent: str = ""
     labels: dict[str, str] = {}
+    erased: bool = False
+    """Its contents were erased."""
 
 
 def view_run(run: Run, values: Values, now: int) -> RunView:
@@ -133,6 +143,7 @@ def view_run(run: Run, values: Values, now: int) -> RunView:
         reserved=run.reserved,
         limit=run.limit,
         simulated=run.simulated,
+        saved=sum(place.saved for place in run.places),
         input=values.get(1),
         outputs=outputs_of(run, values) if run.status == "completed" else None,
         activities=tuple(_view_place(run, place, values, now) for place in run.places),
@@ -193,6 +204,8 @@ def _view_place(run: Run, place: Place, values: Values, now: int) -> PlaceView:
         limit=activity.budget.limit if activity.budget and place.item < 0 else None,
         worker=place.worker,
         input_hash=place.input_hash,
+        reused=place.reused,
+        saved=place.saved,
         child_run=place.wait.child_run if place.wait else "",
         count=fan.count if fan and place.item < 0 else None,
         done=fan.done if fan and place.item < 0 else 0,

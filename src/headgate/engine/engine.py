@@ -37,6 +37,8 @@ LANES_MAX = 20_000
 """Runs kept in memory; beyond that, the idle one that was used longest ago is dropped."""
 
 PAGE_EVENTS = 5_000
+BRINGS_CONTENT = (c.Retry, c.Signal, c.DecideApproval)
+"""What people may ask of an ended run that would give it content again."""
 INSIST_TRIES_MAX = 16
 """About four minutes in all; what cannot be written then is taken up by the next start of the process."""
 
@@ -80,6 +82,7 @@ class Engine:
         self.gathering: list[Lane] | None = None
         """Lanes that have something to decide at the end of `gather`."""
         self._dropped: set[str] = set()
+        self._sealed: set[str] = set()
         self.read_again: Callable[[Lane], None] = lambda lane: None
         """Told of a run that had to be dropped, once it is loaded again: of its tasks some may have been let go."""
         self._ends: dict[str, list[asyncio.Future[RunRow]]] = {}
@@ -203,6 +206,8 @@ class Engine:
         Raises what `decide` raises, `NotFound` for an unknown run, `Unavailable` when the log cannot be written.
         """
         lane = self._lanes.get(run_id) or await self.lane(run_id)
+        if isinstance(command, BRINGS_CONTENT) and (lane.row.erased or run_id in self._sealed):
+            raise Refused(f"Run {run_id} was erased: nothing that would bring it new content is taken. Start another.")
         if command.command_id and await self.log.answer(lane.row.tenant, command.command_id) is not None:
             return Decision(lane.run, {}, at=command.at, actor=command.actor, cause=command.command_id)
         return await lane.submit(command)
@@ -310,6 +315,20 @@ class Engine:
                 if other.idle:
                     del self._lanes[run_id]
                     return
+
+    def forget(self, row: RunRow) -> None:
+        """Forget an idle run that was erased or deleted; whoever needs it next reads it."""
+        self._lanes.pop(row.id, None)
+        self.contents.forget_run(row.key)
+
+    @contextlib.contextmanager
+    def sealing(self, runs: set[str]) -> Generator[None]:
+        """Within it, nothing that brings new content is taken for these runs."""
+        self._sealed |= runs
+        try:
+            yield
+        finally:
+            self._sealed -= runs
 
     # --- Contents ------------------------------------------------------------------------------------------------
 

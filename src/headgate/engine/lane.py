@@ -21,6 +21,7 @@ from headgate.core.decide import advance, wanted
 from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError, Refused, Unavailable
 from headgate.core.run import Run
+from headgate.engine.spend import spend_of
 from headgate.ports import Append, Head, Move, Outcome, OverBudget, RunRow
 
 if TYPE_CHECKING:
@@ -187,7 +188,8 @@ class Lane:
     def _decide_one(self, order: Order, item: Append, values: dict[int, object]) -> None:
         command = order.command
         order.failure = order.decision = None
-        before = self.run.version
+        before, spent = self.run.version, self.run.spent
+        settled = self.run.calls.get(command.call_id) if type(command) is c.SettleCall else None
         try:
             decision = order.decision = advance(self.run, command, values)
         except HeadgateError as error:
@@ -196,6 +198,8 @@ class Lane:
             order.failure = error
             return
         self._encode(decision, item)
+        if self.run.spent != spent or getattr(command, "usage", None) or getattr(command, "cached", False):
+            item.spend = [*item.spend, *spend_of(self.run, self.row, decision.events, settled)]
         if decision.events and command.command_id:
             item.commands = [*item.commands, (self.row.tenant, command.command_id, command.at, self.row.id.encode())]
 

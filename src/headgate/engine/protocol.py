@@ -20,11 +20,26 @@ from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError, Invalid, NotFound, StaleAttempt, Unavailable
 from headgate.core.run import Place, Run
 from headgate.core.values import Assignment, Candidate, Failure, Usage
+from headgate.engine.cache import NO_CACHE, result_key, reused_output
 from headgate.engine.engine import Engine
+from headgate.engine.file_values import with_files, with_texts
+from headgate.engine.lane import Lane
 from headgate.engine.ledger import Ledger
 from headgate.engine.rendering import Rendered, masked, render, rendering_needs
 from headgate.engine.streams import Streams
-from headgate.ports import Acknowledged, Admission, Claim, Completed, Failed, Queue, Report, Task
+from headgate.ports import (
+    Acknowledged,
+    Admission,
+    Cache,
+    Claim,
+    Completed,
+    Failed,
+    Files,
+    Queue,
+    Report,
+    Reusable,
+    Task,
+)
 
 __all__ = ["LocalProtocol"]
 
@@ -41,6 +56,9 @@ class _Held(msgspec.Struct, frozen=True):
 
     input_hash: str
     secrets: tuple[str, ...]
+    cache_key: bytes = b""
+    cost: int = 0
+    """What the place had cost before this attempt."""
 
 
 UNKNOWN = _Held("", ())
@@ -58,6 +76,13 @@ class LocalProtocol:
         self._streams = streams
         self._secrets = secrets
         self._held: dict[str, _Held] = {}
+        self.cache: Cache = NO_CACHE
+        self.files: Files | None = None
+        self.reuse = True
+        """False: results are kept, and none is reused."""
+        self._made: dict[tuple[str, str, int], Reusable] = {}
+        """Results on their way into the log, by run, place and attempt: kept for reuse when they have got there."""
+        engine.listen(self._keep_results)
         self._stopped: dict[str, tuple[int, int]] = {}
         """Of claims whose calls wait for money: how many do, and the time that the attempt has left (microseconds)."""
         self.deadline_set: Callable[[int], None] = lambda deadline: None
@@ -103,17 +128,48 @@ class LocalProtocol:
         try:
             needs = rendering_needs(run, place)
             values = await self._engine.load_values(lane.row.key, needs) if needs else {}
+            if values and self.files is not None:
+                values = with_texts(values, self.files)
             rendered = render(run, place, values, self._secrets)
             assignment = _assignment(claim, run, place, rendered, values)
+            key = result_key(run, place, assignment, rendered.plain, values)
         except Unavailable:
             raise
         except HeadgateError as error:
             self._refuse(claim, error)
             return None
-        self._held[claim.activity_id] = _Held(rendered.input_hash, rendered.secrets)
+        if key and self.reuse and (kept := self.cache.find(run.tenant, key, self._engine.clock.now())) is not None:
+            self._complete_from_cache(claim, place, rendered.input_hash, kept)
+            return None
+        self._held[claim.activity_id] = _Held(rendered.input_hash, rendered.secrets, key, place.cost)
         deadline = claim.claimed_at + int(assignment.timeout_seconds * 1_000_000)
         self._set_deadline(claim.activity_id, deadline)
         return assignment
+
+    def _complete_from_cache(self, claim: Claim, place: Place, input_hash: str, kept: Reusable) -> None:
+        """Complete the attempt with the output of an equal one: no worker is needed, nothing is spent."""
+        task, output = claim.task, reused_output(kept)
+        if place.planned.activity.name == "llm_prompt" and isinstance(output, dict):
+            self._streams.publish(task.run_id, task.place, task.attempt, str(output.get("content") or ""))
+        command = c.CompleteActivity(
+            at=self._engine.clock.now(),
+            actor="engine",
+            place=task.place,
+            attempt=task.attempt,
+            output=output,
+            started_at=claim.claimed_at,
+            input_hash=input_hash,
+            cached=True,
+            saved=kept.saves,
+            simulated=isinstance(output, dict) and output.get("simulated") is True,
+        )
+
+        def told(answer: asyncio.Future[Decision]) -> None:
+            self._release(claim.activity_id)
+            if not answer.cancelled() and isinstance(answer.exception(), Unavailable):
+                self._queue.put(task)
+
+        self._engine.submit_soon(task.run_id, command).add_done_callback(told)
 
     def _set_deadline(self, activity_id: str, deadline: int) -> None:
         self._queue.set_deadline(activity_id, deadline)
@@ -186,12 +242,61 @@ class LocalProtocol:
                 refused: asyncio.Future[Decision] = self._engine.loop.create_future()
                 refused.set_exception(error)
                 return refused
-        command = _outcome(report, task, held, worker_id, started_at, now)
+        command = _outcome(self._with_files(report, task), task, held, worker_id, started_at, now)
+        if held.cache_key and isinstance(command, c.CompleteActivity):
+            self._note_result(task, held, command)
         return self._engine.submit_soon(task.run_id, command)
+
+    def _with_files(self, report: Report, task: Task) -> Report:
+        """Keep as files what the activity declares so. What cannot be kept fails the attempt."""
+        lane = self._engine.loaded(task.run_id)
+        place = lane and lane.run.tasks.get(task.place)
+        if self.files is None or place is None or not place.planned.makes_files or not isinstance(report, Completed):
+            return report
+        try:
+            output = with_files(place.planned.activity, report.output, self.files)
+        except Invalid as error:
+            return Failed(report.activity_id, Failure("invalid_output", str(error), retryable=False), report.usage)
+        except OSError as error:
+            message = f"the file cannot be kept: {error.strerror or error}"
+            return Failed(report.activity_id, Failure("file_not_kept", message), report.usage)
+        return msgspec.structs.replace(report, output=output)
+
+    def _note_result(self, task: Task, held: _Held, command: c.CompleteActivity) -> None:
+        lane = self._engine.loaded(task.run_id)
+        place = lane and lane.run.tasks.get(command.place)
+        if lane is None or place is None or place.attempt != command.attempt:
+            return
+        activity = place.planned.activity
+        assert activity.cache is not None
+        self._made[task.run_id, task.place, task.attempt] = Reusable(
+            tenant=lane.run.tenant,
+            key=held.cache_key,
+            workflow=lane.run.plan.definition.name,
+            activity=activity.key,
+            name=activity.name,
+            at=command.at,
+            expires_at=command.at + int(activity.cache.ttl_seconds * 1_000_000),
+            saves=max(0, place.cost - held.cost + command.cost),
+            output=command.encoded,
+        )
+
+    def _keep_results(self, lane: Lane, decisions: Sequence[Decision]) -> None:
+        """Keep the results that have got into the log, before what they made due is handed out: it may be equal."""
+        if not self._made:
+            return
+        for decision in decisions:
+            for event in decision.events:
+                if type(event) is e.ActivityCompleted:
+                    made = self._made.pop((lane.run.id, event.place, event.attempt), None)
+                    if made is not None:
+                        self.cache.keep(made)
 
     def _release(self, activity_id: str) -> None:
         self._queue.finish(activity_id)
         self._held.pop(activity_id, None)
+        if self._made:
+            self._made.pop(split_activity_id(activity_id), None)
         if self._streams.used:
             run_id, place, _ = split_activity_id(activity_id)
             self._streams.forget(run_id, place)
@@ -231,6 +336,13 @@ class LocalProtocol:
     async def settle(self, activity_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
         run_id, _, _ = split_activity_id(activity_id)
         await self._ledger.settle(run_id, call_id=call_id, outcome=outcome)
+
+    async def begin_effect(self, activity_id: str, *, what: str) -> None:
+        run_id, place, attempt = split_activity_id(activity_id)
+        command = c.BeginEffect(
+            at=self._engine.clock.now(), actor="engine", place=place, attempt=attempt, what=what
+        )
+        await self._engine.submit(run_id, command)
 
     def stream(self, activity_id: str, text: str) -> None:
         run_id, place, attempt = split_activity_id(activity_id)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ from headgate.core.plan import Plan, load_plan
 from headgate.core.run import Run
 from headgate.core.view import RunSummary, RunView, output_versions, result_versions, view_run
 from headgate.engine.engine import fold_run
-from headgate.ports import EventRow, EventView, Log, RunRow
+from headgate.ports import EventRow, EventView, KeptLog, Log, RunRow
 
 __all__ = ["Reader", "contents_shown", "summary_of", "view_events"]
 
@@ -47,8 +49,15 @@ class Reader:
             raise Refused(f"{run!r} is the beginning of several runs: {', '.join(matching)}. Give more of it.")
         row = await self._log.run(matching[0]) if matching else None
         if row is None:
-            raise NotFound(f"There is no run {run!r}. `headgate runs` lists them.")
+            raise NotFound(await self._why_not(run))
         return row
+
+    async def _why_not(self, run: str) -> str:
+        deletion = await self._log.keeping(Path()).deletion(run) if isinstance(self._log, KeptLog) else None
+        if deletion is None:
+            return f"There is no run {run!r}. `headgate runs` lists them."
+        at = datetime.fromtimestamp(deletion.at / 1_000_000, UTC)
+        return f"Run {run} was deleted at {at:%Y-%m-%d %H:%M:%S} UTC by {deletion.actor}: {deletion.why}."
 
     async def show(self, run: str, *, at: int | None = None, contents: bool = True) -> RunView:
         row = await self.find(run)
@@ -56,7 +65,8 @@ class Reader:
             raise Invalid(f"Run {row.id} has events 1 to {row.head.version}; there is no event {at}.")
         folded = await fold_run(self._log, row, await self._plan(row), at_version=at)
         values = await self._values(row.key, contents_shown(folded)) if contents else {}
-        return view_run(folded, values, self._now() if at is None else folded.at)
+        view = view_run(folded, values, self._now() if at is None else folded.at)
+        return msgspec.structs.replace(view, erased=True) if row.erased else view
 
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
@@ -109,6 +119,7 @@ def summary_of(row: RunRow) -> RunSummary:
         trace_id=row.trace_id,
         tenant=row.tenant,
         labels=msgspec.json.decode(row.labels, type=dict[str, str]),
+        erased=row.erased,
     )
 
 

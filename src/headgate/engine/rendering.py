@@ -32,6 +32,8 @@ class Rendered(msgspec.Struct, frozen=True):
 
     parameters: dict[str, Any]
     input_hash: str
+    plain: Any
+    """The parameters as they were hashed: markers in the place of secrets and of what changes with each attempt."""
     secrets: tuple[str, ...] = ()
 
 
@@ -39,6 +41,8 @@ def rendering_needs(run: Run, place: Place) -> set[int]:
     """Return the versions whose contents `render` reads."""
     planned = place.planned
     versions = set[int]() if planned.parameters.constant else needed(run, reads_of(planned.parameters))
+    if planned.cache_key is not None:
+        versions |= needed(run, reads_of(planned.cache_key))
     owner = run.owner(place)
     if place.item >= 0 and owner.fan is not None:
         versions.add(owner.fan.content)
@@ -61,7 +65,7 @@ def render(run: Run, place: Place, values: Values, secrets: Mapping[str, str]) -
     if uses_secrets or "ACTIVITY" in template.roots:
         marked = {"SECRET": MarkedSecrets(), "ACTIVITY": _MarkedActivity(place.planned.key, place.iteration)}
         plain = template.render(Names(run, values, place, marked))
-    return Rendered(parameters, _hash(place.planned, plain), _used(template, secrets) if uses_secrets else ())
+    return Rendered(parameters, _hash(place.planned, plain), plain, _used(template, secrets) if uses_secrets else ())
 
 
 def masked(value: Any, secrets: tuple[str, ...]) -> Any:
@@ -102,7 +106,7 @@ def _constant(planned: Planned, template: Template) -> Rendered:
         if len(_constants) >= CONSTANTS_MAX:
             _constants.clear()
         parameters: Any = template.render({})
-        known = _constants[id(planned)] = (planned, Rendered(parameters, _hash(planned, parameters)))
+        known = _constants[id(planned)] = (planned, Rendered(parameters, _hash(planned, parameters), parameters))
     return known[1]
 
 

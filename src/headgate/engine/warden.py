@@ -52,8 +52,8 @@ class Warden:
     async def recover(self) -> int:
         """Take up what an earlier process left; return the number of runs with tasks.
 
-        An attempt that had a model call open was under way when its process died: it is lost, and its calls are
-        forfeited. Any other task is offered again under its attempt.
+        An attempt that had a model call open, or had begun what must not be done twice, was under way when its process
+        died: it is lost, and its calls are forfeited. Any other task is offered again under its attempt.
         """
         count, after = 0, 0
         while rows := await self._engine.log.busy(after, PAGE):
@@ -69,6 +69,7 @@ class Warden:
     async def _lose_what_was_under_way(self, lane: Lane) -> None:
         run = lane.run
         held = {call.place for call in run.calls.values() if call.state in ("admitted", "waiting")}
+        held.update(path for path, place in run.tasks.items() if place.effect)
         if run.status == "cancelling":
             held.update(run.tasks)
         for path in sorted(held):

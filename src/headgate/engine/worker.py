@@ -211,6 +211,9 @@ class TaskContext:
     async def settle(self, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
         await self._protocol.settle(self.task.activity_id, call_id=call_id, outcome=outcome)
 
+    async def begin_effect(self, what: str) -> None:
+        await self._protocol.begin_effect(self.task.activity_id, what=what)
+
     def stream(self, text: str) -> None:
         self._protocol.stream(self.task.activity_id, text)
 
@@ -234,6 +237,9 @@ class UserContext:
 
     async def settle(self, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
         await self._hop(self._inner.settle(call_id, outcome))
+
+    async def begin_effect(self, what: str) -> None:
+        await self._hop(self._inner.begin_effect(what))
 
     def stream(self, text: str) -> None:
         self._loop.call_soon_threadsafe(self._inner.stream, text)

@@ -14,7 +14,19 @@ import msgspec
 
 from headgate.core.codec import decode
 from headgate.core.errors import Unavailable
-from headgate.ports import Append, EventRow, Head, Move, Outcome, OverBudget, RunRow
+from headgate.ports import (
+    Append,
+    EventRow,
+    Head,
+    Move,
+    Outcome,
+    OverBudget,
+    RunRow,
+    SpendRow,
+    SpendTotal,
+    SpendWanted,
+)
+from headgate.stores.spend import add_up
 
 __all__ = ["MemoryLog"]
 
@@ -36,6 +48,7 @@ class MemoryLog:
         self._budgets: dict[str, OverBudget] = {}
         self._answers: dict[tuple[str, str], tuple[int, bytes]] = {}
         self._definitions: dict[str, tuple[str, bytes, int]] = {}
+        self._spend: dict[str, list[SpendRow]] = {}
         self._last_key = 0
         self._closed = False
 
@@ -121,6 +134,12 @@ class MemoryLog:
             events.append(row)
         for digest, data in item.blobs:
             self._blobs.setdefault((item.run, digest), data)
+        for row in item.spend:
+            self._spend.setdefault(row.run_id, []).append(row)
+
+    async def replace_spend(self, run_id: str, rows: Sequence[SpendRow]) -> None:
+        self._refuse_if_closed()
+        self._spend[run_id] = list(rows)
 
     async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
         self._refuse_if_closed()
@@ -204,6 +223,22 @@ class MemoryLog:
 
     async def budget(self, budget: str) -> OverBudget | None:
         return self._budgets.get(budget)
+
+    async def spend(self, run_id: str) -> list[SpendRow]:
+        self._refuse_if_closed()
+        return list(self._spend.get(run_id, ()))
+
+    async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
+        self._refuse_if_closed()
+        rows = (row for run in self._spend.values() for row in run)
+        return add_up(rows, by, wanted, self._with_those_below(wanted.runs))
+
+    def _with_those_below(self, runs: Sequence[str]) -> frozenset[str]:
+        found = set(runs)
+        for key in sorted(self._runs):  # a child's key is higher than its parent's
+            if self._runs[key].parent in found:
+                found.add(self._runs[key].id)
+        return frozenset(found)
 
     async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
         self._refuse_if_closed()

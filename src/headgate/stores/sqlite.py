@@ -18,15 +18,36 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 
 from headgate.core.codec import decode
 from headgate.core.errors import Unavailable
-from headgate.ports import Append, EventRow, Head, Move, Outcome, OverBudget, RunRow
+from headgate.ports import (
+    Append,
+    EventRow,
+    Head,
+    Move,
+    Outcome,
+    OverBudget,
+    RunRow,
+    SpendRow,
+    SpendTotal,
+    SpendWanted,
+)
 from headgate.stores.queries import load_queries
-from headgate.stores.sqlite_file import close_connection, open_to_read, open_to_write, unavailable
+from headgate.stores.spend import INSERT_SPEND, read_spend, read_totals, replace_rows
+from headgate.stores.sqlite_file import (
+    BUSY_MILLISECONDS_MAX,
+    close_connection,
+    open_to_read,
+    open_to_write,
+    unavailable,
+)
+
+if TYPE_CHECKING:
+    from headgate.stores.sqlite_keeping import SqliteKeeping
 
 __all__ = ["SqliteLog"]
 
@@ -36,6 +57,11 @@ ANSWERS_FORGOTTEN_EVERY_MICROSECONDS = 3_600 * 1_000_000
 ALONE_ITEMS_MAX = 16
 QUICK_SECONDS = 0.001
 """So few items on a disk so quick are committed on the loop: two thread switches would cost more than the wait."""
+
+CHECKPOINT_BUSY_MILLISECONDS_MAX = 200
+"""So long a checkpoint waits for readers, and appends with it."""
+
+Result = TypeVar("Result")
 
 SQL = load_queries("sqlite.sql")
 
@@ -104,6 +130,8 @@ class SqliteLog:
                 events.extend(item.rows)
                 for digest, data in item.blobs:
                     writer.execute(SQL["insert_blob"], (item.run, digest, data))
+                if item.spend:
+                    writer.executemany(INSERT_SPEND, item.spend)
         writer.executemany(SQL["insert_event"], events)
         return outcomes
 
@@ -138,6 +166,14 @@ class SqliteLog:
             self._answers_at = now
             writer.execute(SQL["forget_answers"], (now - ANSWERS_KEPT_MICROSECONDS,))
 
+    async def replace_spend(self, run_id: str, rows: Sequence[SpendRow]) -> None:
+        async with self._alone:
+            writer, _ = self._writing()
+            try:
+                replace_rows(writer, run_id, rows)
+            except apsw.Error as error:
+                raise unavailable(self.path, error) from error
+
     async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
         async with self._alone:
             writer, _ = self._writing()
@@ -159,6 +195,34 @@ class SqliteLog:
             except apsw.Error as error:
                 raise unavailable(self.path, error) from error
             return writer.changes()
+
+    async def transact(self, work: Callable[[apsw.Connection], Result]) -> Result:
+        """Do `work` with the writer in one transaction, in the committer's thread: the loop goes on meanwhile, and
+        appends wait, so let it be short. Raises what `work` raises, and `Unavailable`; then nothing was written."""
+        async with self._alone:
+            writer, committer = self._writing()
+            try:
+                return await committer.perform(lambda: _in_transaction(writer, work))
+            except apsw.Error as error:
+                raise unavailable(self.path, error) from error
+
+    async def checkpoint(self) -> bool:
+        """Fold the WAL into the file and empty it; return False where a reader was in the way. Raises `Unavailable`."""
+        async with self._alone:
+            writer, committer = self._writing()
+            try:
+                await committer.perform(lambda: _empty_wal(writer))
+            except apsw.BusyError:
+                return False
+            except apsw.Error as error:
+                raise unavailable(self.path, error) from error
+            return True
+
+    def keeping(self, folder: Path) -> SqliteKeeping:
+        """Return the door to what retention, erasure and the audit need."""
+        from headgate.stores.sqlite_keeping import SqliteKeeping
+
+        return SqliteKeeping(self, folder)
 
     def read(self, statement: str, *parameters: Any) -> list[Any]:
         """Return the rows of a statement that reads. Raises `Unavailable`."""
@@ -224,6 +288,12 @@ class SqliteLog:
     async def budget(self, budget: str) -> OverBudget | None:
         rows = self._all("budget", budget)
         return OverBudget(*rows[0]) if rows else None
+
+    async def spend(self, run_id: str) -> list[SpendRow]:
+        return read_spend(self.read, run_id)
+
+    async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
+        return read_totals(self.read, by, wanted)
 
     async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
         if version:
@@ -291,20 +361,26 @@ class _Committer:
 
     async def commit(self) -> None:
         """Return when the disk has answered, and not before, even if the caller is cancelled meanwhile."""
+        await self.perform(self.commit_here)
+
+    async def perform(self, work: Callable[[], Result]) -> Result:
+        """Do `work` in the thread; return or raise when it is done, and not before, in the same way."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
+        results: list[Result] = []
 
-        def work() -> None:
+        def do() -> None:
             failure: BaseException | None = None
             try:
-                self.commit_here()
+                results.append(work())
             except BaseException as error:  # noqa: BLE001 - told to the one who waits, or he waits for ever
                 failure = error
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_finish, done, failure)
 
-        self._asked.put(work)
+        self._asked.put(do)
         await _to_the_end(done)
+        return results[0]
 
     def close(self) -> None:
         self._asked.put(None)
@@ -338,6 +414,25 @@ def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:
 
 
 # --- Rows ---------------------------------------------------------------------------------------------------------
+
+
+def _in_transaction(writer: apsw.Connection, work: Callable[[apsw.Connection], Result]) -> Result:
+    writer.execute("begin immediate")
+    try:
+        result = work(writer)
+        writer.execute("commit")
+    except BaseException:
+        _roll_back(writer)
+        raise
+    return result
+
+
+def _empty_wal(writer: apsw.Connection) -> None:
+    writer.set_busy_timeout(CHECKPOINT_BUSY_MILLISECONDS_MAX)
+    try:
+        writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    finally:
+        writer.set_busy_timeout(BUSY_MILLISECONDS_MAX)
 
 
 def _roll_back(writer: apsw.Connection) -> None:

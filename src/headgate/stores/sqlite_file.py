@@ -15,6 +15,7 @@ from headgate.core.errors import Refused, Unavailable
 from headgate.stores.queries import load_queries
 
 __all__ = [
+    "BUSY_MILLISECONDS_MAX",
     "SCHEMA_VERSION",
     "DatabaseTooNew",
     "close_connection",
@@ -29,7 +30,7 @@ BUSY_MILLISECONDS_MAX = 5_000
 
 SQL = load_queries("sqlite.sql")
 
-ADDED_IN: dict[int, tuple[str, ...]] = {2: ("spend.sql", "cache.sql", "schedules.sql")}
+ADDED_IN: dict[int, tuple[str, ...]] = {2: ("spend.sql", "cache.sql", "schedules.sql", "keeping.sql")}
 """The tables that came with a schema: the `.sql` files whose `schema` makes them."""
 
 
@@ -107,6 +108,7 @@ def _set_up(connection: apsw.Connection, path: Path, *, new: bool) -> None:
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
     connection.execute("pragma wal_autocheckpoint = 1000")
+    connection.execute("pragma secure_delete = on")  # what is erased must not stay in the free parts of pages
     version = 1 if new else int(connection.pragma("user_version"))
     if not new and version == SCHEMA_VERSION:
         return

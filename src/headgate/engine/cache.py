@@ -1,0 +1,74 @@
+"""The reuse of results: what makes two attempts equal, and what a reused output looks like.
+
+An activity that says `cache` gives each attempt a key when its parameters are rendered. An attempt whose key has a
+result in the cache is completed with it, before any worker sees it; another one runs, and what it comes to is kept
+when it is in the log. The key covers all that the activity's code is given: tenant, queue, name, parameters, and for
+those who get them the script's input and the signal's data. Secrets are in it as markers, so that a new password
+keeps the results of the old one. A `key` of the author's own stands for one activity of one workflow only: another
+activity that is told apart by the same words does something else with them.
+
+This file keeps nothing; `ports.Cache` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+
+from headgate.core.codec import content_value
+from headgate.core.names import Names
+from headgate.core.run import Place, Run
+from headgate.core.values import Assignment
+from headgate.ports import Cache, Reusable
+
+__all__ = ["NO_CACHE", "result_key", "reused_output"]
+
+PRICED = frozenset({"llm_prompt", "embedding"})
+"""Activities whose outputs say what they cost."""
+_canonical = msgspec.json.Encoder(order="sorted")
+
+
+def result_key(run: Run, place: Place, assignment: Assignment, plain: object, values: Mapping[int, object]) -> bytes:
+    """Return the SHA-256 that equal attempts share, or nothing where the activity does not cache.
+
+    `plain` are the parameters with markers for secrets. Raises `ExpressionError` for a `key` that cannot be rendered.
+    """
+    planned = place.planned
+    if planned.activity.cache is None:
+        return b""
+    base: tuple[object, ...] = (run.tenant, planned.activity.queue, planned.activity.name)
+    if planned.activity.cache.key:
+        own: Any = list(planned.activity.cache.key)
+        if planned.cache_key is not None:
+            own = planned.cache_key.render(Names(run, values, place, {"parameters": plain}))
+        base = (*base, "key", run.plan.definition.name, planned.key, own)
+    else:
+        base = (*base, "parameters", plain, assignment.settings.get("script_input"), assignment.signal_data)
+    return hashlib.sha256(_canonical.encode(base)).digest()
+
+
+def reused_output(kept: Reusable) -> Any:
+    """Return the output as the attempt that reuses it has it: the same, and free."""
+    output = content_value(kept.output)
+    if kept.name in PRICED and isinstance(output, dict):
+        return {**cast("dict[str, Any]", output), "cache_hit": True, "cost_usd": 0.0}
+    return output
+
+
+class _NoCache:
+    """Keeps nothing."""
+
+    def find(self, tenant: str, key: bytes, now: int) -> Reusable | None:
+        return None
+
+    def keep(self, kept: Reusable) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+NO_CACHE: Cache = _NoCache()

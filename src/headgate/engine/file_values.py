@@ -1,0 +1,61 @@
+"""Files among a run's values: read where a template uses them as text, made of outputs that are declared as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from headgate.core.definition import Activity
+from headgate.core.errors import Invalid
+from headgate.ports import Files
+
+__all__ = ["with_files", "with_texts"]
+
+MARK = "$file"
+TEXTUAL = ("text/", "application/json", "application/xml", "application/yaml")
+
+
+def with_texts(values: Mapping[int, object], files: Files) -> Mapping[int, object]:
+    """Return the values with the text of each text file in the place of its file value. Others stay as they are."""
+    changed = {version: _read(value, files) for version, value in values.items() if _holds_file(value)}
+    return {**values, **changed} if changed else values
+
+
+def _holds_file(value: object) -> bool:
+    if isinstance(value, dict):
+        return MARK in value or any(_holds_file(part) for part in value.values())
+    return isinstance(value, list) and any(_holds_file(part) for part in value)
+
+
+def _read(value: Any, files: Files) -> Any:
+    if isinstance(value, dict):
+        if MARK in value:
+            text = files.text(value) if str(value.get("media_type", "")).startswith(TEXTUAL) else None
+            return value if text is None else text
+        return {key: _read(part, files) for key, part in value.items()}
+    return [_read(part, files) for part in value] if isinstance(value, list) else value
+
+
+def with_files(activity: Activity, output: Any, files: Files) -> Any:
+    """Return the output with those parts as files that the activity declares so: a field of the output's map, or all of
+    it where that is the only declared output. Raises `Invalid` where there is no such field."""
+    names = [declared.name for declared in activity.outputs if declared.type == "file"]
+    if not names:
+        return output
+    if isinstance(output, dict) and all(name in output for name in names):
+        return {**output, **{name: _kept(name, output[name], files) for name in names}}
+    if len(activity.outputs) == 1:
+        return {names[0]: _kept(names[0], output, files)}
+    missing = next(name for name in names if not isinstance(output, dict) or name not in output)
+    raise Invalid(f"activity {activity.key!r} declares the file {missing!r}, but its output has no such field.")
+
+
+def _kept(name: str, value: Any, files: Files) -> Any:
+    if isinstance(value, dict) and MARK in value:
+        return value
+    if isinstance(value, str):
+        return files.keep(value.encode(), f"{name}.txt" if "." not in name else name, "text/plain")
+    data = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    return files.keep(data, f"{name}.json" if "." not in name else name, "application/json")

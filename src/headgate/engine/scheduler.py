@@ -1,0 +1,189 @@
+"""The scheduler: starts runs by the clock, each time once, however often its process is killed.
+
+The run that a schedule starts for a time has an id made of both, so starting it again after a crash is harmless. Times
+that passed while nobody was there are one time: the latest of them. A schedule whose last run is still under way is
+passed over, unless it says `allow`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from headgate.core.errors import HeadgateError, Invalid, NotFound, Unavailable
+from headgate.engine.engine import Engine, Start
+from headgate.ports import Clock, Schedule, Schedules
+
+__all__ = ["Scheduler", "checked_schedule", "named", "next_time"]
+
+PAGE = 100
+AGAIN_MICROSECONDS = 5_000_000
+"""When to come back after the log could not be written."""
+SECOND = 1_000_000
+EVERY_SECONDS_MIN = 1.0
+
+logger = logging.getLogger("headgate.scheduler")
+
+
+class Scheduler:
+    """One per engine. `run` watches until cancelled; `changed` has it look again."""
+
+    def __init__(self, engine: Engine, schedules: Schedules, clock: Clock) -> None:
+        self._engine = engine
+        self._schedules = schedules
+        self._clock = clock
+        self._wake = asyncio.Event()
+
+    def changed(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Start what is due, for ever."""
+        again: int | None = None
+        while True:
+            await self._clock.wait(again or self._schedules.next_at(), self._wake)
+            again = None
+            try:
+                await self.fire(self._clock.now())
+            except Unavailable as error:
+                logger.warning("schedules wait, for the log cannot be written: %s", error)
+                again = self._clock.now() + AGAIN_MICROSECONDS
+
+    async def fire(self, now: int) -> list[str]:
+        """Start what is due at `now`; return the ids of the runs."""
+        started: list[str] = []
+        while due := self._schedules.due(now, PAGE):
+            for schedule in due:
+                started += await self._fire(schedule, now)
+        return started
+
+    async def _fire(self, schedule: Schedule, now: int) -> list[str]:
+        at = _latest_time(schedule, now)
+        run_id, note = "", ""
+        if schedule.overlap == "skip" and await self._under_way(schedule.last_run):
+            note = f"passed over at {_shown(at)}: run {schedule.last_run} was still under way"
+        else:
+            run_id, note = await self._start(schedule, at)
+        await self._schedules.save(
+            msgspec.structs.replace(
+                schedule,
+                last_at=at if run_id else schedule.last_at,
+                last_run=run_id or schedule.last_run,
+                note=note,
+                next_at=next_time(schedule, now),
+            )
+        )
+        return [run_id] if run_id else []
+
+    async def _start(self, schedule: Schedule, at: int) -> tuple[str, str]:
+        start = Start(
+            workflow=schedule.workflow,
+            version=schedule.version or None,
+            input=schedule.input,
+            run_id=_run_id(schedule, at),
+            tenant=schedule.tenant,
+            mode=schedule.mode,
+            limit=schedule.limit,
+            labels={**schedule.labels, "schedule": schedule.name},
+            actor=f"schedule:{schedule.name}",
+        )
+        try:
+            row = await self._engine.start(start)
+        except Unavailable:
+            raise
+        except HeadgateError as error:
+            logger.warning("schedule %s could not start its run: %s", schedule.name, error)
+            return "", f"could not start at {_shown(at)}: {error}"
+        return row.id, ""
+
+    async def _under_way(self, run_id: str) -> bool:
+        if not run_id:
+            return False
+        row = await self._engine.log.run(run_id)
+        return row is not None and row.head.finished_at is None
+
+    async def trigger(self, schedule: Schedule) -> str:
+        """Start a run of the schedule now, beside its times; return the run's id."""
+        now = self._clock.now()
+        run_id, note = await self._start(schedule, now)
+        if not run_id:
+            raise Invalid(f"The schedule {schedule.name!r} {note}.")
+        await self._schedules.save(msgspec.structs.replace(schedule, last_at=now, last_run=run_id, note=""))
+        return run_id
+
+
+def _run_id(schedule: Schedule, at: int) -> str:
+    return hashlib.sha256(f"{schedule.id}/{at}".encode()).hexdigest()[:20]
+
+
+def checked_schedule(schedule: Schedule, now: int) -> Schedule:
+    """Return the schedule with its next time. Raises `Invalid` for what can never be due."""
+    if bool(schedule.cron) == bool(schedule.every_seconds):
+        raise Invalid(f"The schedule {schedule.name!r} takes either a cron expression or an interval.")
+    if schedule.every_seconds and schedule.every_seconds < EVERY_SECONDS_MIN:
+        raise Invalid(f"The schedule {schedule.name!r}: the shortest interval is {EVERY_SECONDS_MIN:g} s.")
+    due = next_time(schedule, now)
+    if due is None:
+        raise Invalid(f"The schedule {schedule.name!r}: {schedule.cron!r} has no time to come.")
+    return msgspec.structs.replace(schedule, next_at=due)
+
+
+def next_time(schedule: Schedule, after: int) -> int | None:
+    """Return the schedule's first time after `after` (microseconds), or None: there is none.
+
+    Cron expressions (five fields, as of Debian's cron) are read by the wall clock of the time zone: a time that a
+    change to summer time leaves out comes at once after it, and one that comes twice is taken once. Intervals count
+    from when the schedule was made. Raises `Invalid` for an expression or a zone that cannot be read.
+    """
+    if schedule.every_seconds:
+        step = round(schedule.every_seconds * SECOND)
+        return schedule.created_at + ((after - schedule.created_at) // step + 1) * step
+    return _cron_time(schedule, after, backwards=False)
+
+
+def _latest_time(schedule: Schedule, now: int) -> int:
+    """Return the latest time that is due: what was missed before it is not made up for."""
+    assert schedule.next_at is not None
+    if schedule.every_seconds:
+        following = next_time(schedule, now)
+        assert following is not None
+        return max(schedule.next_at, following - round(schedule.every_seconds * SECOND))
+    return max(schedule.next_at, _cron_time(schedule, now + SECOND, backwards=True) or 0)
+
+
+def _cron_time(schedule: Schedule, moment: int, *, backwards: bool) -> int | None:
+    from cronsim import CronSim, CronSimError
+
+    try:
+        zone = ZoneInfo(schedule.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        what = f"there is no time zone {schedule.timezone!r}; write one such as Europe/Berlin"
+        raise Invalid(f"The schedule {schedule.name!r}: {what}.") from None
+    try:
+        times = CronSim(schedule.cron, datetime.fromtimestamp(moment / SECOND, zone), reverse=backwards)
+        return round(next(times).timestamp()) * SECOND
+    except CronSimError as error:
+        raise Invalid(
+            f"The schedule {schedule.name!r}: {schedule.cron!r} is no cron expression ({str(error).lower()}); five "
+            "fields are wanted: minute, hour, day of month, month, day of week."
+        ) from None
+    except StopIteration:
+        return None
+
+
+def _shown(at: int) -> str:
+    return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="seconds")
+
+
+def named(schedules: Schedules, name: str) -> Schedule:
+    """Return the schedule of this name. Raises `NotFound`, naming those there are."""
+    found = {schedule.name: schedule for schedule in schedules.all()}
+    if name not in found:
+        there = ", ".join(found) or "there is none"
+        raise NotFound(f"There is no schedule {name!r}; {there}.")
+    return found[name]

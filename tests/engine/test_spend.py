@@ -1,0 +1,401 @@
+"""Spend rows: they add up to what the run has spent, recompute from their prices, and are made again from the log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headgate.app import App
+from headgate.authoring import load_definition
+from headgate.core.definition import Definition
+from headgate.core.errors import NotFound
+from headgate.core.plan import compile_plan
+from headgate.core.values import Candidate, Failure, Price, Usage
+from headgate.engine.engine import Start, fold_run
+from headgate.engine.spend import rebuild_spend
+from headgate.llm.scripted import ScriptedProvider
+from headgate.ports import Admitted, Completed, Failed, Log, SpendRow, SpendWanted, StartRequest
+from headgate.stores.memory import MemoryLog
+from headgate.stores.sqlite import SqliteLog
+from headgate.testing.simulation import Crash, World
+from headgate.testing.stories import GIVEN, definitions
+
+PRICE = Price(input=3_000_000_001, output=15_000_000_000, cache_read=300_000_000, id="list:lab/m")
+USED = Usage(provider="lab", model="m-1", input_tokens=1_001, output_tokens=77, cache_read_tokens=300)
+ONE = "name: one\nlabels: {team: ops}\nactivities: {ask: {use: mine, retry: 2}}\n"
+OUTSIDE = (
+    "name: out\nactivities: {ask: {use: theirs, worker: outside}, more: {use: theirs, worker: outside, after: [ask]}}\n"
+)
+CHILD = load_definition("name: child\nactivities: {one: {use: echo, retry: 2}, two: {use: echo, after: [one]}}")
+
+
+class KeptLog(MemoryLog):
+    """It stays readable when its world has ended."""
+
+    async def close(self) -> None:
+        """Nothing is let go."""
+
+
+def price_of(row: SpendRow) -> Price:
+    return msgspec.json.decode(row.price, type=Price)
+
+
+def usage_of(row: SpendRow) -> Usage:
+    return Usage(
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        cache_read_tokens=row.cache_read_tokens,
+        cache_write_tokens=row.cache_write_tokens,
+    )
+
+
+async def spent(log: Log, run_id: str, definition: Definition) -> int:
+    row = await log.run(run_id)
+    assert row is not None
+    return (await fold_run(log, row, compile_plan(definition))).spent
+
+
+# --- Whatever happens ---------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(definitions(), st.integers(0, 1_000), st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=3))
+def test_the_rows_of_a_run_add_up_to_what_it_spent_and_are_the_same_from_the_log(
+    definition: Definition, seed: int, deaths: list[tuple[int, bool]]
+):
+    log = KeptLog()
+    crashes = [Crash(commit, after) for commit, after in deaths]
+    world = World(log, [definition, CHILD], seed=seed, crashes=crashes, greedy=bool(seed % 2))
+
+    async def look() -> None:
+        await world.run([Start(workflow="story", input=GIVEN, run_id="story0", trace_id="t")])
+        for row in await log.runs(limit=1_000):
+            rows = await log.spend(row.id)
+            assert sum(one.cost for one in rows) == await spent(log, row.id, world.definitions[row.workflow])
+            await rebuild_spend(log, row.id)
+            assert await log.spend(row.id) == rows
+
+    asyncio.run(look())
+
+
+def test_that_property_meets_rows_of_every_kind():
+    definition = load_definition(
+        "name: many\nactivities: {each: {use: echo, retry: 4, on_failure: continue, for_each: [1,2,3,4,5,6,7,8,9]}}"
+    )
+    kinds: Counter[str] = Counter()
+    for seed in range(3):
+        log = KeptLog()
+        world = World(log, [definition], seed=seed, greedy=True)
+        asyncio.run(world.run([Start(workflow="many", input=GIVEN, run_id="many", trace_id="t")]))
+        kinds.update(row.kind for row in asyncio.run(log.spend("many")))
+
+    assert kinds["call"] > 10
+    assert kinds["forfeit"] > 3
+
+
+# --- One call at a time -------------------------------------------------------------------------------------------
+
+
+def asking(outcome: Callable[[Any], Any]) -> Callable[[dict[str, Any], Any], Any]:
+    """Return an activity that makes one call; `outcome` gets the context and the call's id."""
+
+    async def ask(parameters: dict[str, Any], ctx: Any) -> Any:
+        call_id, answer = await ctx.admit(request_hash="h", candidates=[Candidate("lab/m", 10_000_000, PRICE)])
+        assert isinstance(answer, Admitted)
+        ended = outcome(ctx)
+        if ended is not None:
+            await ctx.settle(call_id, ended)
+        return "done"
+
+    return ask
+
+
+def rows_of_one(play: Any, outcome: Callable[[Any], Any]) -> list[SpendRow]:
+    rows: list[SpendRow] = []
+
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start(ONE)
+        row = await bench.finished(run_id)
+        rows.extend(await bench.log.spend(run_id))
+        assert sum(one.cost for one in rows) == row.head.cost
+
+    play(scene, activities={"mine": asking(outcome)})
+    return rows
+
+
+def test_a_settled_call_is_one_row_with_its_tokens_price_and_labels(play: Any):
+    (row,) = rows_of_one(play, lambda _: USED)
+
+    assert row.cost == PRICE.cost(USED) > 0
+    assert price_of(row) == PRICE
+    assert usage_of(row) == msgspec.structs.replace(USED, provider="", model="")
+    assert (row.kind, row.activity, row.place, row.attempt, row.workflow) == ("call", "ask", "ask", 1, "one")
+    assert (row.provider, row.model, row.simulated, json.loads(row.labels)) == ("lab", "m-1", False, {"team": "ops"})
+
+
+def test_a_call_that_was_priced_otherwise_keeps_the_price_that_was_used(play: Any):
+    other = Price(input=1_000_000_000, output=2_000_000_000, simulated=True, id="list:lab/m-1")
+
+    (row,) = rows_of_one(play, lambda _: msgspec.structs.replace(USED, cost_nano=other.cost(USED), price=other))
+
+    assert price_of(row) == other
+    assert row.cost == other.cost(USED) != PRICE.cost(USED)
+    assert row.simulated
+
+
+def test_a_cost_that_was_only_told_has_no_price(play: Any):
+    (row,) = rows_of_one(play, lambda _: msgspec.structs.replace(USED, cost_nano=17))
+
+    assert (row.cost, row.price) == (17, "")
+
+
+@pytest.mark.parametrize(("outcome", "costs"), [("never_sent", []), ("lost", [10_000_000]), (None, [10_000_000])])
+def test_a_call_that_was_not_made_costs_nothing_and_a_lost_one_its_reservation(
+    play: Any, outcome: Any, costs: list[int]
+):
+    rows = rows_of_one(play, lambda _: outcome)
+
+    assert [(row.kind, row.cost, row.price, row.input_tokens) for row in rows] == [
+        ("forfeit", cost, "", 0) for cost in costs
+    ]
+
+
+def test_a_settlement_after_a_forfeit_takes_the_forfeit_back(play: Any):
+    rows: list[SpendRow] = []
+
+    async def scene(bench: Any) -> None:
+        protocol = bench.app.protocol
+        run_id = await bench.start(OUTSIDE)
+        (task,) = await protocol.poll(["outside"], worker_id="w", count=1, wait_seconds=10)
+        await protocol.admit(
+            task.activity_id, call_id="c", request_hash="h", candidates=[Candidate("lab/m", 5_000_000, PRICE)]
+        )
+        await protocol.report([Completed(task.activity_id, "done")], worker_id="w")
+        before = await bench.log.spend(run_id)
+        for _ in range(2):
+            await protocol.settle(task.activity_id, call_id="c", outcome=USED)
+        rows.extend(await bench.log.spend(run_id))
+        assert [(row.kind, row.cost) for row in before] == [("forfeit", 5_000_000)]
+        assert (await bench.log.run(run_id)).head.cost == PRICE.cost(USED)
+        await rebuild_spend(bench.log, run_id)
+        assert await bench.log.spend(run_id) == rows
+
+    play(scene, work=False)
+
+    assert [(row.kind, row.cost, bool(row.price)) for row in rows] == [
+        ("forfeit", 5_000_000, False),
+        ("forfeit", -5_000_000, False),
+        ("call", PRICE.cost(USED), True),
+    ]
+
+
+def test_what_a_worker_reports_is_a_row_for_each_usage_also_where_it_failed(play: Any):
+    rows: list[SpendRow] = []
+    usages = (
+        Usage(provider="lab", model="m", input_tokens=10, cost_nano=7),
+        Usage(provider="lab", model="n", cost_nano=5),
+    )
+
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start(OUTSIDE)
+        for report in (
+            lambda id_: Completed(id_, 1, usages),
+            lambda id_: Failed(id_, Failure("no", "no", False), usages),
+        ):
+            (task,) = await bench.app.protocol.poll(["outside"], worker_id="w", count=1, wait_seconds=1)
+            for _ in range(2):
+                await bench.app.protocol.report([report(task.activity_id)], worker_id="w")
+        rows.extend(await bench.log.spend(run_id))
+        assert (await bench.finished(run_id)).head.cost == 24
+
+    play(scene, work=False)
+
+    assert [(row.activity, row.kind, row.model, row.cost) for row in rows] == [
+        ("ask", "reported", "m", 7),
+        ("ask", "reported", "n", 5),
+        ("more", "reported", "m", 7),
+        ("more", "reported", "n", 5),
+    ]
+
+
+REUSED = """
+name: reused
+activities:
+  ask: {use: llm_prompt, with: {model: MODEL, prompt: "Summarise: It rains. The river rises."}, cache: {ttl: 1h}}
+"""
+
+
+@pytest.mark.parametrize(("model", "demo"), [("demo/small", True), ("scripted/m", False)])
+def test_what_a_reused_result_saved_is_a_row_and_at_demo_prices_it_is_marked_as_such(play: Any, model: str, demo: bool):
+    async def scene(bench: Any) -> None:
+        for _ in range(2):
+            run_id = await bench.start(REUSED.replace("MODEL", model))
+            await bench.finished(run_id)
+        (row,) = await bench.log.spend(run_id)
+        assert (row.kind, row.cost, row.price, row.simulated) == ("cached", 0, "", demo)
+        assert row.saved > 0
+        await rebuild_spend(bench.log, run_id)
+        assert await bench.log.spend(run_id) == [row]
+
+    usage = {"input_tokens": 100, "output_tokens": 50}
+    play(scene, scripted=ScriptedProvider({"m": [{"text": "x", "usage": usage}]}, {"m": PRICE}))
+
+
+# --- A thousand calls ---------------------------------------------------------------------------------------------
+
+LISTED = {"gpt-4o-2024-08-06": (2_500, 1_250, 10_000), "gpt-4o-mini": (150, 75, 600)}
+"""Nano-dollars a token: input, input from the cache, output."""
+THOUSAND = """
+name: thousand
+activities:
+  plain:
+    use: llm_prompt
+    for_each: "{{ INPUT.numbers }}"
+    max_parallel: 20
+    retry: 5
+    on_failure: continue
+    with: {model: openai/gpt-4o, prompt: "Number {{ ITEM }}", max_tokens: 500}
+  told:
+    use: llm_prompt
+    for_each: "{{ INPUT.numbers }}"
+    max_parallel: 20
+    retry: 5
+    on_failure: continue
+    streaming: true
+    with: {model: openai/gpt-4o-mini, prompt: "Number {{ ITEM }}", max_tokens: 500}
+"""
+
+
+class Vendor:
+    """An OpenAI-compatible server that fails now and then, and writes down what it would put on the bill."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)
+        self.bill: Counter[tuple[str, int, int, int, int]] = Counter()
+        self.refused = self.cut = 0
+
+    async def __aenter__(self) -> Vendor:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._answer(reader, writer):
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
+        request = json.loads(await reader.readexactly(length))
+        chance = self._random.random()
+        if chance < 0.05:
+            self.refused += 1
+            writer.write(b"HTTP/1.1 500 Oh\r\ncontent-length: 2\r\n\r\n{}")
+            return True
+        streamed = request.get("stream", False)
+        if streamed and chance < 0.1:
+            self.cut += 1
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 999\r\n\r\ndata: {")
+            await writer.drain()
+            return False
+        kind, body = self._said(request["model"], streamed=streamed)
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        return True
+
+    def _said(self, model: str, *, streamed: bool) -> tuple[str, bytes]:
+        named = {"gpt-4o": "gpt-4o-2024-08-06"}.get(model, model)
+        tokens, said = self._random.randint(1, 5_000), self._random.randint(0, 500)
+        cached = self._random.choice([0, self._random.randint(0, tokens)])
+        fresh, again, out = LISTED[named]
+        self.bill[named, tokens, cached, said, (tokens - cached) * fresh + cached * again + said * out] += 1
+        usage = {
+            "prompt_tokens": tokens,
+            "completion_tokens": said,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+        if not streamed:
+            choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
+            return "application/json", json.dumps({"model": named, "choices": [choice], "usage": usage}).encode()
+        events = [
+            {"model": named, "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]},
+            {"model": named, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+            {"model": named, "choices": [], "usage": usage},
+        ]
+        return "text/event-stream", b"".join(
+            f"data: {json.dumps(one)}\n\n".encode() for one in events
+        ) + b"data: [DONE]\n\n"
+
+
+@pytest.mark.slow
+def test_a_thousand_calls_cost_what_the_vendor_puts_on_its_bill(tmp_path: Path):
+    log = SqliteLog(tmp_path / "log.db")
+
+    async def live() -> None:
+        async with Vendor(seed=7) as vendor:
+            environment = {"OPENAI_API_KEY": "test", "OPENAI_BASE_URL": vendor.url}
+            async with App(log, environment=environment) as app:
+                numbers = list(range(500))
+                started = await app.desk.start(StartRequest(definition=THOUSAND, input={"numbers": numbers}))
+                row = await app.engine.finished(started.id)
+                rows = await log.spend(started.id)
+                totals = await log.spend_totals("run", SpendWanted(runs=(started.id,)))
+        calls = [one for one in rows if one.kind == "call"]
+        assert vendor.bill.total() >= 900
+        assert vendor.refused > 20
+        assert vendor.cut > 5
+        billed = Counter(
+            (one.model, one.input_tokens, one.cache_read_tokens, one.output_tokens, one.cost) for one in calls
+        )
+        assert billed == vendor.bill
+        assert all(price_of(one).cost(usage_of(one)) == one.cost for one in calls)
+        assert sum(one.kind == "forfeit" for one in rows) == vendor.cut
+        assert sum(one.cost for one in rows) == row.head.cost == sum(total.cost for total in totals)
+
+    asyncio.run(live())
+
+
+# --- Again --------------------------------------------------------------------------------------------------------
+
+
+def test_rows_that_were_lost_come_back_and_those_of_runs_that_are_gone_stay():
+    async def look() -> None:
+        log = KeptLog()
+        world = World(log, [CHILD], seed=2, greedy=True)
+        await world.run([Start(workflow="child", input=GIVEN, run_id=name, trace_id="t") for name in ("a", "b")])
+        before = {name: await log.spend(name) for name in ("a", "b")}
+        assert all(before.values())
+        gone = [before["a"][0]._replace(run_id="gone")]
+        await log.replace_spend("gone", gone)
+        await log.replace_spend("a", [])
+
+        count = await rebuild_spend(log)
+
+        assert count == sum(len(rows) for rows in before.values())
+        assert {name: await log.spend(name) for name in ("a", "b")} == before
+        assert await log.spend("gone") == gone
+
+    asyncio.run(look())
+
+
+def test_rows_of_a_run_that_is_not_there_cannot_be_made():
+    with pytest.raises(NotFound, match="nobody"):
+        asyncio.run(rebuild_spend(MemoryLog(), "nobody"))

@@ -1,0 +1,157 @@
+"""What a release has written, each later one reads, verifies, brings up to date, and goes on with."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+from pathlib import Path
+
+import apsw
+import pytest
+from click.testing import CliRunner
+
+from headgate.app import App
+from headgate.cli.program import program
+from headgate.core.codec import decode
+from headgate.engine.audit import verify
+from headgate.engine.reader import Reader
+from headgate.ports import RunRow
+from headgate.stores.backup import check_backup
+from headgate.stores.sqlite import SqliteLog
+from headgate.stores.sqlite_file import ADDED_IN, SCHEMA_VERSION
+from headgate.testing.log_conformance import on_a_loop
+
+HISTORIES = sorted(Path(__file__).parent.glob("schema-*.sql.gz"))
+TABLES = ("runs", "events", "blobs", "definitions", "answers")
+
+
+@pytest.fixture(params=[pytest.param(history, id=history.name.removesuffix(".sql.gz")) for history in HISTORIES])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / "old.db"
+    connection = apsw.Connection(str(path))
+    connection.execute("pragma page_size = 8192")
+    connection.execute(gzip.decompress(request.param.read_bytes()).decode())
+    connection.close()
+    return path
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def rows_of(path: Path) -> dict[str, list[object]]:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return {name: list(connection.execute(f"select * from {name} order by 1, 2")) for name in TABLES}
+    finally:
+        connection.close()
+
+
+async def rows_by_status(log: SqliteLog) -> dict[str, RunRow]:
+    return {row.head.status: row for row in await log.runs()}
+
+
+def test_there_is_a_history_of_every_schema_before_this_one():
+    kept = {int(history.name.removeprefix("schema-").removesuffix(".sql.gz")) for history in HISTORIES}
+
+    assert kept == set(range(1, SCHEMA_VERSION))
+    assert set(ADDED_IN) == set(range(2, SCHEMA_VERSION + 1))
+
+
+@on_a_loop
+async def test_it_is_read_as_it_is_run_by_run_at_every_version(database: Path):
+    before = digest(database)
+    log = SqliteLog(database, read_only=True)
+    reader = Reader(log, lambda: 0)
+
+    listed = await reader.runs()
+    views = {run.status: await reader.show(run.id) for run in listed}
+    at_every_version = [
+        await reader.show(run.id, at=version)
+        for run in listed
+        for version in range(1, (await reader.find(run.id)).head.version + 1)
+    ]
+    await log.close()
+
+    assert sorted(views) == ["completed", "failed", "waiting"]
+    assert views["completed"].outputs == {"letter": "dear Ada, yours", "by": "grace"}
+    assert views["waiting"].waiting_for
+    assert "it broke" in views["failed"].error
+    assert len(at_every_version) == sum(view.version for view in views.values())
+    assert digest(database) == before
+
+
+@on_a_loop
+async def test_every_event_of_it_decodes_and_every_chain_holds(database: Path):
+    log = SqliteLog(database, read_only=True)
+
+    faults = await verify(log)
+    decoded = [decode(event.data)[0].type for event in await log.feed(0, 10_000)]
+    stored = [event.type for event in await log.feed(0, 10_000)]
+    await log.close()
+
+    assert faults == []
+    assert decoded == stored
+    assert len(stored) > 20
+
+
+def test_the_reading_verbs_open_it_and_leave_it_as_it_is(database: Path):
+    before = digest(database)
+    verbs = (["runs"], ["show", "-"], ["state", "-", "--at", "3"], ["events", "-"], ["audit", "verify"])
+
+    results = [CliRunner().invoke(program, [*words, "--db", str(database)], standalone_mode=False) for words in verbs]
+
+    assert [(result.exception, result.return_value or 0) for result in results] == [(None, 0)] * len(verbs)
+    assert "3 runs checked, 0 faults" in results[-1].output
+    assert digest(database) == before
+
+
+@on_a_loop
+async def test_it_is_copied_and_brought_up_to_date_by_the_first_who_writes_to_it(database: Path):
+    old = rows_of(database)
+    schema = int(apsw.Connection(str(database)).pragma("user_version"))
+
+    log = SqliteLog(database)
+    copy = database.with_name(f"old.db.schema-{schema}")
+    found = log.read("pragma user_version"), log.read("select count(*) from deletions")
+    faults = await verify(log)
+    await log.close()
+
+    assert found == ([(SCHEMA_VERSION,)], [(0,)])
+    assert faults == []
+    assert rows_of(database) == old
+    assert rows_of(copy) == old
+    check_backup(copy)
+
+
+def test_a_run_that_waits_in_it_is_approved_and_goes_on_to_its_end(database: Path):
+    async def go_on() -> tuple[str, object, int]:
+        log = SqliteLog(database)
+        waiting = (await rows_by_status(log))["waiting"]
+        failed = (await rows_by_status(log))["failed"]
+        async with App(log, offline=True, environment={"HEADGATE_RETENTION": "forever"}) as app:
+            await app.desk.decide(waiting.id, approved=True, by="hopper")
+            row = await app.engine.finished(waiting.id)
+            outputs = (await app.desk.show(waiting.id)).outputs
+            assert await verify(log) == []
+            erased = await app.desk.erase([failed.id])
+        return row.head.status, outputs, len(erased.runs)
+
+    status, outputs, erased = asyncio.run(go_on())
+
+    assert (status, outputs) == ("completed", {"letter": "dear Bob, yours", "by": "hopper"})
+    assert erased == 1
+
+
+@on_a_loop
+async def test_repeats_and_unique_keys_of_it_are_known(database: Path):
+    log = SqliteLog(database)
+    rows = await rows_by_status(log)
+
+    answer = await log.answer("default", "start-cy")
+    holder = await log.run_by_unique_key("default", "bob")
+    await log.close()
+
+    assert answer == rows["failed"].id.encode()
+    assert holder == rows["waiting"]
