@@ -46,6 +46,10 @@ class Context:
     """The context of an attempt, as far as http_request uses it."""
 
     task: Assignment
+    begun: list[str] = field(default_factory=list)
+
+    async def begin_effect(self, what: str) -> None:
+        self.begun.append(what)
 
 
 @dataclass

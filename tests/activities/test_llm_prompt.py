@@ -186,6 +186,18 @@ def test_the_model_that_answered_is_priced_where_it_has_a_price_of_its_own():
 
     assert result["cost_usd"] == 200_000 / 10**9
     assert ledger.settled[0][1].cost_nano == 200_000
+    assert ledger.settled[0][1].price == Price(input=2_000_000_000)
+
+
+def test_a_price_that_was_set_for_the_model_asked_for_wins_over_the_listed_one_of_the_model_that_answered():
+    ledger, models = Ledger(), Models({"deployment": msgspec.structs.replace(says("x"), model="gpt-9")})
+    models.prices["deployment"] = Price(input=3_000_000_000, id="set:lab/deployment")
+    models.prices["gpt-9"] = Price(input=2_000_000_000, id="list:lab/gpt-9")
+
+    result = prompt(models, ledger, model="lab/deployment")
+
+    assert result["cost_usd"] == 300_000 / 10**9
+    assert ledger.settled[0][1].price is None
 
 
 def test_tool_calls_are_data():
@@ -474,8 +486,13 @@ def test_the_schema_subset_is_checked(value: Any, schema: dict[str, Any], proble
         ({"seed": "x"}, "seed"),
         ({"extra": []}, "extra"),
         ({"prompt": "\ud800"}, "JSON"),
-        ({"images": ["a.png"]}, "images is not built yet"),
-        ({"drop_unsupported": True}, "drop_unsupported is not built yet"),
+        ({"images": ["no-such.png"]}, "the image 'no-such.png' cannot be read"),
+        ({"images": [__file__]}, "to be a PNG, JPEG, GIF or WebP image"),
+        ({"images": "data:text/plain;base64,YQ=="}, "to be a data URL like"),
+        ({"images": {"data": "%%%"}}, "to be base64"),
+        ({"images": 3}, "to be an address, a path, or a map"),
+        ({"drop_unsupported": "yes"}, "drop_unsupported to be true or false"),
+        ({"reasoning": {"tokens": 3}}, "reasoning to be a word"),
         ({"temprature": 1}, "temprature"),
     ],
 )

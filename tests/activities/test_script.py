@@ -144,11 +144,21 @@ def test_a_script_file_is_read_relative_to_its_directory_and_may_import_its_neig
     assert asyncio.run(activity({"script_file": absolute}, Context())) == [42, {}, absolute]
 
 
+def test_a_script_whose_text_came_with_the_definition_reads_no_file_and_is_called_by_its_name(tmp_path: Path):
+    (tmp_path / "main.py").write_text("OUTPUT = 'what was changed later'")
+    activity = script(ScriptSettings(base_directory=str(tmp_path)))
+
+    parameters = {"script": "OUTPUT = [INPUT, __file__]", "script_file": "main.py", "n": 1}
+    output = asyncio.run(activity(parameters, Context()))
+
+    assert output == [{"n": 1}, "main.py"]
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
         ({}, "got neither"),
-        ({"script": "pass", "script_file": "a.py"}, "got both"),
+        ({"script": "pass", "script_file": 5}, "got int"),
         ({"script": 5}, "got int"),
         ({"script_file": "absent.py"}, "absent.py cannot be read"),
     ],

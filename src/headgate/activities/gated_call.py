@@ -207,9 +207,9 @@ class _Asking(Generic[Answer]):
     def _answered(self, target: Target, answer: Answer) -> Answered[Answer]:
         """Return the answer at the price of the model that answered, or else of the one that was asked."""
         usage, asked = _named(answer.usage, target), target.price
-        price = target.provider.price(answer.model) or asked
+        price = _price_of_answer(asked, target.provider.price(answer.model))
         if usage.cost_nano is None and price is not None and price != asked:
-            usage = msgspec.structs.replace(usage, cost_nano=price.cost(usage))
+            usage = msgspec.structs.replace(usage, cost_nano=price.cost(usage), price=price)
         cost = usage.cost_nano if usage.cost_nano is not None else price.cost(usage) if price else 0
         skipped = tuple(name for name in self.skipped if name != target.name)
         return Answered(target, answer, usage, cost, bool(price and price.simulated), skipped)
@@ -241,6 +241,13 @@ class _Asking(Generic[Answer]):
 
 _settling: set[asyncio.Future[None]] = set()
 """Settlements under way: the loop itself holds tasks by weak references only."""
+
+
+def _price_of_answer(asked: Price | None, answered: Price | None) -> Price | None:
+    """Return the price of the model that answered, unless it is only listed and that of the one asked for was set."""
+    if answered is None or (asked is not None and asked.by_hand and not answered.by_hand):
+        return asked
+    return answered
 
 
 def _another_may_help(error: ProviderError) -> bool:

@@ -1,11 +1,11 @@
 """The activity `http_request`: one request, its redirects, and the answer as data.
 
-What may be repeated is decided here, for only this file knows whether the request left. The
-sender's trace tells when the first byte of a request goes out; until then any failure may be tried again.
-Afterwards a GET, HEAD or OPTIONS may, and anything else ends as `outcome_unknown`: a person has to look,
-rather than an invoice be sent twice. Every attempt of a place carries the same `Idempotency-Key`, for servers
-that know what to do with it. Errors name method, host and path; query, headers and bodies may hold secrets
-and are never in them.
+What may be repeated is decided here, for only this file knows whether the request left. The sender's trace tells when
+the first byte of a request goes out; until then any failure may be tried again. Afterwards a GET, HEAD or OPTIONS may,
+and anything else ends as `outcome_unknown`, also when the process dies on the way (the log is told before that byte
+goes out): a person has to look, rather than an invoice be sent twice. Every attempt of a place carries the same
+`Idempotency-Key`, for servers that know what to do with it. Errors name method, host and path; query, headers and
+bodies may hold secrets and are never in them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from headgate.activities.http_content import (
     request_content,
     response_body,
 )
-from headgate.core.values import Assignment, Failure
+from headgate.core.values import Failure
 from headgate.ports import ActivityContext, ActivityFunction, Attempt
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def http_request(
 
         asked = _parsed(parameters)
         client = client_of_this_loop(settings.private_addresses, resolve)
-        return await _Exchange(asked, settings, ctx.task, client).answer()
+        return await _Exchange(asked, settings, ctx, client).answer()
 
     return request
 
@@ -123,11 +123,12 @@ class _Exchange:
     """One attempt. `left` is true once a request that must not be repeated may have reached its server."""
 
     def __init__(
-        self, asked: HttpParameters, settings: HttpSettings, task: Assignment, client: httpx2.AsyncClient
+        self, asked: HttpParameters, settings: HttpSettings, ctx: ActivityContext, client: httpx2.AsyncClient
     ) -> None:
         self.asked = asked
         self.settings = settings
-        self.task = task
+        self.ctx = ctx
+        self.task = ctx.task
         self.client = client
         self.repeatable = asked.method in REPEATABLE
         self.left = False
@@ -186,7 +187,10 @@ class _Exchange:
         return marks
 
     async def _notice(self, event: str, _info: object) -> None:
+        """Called between the connection and the first byte: from here on nobody else may send it again."""
         if event.endswith("send_request_headers.started") and not self.repeatable:
+            if not self.left:
+                await self.ctx.begin_effect(self.where)
             self.left = True
 
     async def _follow(self, request: httpx2.Request) -> httpx2.Response:

@@ -46,7 +46,11 @@ def llm_prompt(providers: Providers) -> ActivityFunction:
 
     async def prompt(parameters: dict[str, Any], ctx: ActivityContext) -> Any:
         under_budget = ctx.task.budget_remaining_nano is not None
-        request = request_of(parameters, max_tokens_default=MAX_TOKENS_UNDER_BUDGET if under_budget else None)
+        default = MAX_TOKENS_UNDER_BUDGET if under_budget else None
+        if "images" in parameters or "messages" in parameters:  # which may name files
+            request = await asyncio.to_thread(request_of, parameters, max_tokens_default=default)
+        else:
+            request = request_of(parameters, max_tokens_default=default)
         wanted = targets(models_of(parameters), providers, "llm_prompt")
         return await _Prompt(ctx, request).result(wanted)
 
@@ -158,6 +162,8 @@ def _result(answered: Answered[ModelAnswer], parsed: Any) -> dict[str, Any]:
         "cache_hit": False,
         "budget_skipped_models": list(answered.budget_skipped),
     }
+    if answer.notes:
+        result["notes"] = list(answer.notes)
     if answered.simulated:
         result["simulated"] = True
     return result

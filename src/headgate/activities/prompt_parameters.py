@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from headgate.activities.prompt_images import image_urls, split_parts
 from headgate.ports import Attempt, Message, ModelRequest, ToolCall
 
 __all__ = ["invalid", "models_of", "request_of"]
@@ -19,12 +20,10 @@ KNOWN = frozenset(
     {"model", "prompt", "messages", "system_prompt", "max_tokens", "temperature", "top_p", "stop_sequences"}
     | {"tools", "tool_choice", "response_schema", "seed", "extra", "drop_unsupported"}
     | {"images", "documents", "reasoning"}
+    | {"template"}  # its text is under prompt already; which one it was is no part of what is asked
 )
 NOT_BUILT = {
-    "images": "send them as the provider's own message parts once messages take parts",
     "documents": "read the text first, and put it into the prompt",
-    "reasoning": "set the provider's own field under extra, such as extra: {reasoning_effort: low}",
-    "drop_unsupported": "leave out what the model refuses",
 }
 TOKENS_MAX = 10_000_000
 """No model writes more; a larger `max_tokens` is a mistake."""
@@ -58,7 +57,7 @@ def request_of(parameters: Mapping[str, Any], *, max_tokens_default: int | None)
             raise invalid(f"{name} is not built yet; {instead}")
     return ModelRequest(
         model="",
-        messages=_messages(given),
+        messages=_with_images(_messages(given), given.get("images")),
         max_tokens=_take(given, "max_tokens", _limit, f"a whole number from 1 to {TOKENS_MAX}", max_tokens_default),
         temperature=_take(given, "temperature", _number(0, 10), "a number of at least 0", None),
         top_p=_take(given, "top_p", _number(0, 1), "a number from 0 to 1", None),
@@ -68,6 +67,8 @@ def request_of(parameters: Mapping[str, Any], *, max_tokens_default: int | None)
         tool_choice=_take(given, "tool_choice", _choice, "a text or a map", None),
         seed=_take(given, "seed", _whole, "a whole number", None),
         extra=_take(given, "extra", _map, "a map", None) or {},
+        reasoning=_take(given, "reasoning", _effort, "a word such as low, medium or high, or {effort: low}", ""),
+        drop_unsupported=_take(given, "drop_unsupported", _flag, "true or false", False),
     )
 
 
@@ -103,13 +104,13 @@ def _message(place: str, entry: object) -> Message:
     if not isinstance(entry, dict):
         raise invalid(f"expected {place} to be a map of role and content, got {_shown(entry)}")
     fields = cast("dict[str, Any]", entry)
-    unknown = sorted(fields.keys() - {"role", "content", "tool_calls", "tool_call_id"})
+    unknown = sorted(fields.keys() - {"role", "content", "tool_calls", "tool_call_id", "images"})
     if unknown:
-        raise invalid(f"expected {place} to have role, content, tool_calls, tool_call_id, got {unknown[0]}")
+        raise invalid(f"expected {place} to have role, content, tool_calls, tool_call_id, images, got {unknown[0]}")
     role, calls = fields.get("role"), fields.get("tool_calls") or []
     if role not in ROLES:
         raise invalid(f"expected {place}.role to be one of {', '.join(ROLES)}, got {_shown(role)}")
-    content = fields.get("content")
+    content, parts = split_parts(fields.get("content"))
     if content is None and not calls:
         raise invalid(f"expected {place}.content to be a text, got null")
     try:
@@ -119,7 +120,28 @@ def _message(place: str, entry: object) -> Message:
     answered = fields.get("tool_call_id") or ""
     if not isinstance(answered, str):
         raise invalid(f"expected {place}.tool_call_id to be a text, got {_shown(answered)}")
-    return Message(role, "" if content is None else _text(content), tool_calls, answered)
+    images = image_urls([*parts, *_listed(fields.get("images"))], f"{place}.images")
+    if images and role not in ("user", "system"):
+        raise invalid(f"expected images in a message of the user, got some in {place} of the {role}")
+    return Message(role, "" if content is None else _text(content), tool_calls, answered, images)
+
+
+def _with_images(messages: tuple[Message, ...], given: object) -> tuple[Message, ...]:
+    """Return the messages with the parameter `images` in the last one of the user."""
+    images = image_urls(_listed(given), "images")
+    if not images:
+        return messages
+    for number in range(len(messages) - 1, -1, -1):
+        if messages[number].role == "user":
+            whole = msgspec.structs.replace(messages[number], images=(*messages[number].images, *images))
+            return (*messages[:number], whole, *messages[number + 1 :])
+    raise invalid("expected images to go with a message of the user, and there is none")
+
+
+def _listed(value: object) -> list[object]:
+    if value is None:
+        return []
+    return cast("list[object]", value) if isinstance(value, list) else [value]
 
 
 def _text(value: object) -> str:
@@ -168,6 +190,17 @@ def _map(value: object) -> dict[str, Any] | None:
 
 def _choice(value: object) -> str | dict[str, Any] | None:
     return value if isinstance(value, str) else _map(value)
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _effort(value: object) -> str | None:
+    """Return the effort, as a word of letters: its vendor knows which words there are."""
+    fields = _map(value)
+    word = value if fields is None else fields.get("effort") if len(fields) == 1 else None
+    return word if isinstance(word, str) and word.isalpha() and len(word) <= 20 else None
 
 
 def _shown(value: object) -> str:

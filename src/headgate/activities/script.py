@@ -1,89 +1,95 @@
 """The activity `script`: the author's Python, in a process of its own.
 
-The process is a bare interpreter (`script_child.py`) in a process group of its own, with a small environment
-and a limit of memory. Through a socket pair the request goes in and the result comes out; a pipe that we hold
-open tells the child that we live; what the script prints goes by two more to the attempt's log. A script
-can crash, print without end, or eat all memory; all of that ends here as a failure that says what happened.
-Time is the caller's: it cancels, and the whole group gets SIGTERM, and SIGKILL when it does not listen.
+This file is what goes in and what comes out: the request from the parameters, the output or the failure from how the
+process ended. A second execution runs the script again: what it has written elsewhere is written twice, unless the
+script sees to it; frames are files named by their content, and stay one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import codecs
-import contextlib
 import os
 import signal
-import socket
-import sys
-from collections import deque
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
+from headgate.activities.script_child import CHANNEL_CLOSED
+from headgate.activities.script_frames import remove_unfinished
+from headgate.activities.script_pool import Interpreters
+from headgate.activities.script_process import Ending
+from headgate.activities.script_settings import ScriptSettings
 from headgate.core.values import Assignment, Failure
 from headgate.ports import ActivityContext, ActivityFunction, Attempt
 
-__all__ = ["ScriptSettings", "script"]
+__all__ = ["ScriptSettings", "Scripts", "script"]
 
-CHILD = str(Path(__file__).with_name("script_child.py"))
-CHUNK_BYTES = 1 << 16
-DRAIN_SECONDS = 2.0
-"""How long output may still come once the group is gone: only a process that has left the group can write."""
 HINTS: dict[int, str] = {
     signal.SIGKILL: "Most often that is the system, out of memory.",
     signal.SIGSEGV: "A compiled library that it uses has crashed.",
     signal.SIGABRT: "A compiled library that it uses has given up, often for want of memory.",
 }
-RESULT_OVERHEAD_BYTES = 1 << 16
-LAST_LINES_MAX = 20
 SCRIPT_BYTES_MAX = 1024 * 1024
-ENVIRONMENT = frozenset(
-    {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "VIRTUAL_ENV"}
-    | {"SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH", "SYSTEMROOT"}
-)
 
 
-class ScriptSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What scripts may use on this machine.
+class Scripts:
+    """All scripts of an engine. `folder` is where large frames go; without one they pass as JSON, like small ones.
 
-    `environment` names variables that scripts get beside the few that any program needs; nothing else of the
-    parent's environment reaches them. `base_directory` is their working directory, and what a relative
-    `script_file` is relative to. `memory_bytes_max` bounds the address space of each process of a script.
+    `close` ends the interpreters that wait for a script.
     """
 
-    base_directory: str = "."
-    environment: tuple[str, ...] = ()
-    memory_bytes_max: int = 2 * 1024**3
-    output_bytes_max: int = 50 * 1024 * 1024
-    log_lines_max: int = 1_000
-    log_line_characters_max: int = 4_000
-    stop_seconds: float = 5.0
+    def __init__(self, settings: ScriptSettings, *, folder: Path | None = None) -> None:
+        self.interpreters = Interpreters(settings)
+        self._settings = settings
+        self._folder = folder
+        self._running = asyncio.Semaphore(settings.running_max)
+        self._tidy = folder is None
+
+    async def run(self, parameters: dict[str, Any], ctx: ActivityContext) -> Any:
+        """Run one script; return what it left in `OUTPUT`, as JSON. Raises `Attempt`."""
+        if os.name != "posix":
+            message = "Scripts run on Linux and macOS only; give this activity to a worker there."
+            raise Attempt.failed("script_unsupported", message, retryable=False)
+        async with self._running:
+            request = msgspec.json.encode(_request(parameters, ctx.task, self._settings, self._folder)) + b"\n"
+            if not self._tidy and self._folder is not None:
+                self._tidy = True  # before the first script: what is unfinished now was left by an earlier process
+                remove_unfinished(self._folder)
+            try:
+                process = await self.interpreters.take()
+            except OSError as error:
+                message = f"No process can be started for the script: {error}."
+                raise Attempt.failed("script_start", message) from None
+            return _output(await process.converse(request, ctx), self._settings)
+
+    async def close(self) -> None:
+        await self.interpreters.close()
 
 
-def script(settings: ScriptSettings) -> ActivityFunction:
-    """Return the activity under these settings. Its output is what the script left in `OUTPUT`, as JSON."""
-
-    async def run(parameters: dict[str, Any], ctx: ActivityContext) -> Any:
-        request = _request(parameters, ctx.task, settings)
-        return _output(await _Child(settings, ctx).converse(msgspec.json.encode(request) + b"\n"))
-
-    return run
+def script(settings: ScriptSettings, *, folder: Path | None = None) -> ActivityFunction:
+    """Return the activity with an interpreter started for each script; nothing waits, so there is nothing to close."""
+    return Scripts(msgspec.structs.replace(settings, warm_max=0), folder=folder).run
 
 
 # --- The request ---------------------------------------------------------------------------------------
 
 
-def _request(parameters: dict[str, Any], task: Assignment, settings: ScriptSettings) -> dict[str, Any]:
-    source, file = _source(parameters, settings)
+def _request(
+    parameters: dict[str, Any], task: Assignment, settings: ScriptSettings, folder: Path | None
+) -> dict[str, Any]:
+    source, file, directory = _source(parameters, settings)
     return {
         "source": source,
         "filename": file or f"<script of {task.activity_key}>",
-        "directory": str(Path(file).parent) if file else "",
+        "file": file,
+        "directory": directory,
         "input": _input(parameters, task),
+        "frames": "" if folder is None else str(folder.absolute()),
         "memory_bytes_max": settings.memory_bytes_max,
+        "cpu_seconds_max": settings.cpu_seconds_max,
         "output_bytes_max": settings.output_bytes_max,
+        "file_bytes_max": settings.file_bytes_max,
         "context": {
             "workflow_id": task.workflow_id,
             "activity_key": task.activity_key,
@@ -94,21 +100,26 @@ def _request(parameters: dict[str, Any], task: Assignment, settings: ScriptSetti
     }
 
 
-def _source(parameters: dict[str, Any], settings: ScriptSettings) -> tuple[str, str]:
-    """Return the script's text and, if it is in a file, the file's absolute path."""
+def _source(parameters: dict[str, Any], settings: ScriptSettings) -> tuple[str, str, str]:
+    """Return the script's text, the file that it is from, and the folder whose modules it may import ("": none).
+
+    With a text, `script_file` only says where the text is from, as its author knows it.
+    """
     text, file = parameters.get("script"), parameters.get("script_file")
-    if (text is None) == (file is None):
-        given = "neither" if text is None else "both"
-        raise _invalid(f"expected one of script and script_file, got {given}")
-    if not isinstance(file or text, str):
-        raise _invalid(f"expected script to be Python text, got {type(file or text).__name__}")
+    if text is None and file is None:
+        raise _invalid("expected script or script_file, got neither")
+    for given in (text, file):
+        if not isinstance(given, str | None):
+            raise _invalid(f"expected script to be Python text, got {type(given).__name__}")
     if file is None:
-        return str(text), ""
+        return str(text), "", ""
     path = (Path(settings.base_directory) / file).absolute()
+    if text is not None:
+        return text, file, str(path.parent)
     try:
         if path.stat().st_size > SCRIPT_BYTES_MAX:
             raise _invalid(f"expected script_file {path} to be at most {SCRIPT_BYTES_MAX} bytes")
-        return path.read_text(encoding="utf-8"), str(path)
+        return path.read_text(encoding="utf-8"), str(path), str(path.parent)
     except (OSError, UnicodeDecodeError) as error:
         raise _invalid(f"script_file {path} cannot be read: {error}") from None
 
@@ -125,145 +136,6 @@ def _invalid(message: str) -> Attempt:
     return Attempt.failed("invalid_parameters", f"script: {message}.", retryable=False)
 
 
-# --- The child -----------------------------------------------------------------------------------------
-
-
-class _Ending(msgspec.Struct, frozen=True):
-    """How a child ended: its result (empty: none), exit code (negative: the signal) and last words."""
-
-    result: bytes
-    exit_code: int
-    last_lines: tuple[str, ...]
-
-
-class _Child:
-    """One child process, from its start to the end of its group."""
-
-    def __init__(self, settings: ScriptSettings, ctx: ActivityContext) -> None:
-        self._settings = settings
-        self._ctx = ctx
-        self._result = bytearray()
-        self._lines = 0
-        self._last_lines: deque[str] = deque(maxlen=LAST_LINES_MAX)
-
-    async def converse(self, request: bytes) -> _Ending:
-        """Start the child, hand it `request`, return how it ended. When cancelled, end its group first."""
-        ours, theirs = socket.socketpair()
-        (out, out_end), (err, err_end), (lifeline_end, lifeline) = os.pipe(), os.pipe(), os.pipe()
-        with (
-            ours,
-            os.fdopen(out, "rb", 0) as stdout,
-            os.fdopen(err, "rb", 0) as stderr,
-            os.fdopen(lifeline, "wb", 0),
-        ):
-            try:
-                process = await self._start(theirs.fileno(), lifeline_end, out_end, err_end)
-            finally:
-                theirs.close()
-                for end in (lifeline_end, out_end, err_end):
-                    os.close(end)
-            listening = [
-                asyncio.create_task(self._ask(ours, request, process.pid)),
-                asyncio.create_task(self._log_lines(stdout, "stdout")),
-                asyncio.create_task(self._log_lines(stderr, "stderr")),
-            ]
-            try:
-                await process.wait()
-            finally:
-                await self._end(process, listening)
-        assert process.returncode is not None
-        return _Ending(bytes(self._result), process.returncode, tuple(self._last_lines))
-
-    async def _start(self, line: int, lifeline: int, out: int, err: int) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-u", "-X", "utf8", CHILD, str(line), str(lifeline)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            pass_fds=(line, lifeline),
-            start_new_session=True,
-            cwd=self._settings.base_directory,
-            env=_environment(self._settings, self._ctx.task),
-        )
-
-    async def _end(self, process: asyncio.subprocess.Process, listening: list[asyncio.Task[None]]) -> None:
-        """Leave nothing of the group alive, and hear what it still has to say."""
-        try:
-            if process.returncode is None:
-                _signal_group(process.pid, signal.SIGTERM)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._settings.stop_seconds):
-                        await process.wait()
-        finally:
-            _signal_group(process.pid, signal.SIGKILL)
-        try:
-            await process.wait()
-            heard, _ = await asyncio.wait(listening, timeout=DRAIN_SECONDS)
-        finally:
-            for task in listening:
-                task.cancel()
-            await asyncio.gather(*listening, return_exceptions=True)
-        for task in heard:
-            task.result()
-
-    async def _ask(self, ours: socket.socket, request: bytes, group: int) -> None:
-        """Send the request and gather the result until the child closes its end."""
-        reader, writer = await asyncio.open_connection(sock=ours)
-        try:
-            writer.write(request)
-            await writer.drain()
-            while chunk := await reader.read(CHUNK_BYTES):
-                self._result += chunk
-                if len(self._result) > self._settings.output_bytes_max + RESULT_OVERHEAD_BYTES:
-                    _signal_group(group, signal.SIGKILL)  # the child keeps the bound; this is not the child's
-                    return
-        except ConnectionError:
-            pass  # it ended before it had read everything; its exit code says why
-        finally:
-            writer.close()
-
-    async def _log_lines(self, pipe: IO[bytes], stream: str) -> None:
-        reader = asyncio.StreamReader()
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        rest = ""
-        try:
-            while chunk := await reader.read(CHUNK_BYTES):
-                *lines, rest = (rest + decoder.decode(chunk)).split("\n")
-                for line in lines:
-                    self._log(line, stream)
-                rest = rest[: self._settings.log_line_characters_max + 1]
-        finally:
-            transport.close()
-            if rest:
-                self._log(rest, stream)
-
-    def _log(self, line: str, stream: str) -> None:
-        most = self._settings.log_line_characters_max
-        short = line if len(line) <= most else line[:most] + " … (the rest of the line is dropped)"
-        if stream == "stderr":
-            self._last_lines.append(short)
-        self._lines += 1
-        if self._lines <= self._settings.log_lines_max:
-            self._ctx.log(short, stream=stream)
-        elif self._lines == self._settings.log_lines_max + 1:
-            said = f"The script has printed more than {self._settings.log_lines_max} lines; the rest is dropped."
-            self._ctx.log(said, stream=stream)
-
-
-def _environment(settings: ScriptSettings, task: Assignment) -> dict[str, str]:
-    allowed = ENVIRONMENT | set(settings.environment)
-    passed = {name: value for name, value in os.environ.items() if name in allowed or name.startswith("LC_")}
-    return {**passed, "HEADGATE_TRACE_ID": task.trace_id}
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    # The group outlives its first process while it has any other; without one there is nothing to signal.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-
-
 # --- The result ----------------------------------------------------------------------------------------
 
 
@@ -272,19 +144,42 @@ class _Result(msgspec.Struct, frozen=True):
     failure: Failure | None = None
 
 
-def _output(ending: _Ending) -> Any:
-    """Return the output, or raise the failure that the child reported or its death amounts to."""
+def _output(ending: Ending, settings: ScriptSettings) -> Any:
+    """Return the output, or raise the failure that the process reported or its death amounts to."""
+    if ending.limit:
+        raise Attempt(_stopped(ending, settings))
     try:
         result = msgspec.json.decode(ending.result, type=_Result)
     except msgspec.DecodeError:
-        raise Attempt(_death(ending)) from None
+        raise Attempt(_death(ending, settings)) from None
     if result.failure is not None:
         raise Attempt(result.failure)
     return result.output
 
 
-def _death(ending: _Ending) -> Failure:
-    details = {"exit_code": ending.exit_code, "last_lines": list(ending.last_lines)}
+def _stopped(ending: Ending, settings: ScriptSettings) -> Failure:
+    """Return the failure of a process that was stopped at a limit. None of them is better the next time."""
+    code, message = {
+        "printed": (
+            "script_printed",
+            f"The script printed more than {settings.printed_bytes_max} bytes (printed_bytes_max). Let it print less.",
+        ),
+        "output": (
+            "script_output",
+            f"The script's process sent more than {settings.output_bytes_max} bytes as its result.",
+        ),
+        "closed": (
+            "script_closed",
+            "The script closed the descriptor on which its result was to go. Let it close only what it has opened.",
+        ),
+    }[ending.limit or "closed"]
+    return Failure(code, message, retryable=False, details={"last_lines": list(ending.last_lines)})
+
+
+def _death(ending: Ending, settings: ScriptSettings) -> Failure:
+    details: dict[str, Any] = {"exit_code": ending.exit_code, "last_lines": list(ending.last_lines)}
+    if ending.exit_code == CHANNEL_CLOSED:
+        return _stopped(msgspec.structs.replace(ending, limit="closed"), settings)
     if ending.exit_code >= 0:
         message = (
             f"The script's process ended with exit code {ending.exit_code} and left no result. "
@@ -292,10 +187,17 @@ def _death(ending: _Ending) -> Failure:
         )
         return Failure("script_error", message, details=details)
     number = -ending.exit_code
-    message = f"The script's process was killed by {_signal_name(number)} (signal {number})."
+    name = _signal_name(number)
+    if name == "SIGXCPU":
+        message = (
+            f"The script used more than {settings.cpu_seconds_max} seconds of processor time. "
+            "Let it do less at a time, or raise cpu_seconds_max in the settings."
+        )
+        return Failure("script_cpu", message, retryable=False, details=details)
+    message = f"The script's process was killed by {name} (signal {number})."
     if hint := HINTS.get(number):
         message += f" {hint}"
-    return Failure("script_killed", message, details={**details, "signal": _signal_name(number)})
+    return Failure("script_killed", message, details={**details, "signal": name})
 
 
 def _signal_name(number: int) -> str:

@@ -1,0 +1,353 @@
+"""A script that does not keep its bounds is stopped at them, and nothing else is: real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headgate.activities.script import Scripts, ScriptSettings, script
+from headgate.app import App
+from headgate.core.values import Assignment, Failure
+from headgate.ports import Attempt, StartRequest
+from headgate.stores.sqlite import SqliteLog
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="these are the limits of POSIX systems"),
+]
+
+MEBIBYTE = 1024 * 1024
+
+
+class Context:
+    """The context of an attempt, as far as script uses it. `heard` is set at each line of the log."""
+
+    task = Assignment(
+        activity_id="claim-1", workflow_id="run-1", activity_key="calc", place="calc", activity_name="script"
+    )
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.heard = asyncio.Event()
+
+    def log(self, message: str, **_: Any) -> None:
+        self.lines.append(message)
+        self.heard.set()
+
+
+def run(source: str, settings: ScriptSettings | None = None, ctx: Context | None = None) -> Any:
+    return asyncio.run(script(settings or ScriptSettings())({"script": textwrap.dedent(source)}, ctx or Context()))
+
+
+def failure_of(source: str, settings: ScriptSettings | None = None) -> Failure:
+    with pytest.raises(Attempt) as raised:
+        run(source, settings)
+    return raised.value.failure
+
+
+def ends(pid: int) -> bool:
+    """Whether the process is gone within ten seconds (or is only waiting for its parent to notice)."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        os.sched_yield()
+    return False
+
+
+# --- Time, memory, output --------------------------------------------------------------------------------------
+
+
+def test_an_endless_loop_is_stopped_when_its_processor_time_is_used_up():
+    failure = failure_of("while True: pass", ScriptSettings(cpu_seconds_max=1))
+
+    assert (failure.code, failure.retryable) == ("script_cpu", False)
+    assert "more than 1 seconds of processor time" in failure.message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds what a process may write")
+@pytest.mark.parametrize(
+    "eat",
+    [
+        "x = bytearray(10**9)",
+        "x = []\nwhile True: x.append('y' * 1000 + str(len(x)))",
+        "import mmap\nx = [mmap.mmap(-1, 1 << 30) for _ in range(20)]",
+        "import os\nif os.fork() == 0: x = bytearray(10**9)\nos._exit(os.waitstatus_to_exitcode(os.wait()[1]) + 70)",
+    ],
+    ids=["at once", "by and by", "shared", "in a copy"],
+)
+def test_a_script_that_eats_memory_is_stopped_at_the_bound(eat: str):
+    failure = failure_of(eat, ScriptSettings(memory_bytes_max=200 * MEBIBYTE))
+
+    if "fork" in eat:
+        assert failure.details == {"exit_code": 70, "last_lines": []}  # the copy answered nothing, and ended well
+    else:
+        assert (failure.code, failure.retryable) == ("script_memory", False)
+        assert f"{200 * MEBIBYTE} bytes" in failure.message
+
+
+def test_a_script_that_prints_gigabytes_is_stopped():
+    failure = failure_of(
+        "import os\nwhile True: os.write(1, b'x' * 65536)", ScriptSettings(printed_bytes_max=20 * MEBIBYTE)
+    )
+
+    assert (failure.code, failure.retryable) == ("script_printed", False)
+    assert f"{20 * MEBIBYTE} bytes" in failure.message
+
+
+def test_a_process_that_sends_more_than_its_result_may_be_is_stopped():
+    source = """
+        import os, stat
+        channel = max(int(n) for n in os.listdir("/proc/self/fd")
+                      if os.path.exists(f"/proc/self/fd/{n}") and stat.S_ISSOCK(os.stat(f"/proc/self/fd/{n}").st_mode))
+        while True: os.write(channel, b"x" * 65536)
+    """
+
+    failure = failure_of(source, ScriptSettings(output_bytes_max=MEBIBYTE))
+
+    assert (failure.code, failure.retryable) == ("script_output", False)
+    assert "sent more than" in failure.message
+
+
+def test_a_crash_leaves_no_core_file_and_limits_cannot_be_raised():
+    source = """
+        import resource
+        limits = [resource.getrlimit(name) for name in (resource.RLIMIT_CORE, resource.RLIMIT_DATA, resource.RLIMIT_AS)]
+        try:
+            resource.setrlimit(resource.RLIMIT_DATA, (1 << 40, 1 << 40))
+            raised = resource.getrlimit(resource.RLIMIT_DATA)[0] == 1 << 40
+        except ValueError:
+            raised = False
+        OUTPUT = [limits, raised]
+    """
+
+    limits, raised = run(source, ScriptSettings(memory_bytes_max=1024 * MEBIBYTE))
+
+    assert limits == [[0, 0], [1024 * MEBIBYTE] * 2, [6 * 1024 * MEBIBYTE] * 2]
+    assert not raised or os.geteuid() == 0  # who may do anything may do this, too
+
+
+# --- Pipes -----------------------------------------------------------------------------------------------------
+
+
+def test_a_script_that_closes_its_pipes_fails_with_a_reason():
+    at_its_end = failure_of("import os\nos.closerange(0, 100)\nOUTPUT = 1")
+
+    assert (at_its_end.code, at_its_end.retryable) == ("script_closed", False)
+
+
+def test_a_script_that_closes_its_pipes_and_goes_on_for_ever_is_stopped():
+    failure = failure_of("import os, time\nos.closerange(0, 100)\ntime.sleep(600)", ScriptSettings(stop_seconds=0.2))
+
+    assert (failure.code, failure.retryable) == ("script_closed", False)
+
+
+def test_the_result_does_not_go_into_a_file_that_has_got_the_channels_number(tmp_path: Path):
+    source = f"""
+        import os
+        os.closerange(3, 100)
+        files = [open({str(tmp_path / "file")!r} + str(n), "w") for n in range(60)]
+        OUTPUT = "x" * 10
+    """
+
+    failure = failure_of(source)
+
+    assert failure.code == "script_closed"
+    assert {path.read_text() for path in tmp_path.iterdir()} == {""}
+
+
+# --- Processes -------------------------------------------------------------------------------------------------
+
+DAEMON = """
+    import os, subprocess, sys, time
+    daemon = "import os, time; os.setsid(); print(os.getpid(), flush=True); os.closerange(0, 3); time.sleep(600)"
+    command = ["sh", "-c", '"$0" -c "$1" &', sys.executable, daemon]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    pid = int(started.stdout.readline())
+    started.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only the group is known")
+@pytest.mark.parametrize("end", ["OUTPUT = pid", "raise ValueError(pid)", "while True: print(pid)"])
+def test_a_daemon_that_has_left_the_group_does_not_outlive_the_script(end: str):
+    settings = ScriptSettings(printed_bytes_max=MEBIBYTE)
+    ctx = Context()
+
+    try:
+        pid = run(textwrap.dedent(DAEMON) + end, settings, ctx)
+    except Attempt as error:
+        pid = int(ctx.lines[0] if ctx.lines else error.failure.message.split()[1])
+
+    assert ends(pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only the group is known")
+def test_a_daemon_does_not_outlive_a_script_that_is_cancelled():
+    async def story() -> int:
+        ctx = Context()
+        source = textwrap.dedent(DAEMON) + "print(pid)\ntime.sleep(600)"
+        running = asyncio.create_task(script(ScriptSettings())({"script": source}, ctx))
+        await asyncio.wait_for(ctx.heard.wait(), 10)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return int(ctx.lines[0])
+
+    assert ends(asyncio.run(story()))
+
+
+def test_scripts_beyond_the_number_that_may_run_wait_for_their_turn(tmp_path: Path):
+    source = f"""
+        import os, time
+        mine = {str(tmp_path)!r} + "/" + str(os.getpid())
+        open(mine, "w").close()
+        OUTPUT = len(os.listdir({str(tmp_path)!r}))
+        time.sleep(0.05)
+        os.unlink(mine)
+    """
+
+    async def story() -> list[int]:
+        scripts = Scripts(ScriptSettings(running_max=2, warm_max=0))
+        return await asyncio.gather(*(scripts.run({"script": textwrap.dedent(source)}, Context()) for _ in range(6)))
+
+    assert max(asyncio.run(story())) <= 2
+
+
+# --- Only that one ---------------------------------------------------------------------------------------------
+
+
+def test_while_one_script_is_stopped_its_siblings_and_the_loop_go_on():
+    settings = ScriptSettings(
+        memory_bytes_max=200 * MEBIBYTE, cpu_seconds_max=1, printed_bytes_max=MEBIBYTE, stop_seconds=0.1
+    )
+    bad = [
+        "while True: pass",
+        "x = bytearray(10**9)",
+        "import os\nwhile True: os.write(1, b'x' * 65536)",
+        "import os\nos.closerange(0, 100)\nimport time\ntime.sleep(600)",
+        "import os\nos.abort()",
+    ]
+
+    async def story() -> tuple[list[Any], list[Any]]:
+        scripts = Scripts(settings)
+        running = [asyncio.create_task(scripts.run({"script": source}, Context())) for source in bad]
+        good = [await scripts.run({"script": f"OUTPUT = {n}"}, Context()) for n in range(5)]
+        ended = await asyncio.gather(*running, return_exceptions=True)
+        await scripts.close()
+        return good, ended
+
+    good, ended = asyncio.run(story())
+
+    assert good == [0, 1, 2, 3, 4]
+    codes = [error.failure.code for error in ended]
+    assert codes == ["script_cpu", "script_memory", "script_printed", "script_closed", "script_killed"]
+
+
+FLOW = """
+name: limits
+activities:
+  spin:
+    use: script
+    timeout: 1s
+    retry: 1
+    with:
+      script: |
+        import os, signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        open("pid", "w").write(str(os.getpid()))
+        while True: pass
+  sibling:
+    use: script
+    with: {script: "OUTPUT['n'] = 1"}
+  after:
+    use: script
+    after: [sibling]
+    with: {script: "OUTPUT['n'] = INPUT['n'] + 1"}
+"""
+
+
+def test_an_endless_loop_is_stopped_at_its_timeout_and_the_other_activities_complete(tmp_path: Path):
+    async def story() -> Any:
+        scripts = ScriptSettings(base_directory=str(tmp_path), stop_seconds=0.2)
+        async with App(SqliteLog(tmp_path / "runs.db"), environment={}, folder=tmp_path, scripts=scripts) as app:
+            await app.desk.start(StartRequest(definition=FLOW, input={}))
+            await app.desk.settled()
+            return await app.desk.show("-")
+
+    view = asyncio.run(story())
+
+    assert {place.key: place.status for place in view.activities} == {
+        "spin": "failed",
+        "sibling": "completed",
+        "after": "completed",
+    }
+    assert "timed_out" in str(view.activities[0])
+    assert ends(int((tmp_path / "pid").read_text()))
+
+
+# --- Secrets ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks where only Linux shows")
+def test_the_engines_secrets_are_in_no_place_that_a_script_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    secret = "s3cret-" + "4711"
+    monkeypatch.setenv("HEADGATE_SECRET_KEY", secret)
+    monkeypatch.setenv("OPENAI_API_KEY", secret)
+    (tmp_path / "open").write_text(secret)
+    source = """
+        import os
+        def content(path):
+            with open(path, "rb") as file:
+                return file.read().decode("latin-1")
+        ranges = [line.split()[0] for line in content("/proc/self/maps").splitlines() if " rw" in line]
+        memory = []
+        with open("/proc/self/mem", "rb", 0) as file:
+            for one in ranges:
+                start, end = (int(number, 16) for number in one.split("-"))
+                try:
+                    file.seek(start)
+                    memory.append(file.read(end - start))
+                except (OSError, ValueError):
+                    pass
+        needle = bytes(reversed(INPUT["needle"].encode()))
+        descriptors = {n: os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
+                       if os.path.exists(f"/proc/self/fd/{n}")}
+        OUTPUT = {
+            "environment": str(dict(os.environ)),
+            "initial": content("/proc/self/environ"),
+            "arguments": content("/proc/self/cmdline"),
+            "in memory": any(needle in part for part in memory),
+            "control": any(b"a name to find" in part for part in memory),
+            "descriptors": sorted(name.split(":")[0] for name in descriptors.values()),
+        }
+        find = "a name to find"
+    """
+
+    async def story() -> Any:
+        scripts = Scripts(ScriptSettings())
+        with (tmp_path / "open").open() as held:
+            os.set_inheritable(held.fileno(), True)
+            await scripts.run({"script": "pass"}, Context())
+            await scripts.interpreters.refilled()
+            parameters = {"script": textwrap.dedent(source), "needle": secret[::-1]}
+            output = await scripts.run(parameters, Context())  # in an interpreter that was started ahead
+            await scripts.close()
+        return output
+
+    output = asyncio.run(story())
+
+    assert secret not in output["environment"] + output["initial"] + output["arguments"]
+    assert output["control"] is True
+    assert output["in memory"] is False
+    assert output["descriptors"] == ["/dev/null", "pipe", "pipe", "pipe", "socket"]

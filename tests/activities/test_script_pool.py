@@ -1,0 +1,184 @@
+"""Interpreters that are started ahead: one script each, none before the first, none after the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headgate.activities.script import Scripts, ScriptSettings
+from headgate.core.values import Assignment
+
+pytestmark = pytest.mark.slow  # every script is a process
+
+
+class Context:
+    """The context of an attempt, as far as script uses it."""
+
+    task = Assignment(
+        activity_id="claim-1",
+        workflow_id="run-1",
+        activity_key="calc",
+        place="calc",
+        activity_name="script",
+        trace_id="trace-1",
+    )
+
+    def log(self, message: str, **_: Any) -> None:
+        print(message)
+
+
+def children() -> set[int]:
+    """The processes of this one that live."""
+    found = {int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()}
+    return {pid for pid in found if not gone(pid)}
+
+
+def gone(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+async def run(scripts: Scripts, source: str) -> Any:
+    return await scripts.run({"script": source}, Context())
+
+
+def test_a_process_that_runs_no_script_starts_no_interpreter():
+    async def story() -> int:
+        scripts = Scripts(ScriptSettings())
+        await asyncio.sleep(0)
+        warm = scripts.interpreters.warm
+        await scripts.close()
+        return warm
+
+    assert asyncio.run(story()) == 0
+
+
+def test_after_the_first_script_one_waits_and_each_script_has_an_interpreter_of_its_own():
+    async def story() -> tuple[list[int], list[Any]]:
+        scripts = Scripts(ScriptSettings(warm_max=2))
+        counts, seen = [], []
+        for _ in range(4):
+            seen.append(
+                await run(scripts, "import os, sys\nOUTPUT = [os.getpid(), hasattr(sys, 'left')]\nsys.left = 1")
+            )
+            await scripts.interpreters.refilled()
+            counts.append(scripts.interpreters.warm)
+        await scripts.close()
+        return counts, seen
+
+    counts, seen = asyncio.run(story())
+
+    assert counts == [2, 2, 2, 2]
+    assert len({pid for pid, _ in seen}) == 4
+    assert not any(left for _, left in seen)
+
+
+def test_a_script_in_a_warm_interpreter_knows_its_own_run():
+    async def story() -> Any:
+        scripts = Scripts(ScriptSettings())
+        await run(scripts, "pass")
+        await scripts.interpreters.refilled()
+        output = await run(scripts, WARM)
+        await scripts.close()
+        return output
+
+    assert asyncio.run(story()) == ["trace-1", "run-1", "calc", True]
+
+
+WARM = """
+import asyncio, os
+await asyncio.sleep(0)
+OUTPUT = [os.environ["HEADGATE_TRACE_ID"], workflow_id, activity_key, os.getsid(0) == os.getpid()]
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts processes in /proc")
+def test_a_warm_interpreter_that_has_died_is_replaced_and_all_end_with_the_engine():
+    async def story() -> tuple[Any, set[int]]:
+        before = children()
+        scripts = Scripts(ScriptSettings())
+        await run(scripts, "pass")
+        await scripts.interpreters.refilled()
+        [waiting] = children() - before
+        os.kill(waiting, signal.SIGKILL)
+        while not gone(waiting):
+            os.sched_yield()
+        output = await run(scripts, "OUTPUT = 1")
+        await scripts.interpreters.refilled()
+        await scripts.close()
+        return output, children() - before
+
+    assert asyncio.run(story()) == (1, set())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_scripts_run_in_an_engine_that_has_more_than_a_thousand_files_open():
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4_096, hard), hard))
+    held = [os.dup(0) for _ in range(1_100)]
+
+    async def story() -> list[Any]:
+        scripts = Scripts(ScriptSettings())
+        first = await run(scripts, "OUTPUT = 1")
+        await scripts.interpreters.refilled()
+        second = await run(scripts, "OUTPUT = 2")
+        await scripts.close()
+        return [first, second]
+
+    try:
+        assert asyncio.run(story()) == [1, 2]
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from headgate.activities.script import Scripts, ScriptSettings
+from headgate.core.values import Assignment
+
+class Context:
+    task = Assignment(activity_id="c", workflow_id="r", activity_key="k", place="k", activity_name="script")
+    def log(self, message, **fields):
+        pass
+
+async def main():
+    scripts = Scripts(ScriptSettings(warm_max=2))
+    await scripts.run({"script": "pass"}, Context())
+    await scripts.interpreters.refilled()
+    print(*(pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()), flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts processes in /proc")
+def test_warm_interpreters_end_when_the_engine_is_killed():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent, parent.stdout:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+
+        parent.send_signal(signal.SIGKILL)
+        parent.wait(10)
+
+    deadline = time.monotonic() + 10
+    while not all(gone(pid) for pid in pids) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert len(pids) == 2
+    assert all(gone(pid) for pid in pids)
