@@ -18,7 +18,7 @@ import pytest
 
 from headgate.core.values import Price, Usage
 from headgate.llm.openai_compatible import OpenAICompatibleProvider
-from headgate.llm.openai_messages import Dialect
+from headgate.llm.openai_requests import Dialect
 from headgate.llm.provider_errors import retry_after_seconds
 from headgate.llm.registry import build_providers, close_providers
 from headgate.ports import Message, ModelAnswer, ModelRequest, ProviderError, ToolCall
@@ -389,7 +389,13 @@ def test_a_cut_stream_is_a_broken_connection_and_never_an_answer(how: str):
 
     assert texts == ["384"]
     assert (error.kind, error.status, error.sent, error.retryable) == ("connection_failed", 0, True, True)
-    assert error.usage is None
+    assert (error.usage.estimated, error.usage.output_tokens) == (True, 2)
+
+
+def test_a_stream_that_is_cut_before_it_said_anything_leaves_open_what_was_billed():
+    texts, error = streamed(stream_reply(event({"role": "assistant"}), cut=True))
+
+    assert (texts, error.kind, error.usage) == ([], "connection_failed", None)
 
 
 def test_a_stream_that_is_cut_after_its_usage_still_reports_it():
@@ -532,7 +538,7 @@ def test_a_stream_that_falls_silent_times_out_after_what_it_said():
     texts, error = streamed(silent, timeout_seconds=0.2)
 
     assert texts == ["a"]
-    assert (error.kind, error.sent, error.usage) == ("timed_out", True, None)
+    assert (error.kind, error.sent, error.usage.estimated) == ("timed_out", True, True)
 
 
 def test_a_refused_connection_was_not_sent():

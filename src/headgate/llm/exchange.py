@@ -19,7 +19,7 @@ from headgate.llm.provider_errors import (
     code_of_status,
     malformed,
     refused_here,
-    retry_after_seconds,
+    wait_seconds,
 )
 from headgate.ports import ProviderError
 
@@ -42,7 +42,7 @@ Result = TypeVar("Result")
 class Exchange:
     """A POST of `content`; `who` names the model and the host in errors, `secrets` are cut out of them.
 
-    Used as a context: the connection is given back on leaving, whatever happened.
+    `open` it, then use it as a context: the connection is given back on leaving, or when opening fails.
     """
 
     def __init__(
@@ -65,9 +65,14 @@ class Exchange:
         self._seconds = seconds
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._left = False
+        self.said: Any = None
+        """What the provider said with a refusal: its JSON, or its text."""
         self._response: httpx2.Response | None = None
 
     async def __aenter__(self) -> Exchange:
+        return self
+
+    async def open(self) -> None:
         """Send the request. Raises `ProviderError` for an answer that is a refusal, or for none."""
         try:
             self._response = await self._within(self._send())
@@ -76,7 +81,6 @@ class Exchange:
         except BaseException:
             await self._close()
             raise
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._close()
@@ -189,8 +193,8 @@ class Exchange:
         said: Any = body.decode("utf-8", "replace")
         with suppress(msgspec.DecodeError, RecursionError):
             said = msgspec.json.decode(body)
-        wait = retry_after_seconds(response.headers.get("retry-after", ""))
-        return self.refusal(response.status_code, said, retry_after=wait)
+        self.said = said
+        return self.refusal(response.status_code, said, retry_after=wait_seconds(response.headers))
 
     def refusal(self, status: int, said: object, *, retry_after: float | None = None) -> ProviderError:
         """Return the error for a refusal with `status`, and with `said` by the provider (a body, or text)."""
@@ -219,4 +223,11 @@ def _told(said: object) -> tuple[str, str]:
     text = fields.get("message") or fields.get("detail") or (inner if isinstance(inner, str) else "") or said
     if not isinstance(text, str):
         text = msgspec.json.encode(text).decode()
-    return " ".join(text.split()), str(fields.get("code") or "")
+    return " ".join(text.split()), _code(fields)
+
+
+def _code(fields: dict[str, object]) -> str:
+    """Return the code that an error gives itself; Azure has the one that says more a floor below."""
+    inner = fields.get("innererror")
+    own = cast("dict[str, object]", inner).get("code") if isinstance(inner, dict) else None
+    return str(fields.get("code") or own or "")

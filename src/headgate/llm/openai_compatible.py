@@ -1,24 +1,26 @@
 """Every provider that speaks OpenAI's chat and embedding API: OpenAI, Azure, Mistral, Ollama, any base URL.
 
-A provider object knows a base URL, a key and a dialect; what is said is in `openai_messages`, how it travels
-in `exchange`. It never retries. Its HTTP client is made with the first call, one for each running event loop
-(connections live on the loop that opened them), and shared by all calls; `close` closes the running loop's.
+A provider object knows a base URL, a key and a dialect; what is said is in `openai_requests` and `openai_messages`, how
+it travels in `exchange`. It never repeats a request; one that a model refuses for a field may be followed by another
+without it, where `drop_unsupported` says so. Its HTTP client is made with the first call, one for each running event
+loop (connections live on the loop that opened them), and shared by all calls; `close` closes the running loop's.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote, urlsplit
 from weakref import WeakKeyDictionary
 
 import msgspec
 
 from headgate.core.values import Price, Usage
 from headgate.llm.exchange import DONE, Exchange
-from headgate.llm.openai_messages import AnswerParts, Body, Dialect, chat_body, read_body, read_embeddings
+from headgate.llm.openai_messages import AnswerParts, Body, read_body, read_embeddings, read_usage
+from headgate.llm.openai_requests import DROPS_MAX, Dialect, chat_request, refused_field
 from headgate.llm.prices import price_of
 from headgate.llm.provider_errors import malformed, refused_here
 from headgate.llm.token_estimate import FACTOR_UNKNOWN, estimate_inputs, estimate_output, estimate_request
@@ -42,7 +44,8 @@ class OpenAICompatibleProvider:
 
     `key_variable` is the environment variable that holds the key: a call without a key is refused with its
     name before anything is sent. Where it is empty, no key is needed. `prices` are keyed "provider/model" and
-    win over the table; `timeout_seconds` bounds a call whose request has no limit of its own.
+    win over the table; `timeout_seconds` bounds a call whose request has no limit of its own. With `api_version` the
+    model is the name of a deployment and stands in the address, as Azure's dated API versions have it.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class OpenAICompatibleProvider:
         prices: Mapping[str, Price] | None = None,
         token_factor: float = FACTOR_UNKNOWN,
         dialect: Dialect | None = None,
+        api_version: str = "",
     ) -> None:
         self._name = name
         self._base_url = base_url.rstrip("/")
@@ -69,6 +73,9 @@ class OpenAICompatibleProvider:
         self._prices = prices
         self._token_factor = token_factor
         self._dialect = dialect or Dialect()
+        self._api_version = api_version
+        self._refused: dict[str, frozenset[str]] = {}
+        """Per model, the fields that it was found to refuse."""
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -88,16 +95,15 @@ class OpenAICompatibleProvider:
 
     async def request(self, request: ModelRequest) -> ModelAnswer:
         """Make the call and return its whole answer. Raises `ProviderError`."""
-        body = chat_body(request, self._dialect, streamed=False)
-        async with self._exchange("chat/completions", body, request.model, request.timeout_seconds) as exchange:
-            return await self._read_whole(exchange, request)
+        async with self._opened(request, streamed=False) as (exchange, notes):
+            return _noted(await self._read_whole(exchange, request), notes)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelAnswer]:
-        """Yield text as it comes, then the whole answer. Raises `ProviderError`, also for a cut stream."""
-        body = chat_body(request, self._dialect, streamed=True)
-        async with self._exchange("chat/completions", body, request.model, request.timeout_seconds) as exchange:
+        """Yield text as it comes, then the whole answer. Raises `ProviderError`, also for a cut stream: what was
+        delivered before is its usage then, as reported, or estimated where nothing was."""
+        async with self._opened(request, streamed=True) as (exchange, notes):
             if not exchange.streamed:
-                answer = await self._read_whole(exchange, request)
+                answer = _noted(await self._read_whole(exchange, request), notes)
                 if answer.content:
                     yield answer.content
                 yield answer
@@ -106,7 +112,7 @@ class OpenAICompatibleProvider:
             async with aclosing(self._texts(exchange, parts, request)) as texts:
                 async for text in texts:
                     yield text
-            yield parts.answer(request.model, self._counter(request))
+            yield _noted(parts.answer(request.model, self._counter(request)), notes)
 
     async def embed(self, model: str, inputs: Sequence[str]) -> EmbeddingAnswer:
         """Return one vector per input. Raises `ProviderError`."""
@@ -115,6 +121,11 @@ class OpenAICompatibleProvider:
         estimated = Usage(input_tokens=counted, estimated=True)
         body = {"model": model, "input": list(inputs)}
         async with self._exchange("embeddings", body, model, None) as exchange:
+            try:
+                await exchange.open()
+            except ProviderError as error:
+                error.usage = error.usage or _billed(exchange.said, of_embedding=True)
+                raise
             return read_embeddings(await exchange.read(), model, len(inputs), estimated, who)
 
     async def close(self) -> None:
@@ -153,8 +164,12 @@ class OpenAICompatibleProvider:
             if not parts.finished:
                 raise exchange.broken("connection_failed", "ended its stream in the middle of the answer")
         except ProviderError as error:
-            error.usage = error.usage or parts.reported
+            error.usage = error.usage or parts.reported or self._delivered(parts, request)
             raise
+
+    def _delivered(self, parts: AnswerParts, request: ModelRequest) -> Usage | None:
+        """Return what a stream that was cut has used as far as we have seen it; None: nobody knows."""
+        return self._counter(request)(parts.delivered, ()) if parts.begun else None
 
     def _counter(self, request: ModelRequest) -> Callable[[str, Sequence[ToolCall]], Usage]:
         """Return what makes the usage of an answer to which the provider reported none."""
@@ -167,17 +182,47 @@ class OpenAICompatibleProvider:
 
     # --- Sending -------------------------------------------------------------------------------------
 
+    @asynccontextmanager
+    async def _opened(
+        self, request: ModelRequest, *, streamed: bool
+    ) -> AsyncGenerator[tuple[Exchange, tuple[str, ...]]]:
+        """Yield the exchange that a model has taken the request in, and the notes on it."""
+        seconds = self._timeout_seconds if request.timeout_seconds is None else request.timeout_seconds
+        until = asyncio.get_running_loop().time() + seconds
+        known = self._refused.get(request.model, frozenset[str]()) if request.drop_unsupported else frozenset[str]()
+        while True:
+            asked = chat_request(request, self._dialect, streamed=streamed, without=known)
+            exchange = self._exchange("chat/completions", asked.body, request.model, seconds)
+            try:
+                await exchange.open()
+                break
+            except ProviderError as error:
+                error.usage = error.usage or _billed(exchange.said)
+                field = refused_field(exchange.said, asked.body) if error.status in (400, 422) else ""
+                if not field or error.usage is not None or not request.drop_unsupported or len(known) >= DROPS_MAX:
+                    raise
+                known = self._refused[request.model] = known | {field}
+                seconds = max(until - asyncio.get_running_loop().time(), 0.0)
+        async with exchange:
+            yield exchange, asked.notes
+
     def _exchange(self, path: str, body: dict[str, Any], model: str, seconds: float | None) -> Exchange:
         headers = self._authorised()
         return Exchange(
             self._client(),
-            f"{self._base_url}/{path}",
+            self._url(path, model),
             self._encoded(body, model),
             headers=headers,
             who=self._who(model),
             secrets=self._secrets,
             seconds=self._timeout_seconds if seconds is None else seconds,
         )
+
+    def _url(self, path: str, model: str) -> str:
+        if not self._api_version:
+            return f"{self._base_url}/{path}"
+        deployment, version = quote(model, safe=""), quote(self._api_version, safe="")
+        return f"{self._base_url}/deployments/{deployment}/{path}?api-version={version}"
 
     def _encoded(self, body: dict[str, Any], model: str) -> bytes:
         try:
@@ -228,6 +273,17 @@ class OpenAICompatibleProvider:
 
     def _who(self, model: str) -> str:
         return f"{self._name}/{model} at {self._host}"
+
+
+def _noted(answer: ModelAnswer, notes: tuple[str, ...]) -> ModelAnswer:
+    return msgspec.structs.replace(answer, notes=notes) if notes else answer
+
+
+def _billed(said: object, *, of_embedding: bool = False) -> Usage | None:
+    """Return the usage that stands in a refusal all the same."""
+    if not isinstance(said, dict):
+        return None
+    return read_usage(cast("dict[str, object]", said).get("usage"), of_embedding=of_embedding)
 
 
 def _reported_error(exchange: Exchange, body: Body, parts: AnswerParts) -> ProviderError:

@@ -1,4 +1,4 @@
-"""The chat and embedding messages of OpenAI's API as values: requests written, answers read. No I/O here.
+"""What OpenAI's chat and embedding API answers, read into values; requests are in `openai_requests`. No I/O here.
 
 An answer is read for what it says and not for its looks: unknown fields are passed over, a usage that makes
 no sense counts as none (then we count, and say `estimated`), and what cannot be read at all is a
@@ -13,15 +13,13 @@ from typing import Any, cast
 import msgspec
 
 from headgate.core.values import Usage
-from headgate.llm.provider_errors import malformed, refused_here
-from headgate.ports import EmbeddingAnswer, FinishReason, Message, ModelAnswer, ModelRequest, ToolCall
+from headgate.llm.provider_errors import malformed
+from headgate.ports import EmbeddingAnswer, FinishReason, ModelAnswer, ToolCall
 
-__all__ = ["AnswerParts", "Body", "Dialect", "chat_body", "read_body", "read_embeddings", "read_usage"]
+__all__ = ["AnswerParts", "Body", "read_body", "read_embeddings", "read_usage"]
 
 TOKENS_MAX = 10**12
 """A reported number of tokens above this is nonsense."""
-OURS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"})
-"""What `extra` may not set: it would change what was reserved, or the shape of the answer."""
 FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "Stop",
     "eos": "Stop",
@@ -34,100 +32,6 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "function_call": "ToolUse",
     "content_filter": "ContentFilter",
 }
-
-
-class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """Where vendors differ: the names of fields, and whether usage must be asked for when streaming."""
-
-    output_limit: str = "max_tokens"
-    seed: str = "seed"
-    asks_for_usage: bool = True
-
-
-# --- Requests ------------------------------------------------------------------------------------------
-
-
-def chat_body(request: ModelRequest, dialect: Dialect, *, streamed: bool) -> dict[str, Any]:
-    """Return the body of a chat request. Raises `ProviderError` where `extra` sets what is not its to set."""
-    forbidden = sorted(OURS & request.extra.keys())
-    if forbidden:
-        raise refused_here(
-            "invalid_request",
-            f"expected `extra` to leave {', '.join(forbidden)} alone: budgets count on the "
-            "parameters. Set max_tokens beside `extra`; n and streaming are not for `extra`.",
-        )
-    schema = request.response_schema
-    fields = {
-        "model": request.model,
-        "messages": [_message(message) for message in request.messages],
-        dialect.output_limit: request.max_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "stop": list(request.stop_sequences) or None,
-        dialect.seed: request.seed,
-        "tools": [_tool(tool) for tool in request.tools] or None,
-        "tool_choice": _tool_choice(request.tool_choice),
-        "response_format": None if schema is None else _response_format(schema),
-    }
-    body: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-    if streamed:
-        body["stream"] = True
-        if dialect.asks_for_usage:
-            body["stream_options"] = {"include_usage": True}
-    return body | request.extra
-
-
-def _message(message: Message) -> dict[str, Any]:
-    written: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        written["content"] = message.content or None
-        written["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": msgspec.json.encode(call.arguments).decode()},
-            }
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id:
-        written["tool_call_id"] = message.tool_call_id
-    return written
-
-
-def _tool(tool: dict[str, Any]) -> dict[str, Any]:
-    """Return a tool in OpenAI's form; `{name, description, parameters or input_schema}` is taken as well."""
-    if "function" in tool or "name" not in tool:
-        return tool
-    function = {"name": tool["name"], "parameters": tool.get("parameters") or tool.get("input_schema") or {}}
-    if tool.get("description"):
-        function["description"] = tool["description"]
-    return {"type": "function", "function": function}
-
-
-def _tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
-    if isinstance(choice, dict) and "name" in choice:
-        return {"type": "function", "function": {"name": choice["name"]}}
-    return choice
-
-
-def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
-    written = {"name": "response", "schema": schema, "strict": _can_be_strict(schema)}
-    return {"type": "json_schema", "json_schema": written}
-
-
-def _can_be_strict(schema: object) -> bool:
-    """Say whether OpenAI takes the schema as strict: every object closed, all its fields required."""
-    if isinstance(schema, list):
-        return all(_can_be_strict(part) for part in schema)
-    if not isinstance(schema, dict):
-        return True
-    fields = schema.get("properties")
-    if isinstance(fields, dict) or schema.get("type") == "object":
-        names = set(cast("dict[str, object]", fields or {}))
-        closed = schema.get("additionalProperties") is False
-        if not closed or names - set(cast("list[str]", schema.get("required") or [])):
-            return False
-    return all(_can_be_strict(part) for part in schema.values())
 
 
 # --- Answers -------------------------------------------------------------------------------------------
@@ -163,6 +67,13 @@ class Body(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
+    x_groq: Any = None
+    """Where Groq puts the usage of a stream."""
+
+    @property
+    def reported(self) -> Usage | None:
+        elsewhere = cast("dict[str, object]", self.x_groq).get("usage") if isinstance(self.x_groq, dict) else None
+        return read_usage(self.usage) or read_usage(elsewhere)
 
 
 def read_body(data: bytes | str, who: str) -> Body:
@@ -199,10 +110,16 @@ class AnswerParts:
     def content(self) -> str:
         return "".join(self._texts) or "".join(self._refusals)
 
+    @property
+    def delivered(self) -> str:
+        """All that has come so far: texts, and the arguments of calls."""
+        pieces = [piece for number in sorted(self._arguments) for piece in self._arguments[number]]
+        return "".join([*self._texts, *self._refusals, *pieces])
+
     def add(self, body: Body) -> str:
         """Take in a body or an event; return the text that it brought."""
         self._model = body.model or self._model
-        self.reported = read_usage(body.usage) or self.reported
+        self.reported = body.reported or self.reported
         if not body.choices:
             return ""
         choice = body.choices[0]
@@ -287,15 +204,25 @@ def _text(content: object) -> str:
 
 
 def read_usage(reported: object, *, of_embedding: bool = False) -> Usage | None:
-    """Return the usage as reported, or None where it does not say how many tokens went in and out."""
+    """Return the usage as reported, or None where it does not say how many tokens went in and out.
+
+    All vendors count cached tokens among those that went in. Most count reasoning among those that came out; one
+    that counts it beside them shows it in its total, and is read as the others are.
+    """
     if not isinstance(reported, dict):
         return None
-    given = _tokens(reported.get("prompt_tokens"))
-    made = 0 if of_embedding else _tokens(reported.get("completion_tokens"))
+    fields = cast("dict[str, object]", reported)
+    given = _tokens(fields.get("prompt_tokens"))
+    made = 0 if of_embedding else _tokens(fields.get("completion_tokens"))
     if given is None or made is None:
         return None
-    cached = _detail(reported.get("prompt_tokens_details"), "cached_tokens")
-    reasoned = _detail(reported.get("completion_tokens_details"), "reasoning_tokens")
+    reasoned = _detail(fields.get("completion_tokens_details"), "reasoning_tokens")
+    if reasoned and not of_embedding and _tokens(fields.get("total_tokens")) == given + made + reasoned:
+        made += reasoned
+    cached = _detail(fields.get("prompt_tokens_details"), "cached_tokens") or max(
+        _tokens(fields.get("prompt_cache_hit_tokens")) or 0,  # DeepSeek
+        _tokens(fields.get("num_cached_tokens")) or 0,  # Mistral
+    )
     return Usage(
         input_tokens=given,
         output_tokens=made,

@@ -1,68 +1,133 @@
-"""What models cost, by their vendors' public lists on the day each entry names; the rest is unpriced.
+"""What a model costs at a time: what somebody set, else what its vendor lists, else nothing is known.
 
-An unpriced model is refused under a budget, so a missing line is safe where a guessed one is not. Overrides
-win over this table.
+An unpriced model is refused under a budget, so a missing price is safe where a guessed one is not. Models on the
+caller's own machine (Ollama) cost nothing. Prices of demo models are their own, and notional.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
-from headgate.core.money import nano
+from headgate.core.errors import HeadgateError, Invalid
 from headgate.core.values import Price
+from headgate.llm.price_list import Listed, PriceList
+from headgate.llm.price_overrides import SetPrice, read_prices
 
-__all__ = ["FREE", "price_of"]
+__all__ = ["FREE", "LIST_FILE", "PRICES_FILE", "PriceBook", "open_prices", "price_of"]
 
 FREE = Price(id="free")
 """A model on the caller's own machine: it costs nothing that is counted here."""
+PRICES_FILE = "prices.yaml"
+LIST_FILE = "price-list.json"
+"""What `headgate prices update` was given: it replaces the list that comes with the package."""
 
-_OPENAI_LISTED = "2025-08-07"
-_OPENAI: dict[str, tuple[str, str, str]] = {
-    # Dollars per million tokens: input, input read from the cache, output. Standard tier.
-    "gpt-5": ("1.25", "0.125", "10"),
-    "gpt-5-mini": ("0.25", "0.025", "2"),
-    "gpt-5-nano": ("0.05", "0.005", "0.40"),
-    "gpt-4.1": ("2", "0.50", "8"),
-    "gpt-4.1-mini": ("0.40", "0.10", "1.60"),
-    "gpt-4.1-nano": ("0.10", "0.025", "0.40"),
-    "gpt-4o": ("2.50", "1.25", "10"),
-    "gpt-4o-mini": ("0.15", "0.075", "0.60"),
-    "o3": ("2", "0.50", "8"),
-    "o3-mini": ("1.10", "0.55", "4.40"),
-    "o4-mini": ("1.10", "0.275", "4.40"),
-    "text-embedding-3-small": ("0.02", "0.02", "0"),
-    "text-embedding-3-large": ("0.13", "0.13", "0"),
-}
-_SNAPSHOTS = {
-    "gpt-5-2025-08-07": "gpt-5",
-    "gpt-5-mini-2025-08-07": "gpt-5-mini",
-    "gpt-5-nano-2025-08-07": "gpt-5-nano",
-    "gpt-4.1-2025-04-14": "gpt-4.1",
-    "gpt-4.1-mini-2025-04-14": "gpt-4.1-mini",
-    "gpt-4.1-nano-2025-04-14": "gpt-4.1-nano",
-    "gpt-4o-2024-11-20": "gpt-4o",
-    "gpt-4o-2024-08-06": "gpt-4o",
-    "gpt-4o-mini-2024-07-18": "gpt-4o-mini",
-    "o3-2025-04-16": "o3",
-    "o3-mini-2025-01-31": "o3-mini",
-    "o4-mini-2025-04-16": "o4-mini",
-}
+_DATED = re.compile(r"(-latest|-20\d\d-?[01]\d-?[0-3]\d)$")
+_log = logging.getLogger("headgate.prices")
+_BUNDLED = PriceList()
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000
+
+
+class PriceBook(Mapping[str, Price]):
+    """The prices that were set, by "provider/model", as they hold now, and the list behind them.
+
+    `file` is looked at with every price, so that what is set while a process runs counts from the next call on. A file
+    that cannot be read any more is reported once, and what it said before stays.
+    """
+
+    def __init__(
+        self, file: Path | None = None, listing: PriceList | None = None, *, now: Callable[[], int] = _now
+    ) -> None:
+        self._file = file
+        self._now = now
+        self._seen: tuple[int, int] | None = None
+        self._entries: dict[str, tuple[SetPrice, ...]] = {}
+        self.list = listing or _BUNDLED
+        self._look(first=True)
+
+    @property
+    def now(self) -> int:
+        return self._now()
+
+    def set_prices(self) -> dict[str, tuple[SetPrice, ...]]:
+        """Return every price that was set, by rising time."""
+        self._look()
+        return dict(self._entries)
+
+    def __getitem__(self, name: str) -> Price:
+        self._look()
+        now = self._now()
+        held = [one.price for one in self._entries.get(name, ()) if one.since <= now]
+        if not held:
+            raise KeyError(name)
+        return held[-1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.set_prices())
+
+    def __len__(self) -> int:
+        return len(self.set_prices())
+
+    def _look(self, *, first: bool = False) -> None:
+        if self._file is None:
+            return
+        try:
+            found = self._file.stat()
+            seen = found.st_mtime_ns, found.st_size
+        except OSError:
+            seen = None
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._entries = {} if seen is None else read_prices(self._file)
+        except HeadgateError as error:
+            if first:
+                raise
+            _log.error("prices were not read again; the earlier ones hold: %s", error.message)
+
+
+def open_prices(environment: Mapping[str, str], folder: Path) -> PriceBook:
+    """Return the prices of a process: of the file that HEADGATE_PRICES names, else of `prices.yaml` in `folder`.
+
+    Raises `Invalid` for a file that is named and not there, or that holds what is no price.
+    """
+    named = environment.get("HEADGATE_PRICES", "").strip()
+    if named and not Path(named).is_file():
+        raise Invalid(f"HEADGATE_PRICES names {named}, and there is no such file.")
+    listing = folder / LIST_FILE
+    return PriceBook(Path(named) if named else folder / PRICES_FILE, PriceList(listing) if listing.is_file() else None)
 
 
 def price_of(provider: str, model: str, overrides: Mapping[str, Price] | None = None) -> Price | None:
-    """Return the price of `model`, or None where it is not known. `overrides` are keyed "provider/model"."""
-    override = (overrides or {}).get(f"{provider}/{model}")
+    """Return the price of `model` now, or None where it is not known. `overrides` are keyed "provider/model".
+
+    A price that was set for a model holds for its dated and `-latest` names, too, unless the list knows these as
+    models of their own.
+    """
+    book = overrides if overrides is not None else {}
+    override = book.get(f"{provider}/{model}")
+    if override is not None:
+        return override
+    listed = None if provider == "ollama" else _list_of(book).find(provider, model)
+    alias = listed.model if listed is not None else _DATED.sub("", model)
+    override = book.get(f"{provider}/{alias}")
     if override is not None:
         return override
     if provider == "ollama":
         return FREE
-    listed = _OPENAI.get(_SNAPSHOTS.get(model, model)) if provider == "openai" else None
-    if listed is None:
-        return None
-    fresh, cached, output = listed
-    return Price(
-        input=nano(fresh),
-        output=nano(output),
-        cache_read=nano(cached),
-        id=f"openai/{_SNAPSHOTS.get(model, model)}@{_OPENAI_LISTED}",
-    )
+    return None if listed is None else _listed_price(listed, book)
+
+
+def _list_of(book: Mapping[str, Price]) -> PriceList:
+    return book.list if isinstance(book, PriceBook) else _BUNDLED
+
+
+def _listed_price(listed: Listed, book: Mapping[str, Price]) -> Price | None:
+    return listed.price(book.now if isinstance(book, PriceBook) else _now())

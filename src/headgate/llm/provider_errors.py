@@ -1,30 +1,35 @@
 """How a refused or broken model call is named: one vocabulary for all providers, so that the gate can choose.
 
-The codes: `rate_limited`, `quota_exhausted`, `context_too_long`, `authentication`, `not_found`,
-`invalid_request`, `provider_unavailable`, `timed_out`, `connection_failed`, `malformed_response`,
+The codes: `rate_limited`, `quota_exhausted`, `context_too_long`, `content_filter`, `authentication`, `not_found`,
+`invalid_request`, `missing_capability`, `provider_unavailable`, `timed_out`, `connection_failed`, `malformed_response`,
 `missing_key`, `missing_address`, `not_built`, `misconfigured`, `unscripted_call`.
 """
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from headgate.ports import ProviderError
 
-__all__ = ["RETRYABLE", "code_of_status", "malformed", "refused_here", "retry_after_seconds"]
+__all__ = ["RETRYABLE", "code_of_status", "malformed", "refused_here", "retry_after_seconds", "wait_seconds"]
 
 RETRYABLE = frozenset({"rate_limited", "provider_unavailable", "timed_out", "connection_failed", "malformed_response"})
 """Codes of what may go well when it is asked again."""
 RETRY_AFTER_SECONDS_MAX = 86_400.0
 _CODES = {
     401: "authentication",
+    402: "quota_exhausted",
     403: "authentication",
     404: "not_found",
     408: "timed_out",
     429: "rate_limited",
 }
 _CONTEXT_CODES = frozenset({"context_length_exceeded", "string_above_max_length"})
+_FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
+_RESET = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _CONTEXT_PHRASES = (
     "maximum context length",
     "context length exceeded",
@@ -41,6 +46,8 @@ def code_of_status(status: int, message: str = "", vendor_code: str = "") -> str
         return "context_too_long"
     if 400 <= status < 500 and any(phrase in message.lower() for phrase in _CONTEXT_PHRASES):
         return "context_too_long"
+    if vendor_code in _FILTER_CODES and status < 500:
+        return "content_filter"
     if status == 429 and vendor_code == "insufficient_quota":
         return "quota_exhausted"
     if status < 400:  # a redirect: the base URL is not the address of an API
@@ -48,6 +55,33 @@ def code_of_status(status: int, message: str = "", vendor_code: str = "") -> str
     if status >= 500:
         return "provider_unavailable"
     return _CODES.get(status, "invalid_request")
+
+
+def wait_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait that a refusal's headers ask for (their names in lower case), or None.
+
+    `retry-after-ms` and `retry-after` say it outright; else the limit that is used up says when it is not any more.
+    """
+    milliseconds = headers.get("retry-after-ms", "").strip()
+    if milliseconds.replace(".", "", 1).isdecimal():
+        return min(float(milliseconds) / 1_000, RETRY_AFTER_SECONDS_MAX)
+    if (seconds := retry_after_seconds(headers.get("retry-after", ""))) is not None:
+        return seconds
+    waits = [
+        _reset_seconds(headers.get(f"x-ratelimit-reset-{what}", ""))
+        for what in ("requests", "tokens")
+        if headers.get(f"x-ratelimit-remaining-{what}", "").strip() == "0"
+    ]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _reset_seconds(text: str) -> float | None:
+    """Return the seconds of `6m0s`, `120ms` or `1.5s`, or None."""
+    found = _RESET.fullmatch(text.strip())
+    if found is None or not found[0]:
+        return None
+    hours, minutes, seconds, milliseconds = (float(part or 0) for part in found.groups())
+    return min(hours * 3_600 + minutes * 60 + seconds + milliseconds / 1_000, RETRY_AFTER_SECONDS_MAX)
 
 
 def retry_after_seconds(text: str) -> float | None:

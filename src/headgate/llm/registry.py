@@ -50,8 +50,9 @@ def build_providers(
     settings = {name: value.strip() for name, value in environment.items() if value.strip()}
     builds: dict[str, _Build] = {}
     if not offline:
-        builds |= _vendors(settings, base_urls or {}, prices or {})
-        builds |= _custom(settings, base_urls or {}, prices or {})
+        own = {} if prices is None else prices  # an empty price book still has its list
+        builds |= _vendors(settings, base_urls or {}, own)
+        builds |= _custom(settings, base_urls or {}, own)
     builds["demo"] = partial(_demo, demo_pace_seconds)
     if scripted is not None:
         builds["scripted"] = lambda: scripted
@@ -106,8 +107,9 @@ def _vendors(
         _openai, url("openai", "OPENAI_BASE_URL", OPENAI_URL), settings.get("OPENAI_API_KEY"), prices
     )
     builds["azure"] = partial(
-        _azure, url("azure", "AZURE_OPENAI_ENDPOINT", ""), settings.get("AZURE_OPENAI_API_KEY"), prices
-    )
+        _azure, url("azure", "AZURE_OPENAI_ENDPOINT", ""), settings.get("AZURE_OPENAI_API_KEY"), prices,
+        settings.get("AZURE_OPENAI_API_VERSION", ""),
+    )  # fmt: skip
     builds["mistral"] = partial(
         _mistral, url("mistral", "MISTRAL_BASE_URL", MISTRAL_URL), settings.get("MISTRAL_API_KEY"), prices
     )
@@ -146,7 +148,7 @@ def _demo(pace_seconds: float) -> ModelProvider:
 
 def _openai(url: str, key: str | None, prices: Mapping[str, Price]) -> ModelProvider:
     from headgate.llm.openai_compatible import OpenAICompatibleProvider
-    from headgate.llm.openai_messages import Dialect
+    from headgate.llm.openai_requests import Dialect
     from headgate.llm.token_estimate import FACTOR_MEASURED
 
     # OpenAI's reasoning models refuse `max_tokens`; servers that imitate it may know nothing else.
@@ -162,42 +164,48 @@ def _openai(url: str, key: str | None, prices: Mapping[str, Price]) -> ModelProv
     )
 
 
-def _azure(endpoint: str, key: str | None, prices: Mapping[str, Price]) -> ModelProvider:
-    """Azure's v1 API; the model is the name of the deployment, so its price must be set."""
+def _azure(endpoint: str, key: str | None, prices: Mapping[str, Price], version: str) -> ModelProvider:
+    """Azure's v1 API, or a dated one; the model is the name of the deployment, so its price must be set."""
     from headgate.llm.openai_compatible import OpenAICompatibleProvider
-    from headgate.llm.openai_messages import Dialect
+    from headgate.llm.openai_requests import Dialect
     from headgate.llm.token_estimate import FACTOR_MEASURED
 
     if not endpoint:
         return _Refusing("azure", "missing_address", _no_address("azure", "AZURE_OPENAI_ENDPOINT"))
     endpoint = endpoint.rstrip("/")
+    version = "" if version in ("v1", "preview") else version
+    v1 = endpoint if endpoint.endswith("/v1") else f"{endpoint}/openai/v1"
     return OpenAICompatibleProvider(
         "azure",
-        endpoint if endpoint.endswith("/v1") else f"{endpoint}/openai/v1",
+        f"{endpoint}/openai" if version else v1,
         key,
         key_variable="AZURE_OPENAI_API_KEY",
         key_header="api-key",
         prices=prices,
         token_factor=FACTOR_MEASURED,
         dialect=Dialect(output_limit="max_completion_tokens"),
+        api_version=version,
     )
 
 
 def _mistral(url: str, key: str | None, prices: Mapping[str, Price]) -> ModelProvider:
     from headgate.llm.openai_compatible import OpenAICompatibleProvider
-    from headgate.llm.openai_messages import Dialect
+    from headgate.llm.openai_requests import Dialect
 
     # Mistral reports usage of streams unasked, and answers 422 to `stream_options` and `seed`.
-    dialect = Dialect(seed="random_seed", asks_for_usage=False)
+    dialect = Dialect(seed="random_seed", asks_for_usage=False, reasoning="")
     return OpenAICompatibleProvider("mistral", url, key, key_variable="MISTRAL_API_KEY", prices=prices, dialect=dialect)
 
 
 def _compatible(name: str, url: str, key: str | None, prices: Mapping[str, Price]) -> ModelProvider:
     from headgate.llm.openai_compatible import OpenAICompatibleProvider
+    from headgate.llm.openai_requests import Dialect
 
     if name == "ollama" and not url.rstrip("/").endswith("/v1"):
         url = f"{url.rstrip('/')}/v1"
-    return OpenAICompatibleProvider(name, url, key, prices=prices)
+    # DeepSeek answers 400 to `json_schema`.
+    dialect = Dialect(schema="json_object" if url.startswith("https://api.deepseek.com") else "json_schema")
+    return OpenAICompatibleProvider(name, url, key, prices=prices, dialect=dialect)
 
 
 # --- Providers that only say why not --------------------------------------------------------------------

@@ -28,6 +28,9 @@ FACTOR_UNKNOWN = 1.3
 BYTES_PER_TOKEN = 3
 MESSAGE_TOKENS = 4
 """Counted for each message beside its text: role and borders."""
+IMAGE_TOKENS = 4_000
+IMAGE_TOKENS_OF_4O_MINI = 49_000
+"""What an image counts at most among OpenAI's models; gpt-4o-mini counts the same image as many more tokens."""
 ANSWER_TOKENS = 3
 """What opens the answer."""
 
@@ -38,6 +41,8 @@ def estimate_request(request: ModelRequest, *, factor: float) -> int:
     texts += [_json(message.tool_calls) for message in request.messages if message.tool_calls]
     texts += [_json(part) for part in (request.tools, request.response_schema, request.extra) if part]
     borders = MESSAGE_TOKENS * len(request.messages) + ANSWER_TOKENS
+    images = sum(len(message.images) for message in request.messages)
+    borders += images * (IMAGE_TOKENS_OF_4O_MINI if "gpt-4o-mini" in request.model else IMAGE_TOKENS)
     return borders + sum(estimate_text(text, factor=factor) for text in texts)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from headgate.core.values import Price, Usage
 from headgate.llm.demo.embed import vector
 from headgate.llm.demo.models import MODELS, model_named
+from headgate.llm.demo.refusal import cannot
 from headgate.llm.demo.respond import respond
 from headgate.llm.demo.tokens import count_request, count_text, first_tokens, pieces
 from headgate.ports import EmbeddingAnswer, FinishReason, ModelAnswer, ModelRequest, ToolCall
@@ -69,6 +70,8 @@ class DemoProvider:
 
 def _answer(request: ModelRequest) -> ModelAnswer:
     model = model_named(request.model)
+    if any(message.images for message in request.messages):
+        raise cannot("look at images")
     given = respond(request, model)
     if isinstance(given, ToolCall):
         return _calling(request, given)
