@@ -126,9 +126,16 @@ SHAPE = {
 }
 
 NOT_YET = {
-    "cache": (echo("§cache: true"), '"cache" is not built yet'),
-    "cache as a map": (echo("§cache: {ttl: 60}"), '"cache" is not built yet'),
-    "cache_ttl": (echo("settings: {§cache_ttl: 60}"), '"cache" is not built yet'),
+    "cache by likeness": (echo("cache: {mode: §semantic}"), 'the cache mode "semantic" is not built yet'),
+    "cache threshold": (echo("cache: {§threshold: 0.9}"), '"threshold" is not built yet'),
+    "cache for no time": (echo("cache: {ttl: §0}"), "expected more than 0"),
+    "cache for two times": (echo("cache: {ttl: 3}\n§cache_ttl: 3"), "keep one of them"),
+    "cache with an empty key": (echo("cache: {key: §[]}"), "would make all calls the same"),
+    "cache with a secret key": (echo("cache: {key: ['{{ §SECRET.x }}']}"), "a secret can stand in the parameters"),
+    "cache of a wait": (
+        "name: x\nactivities: {a: {use: wait, with: {seconds: 1}, §cache: true}}",
+        "nothing of the kind happens here",
+    ),
     "rate_limit": (echo("§rate_limit: 3"), '"rate_limit" is not built yet. Use `delay`'),
     "priority": (echo("settings: {§priority: 3}"), '"priority" is not built yet'),
     "concurrency_key": (echo("§concurrency_key: x"), '"concurrency_key" is not built yet'),
@@ -141,15 +148,11 @@ NOT_YET = {
         '"version" is not built yet. The version of a workflow is the hash',
     ),
     "asking a person": (echo("budget: {limit: 1, action: §ask}"), '"ask" is not built yet'),
-    "file outputs": (echo("outputs: [{name: x, type: §file}]"), '"file" is not built yet'),
     "folder outputs": (echo("outputs: [{name: x, type: §folder}]"), '"folder" is not built yet'),
     "downloads": (
         activity("use: http_request\nwith: {url: http://x, §download_to_file: y}"),
         '"download_to_file" of http_request is not built yet',
     ),
-    "images": (llm("model: demo/large\n§images: []"), '"images" of llm_prompt is not built yet'),
-    "mail": (activity("use: §email_send"), '"email_send" is not built yet'),
-    "queries": (activity("use: §postgres_query"), '"postgres_query" is not built yet'),
     "FILE": (echo('with: {x: "{{ §FILE.a.b }}"}'), "FILE is not built yet"),
 }
 
@@ -169,7 +172,7 @@ ACTIVITIES = {
     ),
     "no prompt": (
         activity("use: llm_prompt\n§with: {model: demo/large}"),
-        "needs the parameter prompt or messages",
+        "needs the parameter prompt, messages or template",
     ),
     "a model without provider": (
         llm("model: §gpt-5"),

@@ -17,9 +17,11 @@ from headgate.authoring.vocabulary import (
     SIGNAL_WAIT,
     STREAMING,
 )
-from headgate.core.definition import Backoff, Budget, SignalWait
+from headgate.core.definition import Backoff, Budget, Cache, SignalWait
 
 __all__ = ["read_budget", "read_retry", "read_settings"]
+
+TTL_SECONDS_MAX = 315_360_000.0
 
 
 def read_settings(reading: Reading, fields: dict[str, Field]) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def read_settings(reading: Reading, fields: dict[str, Field]) -> dict[str, Any]:
     for name, read in READERS.items():
         if name in fields:
             found[name] = read(reading, fields[name])
-    _refuse_cache(reading, fields.get("cache"), fields.get("cache_ttl"))
+    found["cache"] = _read_cache(reading, fields.get("cache"), fields.get("cache_ttl"))
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -73,23 +75,47 @@ def _action(reading: Reading, field: Field) -> str | None:
     return None if word is None else BUDGET_ACTIONS[word]
 
 
-def _refuse_cache(reading: Reading, field: Field | None, ttl: Field | None) -> None:
-    """Results are not cached yet: off is off, on is refused."""
-    noted = field or ttl
-    if noted is None or (field is not None and not _cache_is_on(reading, field)):
+def _read_cache(reading: Reading, field: Field | None, ttl: Field | None) -> Cache | None:
+    """Return how results are reused, or None: nothing said, or said to be off (the definition is the same then)."""
+    fields = reading.known(field, CACHE, "cache") if field is not None and isinstance(field.node, Mapping) else {}
+    if field is None or isinstance(field.node, Mapping):
+        enabled = reading.flag(fields["enabled"]) if "enabled" in fields else field is not None or ttl is not None
+    else:
+        enabled = reading.flag(field)
+    found: dict[str, Any] = {}
+    if (seconds := _time_to_live(reading, fields.get("ttl_seconds"), ttl)) is not None:
+        found["ttl_seconds"] = seconds
+    if "key" in fields:
+        found["key"] = _cache_key(reading, fields["key"])
+    if "mode" in fields:
+        _refuse_semantic(reading, fields["mode"])
+    return Cache(**found) if enabled else None
+
+
+def _time_to_live(reading: Reading, inside: Field | None, beside: Field | None) -> float | None:
+    if inside is not None and beside is not None:
+        reading.note("`cache_ttl` says what `ttl` inside of `cache` says; keep one of them.", beside, at_key=True)
+    field = inside or beside
+    seconds = None if field is None else reading.seconds(field)
+    if field is not None and seconds is not None and not 0 < seconds <= TTL_SECONDS_MAX:
+        reading.note(f"expected more than 0 and at most {TTL_SECONDS_MAX:.0f} seconds, got {seconds:g}.", field)
+        return None
+    return seconds
+
+
+def _cache_key(reading: Reading, field: Field) -> tuple[str, ...]:
+    texts = [reading.text(entry, "a template such as {{INPUT.document}}") for entry in reading.listed(field)]
+    if not texts:
+        reading.note("an empty key would make all calls the same; name what tells them apart, or leave it out.", field)
+    return tuple(text for text in texts if text is not None)
+
+
+def _refuse_semantic(reading: Reading, field: Field) -> None:
+    node = field.node
+    if isinstance(node, Scalar) and node.value == "semantic":
+        reading.note('the cache mode "semantic" is not built yet. Leave `mode` out: equal calls share a result.', field)
         return
-    reading.note(
-        '"cache" is not built yet. Remove it, or say `cache: false`; results are the same.',
-        noted,
-        at_key=True,
-    )
-
-
-def _cache_is_on(reading: Reading, field: Field) -> bool | None:
-    if not isinstance(field.node, Mapping):
-        return reading.flag(field)
-    fields = reading.known(field, CACHE, "cache")
-    return reading.flag(fields["enabled"]) if "enabled" in fields else True
+    reading.choice(field, ("exact",))
 
 
 def _signal_wait(reading: Reading, field: Field) -> SignalWait | None:

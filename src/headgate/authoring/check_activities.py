@@ -15,9 +15,9 @@ from headgate.core.definition import Activity
 __all__ = ["check_activities"]
 
 STD = "std"
-MODEL_ACTIVITIES = frozenset({"llm_prompt", "embedding"})
+MODEL_ACTIVITIES = frozenset({"llm_prompt", "embedding", "vector_index", "conversation"})
 ONE_OF_PARAMETERS = {
-    "llm_prompt": ("prompt", "messages"),
+    "llm_prompt": ("prompt", "messages", "template"),
     "wait": ("seconds", "duration", "until"),
     "script": ("script", "script_file"),
 }
@@ -37,6 +37,14 @@ def check_activities(checking: Checking, *, providers: frozenset[str], activitie
             _check_without_name(checking, place, activity)
         elif activity.name != "?":
             _check_named(checking, place, activity, PROVIDERS | providers, activities)
+        if activity.cache is not None and not _is_worked_on(activity):
+            message = "`cache` reuses what a worker has made; nothing of the kind happens here. Remove it."
+            checking.note((*place, "cache"), message, at_key=True)
+
+
+def _is_worked_on(activity: Activity) -> bool:
+    builtin = BUILTINS.get(activity.name)
+    return bool(activity.name) and activity.workflow is None and (builtin is None or not builtin.native)
 
 
 def _check_without_name(checking: Checking, place: Path, activity: Activity) -> None:

@@ -8,6 +8,7 @@ import re
 from headgate.authoring.ancestry import ancestors
 from headgate.authoring.checking import Checking
 from headgate.authoring.expressions import Reads, part_of
+from headgate.authoring.problems import one_of
 from headgate.authoring.vocabulary import KEYWORDS
 from headgate.core.catalogue import BUILTINS
 from headgate.core.definition import Activity
@@ -19,6 +20,12 @@ __all__ = ["check_references"]
 OFFSET_IN_MESSAGE = re.compile(r" \(line \d+, column \d+\)$")
 OF_ITEMS = frozenset({"ITEM", "INDEX"})
 PARTS_OF_ITEMS = frozenset({"parameters", "cache"})
+STATUS_WORDS = frozenset(
+    {"status", "error", "iteration", "cost_usd", "accumulated_cost_usd", "total_cost_usd", "remaining_budget_usd"}
+)
+"""What every activity has beside its output."""
+METHODS = frozenset({"items", "keys", "values", "get"})
+"""What may be asked of any map."""
 
 
 def check_references(checking: Checking, graph: Graph, reads: list[Reads]) -> None:
@@ -56,7 +63,7 @@ class _References:
         root = reference.root.removesuffix("[*]")
         activity = self._activity(entry)
         if root in self.index:
-            return self._of_activity(entry, activity, root)
+            return self._of_activity(entry, activity, root) or self._of_field(reference, root)
         if root not in KEYWORDS:
             known = {*self.index, *KEYWORDS}
             near = self.checking.near(root, known)
@@ -81,6 +88,29 @@ class _References:
             f"{root} does not run before {activity.key}, so it has no outputs here; "
             f"add it to the dependencies: after: [{root}]."
         )
+
+    def _of_field(self, reference: Reference, root: str) -> str:
+        """Refuse a field that the output of a built-in activity never has. Where anything could stand there (many
+        items, all iterations, a model's own JSON, what the author declared) nothing is refused."""
+        activity = self.checking.definition.activities[self.index[root]]
+        builtin = BUILTINS.get(activity.name)
+        path = reference.path
+        if builtin is None or builtin.fields is None or activity.queue != builtin.queue or not path:
+            return ""
+        if activity.for_each is not None or activity.iteration_scoped or activity.workflow or activity.wait_for_signal:
+            return ""
+        if "download_to_file" in activity.parameters or any(output.type != "value" for output in activity.outputs):
+            return ""  # a file stands there, with fields of its own
+        own = path[0] == builtin.output
+        if not own and activity.name == "llm_prompt":
+            return ""
+        name = (path[1] if len(path) > 1 else None) if own else path[0]
+        known = builtin.fields if own else {*builtin.fields, *STATUS_WORDS, *(o.name for o in activity.outputs)}
+        if not isinstance(name, str) or name in known or name in METHODS or name == "[*]" or name == builtin.output:
+            return ""
+        where = f"{root}.{builtin.output}" if own else root
+        near = self.checking.near(name, sorted(known)) or f" There is {one_of(sorted(builtin.fields))}."
+        return f'{where} has no field "{name}", for {activity.name} returns none.{near}'
 
     def _of_input(self, reference: Reference) -> str:
         name = reference.path[0] if reference.path else None

@@ -20,6 +20,12 @@ class Checking:
         self.positions = positions
         self.keys = tuple(activity.key for activity in definition.activities)
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    def warn(self, path: Path, message: str, *, text: str = "", offset: int = 0, at_key: bool = False) -> None:
+        """Note what looks like a mistake with the part at `path`, though it can run."""
+        if len(self.warnings) < PROBLEMS_MAX:
+            self.warnings.append(problem_at(self.positions, path, message, text=text, offset=offset, at_key=at_key))
 
     def note(self, path: Path, message: str, *, text: str = "", offset: int = 0, at_key: bool = False) -> None:
         """Note a problem with the part at `path`: at its value, at its key, or at `offset` of its text."""

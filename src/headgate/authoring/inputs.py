@@ -14,7 +14,7 @@ __all__ = ["InvalidInput", "fault_of", "validate_input"]
 
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "string": ((str,), "a text"),
-    "file": ((str,), "the text of a file"),
+    "file": ((str, dict), "the text of a file, or a file value"),
     "number": ((int, float), "a number"),
     "integer": ((int,), "a whole number"),
     "boolean": ((bool,), "true or false"),
@@ -72,8 +72,9 @@ def fault_of(declared: Input, value: object) -> str:
         return ""
     if declared.type in TYPES:
         types, what = TYPES[declared.type]
-        wrong_boolean = isinstance(value, bool) and bool not in types
-        if wrong_boolean or not (isinstance(value, types) or _is_whole(declared, value)):
+        wrong = isinstance(value, bool) and bool not in types
+        wrong = wrong or (isinstance(value, dict) and _no_file(declared, value))
+        if wrong or not (isinstance(value, types) or _is_whole(declared, value)):
             return f"expected {declared.name} to be {what}, got {_shown(value)}"
     if declared.enum and not any(_same(value, allowed) for allowed in declared.enum):
         near = (
@@ -88,6 +89,10 @@ def fault_of(declared: Input, value: object) -> str:
 
 def _is_whole(declared: Input, value: object) -> bool:
     return declared.type == "integer" and isinstance(value, float) and value.is_integer()
+
+
+def _no_file(declared: Input, value: dict[Any, Any]) -> bool:
+    return declared.type == "file" and not isinstance(value.get("$file"), str)
 
 
 def _same(value: object, allowed: object) -> bool:

@@ -293,9 +293,10 @@ class _Normaliser:
                 f'the output type "{kind.node.text}" is not built yet. Leave `type` out for a value.', kind
             )
         elif kind is not None:
-            self.reading.choice(kind, ("value",))
+            self.reading.choice(kind, ("value", "file"))
         name = self.reading.text(fields["name"], "the name of an output")
-        return None if name is None else Output(name=name)
+        is_file = kind is not None and isinstance(kind.node, Scalar) and kind.node.value == "file"
+        return None if name is None else Output(name=name, type="file" if is_file else "value")
 
 
 def _queue_of(name: str) -> str:

@@ -30,6 +30,15 @@ class Positions:
         self.implicit: set[tuple[str, str]] = set()
         """Dependencies (source, target) that nobody wrote: the target names the source in its templates."""
         self._fields: dict[Path, Field] = {}
+        self._files: dict[Path, tuple[Path, str, str]] = {}
+
+    def record_file(self, path: Path, named_at: Path, source: str, text: str) -> None:
+        """Say that the text at `path` stands in another file, `source`, which the definition names at `named_at`."""
+        self._files[path] = (named_at, source, text)
+
+    def file(self, path: Path) -> tuple[Path, str, str] | None:
+        """Return where the text at `path` is named, its file, and the file's text, if it stands in another file."""
+        return self._files.get(path)
 
     def record(self, path: Path, field: Field) -> None:
         self._fields.setdefault(path, field)
@@ -90,6 +99,8 @@ def problem_at(
     at_key: bool = False,
 ) -> Problem:
     """Return a problem with the part at a canonical path; without positions it has no line."""
+    if positions is not None and (elsewhere := positions.file(path)) is not None:
+        return _problem_in_file(positions, *elsewhere, message, offset)
     field = positions.field(path) if positions else None
     if positions is None or field is None:
         return Problem(message, path=_written(path), source=positions.source if positions else "")
@@ -98,6 +109,16 @@ def problem_at(
     else:
         line, column = positions.place(field, text, offset)
     return Problem(message, path=field.path, line=line, column=column, source=positions.source)
+
+
+def _problem_in_file(
+    positions: Positions, named_at: Path, source: str, text: str, message: str, offset: int
+) -> Problem:
+    field = positions.field(named_at)
+    line, column = line_and_column(text, min(offset, len(text)))
+    folder, slash, _ = positions.source.rpartition("/")
+    path = field.path if field is not None else _written(named_at)
+    return Problem(message, path=path, line=line, column=column, source=f"{folder}{slash}{source}")
 
 
 def _written(path: Path) -> str:

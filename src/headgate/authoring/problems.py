@@ -56,14 +56,15 @@ WORDS_FROM_ELSEWHERE = {
 
 class InvalidDefinition(Invalid):
     """A definition cannot work as it stands. `problems` names everything that was found, in the order of the
-    file."""
+    file; `warnings`, what else looks like a mistake."""
 
     code = "invalid_definition"
 
-    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
+    def __init__(self, source: str, problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> None:
         found = tuple(problems)
         super().__init__(summary(source, found), found)
         self.source = source
+        self.warnings = tuple(warnings)
 
 
 def summary(source: str, problems: tuple[Problem, ...]) -> str:

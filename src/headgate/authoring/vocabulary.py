@@ -80,7 +80,7 @@ SETTINGS = _table(
         Key("iteration_limit", "whole number", "how often its loop goes round at most"),
         Key("streaming", "true, false or map", "stream the tokens of its answer"),
         Key("cache", "true, false or map", "reuse an earlier result of the same call"),
-        Key("cache_ttl", "seconds", "how long a cached result holds"),
+        Key("cache_ttl", "seconds or duration", "how long a cached result holds; it turns the cache on"),
         _not_yet("policies", "what is checked before and after a model call"),
         _not_yet("effect", "whether it may safely run twice", "Use `retry: 1` for what may run only once."),
         _not_yet("rate_limit", "how often it may run in a time", "Use `delay` or `max_parallel` meanwhile."),
@@ -177,11 +177,11 @@ BUDGET = _table(
 CACHE = _table(
     (
         Key("enabled", "true or false", "whether results are reused"),
-        Key("ttl", "seconds or duration", "how long a result holds", same_as="ttl_seconds"),
+        Key("ttl", "seconds or duration", "how long a result holds; an hour where nothing is said", "ttl_seconds"),
         Key("ttl_seconds", "seconds", "how long a result holds"),
-        Key("key", "list of templates", "what makes two calls the same"),
-        Key("mode", "exact or semantic", "whether similar calls count as the same"),
-        Key("threshold", "number", "how similar"),
+        Key("key", "list of templates", "what makes two calls the same; without it, the parameters do"),
+        Key("mode", "exact", "equal calls count as the same"),
+        _not_yet("threshold", "how similar two calls must be", "Equal calls share a result."),
     )
 )
 
@@ -205,7 +205,7 @@ DEPENDENCY = _table(
 OUTPUT = _table(
     (
         Key("name", "name", "the output's name"),
-        Key("type", "value", "what it is kept as"),
+        Key("type", "value or file", "what it is kept as"),
     )
 )
 
@@ -276,22 +276,11 @@ BUDGET_ACTIONS = {
 """What `action` may say, and what it means: `continue`, `warn` and `alert` are one."""
 
 BUDGET_ACTIONS_NOT_YET = frozenset({"ask"})
-OUTPUT_TYPES_NOT_YET = frozenset({"file", "folder"})
+OUTPUT_TYPES_NOT_YET = frozenset({"folder"})
 
 ACTIVITIES_NOT_YET = frozenset(
     {
-        "postgres_query",
-        "sqlite_query",
-        "postgres_transaction",
         "agent",
-        "email_send",
-        "text_split",
-        "document_text",
-        "file_read",
-        "file_write",
-        "vector_index",
-        "vector_search",
-        "conversation",
         "wasm",
         "mcp_tool",
     }
@@ -299,7 +288,5 @@ ACTIVITIES_NOT_YET = frozenset(
 
 PARAMETERS_NOT_YET = {
     ("http_request", "download_to_file"): "Read `response.body` meanwhile.",
-    ("llm_prompt", "images"): "Give text in `prompt` or `messages` meanwhile.",
     ("llm_prompt", "documents"): "Give the text of the documents in `prompt` meanwhile.",
-    ("script", "script_file"): "Put the script's text under `script` meanwhile.",
 }
