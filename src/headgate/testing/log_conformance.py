@@ -15,7 +15,7 @@ import msgspec
 from headgate.core.codec import GENESIS, chain, content_bytes, digest, encode
 from headgate.core.events import ActivityCompleted, RunStarted
 from headgate.engine.lane import INLINE_BYTES_MAX
-from headgate.ports import Append, Head, Log, Move, NewEvent, Outcome, RunRow
+from headgate.ports import Append, Head, Log, Move, NewEvent, Outcome, RunRow, SpendRow
 
 __all__ = ["NOON", "HandmadeRun", "on_a_loop"]
 
@@ -72,6 +72,7 @@ class HandmadeRun:
         contents: Sequence[Any] = (None,),
         *,
         moves: Sequence[Move] = (),
+        spend: Sequence[SpendRow] = (),
         commands: Sequence[str] = (),
         at: int = NOON,
         **head: Any,
@@ -90,7 +91,7 @@ class HandmadeRun:
         item.size = sum(len(row[4]) for row in item.rows)
         changed = {"status": "running", "version": self.head.version + len(item.rows), "hash": last, "updated_at": at}
         item.head = self.head._replace(**changed | head)
-        item.moves = list(moves)
+        item.moves, item.spend = list(moves), spend
         item.commands = [(self.tenant, name, at, self.id.encode()) for name in commands]
         if item.expected_version == 0:
             item.new = msgspec.structs.replace(self.row, head=item.head)
@@ -102,6 +103,14 @@ class HandmadeRun:
         (outcome,) = await self._log.commit([item])
         self.settle(item, outcome)
         return outcome
+
+    def spent(self, cost: int, **fields: Any) -> SpendRow:
+        """Return a spend row of the run's next event, with these fields changed."""
+        row = SpendRow(
+            *(self.head.version + 1, 0, NOON, self.tenant, self.row.workflow, self.id, "answer", "answer", 1, "call-1"),
+            *("call", "acme", "large", 100, 50, 20, 0, 5, False, cost, 0, '{"input":1}', False, "{}", ""),
+        )
+        return row._replace(**fields)
 
     def settle(self, item: Append, outcome: Outcome) -> None:
         """Learn what became of an append that somebody else has committed."""

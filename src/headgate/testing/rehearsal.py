@@ -118,6 +118,10 @@ class Rehearsal:
         number = self._attempt(path, attempt)
         return self.feed(c.FailActivity(at=self.at, place=path, attempt=number, error=failure, cost=cost))
 
+    def begin_effect(self, path: str, what: str = "a mail") -> list[e.Event]:
+        number = self._attempt(path, None)
+        return self.feed(c.BeginEffect(at=self.at, place=path, attempt=number, what=what))
+
     def lose(self, path: str, *, attempt: int | None = None) -> list[e.Event]:
         number = self._attempt(path, attempt)
         return self.feed(c.LoseAttempt(at=self.at, place=path, attempt=number, reason="its worker is gone"))

@@ -172,6 +172,7 @@ class Act(enum.Enum):
     REPEAT = enum.auto()
     START = enum.auto()
     FREE = enum.auto()
+    BEGIN_EFFECT = enum.auto()
 
 
 Move = tuple[Act, int, int]
@@ -211,6 +212,8 @@ def _command(rehearsal: Rehearsal, act: Act, a: int, b: int) -> c.Command | None
         case Act.FAIL | Act.BREAK:
             failure = Failure("broken", "it broke", retryable=act is Act.FAIL)
             return c.FailActivity(at=at, place=path, attempt=attempt, error=failure)
+        case Act.BEGIN_EFFECT:
+            return c.BeginEffect(at=at, place=path, attempt=attempt, what="a mail")
         case Act.LOSE:
             return c.LoseAttempt(at=at, place=path, attempt=attempt, reason="gone")
         case Act.TIME_OUT:
