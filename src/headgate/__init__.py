@@ -1,1 +1,75 @@
-"""Headgate: a durable workflow engine for AI applications."""
+"""Headgate: a durable workflow engine for AI applications.
+
+    import headgate
+
+    result = headgate.run("hello.yaml", {"name": "Ada"})
+
+Importing this loads nothing; each name is loaded when it is first used.
+"""
+
+TYPE_CHECKING = False  # what type checkers take for true; `typing` itself would have to be loaded
+
+if TYPE_CHECKING:
+    from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unavailable
+    from headgate.ports import ActivityContext, Attempt, Changed, Tokens
+    from headgate.sdk.activity import activity
+    from headgate.sdk.blocking import BlockingHandle, run, start
+    from headgate.sdk.connection import Connection, arun, astart
+    from headgate.sdk.connection import open_connection as open  # noqa: A004 - as in `headgate.open`, like `gzip.open`
+    from headgate.sdk.handle import Handle, Result, RunFailed
+    from headgate.sdk.lifespan import lifespan
+    from headgate.sdk.workflow import Reference, Workflow
+
+__all__ = [
+    "ActivityContext",
+    "Attempt",
+    "BlockingHandle",
+    "Changed",
+    "Connection",
+    "Handle",
+    "HeadgateError",
+    "Invalid",
+    "NotFound",
+    "Reference",
+    "Refused",
+    "Result",
+    "RunFailed",
+    "Tokens",
+    "Unavailable",
+    "Workflow",
+    "activity",
+    "arun",
+    "astart",
+    "lifespan",
+    "open",
+    "run",
+    "start",
+]
+
+_HOMES = {
+    "core.errors": ("HeadgateError", "Invalid", "NotFound", "Refused", "Unavailable"),
+    "ports": ("ActivityContext", "Attempt", "Changed", "Tokens"),
+    "sdk.activity": ("activity",),
+    "sdk.blocking": ("BlockingHandle", "run", "start"),
+    "sdk.connection": ("Connection", "arun", "astart", "open"),
+    "sdk.handle": ("Handle", "Result", "RunFailed"),
+    "sdk.lifespan": ("lifespan",),
+    "sdk.workflow": ("Reference", "Workflow"),
+}
+_NAMES_THERE = {"open": "open_connection"}
+"""What is called otherwise at home, where it would hide a builtin."""
+
+
+def __getattr__(name: str) -> object:
+    home = next((module for module, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module 'headgate' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"headgate.{home}"), _NAMES_THERE.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
