@@ -62,3 +62,14 @@ def test_an_error_names_branch_code_and_places():
 
     assert form["error"]["branch"] == "invalid"
     assert form["error"]["problems"] == [{"message": "here", "path": "a.b", "line": 3, "column": None, "source": ""}]
+
+
+def test_the_price_of_long_calls_is_told_in_dollars_too():
+    price = {"input": 3_000_000_000, "tiers": [{"above": 200_000, "input": 6_000_000_000}]}
+
+    form = event_form(EventView(version=1, at=1, type="call_admitted", fields={"price": price}))
+
+    assert form["fields"]["price"] == {
+        "input_usd_per_million": "3",
+        "tiers": [{"above": 200_000, "input_usd_per_million": "6"}],
+    }

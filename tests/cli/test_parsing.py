@@ -2,6 +2,7 @@
 
 import io
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -129,6 +130,8 @@ def test_every_verb_has_help_and_the_common_options():
         outcome = CliRunner().invoke(program, [verb, "--help"])
 
         assert outcome.exit_code == 0, verb
+        if isinstance(program.get_command(click.Context(program), verb), click.Group):
+            continue  # its own verbs have them
         assert "--json" in outcome.output, verb
         assert verb == "version" or "--db" in outcome.output, verb
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from headgate.cli.session import Engine
-from headgate.core.errors import Invalid
+from headgate.core.errors import Invalid, Problem
+
+if TYPE_CHECKING:
+    from headgate.authoring.estimate import Pricing
 
 __all__ = ["DefinitionFile", "engine_options", "make_engine", "read_definition"]
 
 
 class DefinitionFile(msgspec.Struct, frozen=True):
-    """A workflow file: its text, and what it says."""
+    """A workflow file: its text, what it says, what looks like a mistake in it, and the files that it refers to."""
 
     source: str
     text: str
     definition: Any
+    files: dict[str, str]
+    warnings: tuple[Problem, ...] = ()
 
 
 def engine_options(verb: Any) -> Any:
@@ -61,15 +66,23 @@ def make_engine(
     )
 
 
-def read_definition(path: str, engine: Engine) -> DefinitionFile:
-    """Return a workflow file, checked. Raises `Invalid` with every problem in it, each with line and column."""
-    from headgate.authoring import load_definition
+def read_definition(path: str, engine: Engine, *, pricing: Pricing | None = None) -> DefinitionFile:
+    """Return a workflow file, checked; with `pricing` its models' prices and its budgets too. Raises `Invalid` with
+    every problem in it, each with line and column."""
+    from headgate.authoring import load_with_warnings
+    from headgate.cli.definition_folder import DefinitionFolder
     from headgate.cli.given_input import read_text
     from headgate.llm.registry import build_providers
 
     text = read_text(Path(path), what="The workflow file")
     providers = build_providers(os.environ, scripted=engine.scripted, offline=engine.offline)
-    definition = load_definition(
-        text, source=path, providers=frozenset(providers), activities=frozenset(engine.activities)
+    folder = DefinitionFolder(Path(path).parent)
+    loaded = load_with_warnings(
+        text,
+        source=path,
+        providers=frozenset(providers),
+        activities=frozenset(engine.activities),
+        read=folder.read,
+        pricing=pricing,
     )
-    return DefinitionFile(path, text, definition)
+    return DefinitionFile(path, text, loaded.definition, folder.texts, loaded.warnings)

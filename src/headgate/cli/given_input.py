@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, cast
@@ -17,11 +18,17 @@ __all__ = ["given_budget", "given_input", "given_json", "given_labels", "read_te
 
 FILE_BYTES_MAX = 50 * 1024 * 1024
 AS_TEXT = frozenset({"string", "file"})
+DOCUMENTS = frozenset({".pdf", ".docx", ".html", ".htm", ".png", ".jpg", ".jpeg", ".gif", ".webp"})
 
 
-def given_input(definition: Definition, pairs: tuple[str, ...], document: str | None) -> Any:
+Keep = Callable[[bytes, str], dict[str, Any]]
+"""Keeps a file's bytes under its name and returns the file value."""
+
+
+def given_input(definition: Definition, pairs: tuple[str, ...], document: str | None, keep: Keep | None = None) -> Any:
     """Return the run's input. A value is JSON if it parses as JSON, else text; where the definition declares a text or
-    a file it is text, whatever it looks like. Raises `Invalid` for a pair or a file that cannot be read."""
+    a file it is text, whatever it looks like. A file that is no plain text (PDF, a picture) is kept by `keep`, and the
+    input is its file value. Raises `Invalid` for a pair or a file that cannot be read."""
     types = {declared.name: declared.type for declared in definition.inputs or ()}
     value: Any = {} if document is None else given_json(document, "--input-json")
     if not pairs:
@@ -32,7 +39,11 @@ def given_input(definition: Definition, pairs: tuple[str, ...], document: str | 
     for pair in pairs:
         name, text = _split(pair, "--input", "name=value or name=@file")
         if text.startswith("@"):
-            text = read_text(Path(text[1:]), what=f"--input {name}")
+            path, what = Path(text[1:]), f"--input {name}"
+            if types.get(name) == "file" and keep is not None and not _is_plain_text(path, what=what):
+                named[name] = keep(_read_bytes(path, what=what), path.name)
+                continue
+            text = read_text(path, what=what)
         named[name] = text if types.get(name) in AS_TEXT else _parsed(text)
     return named
 
@@ -72,15 +83,31 @@ def given_budget(text: str | None) -> int | None:
 def read_text(path: Path, *, what: str) -> str:
     """Return a file's text. Raises `Invalid` for a file that is missing, too large or not UTF-8."""
     try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise Invalid(f"{what}: {path} has {path.stat().st_size} bytes; expected at most {FILE_BYTES_MAX}.")
-        return path.read_bytes().decode()
-    except OSError as error:
-        raise Invalid(f"{what}: {path} cannot be read: {error.strerror or error}.") from None
+        return _read_bytes(path, what=what).decode()
     except UnicodeDecodeError as error:
         raise Invalid(
             f"{what}: {path} is not UTF-8 text (byte {error.start}); convert it, or extract its text."
         ) from None
+
+
+def _read_bytes(path: Path, *, what: str) -> bytes:
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise Invalid(f"{what}: {path} has {path.stat().st_size} bytes; expected at most {FILE_BYTES_MAX}.")
+        return path.read_bytes()
+    except OSError as error:
+        raise Invalid(f"{what}: {path} cannot be read: {error.strerror or error}.") from None
+
+
+def _is_plain_text(path: Path, *, what: str) -> bool:
+    """Whether the file's text says all of it: a page of HTML is text too, but whoever gives one means the document."""
+    if path.suffix.lower() in DOCUMENTS:
+        return False
+    try:
+        _read_bytes(path, what=what).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _split(pair: str, option: str, form: str) -> tuple[str, str]:

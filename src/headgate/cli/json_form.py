@@ -24,7 +24,7 @@ TIMES = frozenset({"at", "until", "created_at", "updated_at", "finished_at", "sc
 MONEY = frozenset(
     {
         *("cost", "reserved", "limit", "reservation", "released", "replaces", "needed", "amount", "spent"),
-        *("child_limit", "worst_case"),
+        *("child_limit", "worst_case", "saved"),
     }
 )
 CONTENT = frozenset({"input", "output", "outputs", "content", "labels", "details"})
@@ -98,6 +98,8 @@ def _price(price: dict[str, Any]) -> dict[str, Any]:
     return {
         (f"{name}_usd_per_million" if name in PRICES else name): usd(part)
         if name in PRICES and part is not None
+        else [_price(tier) for tier in part or ()]
+        if name == "tiers"
         else part
         for name, part in price.items()
     }

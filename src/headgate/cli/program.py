@@ -12,11 +12,13 @@ import click
 from headgate.cli import exit_codes
 from headgate.core.errors import HeadgateError
 
-__all__ = ["program", "run_program"]
+__all__ = ["VERBS", "program", "run_program"]
 
 VERBS = {
+    "init": ("init_verb", "Write a workflow that runs at once, with its test, into a folder."),
     "run": ("run_verb", "Start a run of a workflow file and follow it."),
     "check": ("check_verb", "Say what is wrong with workflow files, before anything runs."),
+    "schema": ("schema_verb", "Print the JSON Schema of workflow files, for editors."),
     "runs": ("read_verbs", "List runs."),
     "show": ("read_verbs", "Show a run: its activities, timeline, waits and cost."),
     "events": ("read_verbs", "Print the events of a run."),
@@ -29,9 +31,28 @@ VERBS = {
     "resume": ("act_verbs", "Undo a pause."),
     "retry": ("act_verbs", "Go on with a failed or cancelled run from what failed."),
     "work": ("work_verb", "Do what is due of all runs, then exit."),
+    "cache": ("cache_verb", "Look after the results that are kept for reuse."),
+    "gc": ("gc_verb", "Delete runs that ended long ago."),
+    "erase": ("erase_verb", "Erase the contents of runs for good."),
+    "audit": ("audit_verb", "Check that the log is what was recorded, or export it."),
+    "backup": ("backup_verb", "Copy the database while it is in use."),
+    "restore": ("backup_verb", "Put a backup in the database's place."),
+    "test": ("test_verb", "Run the cases of test files."),
+    "record": ("record_verb", "Make a case of a test file out of a finished run."),
     "doctor": ("doctor_verb", "Look at what Headgate stands on: Python, SQLite, database, disk, providers."),
+    "schedule": ("schedule_verb", "Start workflows by the clock."),
+    "files": ("files_verb", "List the files of a run, or take one out."),
+    "explain": ("explain_verb", "Say what an error code means and what to do about it."),
+    "help": ("explain_verb", "Explain a verb, or list all of them by what they are for."),
+    "costs": ("costs_verb", "Say what was spent: by activity, run, model, day, label."),
+    "prices": ("prices_verb", "Show what models cost, and set it."),
+    "rebuild": ("costs_verb", "Make again from the log what is derived from it."),
     "version": ("version_verb", "Print the version."),
 }
+
+
+SHADOWING = frozenset({"help"})
+"""Verbs whose functions bear a longer name, for theirs is Python's own."""
 
 
 class Verbs(click.Group):
@@ -44,7 +65,7 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"headgate.cli.{VERBS[cmd_name][0]}")
-        return getattr(module, cmd_name)
+        return getattr(module, f"{cmd_name}_verb" if cmd_name in SHADOWING else cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):

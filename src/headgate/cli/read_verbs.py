@@ -100,6 +100,8 @@ async def _show(common: Common, run: str, at: int | None, *, outputs: bool) -> N
         common.output.data(run_form(view))
     else:
         common.say_database()
+        if view.erased:
+            common.output.line("erased: its contents are gone for good")
         for line in run_lines(common.output, view, at=at):
             common.output.line(line)
 

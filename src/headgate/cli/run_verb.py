@@ -6,6 +6,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+import msgspec
 
 from headgate.cli import exit_codes
 from headgate.cli.engine_options import engine_options, make_engine, read_definition
@@ -25,7 +26,7 @@ __all__ = ["run"]
 @click.command()
 @common
 @click.argument("flow")
-@click.option("--input", "inputs", metavar="K=V", multiple=True, help="An input; k=@file takes a file's text.")
+@click.option("--input", "inputs", metavar="K=V", multiple=True, help="An input; k=@path takes a file.")
 @click.option("--input-json", metavar="JSON", help="The whole input: a file, - for stdin, or the text itself.")
 @click.option("--mode", type=click.Choice(["realtime", "batch"]), default="realtime", show_default=True)
 @click.option("--budget", metavar="USD", help="The most that the run may spend.")
@@ -33,6 +34,7 @@ __all__ = ["run"]
 @click.option("--unique-key", metavar="KEY", default="", help="Refuse to start while another run holds this key.")
 @click.option("--detach", is_flag=True, help="Start the run, print its id, and leave the work to `headgate work`.")
 @click.option("--no-wait", is_flag=True, help="Stop following (exit code 3) when only a person or a signal can go on.")
+@click.option("--no-cache", is_flag=True, help="Reuse no earlier results; what is made anew is kept.")
 @engine_options
 def run(
     common: Common,
@@ -45,6 +47,7 @@ def run(
     unique_key: str,
     detach: bool,
     no_wait: bool,
+    no_cache: bool,
     models: str | None,
     activities: tuple[str, ...],
     offline: bool,
@@ -56,13 +59,16 @@ def run(
     this one) can answer. Ctrl-C ends this process and loses nothing: `headgate work` goes on.
     """
     from headgate.cli.given_input import given_budget, given_input, given_labels
+    from headgate.cli.kept_files import keep_file
 
     engine = make_engine(models=models, activities=activities, offline=offline, pace=pace, work=not detach)
+    engine = msgspec.structs.replace(engine, reuse=not no_cache)
     file = read_definition(flow, engine)
     request = StartRequest(
         definition=file.text,
         source=flow,
-        input=given_input(file.definition, inputs, input_json),
+        files=file.files,
+        input=given_input(file.definition, inputs, input_json, keep_file(common)),
         mode=mode,
         limit=given_budget(budget),
         labels=given_labels(labels),
@@ -75,6 +81,7 @@ def run(
     options = [
         name for name, given in (("--models", models), ("--activities", activities), ("--offline", offline)) if given
     ]
+    options += ["--no-cache"] if no_cache else []
     if detach:
         return run_loop(_start_only(common, engine, request, options))
     return run_loop(follow_to_end(common, engine, request, options, until_waiting=no_wait))

@@ -12,13 +12,16 @@ from types import ModuleType
 from typing import Any
 
 from headgate.core.errors import Invalid
+from headgate.sdk.activity import as_activity, collect_activities, settings_of
 
 __all__ = ["load_activities"]
 
 
 def load_activities(modules: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
-    """Return the activities of the modules by name: a module's `ACTIVITIES` map where it has one, else its public
-    functions. Raises `Invalid` for a module that cannot be imported, that has none, or that repeats a name."""
+    """Return the activities of the modules by name: a module's `ACTIVITIES` map where it has one, else the functions
+    marked with `@headgate.activity`, else its public functions, which take parameters and context.
+
+    Raises `Invalid` for a module that cannot be imported, that has none, or that repeats a name."""
     found: dict[str, Callable[..., Any]] = {}
     for name in modules:
         activities = _activities_of(_module(name), name)
@@ -52,7 +55,9 @@ def _activities_of(module: ModuleType, name: str) -> dict[str, Callable[..., Any
     if listed is not None:
         if not isinstance(listed, dict) or not all(callable(function) for function in listed.values()):
             raise Invalid(f"--activities {name}: expected ACTIVITIES to be a map from names to functions.")
-        return listed
+        return {key: as_activity(function) if settings_of(function) else function for key, function in listed.items()}
+    if marked := [function for function in vars(module).values() if settings_of(function)]:
+        return collect_activities(dict.fromkeys(marked))
     found = {
         key: function
         for key, function in vars(module).items()

@@ -78,7 +78,8 @@ def cost_of_run(view: RunView, *, reserved: bool = True) -> str:
     """Return `$0.01 of $0.25, $0.02 reserved (demo prices)`; the reservations only where they are wanted."""
     limit = f" of {show(view.limit)}" if view.limit is not None else ""
     open_ = f", {show(view.reserved)} reserved" if view.reserved and reserved else ""
-    return f"{show(view.cost)}{limit}{open_}{' (demo prices)' if view.simulated else ''}"
+    saved = f", saved {show(view.saved)}" if view.saved else ""
+    return f"{show(view.cost)}{limit}{open_}{saved}{' (demo prices)' if view.simulated else ''}"
 
 
 def place_detail(place: PlaceView) -> str:
@@ -90,7 +91,10 @@ def place_detail(place: PlaceView) -> str:
     if place.status == "skipped":
         return first_line(place.error)
     if place.count is not None:
-        return f"{place.done} of {plural(place.count, 'item')} done"
+        cached = f" ({place.reused} cached)" if place.reused else ""
+        return f"{place.done} of {plural(place.count, 'item')} done{cached}"
+    if place.reused and place.status == "completed":
+        return "(cached)"
     if place.attempt > 1 and place.status == "running":
         return f"attempt {place.attempt}"
     return ""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+import msgspec
 
 from headgate.cli import exit_codes
 from headgate.cli.engine_options import engine_options, make_engine
@@ -25,7 +26,7 @@ WAITING_LOOKED_AT_MAX = 1_000
 @click.command()
 @common
 @click.option(
-    "--forever", is_flag=True, help="Do not exit: wait for what becomes due, and for runs of other terminals."
+    "--forever", is_flag=True, help="Do not exit: wait for what becomes due, schedules and runs of other terminals too."
 )
 @engine_options
 def work(common: Common, forever: bool, **rest: Any) -> int:
@@ -35,6 +36,7 @@ def work(common: Common, forever: bool, **rest: Any) -> int:
     """
     engine = make_engine(**rest)
     if forever:
+        engine = msgspec.structs.replace(engine, run_schedules=True)
         make_state_folder(common)
     else:
         require_database(common)

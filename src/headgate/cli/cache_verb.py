@@ -1,0 +1,180 @@
+"""`headgate cache`: what is kept for reuse, what that has saved, and how to have it made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from headgate.cli.interrupts import run_loop
+from headgate.cli.json_form import iso, usd
+from headgate.cli.options import Common, common
+from headgate.cli.session import open_reader, require_database
+from headgate.cli.words import clock, money, now, plural, span
+from headgate.core.duration import parse_microseconds
+from headgate.core.errors import Invalid, Refused
+
+if TYPE_CHECKING:
+    from headgate.stores.cache_inventory import CacheInventory, CacheLine, CacheSum
+
+__all__ = ["cache"]
+
+KEY_CHARACTERS = 12
+"""Of a key, which has 64, in lists. Any beginning that no other key has names it."""
+NOTHING = "Nothing is kept. `cache: true` at an activity keeps its results."
+ACTIONS = ("list", "stats", "clear", "forget")
+
+
+@click.command()
+@common
+@click.argument("action", type=click.Choice(ACTIONS), default="list")
+@click.argument("key", required=False)
+@click.option("--workflow", metavar="NAME", help="Only results of this workflow.")
+@click.option("--activity", metavar="KEY", help="Only results of the activity of this key.")
+@click.option("--older", metavar="DURATION", help="For clear: only results made longer ago than this, such as 2d.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="For list: so many.")
+def cache(
+    common: Common,
+    action: str,
+    key: str | None,
+    workflow: str | None,
+    activity: str | None,
+    older: str | None,
+    limit: int,
+) -> None:
+    """Look after the results that are kept for reuse.
+
+    \b
+    list        the results, the last used first
+    stats       per activity: how many there are, how often they were used, what that saved
+    clear       take results out: all, or those that the options name
+    forget KEY  take one out; a beginning of its key will do
+    """
+    if key is None and action == "forget":
+        raise Invalid("`headgate cache forget` needs a KEY; `headgate cache list` shows them.")
+    if key is not None and action != "forget":
+        raise Invalid(f"`headgate cache {action}` takes no KEY, got {key!r}.")
+    if older is not None and action != "clear":
+        raise Invalid(f"--older is for `headgate cache clear`, not for {action}.")
+    before = None if older is None else now() - parse_microseconds(older)
+    match action:
+        case "list":
+            run_loop(_list(common, workflow, activity, limit))
+        case "stats":
+            run_loop(_stats(common))
+        case "clear":
+            run_loop(_change(common, lambda kept: kept.clear(workflow=workflow, activity=activity, before=before)))
+        case _:
+            run_loop(_change(common, lambda kept: kept.forget(str(key))))
+
+
+# --- Looking -------------------------------------------------------------------------------------------------------
+
+
+async def _list(common: Common, workflow: str | None, activity: str | None, limit: int) -> None:
+    from headgate.stores.cache_inventory import CacheInventory
+
+    async with open_reader(common) as (_, log):
+        lines = CacheInventory(log).lines(workflow=workflow, activity=activity, limit=limit)
+    if common.output.json:
+        common.output.data([_line_form(line) for line in lines])
+        return
+    common.say_database()
+    if not lines:
+        common.output.notice(NOTHING)
+        return
+    common.output.table([_line(line) for line in lines], right=frozenset({3, 4, 5}))
+
+
+def _line(line: CacheLine) -> list[str]:
+    left = line.expires_at - now()
+    holds = f"for {span(left)}" if left > 0 else "expired"
+    where = f"{line.workflow}/{line.activity}"
+    uses = plural(line.hits, "use")
+    return [line.key.hex()[:KEY_CHARACTERS], where, clock(line.at), uses, money(line.saves), _bytes(line.size), holds]
+
+
+def _line_form(line: CacheLine) -> dict[str, Any]:
+    return {
+        "key": line.key.hex(),
+        "workflow": line.workflow,
+        "activity": line.activity,
+        "activity_name": line.name,
+        "at": iso(line.at),
+        "expires_at": iso(line.expires_at),
+        "used_at": iso(line.used_at),
+        "cost_usd": usd(line.saves),
+        "hits": line.hits,
+        "size_bytes": line.size,
+    }
+
+
+async def _stats(common: Common) -> None:
+    from headgate.stores.cache_inventory import CacheInventory
+
+    async with open_reader(common) as (_, log):
+        sums = CacheInventory(log).sums(now())
+    if common.output.json:
+        common.output.data([_sum_form(one) for one in sums])
+        return
+    common.say_database()
+    if not sums:
+        common.output.notice(NOTHING)
+        return
+    common.output.table([_sum(one) for one in sums], right=frozenset({1, 2, 3, 4}))
+    saved = sum(one.saved for one in sums)
+    saving = f", which saved {money(saved)}" if saved else ""
+    common.output.notice(f"{plural(sum(one.hits for one in sums), 'use')} of what is kept now{saving}.")
+
+
+def _sum(one: CacheSum) -> list[str]:
+    expired = f"{one.expired} expired" if one.expired else ""
+    uses, results = plural(one.hits, "use"), plural(one.results, "result")
+    return [f"{one.workflow}/{one.activity}", results, _bytes(one.size), uses, money(one.saved), expired]
+
+
+def _sum_form(one: CacheSum) -> dict[str, Any]:
+    return {
+        "workflow": one.workflow,
+        "activity": one.activity,
+        "activity_name": one.name,
+        "results": one.results,
+        "expired": one.expired,
+        "size_bytes": one.size,
+        "hits": one.hits,
+        "saved_usd": usd(one.saved),
+        "oldest_at": iso(one.oldest_at),
+    }
+
+
+def _bytes(size: int) -> str:
+    if size < 1_000:
+        return f"{size} B"
+    return f"{size / 1_000:.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
+
+
+# --- Taking out ----------------------------------------------------------------------------------------------------
+
+
+async def _change(common: Common, change: Callable[[CacheInventory], Awaitable[int]]) -> None:
+    from headgate.stores.cache_inventory import CacheInventory
+    from headgate.stores.ownership import Owned, Ownership
+    from headgate.stores.sqlite import SqliteLog
+
+    require_database(common)
+    common.say_database()
+    try:
+        ownership = Ownership.take(common.database)
+    except Owned as error:
+        raise Refused(f"{error.message} Results can be taken out when it has ended.") from None
+    with ownership:
+        log = SqliteLog(common.database)
+        try:
+            gone = await change(CacheInventory(log))
+        finally:
+            await log.close()
+    if common.output.json:
+        common.output.data({"forgotten": gone})
+    else:
+        common.output.notice(f"Took out {plural(gone, 'result')}.")

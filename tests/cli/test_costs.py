@@ -1,0 +1,191 @@
+"""`headgate costs`: every property, exact, live, demo prices apart; and `headgate rebuild`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headgate.cli import costs_verb
+from headgate.cli.program import run_program
+from headgate.stores.sqlite import SqliteLog
+from headgate.testing.log_conformance import NOON, HandmadeRun
+
+Say = Callable[..., tuple[int, str, str]]
+DAY = 86_400_000_000
+
+
+async def fill(path: Path) -> None:
+    """Two runs: one at real prices, one at demo prices; a reused result in the first."""
+    log = SqliteLog(path)
+    real, demo = HandmadeRun(log, "run-real"), HandmadeRun(log, "run-demo", workflow="show")
+    for run in (real, demo):
+        await run.commit()
+    await real.commit(
+        spend=[
+            real.spent(1_000_000_001, labels='{"team":"ops"}'),
+            real.spent(250_000_000, part=1, activity="ask", model="small", at=NOON + DAY),
+            real.spent(
+                0, part=2, kind="cached", saved=70_000_000, input_tokens=0, output_tokens=0, cache_read_tokens=0
+            ),
+        ],
+        finished_at=NOON,
+    )
+    await demo.commit(spend=[demo.spent(3_000_000, simulated=True, provider="demo")], finished_at=NOON)
+    await log.close()
+
+
+@pytest.fixture
+def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HEADGATE_DB", "log.db")
+    asyncio.run(fill(tmp_path / "log.db"))
+
+    def run(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            run_program(list(words))
+        said = capsys.readouterr()
+        return int(str(ended.value.code)), said.out, said.err
+
+    return run
+
+
+def table(out: str) -> list[list[str]]:
+    return [re.split(r"  +", line.strip()) for line in out.splitlines()]
+
+
+def names(say: Say, *words: str) -> dict[str, str]:
+    code, out, _ = say("costs", *words, "--json")
+    assert code == 0
+    form = json.loads(out)
+    return {row[form["by"]]: row["cost_usd"] for row in form["rows"]}
+
+
+def test_everything_is_shown_by_workflow_and_demo_money_never_added_to_real_money(say: Say):
+    code, out, _ = say("costs")
+
+    assert code == 0
+    assert [[line[0], *line[5:]] for line in table(out)[1:]] == [
+        ["letters", "$1.250000001", "$0.07"],
+        ["show (demo prices)", "$0.003"],
+        ["total", "$1.250000001", "$0.07"],
+        ["total (demo prices)", "$0.003"],
+    ]
+
+
+def test_one_run_is_shown_by_activity_with_tokens_calls_and_what_was_saved(say: Say):
+    _, out, _ = say("costs", "run-real")
+
+    assert table(out) == [
+        ["calls", "tokens in", "from cache", "tokens out", "cost", "saved"],
+        ["answer", "1 +1 reused", "100", "20", "50", "$1.000000001", "$0.07"],
+        ["ask", "1", "100", "20", "50", "$0.25"],
+        ["total", "2 +1 reused", "200", "40", "100", "$1.250000001", "$0.07"],
+    ]
+
+
+def test_json_is_exact_to_the_nano_dollar(say: Say):
+    form = json.loads(say("costs", "--json")[1])
+
+    assert form["total"]["cost_usd"] == "1.250000001"
+    assert form["total"]["saved_usd"] == "0.07"
+    assert form["demo_total"]["cost_usd"] == "0.003"
+    assert [row["simulated"] for row in form["rows"]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("by", "found"),
+    [
+        ("activity", {"answer": "1.000000001", "ask": "0.25"}),
+        ("run", {"run-real": "1.250000001"}),
+        ("workflow", {"letters": "1.250000001"}),
+        ("model", {"acme/large": "1.000000001", "acme/small": "0.25"}),
+        ("provider", {"acme": "1.250000001"}),
+        ("day", {"2026-01-01": "1.000000001", "2026-01-02": "0.25"}),
+        ("label:team", {"ops": "1.000000001", "": "0.25"}),
+        ("prompt", {"": "1.250000001"}),
+        ("kind", {"call": "1.250000001", "cached": "0"}),
+    ],
+)
+def test_costs_are_told_by_every_property(say: Say, by: str, found: dict[str, str]):
+    assert names(say, "run-real", "--by", by) == found
+
+
+def test_only_what_is_asked_for_is_added_up(say: Say):
+    assert names(say, "--workflow", "show") == {"show": "0.003"}
+    assert names(say, "--label", "team=ops") == {"letters": "1.000000001"}
+    assert names(say, "--since", "2026-01-02") == {"letters": "0.25"}
+    assert names(say, "--workflow", "letters", "--until", "2026-01-02") == {"letters": "1.000000001"}
+    assert names(say, "run-real", "run-demo") == {"run-real": "1.250000001", "run-demo": "0.003"}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--by", "colour"), "--by: expected one of activity"),
+        (("--by", "label:"), "--by: expected"),
+        (("--since", "soon"), "--since: expected a day"),
+        (("--label", "team"), "--label: expected NAME=VALUE"),
+        (("--live",), "--live follows runs"),
+        (("nobody",), "nobody"),
+    ],
+)
+def test_what_cannot_be_answered_is_said(say: Say, words: tuple[str, ...], says: str):
+    code, _, err = say("costs", *words)
+
+    assert code != 0
+    assert says in err
+
+
+def test_nothing_spent_is_said_so(say: Say):
+    code, out, err = say("costs", "--workflow", "nobody")
+
+    assert (code, out) == (0, "")
+    assert "Nothing was spent." in err
+
+
+def test_live_prints_a_line_for_each_change_while_another_connection_writes_and_ends_with_the_run(
+    say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    writer = SqliteLog(tmp_path / "log.db")
+    run = HandmadeRun(writer, "run-live")
+    asyncio.run(run.commit())
+    steps: list[dict[str, Any]] = [
+        {"spend": [run.spent(5_000_000)]},
+        {},
+        {"spend": [run.spent(6_000_000, version=4)]},
+        {"finished_at": NOON},
+    ]
+
+    async def meanwhile(_: float) -> None:
+        await run.commit(**steps.pop(0))
+
+    monkeypatch.setattr(costs_verb, "sleep", meanwhile)
+
+    code, out, err = say("costs", "run-live", "--live")
+
+    asyncio.run(writer.close())
+    told = [line.partition("  ")[2] for line in err.splitlines()[1:]]
+    assert (code, steps) == (0, [])
+    assert told == ["nothing was spent yet", "$0.005 in 1 call", "$0.011 in 2 calls"]
+    assert table(out)[-1][-1] == "$0.011"
+
+
+def test_rebuild_says_what_it_made_and_leaves_rows_of_no_run(say: Say, tmp_path: Path):
+    (tmp_path / "flow.yaml").write_text(
+        "name: flow\nactivities: {ask: {use: llm_prompt, with: {model: demo/small, prompt: 'Summarise: it rains.'}}}\n"
+    )
+    (tmp_path / "flow").mkdir()
+    assert say("run", "flow.yaml", "-q", "--db", "flow/log.db")[0] == 0
+    before = say("costs", "--db", "flow/log.db", "--json")[1]
+
+    code, out, _ = say("rebuild", "--db", "flow/log.db")
+
+    assert (code, out) == (0, "Made 1 spend row again.\n")
+    assert say("costs", "--db", "flow/log.db", "--json")[1] == before
+    assert json.loads(before)["demo_total"]["calls"] == 1
