@@ -66,6 +66,7 @@ OF_ONE = {
     ("SignalDelivered", "of"): "the version of the `signal_received`; 0: none came in time, and it goes on",
     ("ApprovalDecided", "approved"): "yes or no",
     ("ChildFinished", "status"): "`completed`, `failed` or `cancelled`",
+    ("EffectBegun", "what"): "what is about to be done, for people",
     ("MessageDelivered", "message"): "the message's id, the same however often it is derived",
     ("CallRequested", "request_hash"): "hash of what is asked, and of whom",
     ("CallRequested", "candidates"): "models in order of preference, with price and worst case",

@@ -21,6 +21,7 @@ from field_meanings import meaning
 from headgate.authoring import vocabulary
 from headgate.core import events
 from headgate.core.catalogue import BUILTINS, ONCE, SAFE, default_backoff
+from headgate.core.codes import CODES
 
 DOCS = Path(__file__).parent
 PARAMETERS_NOT_YET = vocabulary.PARAMETERS_NOT_YET.keys() | {
@@ -157,6 +158,24 @@ def activities_not_yet() -> str:
     return ", ".join(f"`{name}`" for name in sorted(vocabulary.ACTIVITIES_NOT_YET)) + "."
 
 
+# --- Errors -----------------------------------------------------------------------------------------------
+
+
+def command_codes() -> str:
+    """The codes that a command can end with, by their branch."""
+    rows = [(f"`{code.name}`", f"`{code.kind}`", code.means, code.advice) for code in CODES.values() if not code.again]
+    return table(("code", "class", "it means", "what to do"), rows)
+
+
+def codes_of(*kinds: str) -> str:
+    """The codes that an activity can fail with."""
+    found = [code for code in CODES.values() if code.kind in kinds and code.again]
+    return table(
+        ("code", "again", "it means", "what to do"),
+        ((f"`{code.name}`", code.again, code.means, code.advice) for code in found),
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "envelope": envelope,
     "event_kinds": event_kinds,
@@ -173,6 +192,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "sub_workflow_keys": lambda: keys(vocabulary.SUB_WORKFLOW),
     "activities": activities,
     "activities_not_yet": activities_not_yet,
+    "command_codes": command_codes,
+    "activity_codes": lambda: codes_of("activity", "data"),
+    "model_codes": lambda: codes_of("model"),
+    "http_codes": lambda: codes_of("http"),
     "common_options": common_options,
     "verbs": verbs,
 }

@@ -4,7 +4,7 @@
 - A ```yaml block with `activities:` is a workflow that Headgate accepts.
 - A ```console block's `$ headgate …` lines run in the order of the page, in a folder that holds `examples/`. They end
   with 0, or with what a comment on the line says: `$ headgate check typo.yaml  # ends with 2`. A block whose first line
-  is `# name.ext` is a file of that name, there for the examples of its page.
+  is `# name.ext` (in a template `{# name.ext #}`) is a file of that name, there for the examples of its page.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import pytest
 
-from headgate.authoring import load_definition
+from headgate.authoring import given_files, load_definition
 
 ROOT = Path(__file__).parents[1]
 GUARANTEES = ROOT / "docs" / "GUARANTEES.md"
@@ -91,7 +91,7 @@ def test_the_python_of_a_page_runs(page: Page, tmp_path: Path):
 def test_every_workflow_on_a_page_is_accepted(page: Page):
     for block in page.blocks("yaml"):
         if re.search(r"^activities:", block.text, re.MULTILINE):
-            load_definition(block.text, source=f"{page.name}:{block.line}")
+            load_definition(block.text, source=f"{page.name}:{block.line}", read=given_files(files_of(page)))
 
 
 @pytest.mark.slow
@@ -218,10 +218,16 @@ def lay_out(page: Page, folder: Path) -> None:
     """Put the examples, and the files that the page shows, where its programs and commands will look for them."""
     if (ROOT / "examples").is_dir():
         shutil.copytree(ROOT / "examples", folder / "examples")
-    for block in blocks_of(page.text):
-        if named := re.match(r"(?:#|//) ([\w./-]+\.\w+)\n", block.text):
-            (folder / named[1]).parent.mkdir(parents=True, exist_ok=True)
-            (folder / named[1]).write_text(block.text, encoding="utf-8")
+    for name, text in files_of(page).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def files_of(page: Page) -> dict[str, str]:
+    """The files that the page shows, by their names."""
+    named_by = re.compile(r"(?:#|//|\{#) ([\w./@-]+\.\w+)(?: #\})?\n")
+    blocks = [(named_by.match(block.text), block) for block in blocks_of(page.text)]
+    return {named[1]: block.text for named, block in blocks if named}
 
 
 def commands_of(text: str) -> list[str]:

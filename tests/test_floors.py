@@ -34,8 +34,9 @@ FLOORS = {
     "ui": 3,
     "app": 4,
     "testing": 4,
-    "cli": 5,
-    "__main__": 5,
+    "sdk": 5,
+    "cli": 6,
+    "__main__": 6,
 }
 
 ALLOWANCES = {
@@ -125,9 +126,14 @@ def test_every_import_goes_down(house: House):
 
 
 def test_the_package_itself_imports_nothing(house: House):
-    found = [*house["headgate"].imports()]
+    run_at_import = [
+        statement
+        for statement in house["headgate"].tree.body
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+        or (isinstance(statement, ast.If) and ast.unparse(statement.test) != "TYPE_CHECKING")
+    ]
 
-    assert found == [], "`import headgate` must stay free: let users import the part that they need."
+    assert run_at_import == [], "`import headgate` must stay free: a name is loaded when it is first used."
 
 
 def test_only_the_wiring_picks_stores_queues_and_providers_by_name(house: House):
