@@ -19,6 +19,7 @@ GIBIBYTE = 1024**3
 KILLED_FIRST = "500"
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+DESCRIPTORS_MAX = 65_536
 ROUNDS_MAX = 1_000
 """How often to look for descendants again: each round ends all that it finds, so the next finds only their children."""
 
@@ -56,21 +57,29 @@ def _set(resource: Any, name: str, soft: int, hard: int) -> None:
 def die_with_parent(lifeline: int, parent: int) -> None:
     """Have this process group killed when the lifeline ends, and this process also when its parent does.
 
-    On Linux the kernel does it: there is no thread that a script could keep waiting by holding the interpreter's lock.
-    The lifeline reaches what the script has started, too; the parent's death cannot be missed by closing files.
+    A process of its own watches the lifeline, so that nothing that a script does (holding the interpreter's lock,
+    closing files, dying first) keeps the rest of its group alive. It is nobody's child here: a script that waits for
+    its children does not meet it. Call it before `adopt_orphans`, and before any thread is started.
     """
-    if sys.platform != "linux":
-        import _thread
-
-        _thread.start_new_thread(_wait_and_die, (lifeline,))
-        return
-    import fcntl
-
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(lifeline, fcntl.F_SETSIG, SIGKILL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    _prctl(PR_SET_PDEATHSIG, SIGKILL)
+    _begin_watch(lifeline)
+    if sys.platform == "linux":
+        _prctl(PR_SET_PDEATHSIG, SIGKILL)
     if is_readable(lifeline) or os.getppid() != parent:  # it had ended before
+        os.killpg(0, SIGKILL)
+
+
+def _begin_watch(lifeline: int) -> None:
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)
+        return
+    try:
+        if os.fork():
+            os._exit(0)
+        for first, last in ((0, lifeline), (lifeline + 1, DESCRIPTORS_MAX)):
+            os.closerange(first, last)
+        os.read(lifeline, 1)
+    finally:  # also if anything of this fails: a script is not to run unwatched
         os.killpg(0, SIGKILL)
 
 
@@ -114,8 +123,3 @@ def _prctl(option: int, value: int) -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-def _wait_and_die(lifeline: int) -> None:
-    os.read(lifeline, 1)
-    os.killpg(0, SIGKILL)
