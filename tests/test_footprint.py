@@ -6,11 +6,14 @@ Each test starts a fresh interpreter, since this one has long loaded everything.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from tests.conftest import ROOT, SOURCE
 
 pytestmark = pytest.mark.slow  # each starts a process
 
@@ -53,6 +56,28 @@ def test_importing_headgate_loads_nothing_but_the_standard_library(tmp_path: Pat
 
     assert "headgate" in loaded
     assert loaded.isdisjoint([*ALWAYS_LAZY, *OWN_LIBRARIES, "asyncio"])
+
+
+def test_what_everybody_installs_has_at_most_sixty_megabytes():
+    lock = (ROOT / "requirements" / "base.txt").read_text(encoding="utf-8")
+    names = re.findall(r"^([\w.-]+)==", lock, flags=re.MULTILINE)
+
+    sizes = {name: size_of(name) for name in [*names, "headgate"]}
+
+    assert len(names) > 10
+    assert sum(sizes.values()) < 60_000_000, sorted(sizes.items(), key=lambda entry: -entry[1])[:8]
+
+
+def size_of(name: str) -> int:
+    """Return the bytes of a package's files; ours are counted where they lie, for it is installed editable."""
+    if name == "headgate":
+        return sum(path.stat().st_size for path in SOURCE.rglob("*") if path.is_file())
+    try:
+        files = distribution(name).files or []
+    except PackageNotFoundError:  # for another system than this one
+        return 0
+    paths = [Path(str(file.locate())) for file in files]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def modules_after(program: str, folder: Path) -> set[str]:
