@@ -61,6 +61,41 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "a mail leaves before the log is told",
+        (Edit("src/headgate/activities/email_send.py", "await self.ctx.begin_effect(", "str("),),
+        "tests/activities/test_email_send.py::test_the_log_is_told_before_the_mail_leaves",
+    ),
+    Mutant(
+        "what must not be done twice is done again after a crash",
+        (Edit(DECIDER, "    elif effect:\n", "    elif False:\n"),),
+        "tests/e2e/test_mail_after_a_kill.py",
+    ),
+    Mutant(
+        "a schedule's run has another id each time",
+        (
+            Edit(
+                "src/headgate/engine/scheduler.py",
+                "run_id=_run_id(schedule, at),",
+                "run_id=_run_id(schedule, __import__('time').time_ns()),",
+            ),
+        ),
+        "tests/engine/test_scheduler.py::test_a_process_that_dies_between_the_start_and_its_note_starts_no_second_run",
+    ),
+    Mutant(
+        "a result is reused for other parameters",
+        (
+            Edit(
+                "src/headgate/engine/cache.py", 'base = (*base, "parameters", plain,', 'base = (*base, "parameters", 0,'
+            ),
+        ),
+        "tests/engine/test_cache.py",
+    ),
+    Mutant(
+        "erased bytes stay in the file",
+        (Edit(SQLITE_FILE, "secure_delete = on", "secure_delete = off"),),
+        "tests/stores/test_keeping.py::test_after_an_erasure_no_byte_of_the_contents_is_in_any_file",
+    ),
+    Mutant(
         "acknowledged before the commit",
         (
             Edit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -17,34 +18,41 @@ import click
 import msgspec
 
 from headgate.cli import exit_codes
+from headgate.cli.doctor_providers import Asked, Finding, look_at_providers
 from headgate.cli.options import Common, common
+from headgate.cli.words import span
 from headgate.core.errors import HeadgateError
+from headgate.stores.ownership import state_folder
 
 __all__ = ["doctor"]
 
 FREE_BYTES_MIN = 200_000_000
 FSYNCS = 20
 FSYNC_BYTES = 4_096
-KEYS = {
-    "openai": ("OPENAI_API_KEY",),
-    "mistral": ("MISTRAL_API_KEY",),
-    "azure": ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"),
-}
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at. `status`: good, note (worth knowing) or bad (nothing will work)."""
-
-    name: str
-    status: str
-    text: str
+SECONDS = 10.0
+EXTRA = re.compile(r"""(?P<name>[\w.-]+).*;\s*extra == ['"](?P<extra>[\w-]+)['"]""")
 
 
 @click.command()
 @common
-def doctor(common: Common) -> int:
-    """Look at Python, SQLite, the database and its owner, the disk, and the providers of models."""
-    findings = list(_findings(common))
+@click.option("--offline", is_flag=True, help="Try no provider.")
+@click.option("--call", is_flag=True, help="Make the smallest call to a model of each provider; it costs what it says.")
+@click.option("--model", "models", metavar="PROVIDER/MODEL", multiple=True, help="A model to look for, or to --call.")
+@click.option(
+    "--timeout",
+    "seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(0.1, 600),
+    default=SECONDS,
+    help=f"How long a provider may take to answer [default: {SECONDS:g}].",
+)
+def doctor(common: Common, offline: bool, call: bool, models: tuple[str, ...], seconds: float) -> int:
+    """Look at Python, SQLite, the database and its owner, the disk, and try the providers of models.
+
+    Each provider that the environment configures is asked for its list of models, which proves its address and key and
+    costs nothing. A call is made only with --call. Ends with 75 when something will not work.
+    """
+    findings = list(_findings(common, Asked(offline, call, models, seconds)))
     if common.output.json:
         common.output.data([msgspec.structs.asdict(finding) for finding in findings])
     else:
@@ -56,13 +64,17 @@ def doctor(common: Common) -> int:
     return exit_codes.UNAVAILABLE if bad else exit_codes.COMPLETED
 
 
-def _findings(common: Common) -> Iterator[Finding]:
+def _findings(common: Common, asked: Asked) -> Iterator[Finding]:
     yield Finding("python", "good", f"{sys.version.split()[0]} at {sys.executable}")
     yield _sqlite()
+    yield from _extras()
     yield _database(common)
     yield _owner(common)
+    yield _state(common)
+    yield _retention()
+    yield from _schedules(common)
     yield from _disk(common)
-    yield from _providers()
+    yield from look_at_providers(asked, state_folder(common.database))
 
 
 def _sqlite() -> Finding:
@@ -70,6 +82,37 @@ def _sqlite() -> Finding:
 
     version = apsw.sqlite_lib_version()
     return Finding("sqlite", "good", f"{version} (apsw {apsw.apsw_version()})")
+
+
+def _extras() -> Iterator[Finding]:
+    """Say of each extra of the package which of its distributions are here, by what the package itself asks for."""
+    from importlib import metadata
+
+    try:
+        required = metadata.requires("headgate") or []
+    except metadata.PackageNotFoundError:  # run from its source: nobody says what it asks for
+        return
+    extras: dict[str, list[str]] = {}
+    for requirement in required:
+        if match := EXTRA.match(requirement):
+            extras.setdefault(match["extra"], []).append(match["name"])
+    for extra, names in extras.items():
+        here = {name: version for name in names if (version := _version_of(name))}
+        absent = [name for name in names if name not in here]
+        if absent:
+            text = f'not here: {", ".join(absent)}; pip install "headgate[{extra}]"'
+            yield Finding(f"extra {extra}", "note", text)
+        else:
+            yield Finding(f"extra {extra}", "good", ", ".join(f"{name} {version}" for name, version in here.items()))
+
+
+def _version_of(distribution: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _database(common: Common) -> Finding:
@@ -118,6 +161,45 @@ def _owner(common: Common) -> Finding:
     return Finding("owner", "good", "none; the next `headgate run` or `work` will be")
 
 
+def _state(common: Common) -> Finding:
+    folder = state_folder(common.database)
+    if not folder.exists():
+        return Finding("state", "note", f"{folder} is not there yet; prices, files and indexes will lie in it")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return Finding("state", "bad", f"{folder} cannot be read and written by this process")
+    return Finding("state", "good", str(folder))
+
+
+def _retention() -> Finding:
+    from headgate.engine.retention import retention_of
+
+    try:
+        kept = retention_of(os.environ)
+    except HeadgateError as error:
+        return Finding("retention", "bad", error.message)
+    text = "for ever" if kept is None else f"for {span(kept)}"
+    return Finding("retention", "good", f"runs that have ended are kept {text} (HEADGATE_RETENTION)")
+
+
+def _schedules(common: Common) -> Iterator[Finding]:
+    """Count the schedules; nothing where there is no database, or one without room for them."""
+    import apsw
+
+    from headgate.stores.schedules import schedules_beside
+    from headgate.stores.sqlite import SqliteLog
+
+    if not common.database.exists():
+        return
+    with suppress(HeadgateError, apsw.Error):
+        log = SqliteLog(common.database, read_only=True)
+        try:
+            there = schedules_beside(log).all()
+        finally:
+            asyncio.run(log.close())
+        paused = sum(not schedule.enabled for schedule in there)
+        yield Finding("schedules", "good", f"{len(there)}" + (f", {paused} of them paused" if paused else ""))
+
+
 def _disk(common: Common) -> Iterator[Finding]:
     folder = common.database.parent
     while not folder.exists():
@@ -148,28 +230,3 @@ def _timed(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
-
-
-def _providers() -> Iterator[Finding]:
-    """Say of each provider whether its key is there, never what it is; nobody is asked over the network."""
-    from headgate.llm.registry import NOT_BUILT, build_providers
-
-    try:
-        names = sorted(build_providers(os.environ))
-    except HeadgateError as error:
-        yield Finding("providers", "bad", error.message)
-        return
-    for name in names:
-        missing = [variable for variable in KEYS.get(name, ()) if not os.environ.get(variable, "").strip()]
-        if name in NOT_BUILT and f"HEADGATE_PROVIDER_{name.upper()}_BASE_URL" not in os.environ:
-            yield Finding(
-                name,
-                "note",
-                f"not built yet; HEADGATE_PROVIDER_{name.upper()}_BASE_URL names one that speaks OpenAI's API",
-            )
-        elif missing:
-            yield Finding(name, "note", f"no key: set {' and '.join(missing)}")
-        elif name == "demo":
-            yield Finding(name, "good", "offline, simulated prices")
-        else:
-            yield Finding(name, "good", "configured")

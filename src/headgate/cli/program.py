@@ -16,6 +16,7 @@ __all__ = ["VERBS", "program", "run_program"]
 
 VERBS = {
     "init": ("init_verb", "Write a workflow that runs at once, with its test, into a folder."),
+    "demo": ("demo_verb", "See in a minute what Headgate does, offline and free."),
     "run": ("run_verb", "Start a run of a workflow file and follow it."),
     "check": ("check_verb", "Say what is wrong with workflow files, before anything runs."),
     "schema": ("schema_verb", "Print the JSON Schema of workflow files, for editors."),

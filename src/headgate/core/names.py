@@ -33,6 +33,8 @@ def needed(run: Run, reads: Iterable[str]) -> set[int]:
             index = run.plan.index.get(key)
             if index is not None:
                 versions.update(_outputs(run.places[index], everything=key != name))
+                if run.plan.activities[index].activity.wait_for_signal is not None:  # it may take one that is kept
+                    versions.update(signal.version for signal in run.signals)
     versions.discard(0)
     return versions
 
@@ -133,6 +135,7 @@ def _view(run: Run, place: Place, values: Values) -> ActivityView:
         remaining_budget_nano=None if budget is None else max(0, budget.limit - place.cost),
         results=lambda: _newest(place, values),
         history=lambda: [values.get(version) for version in place.refs],
+        signal=lambda: values.get(place.signal),
         scoped=activity.iteration_scoped,
         llm=activity.name == "llm_prompt",
         fan_out=activity.for_each is not None,

@@ -30,6 +30,9 @@ __all__ = [
 EVERY = "[*]"
 """The path segment of `<key>[*]`."""
 
+SIGNAL_DATA = "signal_data"
+"""The field of an activity that holds what its signal brought; null, however deep, where none came."""
+
 
 class UnknownSecret(Invalid):
     """An expression asks for a secret that is not set, or for all secrets at once."""
@@ -112,8 +115,9 @@ class ActivityView(View):
     `own` is the output name of the activity's kind (`result`, `response`, `echo`), `declared` the names
     under `outputs`. `results` loads the latest output (None: none yet; a list of item outputs with
     `fan_out`), `history` the outputs of all iterations, oldest first; each is called at most once, and only
-    if it is needed. Amounts are nano-dollars. `llm`: text that is a JSON object lends its fields. `script`:
-    a declared output is read from the result's field of that name where there is one.
+    if it is needed. `signal` loads what the signal brought that woke the activity. Amounts are nano-dollars.
+    `llm`: text that is a JSON object lends its fields. `script`: a declared output is read from the result's
+    field of that name where there is one.
     """
 
     __slots__ = (
@@ -124,6 +128,7 @@ class ActivityView(View):
         "_llm",
         "_load_history",
         "_load_latest",
+        "_load_signal",
         "_loaded",
         "_own",
         "_scoped",
@@ -145,6 +150,7 @@ class ActivityView(View):
         remaining_budget_nano: int | None,
         results: Callable[[], object],
         history: Callable[[], list[object]],
+        signal: Callable[[], object] = lambda: None,
         scoped: bool = False,
         llm: bool = False,
         fan_out: bool = False,
@@ -159,6 +165,7 @@ class ActivityView(View):
         self._script = script
         self._load_latest = results
         self._load_history = history
+        self._load_signal = signal
         self._loaded = False
         self._latest: object = None
         self._history: list[object] | None = None
@@ -173,10 +180,13 @@ class ActivityView(View):
         }
 
     def field(self, name: str) -> object:
-        """Return the first that matches: a status word, the own output name, a declared output, a field of
-        the result, a field of the model's JSON text; else None."""
+        """Return the first that matches: a status word, `signal_data`, the own output name, a declared output, a
+        field of the result, a field of the model's JSON text; else None."""
         if name in self._status_words:
             return self._status_words[name]
+        if name == SIGNAL_DATA:
+            data = self._load_signal()
+            return ABSENT if data is None else data
         if self._scoped and (name == self._own or name in self._declared):
             return Iterations([self._of(output, name) for output in self._outputs()])
         return self._of(self._result(), name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -18,8 +18,11 @@ from headgate.core import events as e
 from headgate.core.codec import content_bytes
 from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError, Invalid, NotFound, StaleAttempt, Unavailable
+from headgate.core.names import Names
 from headgate.core.run import Place, Run
+from headgate.core.scope import View
 from headgate.core.values import Assignment, Candidate, Failure, Usage
+from headgate.core.view import output_of
 from headgate.engine.cache import NO_CACHE, result_key, reused_output
 from headgate.engine.engine import Engine
 from headgate.engine.file_values import with_files, with_texts
@@ -458,9 +461,19 @@ def _script_input(run: Run, place: Place, values: Mapping[int, object]) -> dict[
     given = values.get(1)
     if isinstance(given, dict):
         merged.update(given)
+    names = Names(run, values, place)
     for dependency in place.planned.activity.depends_on:
-        output = values.get(run.places[run.plan.index[dependency.key]].ref)
-        merged[dependency.key] = output
+        source = run.places[run.plan.index[dependency.key]]
+        output = merged[dependency.key] = output_of(source, values)
         if isinstance(output, dict):
             merged.update(output)
+        merged.update(_declared_outputs(source, names))
     return merged
+
+
+def _declared_outputs(source: Place, names: Names) -> dict[str, Any]:
+    """Return what an activity's declared outputs stand for in a template, by name, without those that it has not."""
+    view = cast("View", names[source.planned.key])
+    found = {output.name: view.field(output.name) for output in source.planned.activity.outputs}
+    plain = {name: value.plain() if isinstance(value, View) else value for name, value in found.items()}
+    return {name: value for name, value in plain.items() if value is not None}

@@ -63,7 +63,7 @@ def render(run: Run, place: Place, values: Values, secrets: Mapping[str, str]) -
     parameters: Any = template.render(Names(run, values, place, extra))
     plain = parameters
     if uses_secrets or "ACTIVITY" in template.roots:
-        marked = {"SECRET": MarkedSecrets(), "ACTIVITY": _MarkedActivity(place.planned.key, place.iteration)}
+        marked = {"SECRET": MarkedSecrets(), "ACTIVITY": _marked_activity(place.planned.key, place.iteration)}
         plain = template.render(Names(run, values, place, marked))
     return Rendered(parameters, _hash(place.planned, plain), plain, _used(template, secrets) if uses_secrets else ())
 
@@ -82,17 +82,16 @@ def masked(value: Any, secrets: tuple[str, ...]) -> Any:
     return value
 
 
-class _MarkedActivity(dict[str, object]):
-    """`ACTIVITY` for the hash: what changes from attempt to attempt is a marker."""
-
-    def __init__(self, key: str, iteration: int) -> None:
-        super().__init__(
-            key=key,
-            iteration=iteration,
-            attempt="activity:attempt",
-            accumulated_cost_usd="activity:cost",
-            remaining_budget_usd="activity:budget",
-        )
+def _marked_activity(key: str, iteration: int) -> dict[str, object]:
+    """Return `ACTIVITY` for the hash: what changes from attempt to attempt is a marker. A map and no kind of one, for
+    templates read fields of nothing else."""
+    return {
+        "key": key,
+        "iteration": iteration,
+        "attempt": "activity:attempt",
+        "accumulated_cost_usd": "activity:cost",
+        "remaining_budget_usd": "activity:budget",
+    }
 
 
 _constants: dict[int, tuple[Planned, Rendered]] = {}
@@ -115,5 +114,10 @@ def _hash(planned: Planned, parameters: object) -> str:
 
 
 def _used(template: Template, secrets: Mapping[str, str]) -> tuple[str, ...]:
-    names = {reference.path[0] for reference in template.references if reference.root == "SECRET" and reference.path}
-    return tuple(secrets[str(name)] for name in sorted(names, key=str) if str(name) in secrets)
+    """Return the secrets that a template may have read: by name in whatever case, as `SecretView` finds them; all of
+    them where the name is calculated."""
+    paths = [reference.path for reference in template.references if reference.root == "SECRET"]
+    if not all(paths):
+        return tuple(dict.fromkeys(secrets.values()))
+    names = {str(path[0]).upper() for path in paths}
+    return tuple(dict.fromkeys(value for name, value in secrets.items() if name.upper() in names))
