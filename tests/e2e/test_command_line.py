@@ -438,7 +438,7 @@ def test_a_verb_that_only_looks_imports_nothing_heavy(folder, verb):
 def test_doctor_names_what_is_missing_and_never_what_a_key_is(folder):
     headgate(folder, "run", "say.yaml", "--input", "k=1")
 
-    done = headgate(folder, "doctor", MISTRAL_API_KEY="very-secret")
+    done = headgate(folder, "doctor", "--offline", MISTRAL_API_KEY="very-secret")
 
     assert done.returncode == 0
     assert "synchronous FULL" in done.stdout

@@ -1,0 +1,465 @@
+"""`headgate doctor`: providers on loopback that answer, refuse, are silent or not there, and what is said of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headgate.cli import exit_codes
+from headgate.cli.doctor_models import ADDRESSES, doors
+from headgate.cli.program import run_program
+from headgate.llm import registry
+
+KEY = "sk-very-secret-7261"
+MODELS = {"data": [{"id": "gpt-5"}, {"id": "gpt-5-nano"}, {"id": "text-embedding-3-small"}, {"id": "unpriced-x"}]}
+ANSWER = {
+    "model": "gpt-5-nano",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 20, "completion_tokens": 2, "total_tokens": 22},
+}
+
+
+class Provider(ThreadingHTTPServer):
+    """A provider of models on loopback: `answers` by the end of the path; it takes `key`, if that is set."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Exchange)
+        self.key = ""
+        self.answers: dict[str, tuple[int, Any]] = {"/models": (200, MODELS), "/chat/completions": (200, ANSWER)}
+        self.asked: list[str] = []
+        self.keys: list[str] = []
+        self.bodies: list[Any] = []
+        self.barrier: threading.Barrier | None = None
+        self.silent = threading.Event()
+        self.silent.set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, *_: Any) -> None:
+        """Whoever asked has hung up: that is what some tests are about."""
+
+
+class _Exchange(BaseHTTPRequestHandler):
+    server: Provider
+
+    def do_GET(self) -> None:
+        self.server.asked.append(f"{self.command} {self.path}")
+        self.server.silent.wait(20)
+        if self.server.barrier is not None:
+            self.server.barrier.wait(20)
+        given = " ".join(
+            f"{name}: {self.headers[name]}" for name in ("Authorization", "api-key") if name in self.headers
+        )
+        self.server.keys.append(given)
+        if self.server.key and not given.endswith(
+            (f"Authorization: Bearer {self.server.key}", f"api-key: {self.server.key}")
+        ):
+            self.answer(401, {"error": {"message": f"Incorrect API key provided: {given}"}})
+            return
+        path = self.path.partition("?")[0]
+        found = [answer for end, answer in self.server.answers.items() if path.endswith(end)]
+        self.answer(*(found[0] if found else (404, {"error": {"message": "no such page"}})))
+
+    def do_POST(self) -> None:
+        self.server.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.do_GET()
+
+    def answer(self, status: int, body: Any) -> None:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    server = Provider()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.silent.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def closed() -> Iterator[str]:
+    """An address of this machine where nobody listens, for as long as the test takes."""
+    with socket.socket() as kept:
+        kept.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{kept.getsockname()[1]}"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str) -> Path:
+    """A folder and an environment of its own, in which no address but those of the test is named."""
+    for name in list(os.environ):
+        if name.endswith(("_API_KEY", "_BASE_URL", "_ENDPOINT")) or name.startswith("HEADGATE_"):
+            monkeypatch.delenv(name)
+    for name in ADDRESSES:
+        monkeypatch.setitem(ADDRESSES, name, closed)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Doctor:
+    """Runs the verb; what it printed is kept, for no test may find the key in it."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.capsys = capsys
+        self.monkeypatch = monkeypatch
+        self.code = -1
+        self.printed = ""
+
+    def __call__(self, *words: str, **variables: str) -> dict[str, dict[str, Any]]:
+        """Return the findings by name."""
+        for name, value in variables.items():
+            self.monkeypatch.setenv(name, value)
+        self.code = self.exit_code("doctor", "--json", *words)
+        said = self.capsys.readouterr()
+        self.printed = said.out + said.err
+        return {finding["name"]: finding for finding in json.loads(said.out)}
+
+    @staticmethod
+    def exit_code(*words: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            run_program(list(words))
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+
+@pytest.fixture
+def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Doctor]:
+    doctor = Doctor(capsys, monkeypatch)
+    yield doctor
+    assert KEY not in doctor.printed
+
+
+# --- The list: free, and enough to know address and key -----------------------------------------------------------
+
+
+def test_a_provider_that_takes_the_key_is_good_and_nothing_is_called(doctor: Doctor, provider: Provider):
+    provider.key = KEY
+
+    findings = doctor(OPENAI_BASE_URL=f"{provider.url}/v1", OPENAI_API_KEY=KEY)
+
+    openai = findings["openai"]
+    assert (openai["status"], openai["problem"], doctor.code) == ("good", "", 0)
+    assert "with 4 models" in openai["text"]
+    assert openai["milliseconds"] >= 0
+    assert provider.asked == ["GET /v1/models"]
+
+
+def test_before_it_calls_it_says_which_model_and_for_how_much(doctor: Doctor, provider: Provider):
+    findings = doctor(OPENAI_BASE_URL=f"{provider.url}/v1", OPENAI_API_KEY=KEY)
+
+    assert "`--call` asks gpt-5-nano for $0.0000" in findings["openai"]["text"]
+    assert provider.bodies == []
+
+
+def test_a_key_that_is_refused_is_bad_and_its_variable_is_named(doctor: Doctor, provider: Provider):
+    provider.key = "another"
+
+    findings = doctor(OPENAI_BASE_URL=f"{provider.url}/v1", OPENAI_API_KEY=KEY)
+
+    openai = findings["openai"]
+    assert (openai["status"], openai["problem"]) == ("bad", "authentication")
+    assert "refuses the key (401): is OPENAI_API_KEY right" in openai["text"]
+    assert doctor.code == exit_codes.UNAVAILABLE
+
+
+def test_where_nobody_listens_the_address_is_named(doctor: Doctor, closed: str):
+    findings = doctor(MISTRAL_BASE_URL=f"{closed}/v1", MISTRAL_API_KEY=KEY)
+
+    assert (findings["mistral"]["status"], findings["mistral"]["problem"]) == ("bad", "connection_failed")
+    assert closed.removeprefix("http://") in findings["mistral"]["text"]
+    assert doctor.code == exit_codes.UNAVAILABLE
+
+
+def test_who_is_silent_is_given_up_in_time(doctor: Doctor, provider: Provider):
+    provider.silent.clear()
+
+    findings = doctor("--timeout", "0.1", OPENAI_BASE_URL=provider.url, OPENAI_API_KEY=KEY)
+
+    assert (findings["openai"]["status"], findings["openai"]["problem"]) == ("bad", "timed_out")
+    assert "no answer within 0.1 s" in findings["openai"]["text"]
+
+
+def test_providers_are_asked_side_by_side(doctor: Doctor, provider: Provider):
+    provider.barrier = threading.Barrier(3)  # nobody is answered before all three have asked
+
+    findings = doctor(
+        "--timeout", "15",
+        OPENAI_BASE_URL=f"{provider.url}/a", OPENAI_API_KEY=KEY,
+        MISTRAL_BASE_URL=f"{provider.url}/b", MISTRAL_API_KEY=KEY,
+        HEADGATE_PROVIDER_ACME_BASE_URL=f"{provider.url}/c",
+    )  # fmt: skip
+
+    assert [findings[name]["status"] for name in ("openai", "mistral", "acme")] == ["good"] * 3
+    assert sorted(provider.asked) == ["GET /a/models", "GET /b/models", "GET /c/models"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict", "problem", "said"),
+    [
+        (429, {}, "note", "rate_limited", "lets nobody through now"),
+        (503, {}, "bad", "provider_unavailable", "in trouble itself (503)"),
+        (302, {}, "bad", "misconfigured", "is its base URL right?"),
+        (200, b"<html>Welcome</html>", "bad", "malformed_response", "no list of models"),
+        (200, {"data": "none"}, "bad", "malformed_response", "no list of models"),
+        (404, {}, "note", "not_found", "has no list of models (404)"),
+    ],
+)
+def test_each_other_answer_has_its_name(
+    status: int, body: Any, verdict: str, problem: str, said: str, doctor: Doctor, provider: Provider
+):
+    provider.answers["/models"] = (status, body)
+
+    acme = doctor(HEADGATE_PROVIDER_ACME_BASE_URL=provider.url)["acme"]
+
+    assert (acme["status"], acme["problem"]) == (verdict, problem)
+    assert said in acme["text"]
+
+
+def test_a_key_that_no_header_can_carry_is_not_sent(doctor: Doctor, provider: Provider):
+    findings = doctor(OPENAI_BASE_URL=provider.url, OPENAI_API_KEY=f"{KEY}\u2026")
+
+    assert findings["openai"]["problem"] == "missing_key"
+    assert provider.asked == []
+
+
+def test_a_password_in_an_address_is_not_shown(doctor: Doctor, provider: Provider, closed: str):
+    with_password = f"http://me:{KEY}@127.0.0.1:"
+
+    findings = doctor(
+        HEADGATE_PROVIDER_ACME_BASE_URL=f"{with_password}{provider.server_port}",
+        HEADGATE_PROVIDER_GONE_BASE_URL=f"{with_password}{closed.rpartition(':')[2]}",
+        HEADGATE_PROVIDER_ODD_BASE_URL=f"{with_password}port",
+    )
+
+    assert [findings[name]["problem"] for name in ("acme", "gone", "odd")] == ["", "connection_failed", "misconfigured"]
+
+
+# --- What is missing -----------------------------------------------------------------------------------------------
+
+
+def test_who_is_not_configured_is_only_noted_with_the_variables_to_set(doctor: Doctor):
+    findings = doctor()
+
+    assert [findings[name]["status"] for name in ("openai", "mistral", "azure", "ollama")] == ["note"] * 4
+    assert findings["openai"]["missing"] == ["OPENAI_API_KEY"]
+    assert findings["azure"]["missing"] == ["AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"]
+    assert doctor.code == 0
+
+
+def test_half_a_configuration_is_bad_and_the_other_half_is_named(doctor: Doctor):
+    findings = doctor(AZURE_OPENAI_API_KEY=KEY, HEADGATE_PROVIDER_ACME_API_KEY=KEY)
+
+    assert (findings["azure"]["problem"], findings["azure"]["missing"]) == (
+        "missing_address",
+        ["AZURE_OPENAI_ENDPOINT"],
+    )
+    assert findings["acme"]["missing"] == ["HEADGATE_PROVIDER_ACME_BASE_URL"]
+    assert doctor.code == exit_codes.UNAVAILABLE
+
+
+def test_one_of_your_own_that_wants_a_key_has_its_variable_named(doctor: Doctor, provider: Provider):
+    provider.key = "wanted"
+
+    acme = doctor(HEADGATE_PROVIDER_ACME_BASE_URL=provider.url)["acme"]
+
+    assert (acme["problem"], acme["missing"]) == ("authentication", ["HEADGATE_PROVIDER_ACME_API_KEY"])
+
+
+def test_ollama_is_found_where_it_usually_is(doctor: Doctor, provider: Provider, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ADDRESSES, "ollama", provider.url)
+
+    findings = doctor()
+
+    assert findings["ollama"]["status"] == "good"
+    assert provider.asked == ["GET /v1/models"]
+
+
+def test_ollama_is_missed_only_where_somebody_named_its_address(doctor: Doctor, closed: str):
+    assert doctor()["ollama"]["status"] == "note"
+    assert doctor(OLLAMA_BASE_URL=closed)["ollama"]["status"] == "bad"
+
+
+def test_offline_nobody_is_asked(doctor: Doctor, provider: Provider, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ADDRESSES, "ollama", provider.url)
+
+    findings = doctor("--offline", "--call", OPENAI_BASE_URL=provider.url, OPENAI_API_KEY=KEY)
+
+    assert findings["openai"]["text"] == "configured, not tried (--offline)"
+    assert provider.asked == []
+
+
+# --- Models --------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_is_not_listed_is_bad_and_the_nearest_is_named(doctor: Doctor, provider: Provider):
+    findings = doctor(
+        "--model", "openai/gpt-5-nono", "--model", "openai/gpt-5", OPENAI_BASE_URL=provider.url, OPENAI_API_KEY=KEY
+    )
+
+    assert findings["openai/gpt-5"]["status"] == "good"
+    assert findings["openai/gpt-5-nono"]["problem"] == "not_found"
+    assert "did you mean openai/gpt-5-nano?" in findings["openai/gpt-5-nono"]["text"]
+
+
+def test_a_model_of_nobody_is_refused_before_anybody_is_asked(doctor: Doctor, provider: Provider):
+    code = doctor.exit_code("doctor", "--model", "acmee/x")
+
+    assert code == exit_codes.INVALID
+
+
+def test_a_call_goes_to_the_cheapest_model_that_writes_and_says_what_it_cost(doctor: Doctor, provider: Provider):
+    findings = doctor("--call", OPENAI_BASE_URL=f"{provider.url}/v1", OPENAI_API_KEY=KEY)
+
+    called = findings["openai/gpt-5-nano"]
+    assert called["status"] == "good"
+    assert "for $0.0000018" in called["text"]  # 20 tokens at 0.05 and 2 at 0.40 dollars a million
+    assert provider.asked == ["GET /v1/models", "POST /v1/chat/completions"]
+    assert (provider.bodies[0]["model"], provider.bodies[0]["max_completion_tokens"]) == ("gpt-5-nano", 16)
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [(404, "not_found"), (401, "authentication"), (400, "invalid_request"), (429, "rate_limited")],
+)
+def test_a_call_that_fails_says_why_and_is_made_once(status: int, problem: str, doctor: Doctor, provider: Provider):
+    provider.answers["/chat/completions"] = (status, {"error": {"message": f"no, {KEY}"}})
+
+    findings = doctor("--call", "--model", "acme/m", HEADGATE_PROVIDER_ACME_BASE_URL=provider.url,
+                      HEADGATE_PROVIDER_ACME_API_KEY=KEY)  # fmt: skip
+
+    assert (findings["acme/m"]["status"], len(provider.bodies)) == ("bad", 1)
+    assert findings["acme/m"]["problem"] == problem
+    assert doctor.code == exit_codes.UNAVAILABLE
+
+
+def test_a_provider_without_a_list_is_called_when_a_model_of_it_is_named(doctor: Doctor, provider: Provider):
+    provider.answers["/models"] = (404, {})
+
+    noted = doctor("--model", "acme/m", HEADGATE_PROVIDER_ACME_BASE_URL=provider.url)
+    called = doctor("--model", "acme/m", "--call")
+
+    assert "`--call --model acme/m` tries one for a price that is not known" in noted["acme"]["text"]
+    assert called["acme/m"]["status"] == "good"
+    assert len(provider.bodies) == 1
+
+
+# --- The doors are those that calls go through ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("openai", {"OPENAI_BASE_URL": "@/v1/", "OPENAI_API_KEY": KEY}),
+        ("mistral", {"MISTRAL_BASE_URL": "@/v1", "MISTRAL_API_KEY": KEY}),
+        ("azure", {"AZURE_OPENAI_ENDPOINT": "@/", "AZURE_OPENAI_API_KEY": KEY}),
+        ("acme", {"HEADGATE_PROVIDER_ACME_BASE_URL": "@/api/v3/", "HEADGATE_PROVIDER_ACME_API_KEY": KEY}),
+        ("ollama", {"OLLAMA_BASE_URL": "@"}),
+        ("openai", {"HEADGATE_PROVIDER_OPENAI_BASE_URL": "@/mine", "OPENAI_API_KEY": "not this one"}),
+    ],
+)
+def test_the_list_is_asked_for_where_and_as_calls_are_made(
+    name: str, variables: dict[str, str], doctor: Doctor, provider: Provider
+):
+    provider.key = "" if name == "ollama" or "HEADGATE_PROVIDER_OPENAI_BASE_URL" in variables else KEY
+
+    findings = doctor(
+        "--call", "--model", f"{name}/m", **{key: value.replace("@", provider.url) for key, value in variables.items()}
+    )
+
+    listed, called = provider.asked
+    assert findings[name]["status"] == "good"
+    assert findings[f"{name}/m"]["status"] == "good"
+    assert provider.keys[0] == provider.keys[1]
+    assert listed.removeprefix("GET ").removesuffix("/models") == called.removeprefix("POST ").removesuffix(
+        "/chat/completions"
+    )
+
+
+def test_a_dated_version_of_azure_stands_in_the_address():
+    found = doors(
+        {"AZURE_OPENAI_ENDPOINT": "https://x", "AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_API_VERSION": "2024"}
+    )
+
+    assert found["azure"].url == "https://x/openai/models?api-version=2024"
+
+
+def test_where_nothing_is_said_the_addresses_are_those_of_calls(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()
+
+    assert ADDRESSES == {
+        "openai": registry.OPENAI_URL,
+        "mistral": registry.MISTRAL_URL,
+        "ollama": registry.OLLAMA_URL,
+    }
+
+
+def test_each_vendor_that_can_be_called_has_a_door():
+    vendors = set(registry.build_providers({})) - {"demo", *registry.NOT_BUILT}
+
+    assert vendors <= set(doors({}))
+
+
+# --- Everything else -----------------------------------------------------------------------------------------------
+
+
+def test_the_form_of_the_findings_is_the_same_for_all(doctor: Doctor):
+    findings = doctor("--offline")
+
+    fields = {tuple(finding) for finding in findings.values()}
+    assert fields == {("name", "status", "text", "problem", "missing", "milliseconds")}
+    assert {"python", "sqlite", "extra docs", "extra postgres", "extra std", "database", "state", "retention"} <= set(
+        findings
+    )
+
+
+def test_retention_and_schedules_are_those_of_this_folder(doctor: Doctor, folder: Path):
+    (folder / "say.yaml").write_text("name: say\nactivities:\n  a: {use: echo, with: {x: 1}}\n")
+    assert "schedules" not in doctor("--offline")
+    doctor.exit_code("run", "say.yaml", "--quiet")
+    doctor.capsys.readouterr()
+
+    findings = doctor("--offline", HEADGATE_RETENTION="90d")
+
+    assert "for 90 d" in findings["retention"]["text"]
+    assert findings["schedules"]["text"] == "0"
+    assert findings["state"]["status"] == "good"
+
+
+def test_a_retention_that_cannot_be_read_is_bad(doctor: Doctor):
+    findings = doctor("--offline", HEADGATE_RETENTION="soon")
+
+    assert findings["retention"]["status"] == "bad"
+    assert doctor.code == exit_codes.UNAVAILABLE
+
+
+def test_a_call_that_nobody_answers_is_given_up_in_time(doctor: Doctor, provider: Provider):
+    provider.silent.clear()
+
+    findings = doctor("--call", "--model", "acme/m", "--timeout", "0.2", HEADGATE_PROVIDER_ACME_BASE_URL=provider.url)
+
+    assert (findings["acme"]["problem"], findings["acme/m"]["problem"]) == ("timed_out", "timed_out")
