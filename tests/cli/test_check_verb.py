@@ -167,3 +167,12 @@ def test_the_schema_is_printed_or_written(capsys: pytest.CaptureFixture[str], fo
 def test_a_schema_that_cannot_be_written_is_refused(capsys: pytest.CaptureFixture[str]):
     assert headgate("schema", "--out", "absent/schema.json") == 2
     assert "absent/schema.json cannot be written" in capsys.readouterr().err
+
+
+def test_of_many_files_those_with_cases_are_left_to_their_own_verb(capsys: pytest.CaptureFixture[str]):
+    Path("flow.test.yaml").write_text("cases: []\n")
+
+    code = headgate("check", "flow.yaml", "flow.test.yaml")
+
+    assert code == 0
+    assert "`headgate test` runs them" in capsys.readouterr().err

@@ -102,3 +102,33 @@ def test_an_output_that_is_not_there_cannot_be_kept_as_a_file(folder: Path):
     shown = headgate("show", "-", "--json").stdout
     assert "declares the file 'letter'" in shown
     assert json.loads(shown)["status"] == "failed"
+
+
+DOCUMENT = """
+name: document
+inputs: {page: {type: file}}
+activities:
+  read: {use: document_text, with: {file: "{{ INPUT.page }}"}}
+  said: {use: echo, with: {text: "<{{ INPUT.page }}>"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("page.html", "<html><head><title>T</title></head><body><p>One</p>\n<p>Two</p></body></html>", "One"),
+        ("page.txt", "One\nTwo\n", "One"),
+    ],
+)
+def test_a_document_that_comes_in_is_read_as_what_it_is_and_used_in_a_text_as_its_own(
+    folder: Path, name: str, content: str, text: str
+):
+    (folder / "flow.yaml").write_text(DOCUMENT)
+    (folder / name).write_text(content)
+
+    headgate("run", "flow.yaml", "--input", f"page=@{name}")
+
+    found = outputs()
+    assert str(found["read"]["text"]).startswith(text)
+    assert "<p>" not in str(found["read"]["text"])
+    assert found["said"]["text"] == f"<{content}>"

@@ -71,6 +71,8 @@ def _source(folder: Path, parameters: dict[str, Any]) -> _Source:
         return _Source("the content", media_type, content=content)
     if not isinstance(file, str) or not file or "\0" in file:
         raise _invalid(f"expected file to be a path or a file value, got {type(file).__name__}")
+    if "\n" in file:  # what an input of `type: file` is where the file is plain text
+        return _Source("the text", media_type or "text/plain", content=file)
     return _Source(file, media_type or "", Path(file))
 
 

@@ -9,6 +9,8 @@ carry the same `Message-ID`, by which a mail that did arrive twice can be told.
 from __future__ import annotations
 
 import hashlib
+import re
+import socket
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -227,6 +229,7 @@ class _Delivery:
             use_tls=server.tls == "implicit",
             start_tls={"required": True, "offered": None}.get(server.tls, False),
             timeout=TIMEOUT_SECONDS,
+            local_hostname=_own_name(),
         )
 
     async def _offer(self, smtp: SMTP) -> list[str]:
@@ -262,3 +265,10 @@ class _Delivery:
         return Attempt.failed(
             "mail_unavailable", f"{NAME}: {self.server.host}:{self.server.port} cannot be used: {why}"
         )
+
+
+def _own_name() -> str:
+    """Return what this machine calls itself to the server, without asking anybody: the library would look its own name
+    up, outside, and with the loop standing still."""
+    name = socket.gethostname()
+    return name if re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", name) else "[127.0.0.1]"

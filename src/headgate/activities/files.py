@@ -55,10 +55,10 @@ def file_read(files: Files) -> ActivityFunction:
 def file_write(files: Files) -> ActivityFunction:
     """Return the activity over kept files.
 
-    It writes `content` (a text as it is, a file value's bytes, `{"$base64": …}`, anything else as JSON) to `path`, whose
-    folder is made; its result is `{path, size, file}`, the last a file value. Raises `Attempt`: `invalid_parameters`,
-    `file_exists` (with `if_exists: fail`), `file_missing`; `file_not_kept` (tried again: there may be room then). With
-    `if_exists: append` a second execution appends once more.
+    It writes `content` (a text as it is, a file value's bytes, `{"$base64": …}`, anything else as JSON) to `path`,
+    whose folder is made; its result is `{path, size, file}`, the last a file value. Raises `Attempt`:
+    `invalid_parameters`, `file_exists` (with `if_exists: fail`), `file_missing`; `file_not_kept` (tried again: there
+    may be room then). With `if_exists: append` a second execution appends once more.
     """
 
     async def write(parameters: dict[str, Any], _ctx: ActivityContext) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def _request(
         "file": file,
         "directory": directory,
         "input": _input(parameters, task),
-        "frames": "" if folder is None else str(folder.absolute()),
+        # A frame is a file that nothing is masked in: what secrets went into comes back as JSON, whatever its size.
+        "frames": "" if folder is None or task.settings.get("secrets") else str(folder.absolute()),
         "memory_bytes_max": settings.memory_bytes_max,
         "cpu_seconds_max": settings.cpu_seconds_max,
         "output_bytes_max": settings.output_bytes_max,

@@ -18,6 +18,9 @@ from headgate.core.errors import Invalid, Problem
 __all__ = ["check"]
 
 
+CASE_FILES = (".test.yaml", ".test.yml")
+
+
 @click.command()
 @common
 @click.argument("flows", nargs=-1, required=True)
@@ -49,7 +52,10 @@ def check(
         engine = msgspec.structs.replace(engine, scripted=ScriptedProvider({}))
     sample = (inputs, input_json) if inputs or input_json is not None else None
     pricing = _pricing(common, engine)
-    reports = [_report(flow, engine, pricing, sample, strict=strict) for flow in flows]
+    workflows = [flow for flow in flows if len(flows) == 1 or not flow.endswith(CASE_FILES)]
+    for flow in sorted(set(flows) - set(workflows)):
+        common.output.notice(f"{flow}: cases, no workflow; `headgate test` runs them.")
+    reports = [_report(flow, engine, pricing, sample, strict=strict) for flow in workflows]
     if common.output.json:
         common.output.data(reports)
     else:

@@ -32,9 +32,11 @@ class Builtin(msgspec.Struct, frozen=True):
     native: Native = ""
     repeatable: Repeatable = "safe"
     secrets: bool = True
-    """False: the parameters become the output, so a secret in them would be stored; `check` refuses it."""
+    """False: the parameters are stored, as its output or elsewhere; `check` refuses a secret in them."""
     fields: frozenset[str] | None = None
     """The fields of its output; None: any."""
+    takes_files: bool = False
+    """Its parameters are given file values as such; others are given the text of a text file."""
 
 
 def _builtin(name: str, output: str, parameters: str | None = None, required: str = "", **rest: object) -> Builtin:
@@ -90,20 +92,42 @@ BUILTINS: dict[str, Builtin] = {
             "smtp_url from to subject",
             fields=("success", "message_id", "accepted", "refused"),
         ),
-        _builtin("file_read", "result", "as encoding", "file", fields=("content", "name", "size", "media_type")),
-        _builtin("file_write", "result", "encoding if_exists", "path content", fields=("path", "size", "file")),
+        _builtin(
+            "file_read",
+            "result",
+            "as encoding",
+            "file",
+            fields=("content", "name", "size", "media_type"),
+            takes_files=True,
+        ),
+        _builtin(
+            "file_write",
+            "result",
+            "encoding if_exists",
+            "path content",
+            secrets=False,
+            fields=("path", "size", "file"),
+        ),
         _builtin("postgres_query", "result", "params", "db_url query"),
         _builtin("postgres_transaction", "result", "isolation_level", "db_url statements"),
         _builtin("sqlite_query", "result", "params", "db_url query"),
         _builtin("text_split", "result", "size overlap by", "text", fields=("parts", "count", "places")),
-        _builtin("document_text", "result", "file content media_type", fields=_DOCUMENT),
-        _builtin("vector_index", "result", "items texts places metadata replace", "collection model", fields=_INDEXED),
+        _builtin("document_text", "result", "file content media_type", fields=_DOCUMENT, takes_files=True),
+        _builtin(
+            "vector_index",
+            "result",
+            "items texts places metadata replace",
+            "collection model",
+            secrets=False,
+            fields=_INDEXED,
+        ),
         _builtin("vector_search", "result", "top mode min_score where", "collection query", fields=_FOUND),
         _builtin(
             "conversation",
             "result",
             "role content turns tokens_max model keep max_tokens instruction",
             "conversation operation",
+            secrets=False,
         ),
         _builtin("script", "result", queue="py-std"),
     )

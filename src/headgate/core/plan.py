@@ -53,6 +53,7 @@ class Planned:
         "needs",
         "outgoing",
         "own_output",
+        "reads_files_as_text",
         "scheduled_for",
         "when",
     )
@@ -71,6 +72,7 @@ class Planned:
         self.loops = tuple(number for number, loop in enumerate(graph.loops) if index in loop.body)
         self.innermost = min(self.loops, key=lambda number: len(graph.loops[number].body), default=-1)
         where = f"activity {activity.key!r}"
+        self.reads_files_as_text = self.builtin is None or not self.builtin.takes_files
         self.makes_files = any(output.type == "file" for output in activity.outputs)
         self._names = names
         self._parameters: Template | None = None

@@ -28,7 +28,8 @@ from headgate.engine.engine import Engine
 from headgate.engine.file_values import with_files, with_texts
 from headgate.engine.lane import Lane
 from headgate.engine.ledger import Ledger
-from headgate.engine.rendering import Rendered, masked, render, rendering_needs
+from headgate.engine.masking import MaskedStream, masked
+from headgate.engine.rendering import Rendered, render, rendering_needs
 from headgate.engine.streams import Streams
 from headgate.ports import (
     Acknowledged,
@@ -64,7 +65,6 @@ class _Held(msgspec.Struct, frozen=True):
     """What the place had cost before this attempt."""
 
 
-UNKNOWN = _Held("", ())
 
 
 class LocalProtocol:
@@ -79,6 +79,10 @@ class LocalProtocol:
         self._streams = streams
         self._secrets = secrets
         self._held: dict[str, _Held] = {}
+        self._unknown = _Held("", tuple(secrets.values()))
+        """Of a claim that this process did not hand out: any secret may have gone into it."""
+        self._masks: dict[str, MaskedStream] = {}
+        """Of claims that secrets went into and that have streamed something."""
         self.cache: Cache = NO_CACHE
         self.files: Files | None = None
         self.reuse = True
@@ -131,7 +135,7 @@ class LocalProtocol:
         try:
             needs = rendering_needs(run, place)
             values = await self._engine.load_values(lane.row.key, needs) if needs else {}
-            if values and self.files is not None:
+            if values and self.files is not None and place.planned.reads_files_as_text:
                 values = with_texts(values, self.files)
             rendered = render(run, place, values, self._secrets)
             assignment = _assignment(claim, run, place, rendered, values)
@@ -145,6 +149,8 @@ class LocalProtocol:
             self._complete_from_cache(claim, place, rendered.input_hash, kept)
             return None
         self._held[claim.activity_id] = _Held(rendered.input_hash, rendered.secrets, key, place.cost)
+        if rendered.secrets:
+            assignment.settings["secrets"] = True
         deadline = claim.claimed_at + int(assignment.timeout_seconds * 1_000_000)
         self._set_deadline(claim.activity_id, deadline)
         return assignment
@@ -235,7 +241,7 @@ class LocalProtocol:
 
     def _submit(self, report: Report, worker_id: str, now: int) -> asyncio.Future[Decision]:
         claim = self._queue.claimed(report.activity_id)
-        held = self._held.get(report.activity_id, UNKNOWN)
+        held = self._held.get(report.activity_id, self._unknown)
         if claim is not None:
             task, started_at = claim.task, claim.claimed_at
         else:
@@ -245,6 +251,8 @@ class LocalProtocol:
                 refused: asyncio.Future[Decision] = self._engine.loop.create_future()
                 refused.set_exception(error)
                 return refused
+        if held.secrets:
+            report = _masked_report(report, held.secrets)  # before anything of it is kept, as a file or in the log
         command = _outcome(self._with_files(report, task), task, held, worker_id, started_at, now)
         if held.cache_key and isinstance(command, c.CompleteActivity):
             self._note_result(task, held, command)
@@ -298,6 +306,7 @@ class LocalProtocol:
     def _release(self, activity_id: str) -> None:
         self._queue.finish(activity_id)
         self._held.pop(activity_id, None)
+        self._masks.pop(activity_id, None)  # what still waits in it is in the result, from which readers are served now
         if self._made:
             self._made.pop(split_activity_id(activity_id), None)
         if self._streams.used:
@@ -342,6 +351,7 @@ class LocalProtocol:
 
     async def begin_effect(self, activity_id: str, *, what: str) -> None:
         run_id, place, attempt = split_activity_id(activity_id)
+        what = masked(what, self._held.get(activity_id, self._unknown).secrets)
         command = c.BeginEffect(
             at=self._engine.clock.now(), actor="engine", place=place, attempt=attempt, what=what
         )
@@ -349,6 +359,11 @@ class LocalProtocol:
 
     def stream(self, activity_id: str, text: str) -> None:
         run_id, place, attempt = split_activity_id(activity_id)
+        held = self._held.get(activity_id)
+        if held is None:
+            text = masked(text, self._unknown.secrets)
+        elif held.secrets:
+            text = self._masks.setdefault(activity_id, MaskedStream(held.secrets)).add(text)
         self._streams.publish(run_id, place, attempt, text)
 
 
@@ -371,10 +386,10 @@ def _seen(answer: asyncio.Future[Decision]) -> None:
 
 
 def _outcome(report: Report, task: Task, held: _Held, worker: str, started_at: int, now: int) -> c.Command:
-    """Return the command that a report comes to, with every secret that went into the attempt masked."""
+    """Return the command that a report comes to; every secret that went into the attempt is masked already."""
     cost = sum(usage.cost_nano or 0 for usage in report.usage) if report.usage else 0
     if isinstance(report, Completed):
-        output = masked(report.output, held.secrets) if held.secrets else report.output
+        output = report.output
         try:
             return c.CompleteActivity(
                 at=now,
@@ -392,7 +407,7 @@ def _outcome(report: Report, task: Task, held: _Held, worker: str, started_at: i
         except Invalid as error:
             failure = Failure("invalid_output", f"{task.place}: {error}", retryable=False)
     else:
-        failure = _masked_failure(report.error, held.secrets)
+        failure = report.error
     return c.FailActivity(
         at=now,
         actor=_actor(worker),
@@ -412,11 +427,12 @@ def _actor(worker: str) -> str:
     return f"worker:{worker}"
 
 
-def _masked_failure(failure: Failure, secrets: tuple[str, ...]) -> Failure:
-    if not secrets:
-        return failure
+def _masked_report(report: Report, secrets: tuple[str, ...]) -> Report:
+    if isinstance(report, Completed):
+        return msgspec.structs.replace(report, output=masked(report.output, secrets))
+    failure = report.error
     message, details = masked(failure.message, secrets), masked(failure.details, secrets)
-    return msgspec.structs.replace(failure, message=message, details=details)
+    return msgspec.structs.replace(report, error=msgspec.structs.replace(failure, message=message, details=details))
 
 
 def _assignment(claim: Claim, run: Run, place: Place, rendered: Rendered, values: Mapping[int, object]) -> Assignment:

@@ -61,9 +61,9 @@ class Engine(msgspec.Struct, frozen=True):
     offline: bool = False
     pace_seconds: float = 0.0
     reuse: bool = True
+    """False: no earlier results are taken; what is made anew is kept all the same."""
     run_schedules: bool = False
     """Start the runs of schedules when their time comes."""
-    """False: no earlier results are taken; what is made anew is kept all the same."""
 
 
 class Session:
