@@ -1,0 +1,49 @@
+"""Results that may be used again."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+__all__ = ["Cache", "Reusable"]
+
+
+class Reusable(msgspec.Struct, frozen=True):
+    """The output of an attempt (JSON bytes), kept for equal attempts until `expires_at` (microseconds).
+
+    `saves` is what the attempt cost, in nano-dollars; workflow, activity and name say where it was made.
+    """
+
+    tenant: str
+    key: bytes
+    workflow: str
+    activity: str
+    name: str
+    at: int
+    expires_at: int
+    saves: int
+    output: bytes
+
+
+class Cache(Protocol):
+    """Results that may be used again. Any of them may be gone at any time: losing one costs a repetition, no more.
+
+    What every cache keeps true, tested by tests/stores/test_cache.py:
+
+    1. What is found is what was kept under that tenant and key, to the byte, and has not expired.
+    2. Neither method waits or fails: what cannot be read is not found, what cannot be written is dropped.
+    3. Size and number are bounded; what was used longest ago goes first.
+    """
+
+    def find(self, tenant: str, key: bytes, now: int) -> Reusable | None:
+        """Return the result, and count the use."""
+        ...
+
+    def keep(self, kept: Reusable) -> None:
+        """Keep a result; it replaces that of the same key. It is found from now on, and on the disk a little later."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is not written yet. Harmless when repeated."""
+        ...

@@ -1,0 +1,125 @@
+"""What a door offers, whoever stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from headgate.core.view import RunSummary, RunView
+from headgate.ports.keeping import Collected, Erased
+from headgate.ports.schedule import Schedule
+
+__all__ = ["Changed", "Client", "EventView", "StartRequest", "Tokens", "Update"]
+
+
+class EventView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One event of the log, readable: `fields` are the event's own beside the envelope."""
+
+    version: int
+    at: int
+    type: str
+    place: str = ""
+    attempt: int = 0
+    actor: str = ""
+    cause: str = ""
+    trace_id: str = ""
+    fields: dict[str, Any] = {}
+    content: Any = None
+    hash: str = ""
+
+
+class Tokens(msgspec.Struct, frozen=True, tag="tokens"):
+    """Streamed text of one attempt; `offset` counts characters from the start of the attempt's text."""
+
+    place: str
+    epoch: int
+    offset: int
+    text: str
+
+
+class Changed(msgspec.Struct, frozen=True, tag="changed"):
+    """The run has new events; this is it now (contents left out)."""
+
+    run: RunView
+
+
+Update = Tokens | Changed
+
+
+class StartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client starts a run with. Either a definition's text, or the name of one that is deployed."""
+
+    definition: str | None = None
+    source: str = "definition"
+    files: dict[str, str] = {}
+    """The texts of the files that the definition refers to, by their paths relative to it."""
+    workflow: str = ""
+    version: str | None = None
+    input: Any = None
+    mode: Literal["realtime", "batch"] = "realtime"
+    limit: int | None = None
+    labels: dict[str, str] = {}
+    unique_key: str = ""
+    command_id: str = ""
+
+
+class Client(Protocol):
+    """What a door offers, whoever stands behind it: the engine in this process, or the owner at the other end of a
+    socket. Run ids may be shortened as long as they are unambiguous; `-` is the newest run. Errors are the three
+    branches of `core.errors`, the same at both ends."""
+
+    async def start(self, request: StartRequest) -> RunSummary: ...
+
+    async def show(self, run: str, *, at: int | None = None, contents: bool = True) -> RunView:
+        """Return the run as it is, or as it was after event `at`."""
+        ...
+
+    async def runs(
+        self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
+    ) -> list[RunSummary]: ...
+
+    async def events(
+        self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True
+    ) -> list[EventView]: ...
+
+    async def signal(self, run: str, name: str, *, key: str = "", data: Any = None) -> RunView: ...
+
+    async def decide(
+        self, run: str, *, key: str = "", approved: bool, by: str = "", comment: str = "", data: Any = None
+    ) -> RunView: ...
+
+    async def cancel(self, run: str, *, reason: str = "") -> RunView: ...
+
+    async def pause(self, run: str, *, reason: str = "") -> RunView: ...
+
+    async def resume(self, run: str) -> RunView: ...
+
+    async def retry(self, run: str) -> RunView: ...
+
+    async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
+        """Erase the contents of finished runs, and of the runs below them; `label` is `name=value`."""
+        ...
+
+    async def collect(self, *, older: str = "", dry_run: bool = False, by: str = "") -> Collected:
+        """Delete what ended longer ago than `older` (a duration; empty: the retention that is set)."""
+        ...
+
+    async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
+        """Keep a schedule of the workflow in `definition`; one of the same name is replaced. Raises `Invalid`."""
+        ...
+
+    async def schedules(self) -> list[Schedule]: ...
+
+    async def change_schedule(self, name: str, change: Literal["pause", "resume", "remove", "trigger"]) -> Schedule:
+        """Change a schedule; return it as it is then (a removed one: as it was). Raises `NotFound`."""
+        ...
+
+    def watch(self, run: str, *, tokens: bool = False) -> AsyncIterator[Update]:
+        """Yield the run as it is, then each change, and tokens where wanted; ends after the finished run."""
+        ...
+
+    async def settled(self) -> None:
+        """Return when no run has anything to do now: all are finished, or wait for a time, a person or a signal."""
+        ...

@@ -1,0 +1,192 @@
+"""The log: rows, appends, and what every log keeps true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
+
+__all__ = ["Append", "EventRow", "Head", "Log", "Move", "NewEvent", "Outcome", "OverBudget", "RunRow"]
+
+
+class EventRow(NamedTuple):
+    """One event as stored. `pos` is its global position (0 before it is stored); `content` None: none, or elsewhere."""
+
+    pos: int
+    run: int
+    version: int
+    at: int
+    type: str
+    data: bytes
+    hash: bytes
+    content: bytes | None
+
+
+NewEvent = tuple[int, int, int, str, bytes, bytes, bytes | None]
+"""An `EventRow` before it has a position: run, version, at, type, data, hash, content."""
+
+
+class Head(NamedTuple):
+    """What the log knows of a run beside its events: enough to list it, to find it in time, and to append to it."""
+
+    status: str
+    version: int
+    hash: bytes
+    attention_at: int | None
+    tasks: int
+    cost: int
+    reserved: int
+    updated_at: int
+    finished_at: int | None
+    error: str
+    simulated: bool = False
+    """At least one call had a notional price (demo models)."""
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """A run as the log lists it. `key` is the log's own number for it; `content_key` keys its digests."""
+
+    key: int
+    id: str
+    tenant: str
+    workflow: str
+    definition: str
+    trace_id: str
+    parent: str
+    unique_key: str
+    labels: str
+    limit: int | None
+    content_key: bytes
+    created_at: int
+    head: Head
+
+    @property
+    def erased(self) -> bool:
+        """Whether the run's contents were erased; then the key that its digests were made with is gone, too."""
+        return not self.content_key
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A change of a shared budget, in nano-dollars. `limit` given: the budget is made if there is none."""
+
+    budget: str
+    reserve: int = 0
+    spend: int = 0
+    limit: int | None = None
+
+
+class Append(msgspec.Struct):
+    """One run's next events, and all that must become true with them or not at all."""
+
+    run: int
+    expected_version: int
+    rows: list[NewEvent]
+    head: Head
+    new: RunRow | None = None
+    blobs: Sequence[tuple[bytes, bytes]] = ()
+    moves: Sequence[Move] = ()
+    commands: Sequence[tuple[str, str, int, bytes]] = ()
+    """`(tenant, command id, at, answer)`: kept for a week, so that a repeat is answered as the first was."""
+    size: int = 0
+    spend: Sequence[SpendRow] = ()
+
+
+class OverBudget(msgspec.Struct, frozen=True):
+    """A shared budget did not admit the reservation."""
+
+    budget: str
+    limit: int
+    spent: int
+    reserved: int
+
+
+Outcome = Literal["accepted", "version_conflict", "run_exists", "repeated"] | OverBudget | BaseException
+
+
+class Log(Protocol):
+    """The events of every run.
+
+    What every log keeps true, tested by tests/conformance/test_log.py:
+
+    1. An append is all or nothing, and is durable before it is accepted.
+    2. Of two appends with the same `expected_version`, one gets `version_conflict` and leaves no trace.
+    3. A refusal of one run (conflict, budget) does not touch the others of the batch.
+    4. A follower sees every event once, each run's in order, however many writers there are.
+    5. A budget's `spent + reserved` passes its limit by no reservation.
+    """
+
+    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
+        """Append the batch in one transaction; one outcome per item. Raises `Unavailable`: nothing was written."""
+        ...
+
+    def new_key(self) -> int:
+        """Return a number that no run has had."""
+        ...
+
+    async def run(self, run_id: str) -> RunRow | None: ...
+
+    async def run_by_unique_key(self, tenant: str, unique_key: str) -> RunRow | None: ...
+
+    async def runs(
+        self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, before: int | None = None
+    ) -> list[RunRow]:
+        """Newest first; `before` is the key of the last one seen."""
+        ...
+
+    async def matching(self, prefix: str, limit: int = 2) -> list[str]:
+        """Return run ids that begin with `prefix`."""
+        ...
+
+    async def busy(self, after: int, limit: int) -> list[RunRow]:
+        """Return unfinished runs that hold tasks, by key: what a start has to take up again."""
+        ...
+
+    async def due(self, now: int, limit: int) -> list[str]:
+        """Return the ids of runs whose `attention_at` has come."""
+        ...
+
+    async def next_attention(self, after: int) -> int | None:
+        """Return the earliest `attention_at` later than `after`."""
+        ...
+
+    async def events(self, run: int, *, after: int = 0, limit: int = 100_000) -> list[EventRow]: ...
+
+    async def feed(self, after: int, limit: int) -> list[EventRow]:
+        """Return the next events of all runs behind position `after`."""
+        ...
+
+    async def contents(self, run: int, versions: Sequence[int]) -> dict[int, bytes]:
+        """Return the contents of these events; an erased one is left out."""
+        ...
+
+    async def answer(self, tenant: str, command_id: str) -> bytes | None:
+        """Return what a command of this id was answered, if it was made within the last week."""
+        ...
+
+    async def budget(self, budget: str) -> OverBudget | None: ...
+
+    async def spend(self, run_id: str) -> list[SpendRow]:
+        """Return the run's spend rows, in the order of its events."""
+        ...
+
+    async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
+        """Return what the wanted rows come to, dearest first. `by` is `activity`, `run`, `workflow`, `model`,
+        `provider`, `day` (UTC), `prompt`, `kind`, or `label:` and a label's name."""
+        ...
+
+    async def replace_spend(self, run_id: str, rows: Sequence[SpendRow]) -> None:
+        """Put these rows in the place of all rows of the run, at once. Raises `Unavailable`: nothing was changed."""
+        ...
+
+    async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
+        """Keep a definition; return whether it is new. A repeat makes it the newest of its name again."""
+        ...
+
+    async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
+        """Return `(version, body)` of a definition, the newest of the name unless `version` is given."""
+        ...
+
+    async def close(self) -> None: ...

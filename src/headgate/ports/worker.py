@@ -1,0 +1,99 @@
+"""What a worker may say to the engine, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from headgate.core.values import Assignment, Candidate, Failure, Usage
+
+__all__ = ["Acknowledged", "Admission", "Admitted", "Completed", "Denied", "Failed", "Hit", "Report", "WorkerProtocol"]
+
+
+class Completed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A worker's report: this claim's output (any JSON value), and the usage that was not settled call by call."""
+
+    activity_id: str
+    output: Any = None
+    usage: tuple[Usage, ...] = ()
+
+
+class Failed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A worker's report: this claim failed."""
+
+    activity_id: str
+    error: Failure
+    usage: tuple[Usage, ...] = ()
+
+
+Report = Completed | Failed
+
+
+class Acknowledged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The engine has durably recorded a report (or had done so before). `stale`: it was of no use, for the attempt is
+    no longer the current one; `will_retry`: the failure leads to another attempt."""
+
+    activity_id: str
+    stale: str = ""
+    will_retry: bool = False
+
+
+class Admitted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The call may go to `model`; `reservation` nano-dollars are set aside for it until it is settled."""
+
+    model: str
+    reservation: int
+    skipped: tuple[str, ...] = ()
+    """Models before it in the list that did not fit the budget."""
+
+
+class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The call need not be made: this is the response of an equal one."""
+
+    response: Any
+
+
+class Denied(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The call may not be made."""
+
+    error: Failure
+
+
+Admission = Admitted | Hit | Denied
+
+
+class WorkerProtocol(Protocol):
+    """All that a worker may say to the engine: in process, and later over HTTP, the same object.
+
+    What every implementation keeps true: a claim is known by its `activity_id` alone; a report that is repeated
+    changes nothing; a report is durable before it is acknowledged; `admit` returns only when there is an answer
+    (it waits where only other calls' reservations keep the call out).
+    """
+
+    async def poll(
+        self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float
+    ) -> list[Assignment]: ...
+
+    async def heartbeat(self, activity_id: str, *, worker_id: str, progress: Any = None) -> float:
+        """Keep the lease; return the seconds until the next heartbeat is due. Raises `StaleAttempt`: stop working."""
+        ...
+
+    async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]: ...
+
+    async def admit(
+        self, activity_id: str, *, call_id: str, request_hash: str, candidates: Sequence[Candidate]
+    ) -> Admission: ...
+
+    async def settle(
+        self, activity_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]
+    ) -> None: ...
+
+    async def begin_effect(self, activity_id: str, *, what: str) -> None:
+        """Make durable that the attempt is about to do what must not be done twice. Raises `StaleAttempt`: do not."""
+        ...
+
+    def stream(self, activity_id: str, text: str) -> None:
+        """Pass on tokens of the attempt's output as they come; never blocks, never fails."""
+        ...
