@@ -11,8 +11,8 @@ tools := .venv/ready-to-test
 help: ## say what each word does
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
 
-demo: $(runtime) ## watch a workflow run, offline and free
-	@$(python) examples/demo.py
+demo: $(runtime) ## see in a minute what it does, offline and free
+	@$(python) -m headgate demo
 
 test: $(tools) ## run every test
 	@$(python) -m pytest -n auto
