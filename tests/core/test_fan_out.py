@@ -210,3 +210,30 @@ def test_what_an_item_cost_is_corrected_when_its_forfeit_is_settled_after_it_end
 
     assert (run.place("a").cost, run.run.spent) == (30, 30)
     run.check()
+
+
+INDEXED = """
+name: t
+inputs: {items: array}
+activities:
+  say: {use: echo, for_each: "{{ INPUT.items }}", with: {word: "{{ ITEM }}"}, on_failure: continue}
+  again:
+    use: echo
+    for_each: "{{ INPUT.items }}"
+    when: "{{ say[0].word == 'a' and say[-1].word == 'c' and say[1].word == null }}"
+    with: {word: "{{ say[INDEX].word }}", whole: "{{ say[INDEX] }}", mixed: "<{{ say[INDEX].echo.word }}>"}
+"""
+
+
+def test_an_item_of_another_activity_is_read_by_its_index():
+    run = Rehearsal(INDEXED).start({"items": ["a", "b", "c"]})
+    run.complete("say[0]", {"word": "a"})
+    run.fail("say[1]", retryable=False)
+    run.complete("say[2]", {"word": "c"})
+
+    place = run.place("again[2]")
+    rendered = place.planned.parameters.render(Names(run.run, run.contents, place))
+
+    assert run.tasks == ["again[0]", "again[1]", "again[2]"]
+    assert rendered == {"word": "c", "whole": {"word": "c"}, "mixed": "<c>"}
+    run.check()

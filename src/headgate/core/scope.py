@@ -58,6 +58,10 @@ class View:
         value = self.plain()
         return Every(cast("list[object]", value) if isinstance(value, list) else [])
 
+    def items(self) -> list[View] | None:
+        """Return what `[0]`, `[1]`… mean here, or None: the same as in the JSON value."""
+        return None
+
     def truth(self) -> bool:
         return bool(self.plain())
 
@@ -194,6 +198,13 @@ class ActivityView(View):
     def every(self) -> View:
         return _Everywhere(self)
 
+    def items(self) -> list[View] | None:
+        """Of a `for_each`: its items, each with the fields that the activity has without one."""
+        output = self._result()
+        if not self._fan_out or not isinstance(output, list):
+            return None
+        return [_ItemView(self, item) for item in cast("list[object]", output)]
+
     def plain(self) -> dict[str, object]:
         """Return the output under its own name, and the status."""
         return {self._own: _plain(self.field(self._own)), "status": self._status_words["status"]}
@@ -240,6 +251,22 @@ class ActivityView(View):
         if self._script and name in fields:
             return fields[name]
         return output if len(self._declared) == 1 else fields.get(name)
+
+
+class _ItemView(View):
+    """`<key>[0]` of a `for_each`: one item's output. One that was skipped is null, and so is every field of it."""
+
+    __slots__ = ("_activity", "_output")
+
+    def __init__(self, activity: ActivityView, output: object) -> None:
+        self._activity = activity
+        self._output = output
+
+    def field(self, name: str) -> object:
+        return ABSENT if self._output is None else self._activity._of_one(self._output, name)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # one mechanism in two classes
+
+    def plain(self) -> object:
+        return _plain(self._output)
 
 
 class _Everywhere(View):
@@ -310,10 +337,10 @@ def _plain(value: object) -> object:
     return value.plain() if isinstance(value, View) else value
 
 
-def _error(error: object | None) -> dict[str, object] | None:
-    """Return the `code` and `message` of a failure, given as an object or as a mapping."""
+def _error(error: object | None) -> object:
+    """Return the `code` and `message` of a failure, given as an object or as a mapping; without one they are null."""
     if error is None:
-        return None
+        return ABSENT
     if isinstance(error, Mapping):
         fields = cast("Mapping[str, object]", error)
         return {"code": fields.get("code"), "message": fields.get("message")}

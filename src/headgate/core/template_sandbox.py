@@ -106,7 +106,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def getitem(self, obj: Any, argument: Any) -> Any:
         if isinstance(argument, str):
             return _every(obj) if argument == EVERY else self.getattr(obj, argument)
-        obj = unwrap(obj)
+        items_of_view = obj.items() if isinstance(obj, View) and isinstance(argument, int) else None
+        obj = unwrap(obj) if items_of_view is None else items_of_view
         if isinstance(obj, dict):
             return cast("dict[object, object]", obj).get(argument)
         if not isinstance(obj, str | list | tuple | range) or not isinstance(argument, int):
