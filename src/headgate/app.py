@@ -30,6 +30,7 @@ from headgate.engine.dispatcher import Dispatcher
 from headgate.engine.engine import Engine
 from headgate.engine.erasure import Eraser
 from headgate.engine.ledger import Ledger
+from headgate.engine.logs import hide_in_logs
 from headgate.engine.protocol import LocalProtocol
 from headgate.engine.retention import Retention, retention_of
 from headgate.engine.scheduler import Scheduler
@@ -82,6 +83,7 @@ class App:
         self.queue = MemoryQueue(self.clock)
         self.streams = Streams()
         secrets = secrets_of(environment)
+        hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
         self.protocol = LocalProtocol(self.engine, self.queue, self.ledger, self.streams, secrets)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.

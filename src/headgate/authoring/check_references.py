@@ -127,7 +127,7 @@ class _References:
             return "a secret cannot be the input of a sub-workflow, for inputs are stored; read it there."
         builtin = BUILTINS.get(activity.name)
         if builtin is not None and not builtin.secrets:
-            return f"the parameters of {activity.name} are stored with the run; a secret cannot stand there."
+            return f"the parameters of {activity.name} are stored; a secret cannot stand there."
         return ""
 
     def _of_keyword(self, entry: Reads, activity: Activity | None, root: str) -> str:

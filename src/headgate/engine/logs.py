@@ -8,18 +8,36 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
 
-__all__ = ["JsonFormatter", "PlainFormatter", "current_trace", "log_to_stderr", "trace_of"]
+from headgate.engine.masking import masked
+
+__all__ = ["JsonFormatter", "PlainFormatter", "current_trace", "hide_in_logs", "log_to_stderr", "trace_of"]
 
 current_trace: ContextVar[str] = ContextVar("headgate_trace", default="")
 """The trace of the run that the engine is busy with in this task."""
 
 NO_TRACE = "-"
+HIDDEN_MAX = 10_000
+
+_hidden: dict[str, None] = {}
+"""Secrets of this process, whichever engine they belong to: a line that holds one is masked, whoever wrote it."""
+
+
+def hide_in_logs(secrets: Iterable[str]) -> None:
+    """Mask these values in every log line of this process from now on. Beyond the maximum the oldest are let go."""
+    _hidden.update(dict.fromkeys(secrets))
+    for oldest in list(_hidden)[:-HIDDEN_MAX]:
+        del _hidden[oldest]
+
+
+def _without_secrets(line: str) -> str:
+    return masked(line, tuple(_hidden))
 
 
 def trace_of(record: logging.LogRecord) -> str:
@@ -43,10 +61,10 @@ class PlainFormatter(logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
-        first, *others = text.splitlines() or [""]
+        first, *others = _without_secrets(text).splitlines() or [""]
         line = f"{_time(record)} {record.levelname} {record.name} trace={trace} {first}{fields}"
         # A message or traceback of many lines is as many lines of the log, and each of them has its trace.
-        return "".join((line, *(f"\n  trace={trace} {other}" for other in others)))
+        return _without_secrets("".join((line, *(f"\n  trace={trace} {other}" for other in others))))
 
 
 class JsonFormatter(logging.Formatter):
@@ -64,7 +82,7 @@ class JsonFormatter(logging.Formatter):
             entry["fields"] = fields
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(entry, enc_hook=str).decode()
+        return _without_secrets(msgspec.json.encode(entry, enc_hook=str).decode())
 
 
 def log_to_stderr(level: str = "WARNING", *, as_json: bool = False) -> None:

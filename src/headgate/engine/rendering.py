@@ -18,11 +18,7 @@ from headgate.core.plan import Planned, reads_of
 from headgate.core.run import Place, Run
 from headgate.core.scope import MarkedSecrets, SecretView
 
-__all__ = ["Rendered", "masked", "render", "rendering_needs"]
-
-MASK = "[secret]"
-SECRET_LENGTH_MIN = 4
-"""Shorter values are not masked in texts: they would blank out half of every text that holds them by chance."""
+__all__ = ["Rendered", "render", "rendering_needs"]
 
 _canonical = msgspec.json.Encoder(order="sorted")
 
@@ -66,20 +62,6 @@ def render(run: Run, place: Place, values: Values, secrets: Mapping[str, str]) -
         marked = {"SECRET": MarkedSecrets(), "ACTIVITY": _marked_activity(place.planned.key, place.iteration)}
         plain = template.render(Names(run, values, place, marked))
     return Rendered(parameters, _hash(place.planned, plain), plain, _used(template, secrets) if uses_secrets else ())
-
-
-def masked(value: Any, secrets: tuple[str, ...]) -> Any:
-    """Return `value` with every secret in its texts replaced, so that none reaches the log."""
-    if isinstance(value, str):
-        for secret in secrets:
-            if len(secret) >= SECRET_LENGTH_MIN:
-                value = value.replace(secret, MASK)
-        return value
-    if isinstance(value, Mapping):
-        return {masked(key, secrets): masked(part, secrets) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(part, secrets) for part in value]
-    return value
 
 
 def _marked_activity(key: str, iteration: int) -> dict[str, object]:

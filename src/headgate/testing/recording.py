@@ -22,7 +22,7 @@ from headgate.core.definition import Definition
 from headgate.core.errors import Refused
 from headgate.core.money import NANO
 from headgate.core.view import RunView
-from headgate.engine.rendering import masked
+from headgate.engine.masking import masked
 from headgate.ports import EventView
 from headgate.testing.case_worklist import REAL
 from headgate.testing.expectations import key_of_place
