@@ -227,3 +227,39 @@ def test_an_approval_is_decided_once():
         run.approve(approved=False)
 
     assert len(run.kinds(e.ApprovalDecided)) == 1
+
+
+def test_a_kept_signal_that_is_taken_and_passed_on_in_one_decision_is_known_to_its_conditions():
+    run = Rehearsal(
+        """
+name: t
+activities:
+  first: {use: echo}
+  told: {after: [first], wait_for: go}
+  yes: {use: echo, after: [{activity_key: told, condition: "{{ told.signal_data.well }}"}]}
+  no: {use: echo, after: [{activity_key: told, condition: "{{ not told.well }}"}]}
+"""
+    ).start()
+    run.signal("go", {"well": True})
+
+    run.complete("first")
+
+    assert run.tasks == ["yes"]
+    assert run.place("no").status == "skipped"
+    run.check()
+
+
+def test_the_data_of_a_signal_that_never_came_is_null_however_deep_one_looks():
+    run = Rehearsal(
+        """
+name: t
+activities:
+  told: {wait_for: {event_name: go, timeout: 5s, on_timeout: continue}}
+  late: {use: echo, after: [{activity_key: told, condition: "{{ told.signal_data.by.name }} == null"}]}
+"""
+    ).start()
+
+    run.pass_time(5)
+
+    assert run.tasks == ["late"]
+    run.check()
