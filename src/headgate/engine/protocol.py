@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 
 from headgate.core import commands as c
 from headgate.core import events as e
-from headgate.core.codec import content_bytes
 from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError, Invalid, NotFound, StaleAttempt, Unavailable
-from headgate.core.names import Names
-from headgate.core.run import Place, Run
-from headgate.core.scope import View
+from headgate.core.run import Place
 from headgate.core.values import Assignment, Candidate, Failure, Usage
-from headgate.core.view import output_of
+from headgate.engine.assignment import assignment_of
 from headgate.engine.cache import NO_CACHE, result_key, reused_output
 from headgate.engine.engine import Engine
 from headgate.engine.file_values import with_files, with_texts
 from headgate.engine.lane import Lane
 from headgate.engine.ledger import Ledger
 from headgate.engine.masking import MaskedStream, masked
-from headgate.engine.rendering import Rendered, render, rendering_needs
+from headgate.engine.outcome import masked_report, outcome_of
+from headgate.engine.rendering import render, rendering_needs
 from headgate.engine.streams import Streams
 from headgate.ports import (
     Acknowledged,
@@ -63,8 +60,6 @@ class _Held(msgspec.Struct, frozen=True):
     cache_key: bytes = b""
     cost: int = 0
     """What the place had cost before this attempt."""
-
-
 
 
 class LocalProtocol:
@@ -138,7 +133,7 @@ class LocalProtocol:
             if values and self.files is not None and place.planned.reads_files_as_text:
                 values = with_texts(values, self.files)
             rendered = render(run, place, values, self._secrets)
-            assignment = _assignment(claim, run, place, rendered, values)
+            assignment = assignment_of(claim, run, place, rendered, values)
             key = result_key(run, place, assignment, rendered.plain, values)
         except Unavailable:
             raise
@@ -252,8 +247,15 @@ class LocalProtocol:
                 refused.set_exception(error)
                 return refused
         if held.secrets:
-            report = _masked_report(report, held.secrets)  # before anything of it is kept, as a file or in the log
-        command = _outcome(self._with_files(report, task), task, held, worker_id, started_at, now)
+            report = masked_report(report, held.secrets)  # before anything of it is kept, as a file or in the log
+        command = outcome_of(
+            self._with_files(report, task),
+            task,
+            input_hash=held.input_hash,
+            worker=worker_id,
+            started_at=started_at,
+            now=now,
+        )
         if held.cache_key and isinstance(command, c.CompleteActivity):
             self._note_result(task, held, command)
         return self._engine.submit_soon(task.run_id, command)
@@ -352,9 +354,7 @@ class LocalProtocol:
     async def begin_effect(self, activity_id: str, *, what: str) -> None:
         run_id, place, attempt = split_activity_id(activity_id)
         what = masked(what, self._held.get(activity_id, self._unknown).secrets)
-        command = c.BeginEffect(
-            at=self._engine.clock.now(), actor="engine", place=place, attempt=attempt, what=what
-        )
+        command = c.BeginEffect(at=self._engine.clock.now(), actor="engine", place=place, attempt=attempt, what=what)
         await self._engine.submit(run_id, command)
 
     def stream(self, activity_id: str, text: str) -> None:
@@ -383,113 +383,3 @@ def _seen(answer: asyncio.Future[Decision]) -> None:
     """Take note of a failure, so that asyncio does not log it as one that nobody looked at."""
     if not answer.cancelled():
         answer.exception()
-
-
-def _outcome(report: Report, task: Task, held: _Held, worker: str, started_at: int, now: int) -> c.Command:
-    """Return the command that a report comes to; every secret that went into the attempt is masked already."""
-    cost = sum(usage.cost_nano or 0 for usage in report.usage) if report.usage else 0
-    if isinstance(report, Completed):
-        output = report.output
-        try:
-            return c.CompleteActivity(
-                at=now,
-                actor=_actor(worker),
-                place=task.place,
-                attempt=task.attempt,
-                output=output,
-                encoded=content_bytes(output),
-                worker=worker,
-                started_at=started_at,
-                input_hash=held.input_hash,
-                cost=cost,
-                usage=report.usage,
-            )
-        except Invalid as error:
-            failure = Failure("invalid_output", f"{task.place}: {error}", retryable=False)
-    else:
-        failure = report.error
-    return c.FailActivity(
-        at=now,
-        actor=_actor(worker),
-        place=task.place,
-        attempt=task.attempt,
-        error=failure,
-        worker=worker,
-        started_at=started_at,
-        input_hash=held.input_hash,
-        cost=cost,
-        usage=report.usage,
-    )
-
-
-@lru_cache(maxsize=1_000)
-def _actor(worker: str) -> str:
-    return f"worker:{worker}"
-
-
-def _masked_report(report: Report, secrets: tuple[str, ...]) -> Report:
-    if isinstance(report, Completed):
-        return msgspec.structs.replace(report, output=masked(report.output, secrets))
-    failure = report.error
-    message, details = masked(failure.message, secrets), masked(failure.details, secrets)
-    return msgspec.structs.replace(report, error=msgspec.structs.replace(failure, message=message, details=details))
-
-
-def _assignment(claim: Claim, run: Run, place: Place, rendered: Rendered, values: Mapping[int, object]) -> Assignment:
-    activity = place.planned.activity
-    owner = run.owner(place)
-    limits = [run.limit - run.total_cost] if run.limit is not None else []
-    if activity.budget is not None:
-        limits.append(activity.budget.limit - owner.cost)
-    return Assignment(
-        activity_id=claim.activity_id,
-        workflow_id=run.id,
-        activity_key=activity.key,
-        place=place.path,
-        activity_name=activity.name,
-        worker=activity.queue,
-        parameters=rendered.parameters,
-        settings=_settings(run, place, values),
-        timeout_seconds=activity.timeout_seconds,
-        attempt=place.attempt,
-        iteration=place.iteration,
-        trace_id=run.trace_id,
-        workflow_name=run.plan.definition.name,
-        streaming=activity.streaming or activity.name == "llm_prompt",
-        budget_remaining_nano=min(limits) if limits else None,
-        signal_data=values.get(owner.signal) if owner.signal else None,
-        mode="batch" if run.mode == "batch" else "realtime",
-    )
-
-
-def _settings(run: Run, place: Place, values: Mapping[int, object]) -> dict[str, Any]:
-    """Return what an activity's code may know of its settings: whether its author asked for retries, and for a script
-    without inputs of its own the run's input, overlaid by the outputs of what it directly depends on."""
-    activity = place.planned.activity
-    settings: dict[str, Any] = {} if activity.retry is None else {"retry": activity.retry.max_attempts}
-    if activity.name == "script":
-        settings["script_input"] = _script_input(run, place, values)
-    return settings
-
-
-def _script_input(run: Run, place: Place, values: Mapping[int, object]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    given = values.get(1)
-    if isinstance(given, dict):
-        merged.update(given)
-    names = Names(run, values, place)
-    for dependency in place.planned.activity.depends_on:
-        source = run.places[run.plan.index[dependency.key]]
-        output = merged[dependency.key] = output_of(source, values)
-        if isinstance(output, dict):
-            merged.update(output)
-        merged.update(_declared_outputs(source, names))
-    return merged
-
-
-def _declared_outputs(source: Place, names: Names) -> dict[str, Any]:
-    """Return what an activity's declared outputs stand for in a template, by name, without those that it has not."""
-    view = cast("View", names[source.planned.key])
-    found = {output.name: view.field(output.name) for output in source.planned.activity.outputs}
-    plain = {name: value.plain() if isinstance(value, View) else value for name, value in found.items()}
-    return {name: value for name, value in plain.items() if value is not None}
