@@ -111,9 +111,7 @@ class App:
                 "file_write": file_write(self.files),
             }
             | retrieval_activities(self.providers, self.folder)
-            | _builtins(
-                self.providers, http or HttpSettings(private_addresses="all"), self.scripts
-            ),
+            | _builtins(self.providers, http or HttpSettings(private_addresses="all"), self.scripts),
             activities=activities,
         )
         self.dispatcher.stop_claims = self.worker.stop

@@ -98,6 +98,14 @@ def test_a_part_begins_inside_a_word_only_where_the_word_is_longer_than_the_size
             assert len(word) > size or "#" in text[start : start + 8]
 
 
+def test_an_overlap_that_leaves_no_room_for_the_next_word_is_left_out():
+    text = "0 00000000000 00000000000000"
+
+    parts = split(text, size=25, overlap=12)["parts"]
+
+    assert parts == ["0 00000000000", "00000000000000"]
+
+
 @given(pieces, st.integers(1, 60))
 def test_without_overlap_no_character_is_in_two_parts(text: str, size: int):
     places = split(text, size=size)["places"]

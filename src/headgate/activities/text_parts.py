@@ -55,20 +55,25 @@ class _Cutting:
         start, end = self._trimmed(start, end)
         last = start
         while last < end:
-            cut = end if end - start <= self.size else self._cut(start, last)
+            cut = end if end - start <= self.size else self._border(start, last)
+            if cut is None and start < last:  # behind the overlap the next word does not fit any more
+                start = last
+                continue
+            if cut is None:
+                cut = self._inside_word(last, start + self.size)
             yield self._trimmed(start, cut)
             last = self._trimmed(cut, end)[0]
             start = self._begin(start, last)
 
-    def _cut(self, start: int, last: int) -> int:
-        """Return where the part from `start` ends: behind `last`, and at most `size` on."""
+    def _border(self, start: int, last: int) -> int | None:
+        """Return where the part from `start` ends, behind `last` and at most `size` on, or None: only inside a word."""
         limit = start + self.size
         at_least = max(start + self.size // 2, last + 1)
         for level, floor in ((level, floor) for floor in (at_least, last + 1) for level in self.levels):
             border = _last_border(level, floor, self._with_space(limit))
             if border is not None:
                 return border
-        return self._inside_word(last, limit)
+        return None
 
     def _with_space(self, limit: int) -> int:
         """Return `limit` moved over the whitespace behind it, which is not counted: parts are trimmed."""
