@@ -12,10 +12,10 @@ import click
 import msgspec
 
 from headgate.cli.output import Output
+from headgate.stores.ownership import STATE_FOLDER
 
 __all__ = ["STATE_FOLDER", "Common", "common", "database_path"]
 
-STATE_FOLDER = ".headgate"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -70,4 +70,4 @@ def common(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 def database_path(named: str | None) -> Path:
     """Return the database that is meant: the one named, else the one in this folder's state folder."""
-    return Path(os.path.normpath(named)) if named else Path(STATE_FOLDER) / "headgate.db"  # noqa: PTH - see below
+    return Path(os.path.normpath(named)) if named else Path(STATE_FOLDER) / "headgate.db"  # see below

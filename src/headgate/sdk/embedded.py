@@ -21,7 +21,7 @@ from headgate.client.frames import OwnerGone
 from headgate.client.socket import SocketClient
 from headgate.core.errors import Refused, Unavailable
 from headgate.ports import Changed, Client, Update
-from headgate.stores.ownership import Owned, Ownership, owner_of, state_folder
+from headgate.stores.ownership import STATE_FOLDER, Owned, Ownership, owner_of, state_folder
 
 if TYPE_CHECKING:
     from headgate.api.socket import SocketServer
@@ -40,7 +40,6 @@ __all__ = [
     "refuse_handing_over",
 ]
 
-STATE_FOLDER = ".headgate"
 MEMORY = ":memory:"
 """The database that is none: nothing on disk, gone with the program."""
 

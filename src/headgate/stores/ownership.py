@@ -19,7 +19,7 @@ import msgspec
 
 from headgate.core.errors import Unavailable
 
-__all__ = ["Owned", "Owner", "Ownership", "owner_of", "state_folder"]
+__all__ = ["STATE_FOLDER", "Owned", "Owner", "Ownership", "owner_of", "state_folder"]
 
 STATE_FOLDER = ".headgate"
 
