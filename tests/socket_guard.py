@@ -35,7 +35,11 @@ def note(what):
         file.write(f"{os.getpid()} {what}\\n")
 
 def local(host):
-    if host in (None, "", "localhost") or host in ALLOWED:
+    if host in ALLOWED:
+        return True
+    if os.environ["GUARD_LOOPBACK"] == "refused":
+        return False
+    if host in (None, "", "localhost"):
         return True
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
@@ -77,12 +81,14 @@ note("guarded")
 
 
 class SocketGuard:
-    """A guard over the processes that are started with its environment; `allowed` are hosts beside loopback."""
+    """A guard over the processes that are started with its environment; `allowed` are hosts beside loopback, which may
+    be refused too (Unix sockets never are)."""
 
-    def __init__(self, folder: Path, *, allowed: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, *, allowed: Sequence[str] = (), loopback: bool = True) -> None:
         self._site = folder / "guard"
         self._record = folder / "guard.txt"
         self._allowed = allowed
+        self._loopback = loopback
         self._site.mkdir()
         (self._site / "sitecustomize.py").write_text(GUARD)
         self._record.touch()
@@ -94,6 +100,7 @@ class SocketGuard:
             "PYTHONPATH": str(self._site),
             "GUARD_RECORD": str(self._record),
             "GUARD_ALLOWED": " ".join(self._allowed),
+            "GUARD_LOOPBACK": "allowed" if self._loopback else "refused",
             "HEADGATE_PROVIDER_LAB_BASE_URL": "http://models.example/v1",
         }
 

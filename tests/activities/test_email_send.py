@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+from tests.mail_server import AtFreePort
 
 from headgate.activities.email_send import EmailSend
 from headgate.core.values import Assignment, Failure
@@ -71,22 +71,6 @@ class Sink:
         return [message_from_bytes(envelope.content, policy=policy.default) for envelope in self.taken]  # type: ignore[misc]
 
 
-class Server(Controller):
-    """aiosmtpd in a thread, on a free port."""
-
-    def __init__(self, sink: Sink, **settings: Any) -> None:
-        super().__init__(sink, hostname="127.0.0.1", port=0, **settings)
-
-    def _trigger_server(self) -> None:
-        """The port is known only once the server listens."""
-        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        super()._trigger_server()
-
-    @property
-    def url(self) -> str:
-        return f"smtp://127.0.0.1:{self.port}?tls=none"
-
-
 @pytest.fixture
 def sink() -> Sink:
     return Sink()
@@ -94,7 +78,7 @@ def sink() -> Sink:
 
 @pytest.fixture
 def url(sink: Sink) -> Iterator[str]:
-    server = Server(sink)
+    server = AtFreePort(sink)
     server.start()
     yield server.url
     server.stop()
@@ -206,7 +190,7 @@ def test_a_name_and_a_password_are_given_to_the_server(sink: Sink):
         seen.append((data.login, data.password))
         return AuthResult(success=data.password == b"p:w/d", handled=False)
 
-    server = Server(sink, authenticator=check, auth_require_tls=False, auth_required=True)
+    server = AtFreePort(sink, authenticator=check, auth_require_tls=False, auth_required=True)
     server.start()
     try:
         send(server.url.replace("smtp://", "smtp://me%40example.org:p%3Aw%2Fd@"))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.socket_guard import SocketGuard
 
 from headgate.cli.demo_record import repeated
 from headgate.core.money import show
@@ -60,44 +61,6 @@ The wind cancelled our crossing and we want our money back. When is a cancelled 
 ## A-3 from Lot
 We cycle. What does a bicycle ticket cost?
 """
-GUARD = """
-import os, pathlib, socket
-record = pathlib.Path(os.environ["GUARD_RECORD"])
-def note(what):
-    with record.open("a") as file:
-        file.write(f"{os.getpid()} {what}\\n")
-note("guarded")
-class Guarded(socket.socket):
-    def _must_be_local(self, address):
-        if self.family != socket.AF_UNIX:
-            note(f"connection to {address}")
-            raise OSError(f"no connections here, not even to {address}")
-    def connect(self, address):
-        self._must_be_local(address)
-        return super().connect(address)
-    def connect_ex(self, address):
-        self._must_be_local(address)
-        return super().connect_ex(address)
-    def sendto(self, *arguments):
-        self._must_be_local(arguments[-1])
-        return super().sendto(*arguments)
-def getaddrinfo(host, *rest, **more):
-    note(f"connection to {host}")
-    raise OSError(f"no names are looked up here, not even {host}")
-socket.socket = Guarded
-socket.getaddrinfo = getaddrinfo
-"""
-KEYS = (
-    "OPENAI_API_KEY",
-    "ANTHROPIC_API_KEY",
-    "GOOGLE_API_KEY",
-    "GEMINI_API_KEY",
-    "MISTRAL_API_KEY",
-    "AZURE_OPENAI_API_KEY",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "HEADGATE_PROVIDER_DEMOS_API_KEY",
-)
 
 pytestmark = pytest.mark.slow
 
@@ -109,20 +72,11 @@ class Guarded:
 
     def __init__(self, folder: Path) -> None:
         self.temporary = folder / "t"
-        self.record = folder / "connections.txt"
+        self.temporary.mkdir()
         self.somebody_elses = folder / "somebody-elses.db"
-        site = folder / "site"
-        for made in (self.temporary, site):
-            made.mkdir()
-        (site / "sitecustomize.py").write_text(GUARD)
-        self.environment = os.environ | dict.fromkeys(KEYS, "sk-not-a-real-key")
-        self.environment |= {
-            "TMPDIR": str(self.temporary),
-            "PYTHONPATH": str(site),
-            "GUARD_RECORD": str(self.record),
-            "HEADGATE_PROVIDER_DEMOS_BASE_URL": "http://models.example/v1",
-            "HEADGATE_DB": str(self.somebody_elses),
-        }
+        self._guard = SocketGuard(folder, loopback=False)
+        self.environment = self._guard.environment()
+        self.environment |= {"TMPDIR": str(self.temporary), "HEADGATE_DB": str(self.somebody_elses)}
 
     def python(self, *arguments: str) -> Ended:
         return subprocess.run(
@@ -140,10 +94,10 @@ class Guarded:
         return self.python("-m", "headgate", "demo", "--fast", *arguments)
 
     def connections(self) -> list[str]:
-        return [line for line in self.record.read_text().splitlines() if "connection" in line]
+        return self._guard.outside()
 
-    def processes(self) -> set[str]:
-        return {line.split()[0] for line in self.record.read_text().splitlines()}
+    def processes(self) -> set[int]:
+        return self._guard.processes()
 
 
 class Told:

@@ -10,15 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from tests.mail_server import MailServer
 
 from headgate.app import App
 from headgate.authoring import load_definition
@@ -81,27 +79,9 @@ def warehouse() -> Iterator[Warehouse]:
     server.server_close()
 
 
-class Sink(Controller):
-    """An SMTP server that keeps what it takes."""
-
-    def __init__(self) -> None:
-        super().__init__(self, hostname="127.0.0.1", port=0)
-        self.taken: list[Any] = []
-
-    def _trigger_server(self) -> None:
-        """The port is known only once the server listens."""
-        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        super()._trigger_server()
-
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
-        assert isinstance(envelope.content, bytes)
-        self.taken.append(message_from_bytes(envelope.content, policy=policy.default))
-        return "250 OK"
-
-
 @pytest.fixture
-def sink() -> Iterator[Sink]:
-    sink = Sink()
+def sink() -> Iterator[MailServer]:
+    sink = MailServer()
     sink.start()
     yield sink
     sink.stop()
@@ -110,7 +90,7 @@ def sink() -> Iterator[Sink]:
 class Office:
     """A folder with a log and a table of orders, a warehouse and a mail server beside it."""
 
-    def __init__(self, folder: Path, warehouse: Warehouse, sink: Sink) -> None:
+    def __init__(self, folder: Path, warehouse: Warehouse, sink: MailServer) -> None:
         self.folder = folder
         self.warehouse = warehouse
         self.secrets = {"HEADGATE_SECRET_MAIL": f"smtp://127.0.0.1:{sink.port}?tls=none"}
@@ -146,11 +126,11 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path, warehouse: Warehouse, sink: Sink) -> Office:
+def office(tmp_path: Path, warehouse: Warehouse, sink: MailServer) -> Office:
     return Office(tmp_path, warehouse, sink)
 
 
-def test_an_order_goes_from_the_mail_to_the_table_and_to_the_office(office: Office, sink: Sink):
+def test_an_order_goes_from_the_mail_to_the_table_and_to_the_office(office: Office, sink: MailServer):
     [(view, _)] = office.receive(MAIL)
 
     assert (view.status, view.error) == ("completed", "")
@@ -165,18 +145,18 @@ def test_an_order_goes_from_the_mail_to_the_table_and_to_the_office(office: Offi
         "booked_before": False,
     }
     assert office.orders() == [("PO-41877", "KT-17", 12, "ottilie@brandt-floors.example", 1)]
-    [mail] = sink.taken
+    [mail] = sink.mails
     assert (mail["Subject"], mail["Reply-To"]) == ("Order PO-41877: deliver", "ottilie@brandt-floors.example")
     assert "In stock: 40." in mail.get_content()
 
 
-def test_another_mail_has_another_order_and_what_is_not_in_stock_is_said(office: Office, sink: Sink):
+def test_another_mail_has_another_order_and_what_is_not_in_stock_is_said(office: Office, sink: MailServer):
     [(view, _)] = office.receive(OTHER)
 
     assert view.outputs is not None
     assert (view.outputs["order"]["order_number"], view.outputs["deliverable"]) == ("PO-90002", False)
     assert office.orders() == [("PO-90002", "SR-2", 5, "piet@hollis.example", 0)]
-    assert sink.taken[0]["Subject"] == "Order PO-90002: not enough in stock"
+    assert sink.mails[0]["Subject"] == "Order PO-90002: not enough in stock"
 
 
 def test_a_warehouse_in_trouble_is_asked_again_and_nothing_else_is_done_again(office: Office, warehouse: Warehouse):
@@ -189,7 +169,7 @@ def test_a_warehouse_in_trouble_is_asked_again_and_nothing_else_is_done_again(of
 
 
 def test_a_warehouse_that_stays_in_trouble_fails_the_run_before_anything_is_booked(
-    office: Office, warehouse: Warehouse, sink: Sink
+    office: Office, warehouse: Warehouse, sink: MailServer
 ):
     warehouse.failures = 99
 
@@ -198,14 +178,14 @@ def test_a_warehouse_that_stays_in_trouble_fails_the_run_before_anything_is_book
     assert (view.status, view.error_code) == ("failed", "http_503")
     assert len(warehouse.asked) == 5
     assert office.orders() == []
-    assert sink.taken == []
+    assert sink.mails == []
 
 
-def test_the_same_order_in_two_mails_is_booked_and_told_once(office: Office, sink: Sink):
+def test_the_same_order_in_two_mails_is_booked_and_told_once(office: Office, sink: MailServer):
     (first, _), (second, _) = office.receive(MAIL, f"{MAIL}\nPS: did you get this?\n")
 
     assert [(view.outputs or {})["booked_before"] for view in (first, second)] == [False, True]
-    assert len(office.orders()) == len(sink.taken) == 1
+    assert len(office.orders()) == len(sink.mails) == 1
 
 
 def test_booking_that_a_crash_repeats_books_once_and_still_says_whose_order_it_is(office: Office):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from tests.mail_server import MailServer
 
 pytestmark = pytest.mark.slow
 
@@ -28,49 +25,15 @@ activities:
 """
 
 
-class Sink(Controller):
-    """An SMTP server that kills whoever sends, when `kill_at` (RCPT, DATA) comes."""
-
-    def __init__(self) -> None:
-        super().__init__(self, hostname="127.0.0.1", port=0)
-        self.kill_at = ""
-        self.sender: subprocess.Popen[str] | None = None
-        self.taken = 0
-        self.ready = threading.Event()
-
-    def _trigger_server(self) -> None:
-        """The port is known only once the server listens."""
-        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        super()._trigger_server()
-
-    async def handle_RCPT(
-        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
-    ) -> str:
-        self.kill("RCPT")
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, _server: SMTP, _session: Session, _envelope: Envelope) -> str:
-        self.taken += 1
-        self.kill("DATA")
-        return "250 OK"
-
-    def kill(self, command: str) -> None:
-        self.ready.wait()
-        if command == self.kill_at and self.sender is not None:
-            os.kill(self.sender.pid, signal.SIGKILL)
-            self.sender.wait()
-
-
 @pytest.fixture
-def sink() -> Iterator[Sink]:
-    sink = Sink()
+def sink() -> Iterator[MailServer]:
+    sink = MailServer()
     sink.start()
     yield sink
     sink.stop()
 
 
-def killed_at(sink: Sink, folder: Path, command: str) -> dict[str, Any]:
+def killed_at(sink: MailServer, folder: Path, command: str) -> dict[str, Any]:
     """Run the flow, kill its process at the command, let another process go on; return the run as it is then."""
     (folder / "flow.yaml").write_text(FLOW % sink.port)
     sink.kill_at = command
@@ -88,17 +51,17 @@ def headgate(folder: Path, *arguments: str, stdout: int = subprocess.DEVNULL) ->
     return subprocess.Popen(command, cwd=folder, stdout=stdout, stderr=subprocess.DEVNULL, text=True)
 
 
-def test_a_mail_that_had_left_is_not_sent_again_and_its_outcome_is_named_unknown(sink: Sink, tmp_path: Path):
+def test_a_mail_that_had_left_is_not_sent_again_and_its_outcome_is_named_unknown(sink: MailServer, tmp_path: Path):
     run = killed_at(sink, tmp_path, "DATA")
 
-    assert sink.taken == 1
+    assert len(sink.taken) == 1
     assert run["status"] == "failed"
     assert "nobody knows whether this was done: a mail to b@example.org" in json.dumps(run)
     assert "outcome_unknown" in json.dumps(run)
 
 
-def test_a_mail_that_had_not_left_is_sent_by_the_next_process(sink: Sink, tmp_path: Path):
+def test_a_mail_that_had_not_left_is_sent_by_the_next_process(sink: MailServer, tmp_path: Path):
     run = killed_at(sink, tmp_path, "RCPT")
 
-    assert sink.taken == 1
+    assert len(sink.taken) == 1
     assert run["status"] == "completed"

@@ -7,15 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from tests.mail_server import MailServer
 
 pytestmark = pytest.mark.slow
 EXAMPLE = Path(__file__).parents[2] / "examples" / "reconciliation"
@@ -24,49 +21,9 @@ WAITS = 3
 MATCHING = "date,payer,text,amount\n2026-06-02,C. Okafor,R-1002,96.40\n2026-06-03,Station,R-1005 tables,210.00\n"
 
 
-class Sink(Controller):
-    """An SMTP server that keeps what it takes, and kills `sender` at the command `kill_at` (RCPT, DATA)."""
-
-    def __init__(self) -> None:
-        super().__init__(self, hostname="127.0.0.1", port=0)
-        self.taken: list[bytes] = []
-        self.kill_at = ""
-        self.sender: subprocess.Popen[str] | None = None
-        self.ready = threading.Event()
-
-    def _trigger_server(self) -> None:
-        """The port is known only once the server listens."""
-        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        super()._trigger_server()
-
-    async def handle_RCPT(
-        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
-    ) -> str:
-        self.kill("RCPT")
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
-        assert isinstance(envelope.content, bytes)
-        self.taken.append(envelope.content)
-        self.kill("DATA")
-        return "250 OK"
-
-    def kill(self, command: str) -> None:
-        if command == self.kill_at:
-            assert self.ready.wait(SECONDS_MAX)
-            assert self.sender is not None
-            os.kill(self.sender.pid, signal.SIGKILL)
-            self.sender.wait()
-
-    @property
-    def mails(self) -> list[Any]:
-        return [message_from_bytes(content, policy=policy.default) for content in self.taken]
-
-
 @pytest.fixture
-def sink() -> Iterator[Sink]:
-    sink = Sink()
+def sink() -> Iterator[MailServer]:
+    sink = MailServer()
     sink.start()
     yield sink
     sink.stop()
@@ -75,7 +32,7 @@ def sink() -> Iterator[Sink]:
 class Desk:
     """The command line in a folder, with the mail server's address in its secrets."""
 
-    def __init__(self, folder: Path, sink: Sink) -> None:
+    def __init__(self, folder: Path, sink: MailServer) -> None:
         self.folder = folder
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADGATE_")}
         self.environment["HEADGATE_SECRET_MAIL"] = f"smtp://127.0.0.1:{sink.port}?tls=none"
@@ -103,7 +60,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, sink: Sink) -> Desk:
+def desk(tmp_path: Path, sink: MailServer) -> Desk:
     return Desk(tmp_path, sink)
 
 
@@ -111,7 +68,7 @@ def output_of(run: dict[str, Any], key: str) -> Any:
     return next(place["output"] for place in run["activities"] if place["key"] == key)
 
 
-def test_lines_that_match_go_out_by_mail_without_anybody_being_asked(desk: Desk, sink: Sink):
+def test_lines_that_match_go_out_by_mail_without_anybody_being_asked(desk: Desk, sink: MailServer):
     code = desk.run(MATCHING)
 
     assert code == 0
@@ -122,7 +79,7 @@ def test_lines_that_match_go_out_by_mail_without_anybody_being_asked(desk: Desk,
     assert "Open: R-1001, R-1003, R-1004" in mail.get_content()
 
 
-def test_what_does_not_match_waits_with_the_reason_and_nothing_is_sent(desk: Desk, sink: Sink):
+def test_what_does_not_match_waits_with_the_reason_and_nothing_is_sent(desk: Desk, sink: MailServer):
     code = desk.run()
 
     found = output_of(desk.show(), "match")
@@ -136,7 +93,7 @@ def test_what_does_not_match_waits_with_the_reason_and_nothing_is_sent(desk: Des
     assert sink.taken == []
 
 
-def test_a_line_that_a_person_settles_is_settled_and_the_mail_says_by_whose_hand(desk: Desk, sink: Sink):
+def test_a_line_that_a_person_settles_is_settled_and_the_mail_says_by_whose_hand(desk: Desk, sink: MailServer):
     desk.run()
 
     desk("approve", "-", "--work", "--data", '{"settled": [{"line": 4, "invoice": "R-1004"}]}')
@@ -150,7 +107,7 @@ def test_a_line_that_a_person_settles_is_settled_and_the_mail_says_by_whose_hand
     assert "R-1004: 59.90 of 59.90 (by hand)" in sink.mails[0].get_content()
 
 
-def test_a_rejected_list_is_not_sent(desk: Desk, sink: Sink):
+def test_a_rejected_list_is_not_sent(desk: Desk, sink: MailServer):
     desk.run()
 
     desk("reject", "-", "--work")
@@ -163,7 +120,7 @@ def test_a_cent_too_little_is_a_question(desk: Desk):
     assert desk.run(MATCHING.replace("96.40", "96.39")) == WAITS
 
 
-def killed_at(desk: Desk, sink: Sink, command: str) -> dict[str, Any]:
+def killed_at(desk: Desk, sink: MailServer, command: str) -> dict[str, Any]:
     """Have a person agree, kill the process that goes on at the command, let another go on; return the run then."""
     desk.run()
     sink.kill_at = command
@@ -176,7 +133,7 @@ def killed_at(desk: Desk, sink: Sink, command: str) -> dict[str, Any]:
     return desk.show()
 
 
-def test_killed_between_the_mail_and_its_record_it_is_named_unknown_and_never_sent_twice(desk: Desk, sink: Sink):
+def test_killed_between_the_mail_and_its_record_it_is_named_unknown_and_never_sent_twice(desk: Desk, sink: MailServer):
     run = killed_at(desk, sink, "DATA")
 
     mail = next(place for place in run["activities"] if place["key"] == "mail")
@@ -186,7 +143,7 @@ def test_killed_between_the_mail_and_its_record_it_is_named_unknown_and_never_se
     assert len(sink.taken) == 1
 
 
-def test_killed_before_the_mail_has_left_it_is_sent_by_the_next_process(desk: Desk, sink: Sink):
+def test_killed_before_the_mail_has_left_it_is_sent_by_the_next_process(desk: Desk, sink: MailServer):
     run = killed_at(desk, sink, "RCPT")
 
     assert len(sink.taken) == 1
