@@ -278,7 +278,8 @@ class Nursery:
             raise RuntimeError(f"expected a child within {START_SECONDS_MAX:g} s, got none.")
         ended = self._line(seconds_max if kill_after_seconds is None else kill_after_seconds)
         if ended is None:
-            os.kill(born["process"], signal.SIGABRT if kill_after_seconds is None else signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself a moment ago, which its line will say
+                os.kill(born["process"], signal.SIGABRT if kill_after_seconds is None else signal.SIGKILL)
             ended = self._line(START_SECONDS_MAX)
         assert ended is not None, f"process {born['process']} outlived a signal that nothing outlives"
         return Ending(ended["code"], said.read_text(errors="replace") if said.exists() else "")
