@@ -9,7 +9,7 @@ from headgate.ports.client import Changed, Client, EventView, StartRequest, Toke
 from headgate.ports.clock import Clock
 from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
-from headgate.ports.log import Append, EventRow, Head, Log, Move, NewEvent, Outcome, OverBudget, RunRow
+from headgate.ports.log import Append, EventRow, Head, Log, Move, NewEvent, Outcome, OverBudget, RunRow, Tables
 from headgate.ports.model import (
     EmbeddingAnswer,
     FinishReason,
@@ -86,6 +86,7 @@ __all__ = [
     "SpendTotal",
     "SpendWanted",
     "StartRequest",
+    "Tables",
     "Task",
     "Tokens",
     "ToolCall",

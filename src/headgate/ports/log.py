@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
 
-__all__ = ["Append", "EventRow", "Head", "Log", "Move", "NewEvent", "Outcome", "OverBudget", "RunRow"]
+__all__ = ["Append", "EventRow", "Head", "Log", "Move", "NewEvent", "Outcome", "OverBudget", "RunRow", "Tables"]
 
 
 class EventRow(NamedTuple):
@@ -190,3 +190,12 @@ class Log(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Tables(Protocol):
+    """A log with room for tables beside it."""
+
+    async def change(self, statement: str, *parameters: Any) -> int: ...
+
+    def read(self, statement: str, *parameters: Any) -> list[Any]: ...

@@ -13,10 +13,10 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from headgate.core.errors import Unavailable
-from headgate.ports import Cache, Log, Reusable
+from headgate.ports import Cache, Log, Reusable, Tables
 from headgate.stores.queries import load_queries
 
 __all__ = ["ENTRIES_MAX", "OUTPUT_BYTES_MAX", "TOTAL_BYTES_MAX", "MemoryCache", "SqliteCache", "cache_beside"]
@@ -36,15 +36,6 @@ EXPIRED_EVERY_MICROSECONDS = 60_000_000
 
 SQL = load_queries("cache.sql")
 logger = logging.getLogger("headgate.cache")
-
-
-@runtime_checkable
-class Tables(Protocol):
-    """A log with room for tables beside it."""
-
-    async def change(self, statement: str, *parameters: Any) -> int: ...
-
-    def read(self, statement: str, *parameters: Any) -> list[Any]: ...
 
 
 def cache_beside(log: Log) -> Cache:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
-
 import msgspec
 
-from headgate.ports import Log, Schedule, Schedules
+from headgate.ports import Log, Schedule, Schedules, Tables
 from headgate.stores.queries import load_queries
 
 __all__ = ["MemorySchedules", "SqliteSchedules", "schedules_beside"]
 
 SQL = load_queries("schedules.sql")
-
-
-@runtime_checkable
-class Tables(Protocol):
-    """A log with room for tables beside it."""
-
-    async def change(self, statement: str, *parameters: Any) -> int: ...
-
-    def read(self, statement: str, *parameters: Any) -> list[Any]: ...
 
 
 def schedules_beside(log: Log) -> Schedules:
