@@ -16,7 +16,8 @@ from headgate.cli.words import first_line, plural, short
 from headgate.client.frames import OwnerGone
 from headgate.core.errors import Refused
 from headgate.core.view import RunView
-from headgate.ports import Changed, Client, StartRequest, Tokens
+from headgate.ports import Client, StartRequest, Tokens
+from headgate.sdk.embedded import finish_handed
 
 __all__ = ["follow_to_end", "refuse_options"]
 
@@ -146,14 +147,7 @@ async def _finish_handed(common: Common, session: Session) -> None:
     common.output.notice(
         f"Going on for {plural(len(busy), 'run')} that another process handed over; Ctrl-C leaves it to that one."
     )
-    for run_id in busy:
-        await _until_idle(session.client, run_id)
-
-
-async def _until_idle(client: Client, run_id: str) -> None:
-    async for update in client.watch(run_id):
-        if isinstance(update, Changed) and update.run.status != "running":
-            return
+    await finish_handed(session)
 
 
 def refuse_options(session: Session, options: list[str]) -> None:
