@@ -77,8 +77,12 @@ def _dearest(rates: Price | Tier, input_tokens: int, max_output_tokens: int) -> 
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Tokens of one model call. `input_tokens` is all of the input, cache reads and writes included; `output_tokens`
-    is all of the output, reasoning included. `estimated`: counted by us, for the provider reported nothing."""
+    """Tokens of one model call, in buckets that do not overlap within the two sums.
+
+    `input_tokens` is all of the input: what the cache was read for, what was written to it (for five minutes, and
+    apart for an hour) and audio are parts of it. `output_tokens` is all of the output: reasoning and audio are parts of
+    it. `estimated`: counted by us, for the provider reported nothing.
+    """
 
     provider: str = ""
     model: str = ""
@@ -92,6 +96,20 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What the caller says that the call cost; None: priced by the model's price."""
     price: Price | None = None
     """What `cost_nano` was reckoned with, where that is not the price the call was admitted at."""
+    cache_write_1h_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+
+    @property
+    def uncached_input_tokens(self) -> int:
+        """Text input that the provider's cache had no part in."""
+        cached = self.cache_read_tokens + self.cache_write_tokens + self.cache_write_1h_tokens
+        return max(0, self.input_tokens - cached - self.audio_input_tokens)
+
+    @property
+    def visible_output_tokens(self) -> int:
+        """Text output that is no reasoning."""
+        return max(0, self.output_tokens - self.reasoning_tokens - self.audio_output_tokens)
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

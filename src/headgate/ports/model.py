@@ -75,6 +75,8 @@ class ModelAnswer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     usage: Usage
     finish_reason: FinishReason = "Stop"
     tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    """What the model lets be seen of its thinking; no part of `content`."""
     notes: tuple[str, ...] = ()
     """Where the model was asked something else than the request says, a sentence each."""
 
