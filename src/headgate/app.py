@@ -29,6 +29,7 @@ from headgate.engine.courier import Courier
 from headgate.engine.dispatcher import Dispatcher
 from headgate.engine.engine import Engine
 from headgate.engine.erasure import Eraser
+from headgate.engine.gate import Gate
 from headgate.engine.ledger import Ledger
 from headgate.engine.logs import hide_in_logs
 from headgate.engine.protocol import LocalProtocol
@@ -85,7 +86,8 @@ class App:
         secrets = secrets_of(environment)
         hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
-        self.protocol = LocalProtocol(self.engine, self.queue, self.ledger, self.streams, secrets)
+        self.gate = Gate(self.ledger)
+        self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
         self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
         self.courier = Courier(self.engine)

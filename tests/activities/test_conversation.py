@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from hypothesis import strategies as st
 
 from headgate.activities.conversation import conversation
 from headgate.activities.conversation_store import Conversations, Turn
-from headgate.core.values import Assignment, Candidate, Price, Usage
+from headgate.core.values import Assignment, Price, Usage
 from headgate.llm.demo import DemoProvider
-from headgate.ports import Admission, Admitted, Attempt, ModelAnswer, ModelRequest
+from headgate.ports import Admission, Admitted, Attempt, CallRequest, ModelAnswer, ModelRequest
 
 
 class Model(DemoProvider):
@@ -52,8 +51,8 @@ class Context:
             activity_id="c", workflow_id=run, activity_key=place, place=place, activity_name="x", attempt=attempt
         )
 
-    async def admit(self, *, request_hash: str, candidates: Sequence[Candidate]) -> tuple[str, Admission]:
-        return request_hash, Admitted(candidates[0].model, candidates[0].worst_case)
+    async def admit(self, request: CallRequest) -> tuple[str, Admission]:
+        return request.request_hash, Admitted(request.candidates[0].model, request.candidates[0].worst_case)
 
     async def settle(self, call_id: str, outcome: Any) -> None: ...
 

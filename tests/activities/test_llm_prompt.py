@@ -16,17 +16,19 @@ from hypothesis import strategies as st
 from headgate.activities.embedding import embedding
 from headgate.activities.json_schema import problems_with
 from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET, llm_prompt
-from headgate.core.values import Assignment, Candidate, Failure, Price, Usage
+from headgate.core.values import Assignment, CallError, Candidate, Failure, PassedOver, Price, Usage
 from headgate.ports import (
     Admission,
     Admitted,
     Attempt,
+    CallRequest,
     Denied,
     EmbeddingAnswer,
     Hit,
     ModelAnswer,
     ModelRequest,
     ProviderError,
+    Settlement,
     ToolCall,
 )
 
@@ -47,14 +49,18 @@ class Ledger:
     task: Assignment = field(default_factory=task)
     admissions: list[Admission | Literal["first", "last"]] = field(default_factory=list)
     asked: list[tuple[str, list[Candidate]]] = field(default_factory=list)
+    passed_over: list[PassedOver] = field(default_factory=list)
     admitted: list[str] = field(default_factory=list)
     settled: list[tuple[str, Any]] = field(default_factory=list)
+    settlements: list[Settlement] = field(default_factory=list)
     streamed: list[str] = field(default_factory=list)
     logged: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     settling: asyncio.Event | None = None
 
-    async def admit(self, *, request_hash: str, candidates: Sequence[Candidate]) -> tuple[str, Admission]:
-        self.asked.append((request_hash, list(candidates)))
+    async def admit(self, request: CallRequest) -> tuple[str, Admission]:
+        candidates = request.candidates
+        self.asked.append((request.request_hash, list(candidates)))
+        self.passed_over += request.passed_over
         call_id = f"call-{len(self.asked)}"
         wanted = self.admissions.pop(0) if self.admissions else "first"
         if not isinstance(wanted, str):
@@ -64,10 +70,11 @@ class Ledger:
         skipped = tuple(candidate.model for candidate in candidates[:index])
         return call_id, Admitted(candidates[index].model, candidates[index].worst_case, skipped)
 
-    async def settle(self, call_id: str, outcome: Any) -> None:
+    async def settle(self, call_id: str, settlement: Settlement) -> None:
         if self.settling is not None:
             await self.settling.wait()
-        self.settled.append((call_id, outcome))
+        self.settlements.append(settlement)
+        self.settled.append((call_id, settlement.usage or settlement.outcome))
 
     def stream(self, text: str) -> None:
         self.streamed.append(text)
@@ -339,6 +346,8 @@ def test_a_model_that_cannot_serve_is_settled_and_the_next_one_admitted_anew(err
         ("call-2", msgspec.structs.replace(USED, provider="lab", model="b")),
     ]
     assert ledger.logged[0][1]["code"] == error.kind
+    assert ledger.passed_over == [PassedOver("lab/a", str(error), error.kind)]
+    assert ledger.settlements[0].error == CallError(error.kind, error.status, error.retry_after_seconds)
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from headgate.activities.vector_index import BATCH_SIZE, vector_index
 from headgate.activities.vector_search import vector_search
 from headgate.activities.vector_store import Collection, Item
-from headgate.core.values import Assignment, Candidate, Price, Usage
+from headgate.core.values import Assignment, Price, Usage
 from headgate.llm.demo import DemoProvider
-from headgate.ports import Admission, Admitted, Attempt, EmbeddingAnswer, ProviderError
+from headgate.ports import Admission, Admitted, Attempt, CallRequest, EmbeddingAnswer, ProviderError
 
 
 class Models(DemoProvider):
@@ -60,8 +60,8 @@ class Context:
         self.task = Assignment(activity_id="c", workflow_id="r", activity_key="a", place="a", activity_name="x")
         self.settled: list[Any] = []
 
-    async def admit(self, *, request_hash: str, candidates: Sequence[Candidate]) -> tuple[str, Admission]:
-        return request_hash, Admitted(candidates[0].model, candidates[0].worst_case)
+    async def admit(self, request: CallRequest) -> tuple[str, Admission]:
+        return request.request_hash, Admitted(request.candidates[0].model, request.candidates[0].worst_case)
 
     async def settle(self, call_id: str, outcome: Any) -> None:
         self.settled.append(outcome)
@@ -132,7 +132,7 @@ def test_what_is_indexed_is_told_and_paid_for(lab: Lab):
     assert [result[name] for name in ("unchanged", "embedded", "count")] == [0, 3, 3]
     assert result["cost_usd"] == 3e-6
     assert result["usage"]["prompt_tokens"] == 3
-    assert [usage.input_tokens for usage in lab.context.settled] == [3]
+    assert [settlement.usage.input_tokens for settlement in lab.context.settled] == [3]
 
 
 def test_a_second_execution_asks_nobody_and_changes_nothing(lab: Lab):

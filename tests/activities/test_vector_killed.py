@@ -32,8 +32,8 @@ class Demo(DemoProvider):
 
 class Context:
     task = Assignment(activity_id="c", workflow_id="r", activity_key="a", place="a", activity_name="x")
-    async def admit(self, *, request_hash, candidates):
-        return request_hash, Admitted(candidates[0].model, 0)
+    async def admit(self, request):
+        return request.request_hash, Admitted(request.candidates[0].model, 0)
     async def settle(self, call_id, outcome): pass
 
 async def main():

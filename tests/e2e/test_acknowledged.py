@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import apsw
 
 from headgate.app import App
 from headgate.core.values import Candidate, Price, Usage
 from headgate.engine.lane import INLINE_BYTES_MAX
-from headgate.ports import Admitted, Append, Changed, Outcome, StartRequest
+from headgate.ports import Admitted, Append, CallRequest, Changed, Outcome, Settlement, StartRequest
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.log_conformance import HandmadeRun
@@ -67,15 +66,14 @@ def test_a_waiting_call_is_answered_only_when_the_settlement_that_made_room_is_d
         log = HeldLog()
         async with App(log, activities={"held": lambda parameters, ctx: None}, work=False, environment={}) as app:
             run = (await app.desk.start(StartRequest(definition=TWO_CALLS))).id
-            asked: dict[str, Any] = {
-                "request_hash": "",
-                "candidates": (Candidate("scripted/model", 10, Price(1, 1)),),
-            }
-            await app.ledger.admit(run, "a", 1, call_id="first", **asked)
+            asked = CallRequest("", (Candidate("scripted/model", 10, Price(1, 1)),))
+            await app.ledger.admit(run, "a", 1, call_id="first", request=asked)
             log.held = True
-            second = asyncio.create_task(app.ledger.admit(run, "b", 1, call_id="second", **asked))
+            second = asyncio.create_task(app.ledger.admit(run, "b", 1, call_id="second", request=asked))
             await log.asked.wait()
-            settled = asyncio.create_task(app.ledger.settle(run, call_id="first", outcome=Usage(cost_nano=0)))
+            settled = asyncio.create_task(
+                app.ledger.settle(run, call_id="first", settlement=Settlement.used(Usage(cost_nano=0)))
+            )
             await turns()
 
             log.permit_one()  # the request of the second call, which is to wait

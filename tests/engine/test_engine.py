@@ -16,7 +16,7 @@ from headgate.core.values import Candidate, Price, Usage
 from headgate.engine import appender as appender_module
 from headgate.engine import lane as lane_module
 from headgate.engine import worker as worker_module
-from headgate.ports import Admitted, Completed
+from headgate.ports import Admitted, CallRequest, Completed, Settlement
 from headgate.stores.memory import MemoryLog
 
 WAITS = "name: waits\nactivities: {a: {wait_for: never}, b: {use: echo}}"
@@ -258,7 +258,7 @@ TWO_CALLS = Definition(
         Activity(key="b", name="x", queue="mine", timeout_seconds=300.0),
     ),
 )
-ONE = [Candidate("m/one", 60, Price(1, 1))]
+ONE = CallRequest("h", (Candidate("m/one", 60, Price(1, 1)),))
 
 
 def test_the_time_that_a_call_waits_for_money_does_not_count_against_the_time_limit(play):
@@ -266,16 +266,14 @@ def test_the_time_that_a_call_waits_for_money_does_not_count_against_the_time_li
         run_id = await bench.start(TWO_CALLS, limit=100)
         protocol = bench.app.protocol
         first, second = await protocol.poll(["mine"], worker_id="w", count=2, wait_seconds=1)
-        await protocol.admit(first.activity_id, call_id="c1", request_hash="h", candidates=ONE)
+        await protocol.admit(first.activity_id, call_id="c1", request=ONE)
         bench.clock.advance(seconds=200)
 
-        waiting = asyncio.ensure_future(
-            protocol.admit(second.activity_id, call_id="c2", request_hash="h", candidates=ONE)
-        )
+        waiting = asyncio.ensure_future(protocol.admit(second.activity_id, call_id="c2", request=ONE))
         await bench.until(lambda: bench.app.engine.loaded(run_id).run.waiting_calls)
         bench.clock.advance(seconds=5_000)
         await asyncio.sleep(0.01)
-        await protocol.settle(first.activity_id, call_id="c1", outcome=Usage(cost_nano=1))
+        await protocol.settle(first.activity_id, call_id="c1", settlement=Settlement.used(Usage(cost_nano=1)))
         assert isinstance(await waiting, Admitted)
         assert "b" in bench.app.engine.loaded(run_id).run.tasks
         bench.clock.advance(seconds=99)
@@ -293,17 +291,15 @@ def test_several_calls_of_one_attempt_that_wait_at_once_do_not_lose_its_time_lim
         run_id = await bench.start(TWO_CALLS, limit=100)
         protocol = bench.app.protocol
         first, second = await protocol.poll(["mine"], worker_id="w", count=2, wait_seconds=1)
-        await protocol.admit(first.activity_id, call_id="c1", request_hash="h", candidates=ONE)
+        await protocol.admit(first.activity_id, call_id="c1", request=ONE)
         waiting = [
-            asyncio.ensure_future(
-                protocol.admit(second.activity_id, call_id=f"c{number}", request_hash="h", candidates=ONE)
-            )
+            asyncio.ensure_future(protocol.admit(second.activity_id, call_id=f"c{number}", request=ONE))
             for number in (2, 3)
         ]
         await bench.until(lambda: len(bench.app.engine.loaded(run_id).run.waiting_calls) == 2)
-        await protocol.settle(first.activity_id, call_id="c1", outcome="never_sent")
+        await protocol.settle(first.activity_id, call_id="c1", settlement=Settlement("never_sent"))
         await waiting[0]
-        await protocol.settle(second.activity_id, call_id="c2", outcome="never_sent")
+        await protocol.settle(second.activity_id, call_id="c2", settlement=Settlement("never_sent"))
         await waiting[1]
 
         bench.clock.advance(seconds=301)
@@ -346,11 +342,13 @@ def test_of_a_hundred_calls_under_a_limit_for_ten_as_many_happen_as_their_real_c
         happened: list[int] = []
 
         async def call(number: int, activity_id: str) -> None:
-            candidates = [Candidate("m/one", 100, Price(1, 1))]
-            answer = await protocol.admit(activity_id, call_id=str(number), request_hash="h", candidates=candidates)
+            request = CallRequest("h", (Candidate("m/one", 100, Price(1, 1)),))
+            answer = await protocol.admit(activity_id, call_id=str(number), request=request)
             if isinstance(answer, Admitted):
                 happened.append(number)
-                await protocol.settle(activity_id, call_id=str(number), outcome=Usage(cost_nano=cost))
+                await protocol.settle(
+                    activity_id, call_id=str(number), settlement=Settlement.used(Usage(cost_nano=cost))
+                )
             await protocol.report([Completed(activity_id, number)], worker_id="w")
 
         async with asyncio.timeout(20):
@@ -398,9 +396,9 @@ class Shared:
         self.held = held.activity_id
         self.waiter = await bench.start(TWO_CALLS, outer=("shared",))
         tasks = await protocol.poll(["mine"], worker_id="w", count=2, wait_seconds=1)
-        await protocol.admit(self.held, call_id="held", request_hash="h", candidates=ONE)
+        await protocol.admit(self.held, call_id="held", request=ONE)
         for task in tasks:
-            ask = protocol.admit(task.activity_id, call_id=task.place, request_hash="h", candidates=ONE)
+            ask = protocol.admit(task.activity_id, call_id=task.place, request=ONE)
             self.waiting.append(asyncio.ensure_future(ask))
         await bench.until(lambda: self.count() == 2)
         return self
@@ -411,7 +409,7 @@ class Shared:
         return -1 if lane is None else len(lane.run.waiting_calls)
 
     async def let_go(self) -> None:
-        await self.bench.app.protocol.settle(self.held, call_id="held", outcome="never_sent")
+        await self.bench.app.protocol.settle(self.held, call_id="held", settlement=Settlement("never_sent"))
 
     async def forget(self) -> None:
         for ask in self.waiting:

@@ -24,7 +24,17 @@ from headgate.core.values import Candidate, Failure, Price, Usage
 from headgate.engine.engine import Start, fold_run
 from headgate.engine.spend import rebuild_spend
 from headgate.llm.scripted import ScriptedProvider
-from headgate.ports import Admitted, Completed, Failed, Log, SpendRow, SpendWanted, StartRequest
+from headgate.ports import (
+    Admitted,
+    CallRequest,
+    Completed,
+    Failed,
+    Log,
+    Settlement,
+    SpendRow,
+    SpendWanted,
+    StartRequest,
+)
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.simulation import Crash, World
@@ -110,11 +120,11 @@ def asking(outcome: Callable[[Any], Any]) -> Callable[[dict[str, Any], Any], Any
     """Return an activity that makes one call; `outcome` gets the context and the call's id."""
 
     async def ask(parameters: dict[str, Any], ctx: Any) -> Any:
-        call_id, answer = await ctx.admit(request_hash="h", candidates=[Candidate("lab/m", 10_000_000, PRICE)])
+        call_id, answer = await ctx.admit(CallRequest("h", (Candidate("lab/m", 10_000_000, PRICE),)))
         assert isinstance(answer, Admitted)
         ended = outcome(ctx)
         if ended is not None:
-            await ctx.settle(call_id, ended)
+            await ctx.settle(call_id, Settlement.used(ended) if isinstance(ended, Usage) else Settlement(ended))
         return "done"
 
     return ask
@@ -178,12 +188,12 @@ def test_a_settlement_after_a_forfeit_takes_the_forfeit_back(play: Any):
         run_id = await bench.start(OUTSIDE)
         (task,) = await protocol.poll(["outside"], worker_id="w", count=1, wait_seconds=10)
         await protocol.admit(
-            task.activity_id, call_id="c", request_hash="h", candidates=[Candidate("lab/m", 5_000_000, PRICE)]
+            task.activity_id, call_id="c", request=CallRequest("h", (Candidate("lab/m", 5_000_000, PRICE),))
         )
         await protocol.report([Completed(task.activity_id, "done")], worker_id="w")
         before = await bench.log.spend(run_id)
         for _ in range(2):
-            await protocol.settle(task.activity_id, call_id="c", outcome=USED)
+            await protocol.settle(task.activity_id, call_id="c", settlement=Settlement.used(USED))
         rows.extend(await bench.log.spend(run_id))
         assert [(row.kind, row.cost) for row in before] == [("forfeit", 5_000_000)]
         assert (await bench.log.run(run_id)).head.cost == PRICE.cost(USED)

@@ -21,21 +21,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic, Literal, TypeVar, assert_never
+from typing import Generic, TypeVar, assert_never
 
 import msgspec
 
-from headgate.core.values import Candidate, Failure, Price, Usage
+from headgate.core.values import CallError, Candidate, Failure, PassedOver, Price, Usage
 from headgate.ports import (
     ActivityContext,
     Admitted,
     Attempt,
+    CallRequest,
     Denied,
     EmbeddingAnswer,
     Hit,
     ModelAnswer,
     ModelProvider,
     ProviderError,
+    Settlement,
 )
 
 __all__ = ["Answered", "Target", "ask_first_available", "request_hash", "targets"]
@@ -56,7 +58,6 @@ ELSEWHERE = frozenset(
 MODELS_MAX = 20
 
 Answer = TypeVar("Answer", ModelAnswer, EmbeddingAnswer)
-Outcome = Usage | Literal["lost", "never_sent"]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -156,6 +157,8 @@ class _Asking(Generic[Answer]):
         self.call = call
         self.skipped: dict[str, None] = {}
         self.errors: list[ProviderError] = []
+        self.passed_over: list[PassedOver] = []
+        """What has failed and not been told to the gate yet."""
 
     async def first_answer(self) -> Answered[Answer] | Hit:
         while self.left:
@@ -176,7 +179,8 @@ class _Asking(Generic[Answer]):
 
     async def _admit(self) -> tuple[str, Admitted | Hit | Denied]:
         digest = request_hash(self.request, [target.name for target in self.left])
-        return await self.ctx.admit(request_hash=digest, candidates=[self._candidate(target) for target in self.left])
+        candidates = tuple(self._candidate(target) for target in self.left)
+        return await self.ctx.admit(CallRequest(digest, candidates, passed_over=tuple(self.passed_over)))
 
     def _candidate(self, target: Target) -> Candidate:
         price = target.price
@@ -190,18 +194,19 @@ class _Asking(Generic[Answer]):
         try:
             answer = await self.call(target, len(self.left))
         except ProviderError as error:
-            await self._settle(call_id, _outcome(error, target))
+            await self._settle(call_id, _settlement(error, target))
             self.errors.append(error)
+            self.passed_over = [PassedOver(target.name, str(error), error.kind)]
             if not _another_may_help(error):
                 raise Attempt(self._failure()) from None
             self.ctx.log(f"{target.name} could not answer", code=error.kind, reason=str(error))
             self.left.remove(target)
             return None
         except BaseException:
-            await self._settle(call_id, "lost")
+            await self._settle(call_id, Settlement("lost"))
             raise
         answered = self._answered(target, answer)
-        await self._settle(call_id, answered.usage)
+        await self._settle(call_id, Settlement.used(answered.usage))
         return answered
 
     def _answered(self, target: Target, answer: Answer) -> Answered[Answer]:
@@ -214,9 +219,9 @@ class _Asking(Generic[Answer]):
         skipped = tuple(name for name in self.skipped if name != target.name)
         return Answered(target, answer, usage, cost, bool(price and price.simulated), skipped)
 
-    async def _settle(self, call_id: str, outcome: Outcome) -> None:
+    async def _settle(self, call_id: str, settlement: Settlement) -> None:
         """Settle, also when the attempt is cancelled meanwhile: then the settlement goes on by itself."""
-        settling = asyncio.ensure_future(self.ctx.settle(call_id, outcome))
+        settling = asyncio.ensure_future(self.ctx.settle(call_id, settlement))
         _settling.add(settling)
         settling.add_done_callback(_settling.discard)
         await asyncio.shield(settling)
@@ -254,10 +259,11 @@ def _another_may_help(error: ProviderError) -> bool:
     return error.kind in ELSEWHERE or error.status == 429 or error.status >= 500
 
 
-def _outcome(error: ProviderError, target: Target) -> Outcome:
+def _settlement(error: ProviderError, target: Target) -> Settlement:
+    cause = CallError(error.kind, error.status, error.retry_after_seconds)
     if error.usage is not None:
-        return _named(error.usage, target)
-    return "never_sent" if not error.sent or error.status >= 300 else "lost"
+        return Settlement("used", _named(error.usage, target), cause)
+    return Settlement("never_sent" if not error.sent or error.status >= 300 else "lost", error=cause)
 
 
 def _named(usage: Usage, target: Target) -> Usage:

@@ -52,8 +52,14 @@ def admit(decision: Decision, command: AdmitCall, place: Place) -> None:
         request_hash=command.request_hash,
         candidates=command.candidates,
         over=command.over,
+        passed_over=command.passed_over,
+        verdicts=command.verdicts,
     )
     call = decision.run.calls[command.call_id]
+    for one in command.passed_over:
+        decision.emit(
+            e.ModelSkipped, place.path, place.attempt, call_id=call.call_id, model=one.model, reason=one.reason
+        )
     others_first = any(waiting != call.call_id for waiting in decision.run.waiting_calls)
     _decide(decision, call, place, command.over, others_first=others_first)
 
@@ -108,6 +114,8 @@ def settle(decision: Decision, command: SettleCall) -> None:
         cost=cost,
         released=call.reservation if call.state == "admitted" and command.outcome != "lost" else 0,
         replaces=call.spent,
+        error=command.error,
+        verdicts=command.verdicts,
     )
     if command.outcome == "lost":
         _forfeit(decision, call, "its outcome is unknown")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headgate.core.values import Candidate, Failure, Usage
+from headgate.core.values import CallError, Candidate, Failure, PassedOver, Usage, Verdict
 
 __all__ = [
     "AdmitCall",
@@ -202,6 +202,9 @@ class AdmitCall(Command, frozen=True, gc=False, tag=True):
     request_hash: str
     candidates: tuple[Candidate, ...]
     over: tuple[str, int, int, int] | None = None
+    passed_over: tuple[PassedOver, ...] = ()
+    """Models that the list had before these: what was wrong with them."""
+    verdicts: tuple[Verdict, ...] = ()
 
 
 class SettleCall(Command, frozen=True, gc=False, tag=True):
@@ -210,6 +213,8 @@ class SettleCall(Command, frozen=True, gc=False, tag=True):
     call_id: str
     outcome: Literal["used", "never_sent", "lost"]
     usage: Usage | None = None
+    error: CallError | None = None
+    verdicts: tuple[Verdict, ...] = ()
 
 
 class FreeBudget(Command, frozen=True, gc=False, tag=True):

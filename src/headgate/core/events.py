@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from headgate.core.values import Candidate, Failure, Price, Usage
+from headgate.core.values import CallError, Candidate, Failure, PassedOver, Price, Usage, Verdict
 
 __all__ = [
     "SCHEMA",
@@ -355,6 +355,10 @@ class CallRequested(Fact, frozen=True, gc=False, array_like=True, tag="call_requ
     candidates: tuple[Candidate, ...]
     over: tuple[str, int, int, int] | None = None
     """Of the first outer budget that did not admit it: id, limit, spent, reserved (as the store said)."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """Models that the list had before these: what was wrong with them."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What the policies made of the request."""
 
 
 class ModelSkipped(Event, frozen=True, gc=False, array_like=True, tag="model_skipped"):
@@ -412,6 +416,9 @@ class CallSettled(Fact, frozen=True, gc=False, array_like=True, tag="call_settle
     """The reservation that is free again."""
     replaces: int = 0
     """What was counted as spent for this call before (a forfeit), and is not any more."""
+    error: CallError | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    """What the policies made of the answer."""
 
 
 class CallForfeited(Event, frozen=True, gc=False, array_like=True, tag="call_forfeited"):

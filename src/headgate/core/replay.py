@@ -175,9 +175,14 @@ COMMANDS: dict[type[e.Event], tuple[type[c.Command], Fields]] = {
     ),
     e.MessageDelivered: (c.ConfirmMessage, _own("message")),
     e.EffectBegun: (c.BeginEffect, _own("place", "attempt", "what")),
-    e.CallRequested: (c.AdmitCall, _own("place", "attempt", "call_id", "request_hash", "candidates", "over")),
+    e.CallRequested: (
+        c.AdmitCall,
+        _own(
+            *("place", "attempt", "call_id", "request_hash", "candidates", "over", "passed_over", "verdicts"),
+        ),
+    ),
     e.BudgetFreed: (c.FreeBudget, _own("budget", "over")),
-    e.CallSettled: (c.SettleCall, _own("call_id", "outcome", "usage")),
+    e.CallSettled: (c.SettleCall, _own("call_id", "outcome", "usage", "error", "verdicts")),
 }
 """Per kind of fact: the command, and what of it stands in the fact."""
 

@@ -6,7 +6,18 @@ from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["BY_HAND", "Assignment", "Candidate", "Failure", "Price", "Tier", "Usage"]
+__all__ = [
+    "BY_HAND",
+    "Assignment",
+    "CallError",
+    "Candidate",
+    "Failure",
+    "PassedOver",
+    "Price",
+    "Tier",
+    "Usage",
+    "Verdict",
+]
 
 BY_HAND = "set:"
 """How the ids of prices begin that somebody set, rather than that a vendor lists."""
@@ -118,6 +129,38 @@ class Candidate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     model: str
     worst_case: int
     price: Price | None = None
+    input_tokens: int = 0
+    """The most that the input is estimated to have."""
+    output_tokens: int = 0
+    """The most that the answer may have; 0: no limit was set."""
+
+
+class PassedOver(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A model of the list that this call does not go to, for a reason that is not its price."""
+
+    model: str
+    reason: str
+    code: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a policy made of a call's text. It never holds the text: `details` has counts, kinds, scores."""
+
+    policy: str
+    decision: Literal["allow", "modify", "deny"]
+    reason: str = ""
+    of: Literal["request", "answer"] = "request"
+    dry_run: bool = False
+    """It was recorded, and nothing was done."""
+    details: dict[str, Any] = {}
+
+
+class CallError(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """How a call that was made failed: what circuit breakers and learnt rates go by. `status` 0: no answer came."""
+
+    code: str
+    status: int = 0
+    retry_after_seconds: float | None = None
 
 
 class Assignment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

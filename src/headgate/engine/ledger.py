@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal
 
 from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core.decision import Decision
 from headgate.core.run import Call, Run
-from headgate.core.values import Candidate, Failure, Usage
+from headgate.core.values import Failure
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
-from headgate.ports import Admission, Admitted, Denied
+from headgate.ports import Admission, Admitted, CallRequest, Denied, Settlement
 
 __all__ = ["Ledger"]
 
@@ -31,16 +30,7 @@ class Ledger:
         self._sharing: dict[str, set[str]] = {}
         engine.listen(self._committed)
 
-    async def admit(
-        self,
-        run_id: str,
-        place: str,
-        attempt: int,
-        *,
-        call_id: str,
-        request_hash: str,
-        candidates: tuple[Candidate, ...],
-    ) -> Admission:
+    async def admit(self, run_id: str, place: str, attempt: int, *, call_id: str, request: CallRequest) -> Admission:
         """Return the answer for this call, after waiting if only others' reservations keep it out. Asked again with the
         same `call_id`, the answer is the same. Raises `StaleAttempt`."""
         command = c.AdmitCall(
@@ -49,8 +39,10 @@ class Ledger:
             place=place,
             attempt=attempt,
             call_id=call_id,
-            request_hash=request_hash,
-            candidates=candidates,
+            request_hash=request.request_hash,
+            candidates=request.candidates,
+            passed_over=request.passed_over,
+            verdicts=request.verdicts,
         )
         future: asyncio.Future[Admission] = self._engine.loop.create_future()
         self._waiting[run_id, call_id] = future
@@ -67,15 +59,16 @@ class Ledger:
         finally:
             self._waiting.pop((run_id, call_id), None)
 
-    async def settle(self, run_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
+    async def settle(self, run_id: str, *, call_id: str, settlement: Settlement) -> None:
         """Record how a call ended; a repeat changes nothing."""
-        used = isinstance(outcome, Usage)
         command = c.SettleCall(
             at=self._engine.clock.now(),
             actor="policy",
             call_id=call_id,
-            outcome="used" if used else outcome,
-            usage=outcome if used else None,
+            outcome=settlement.outcome,
+            usage=settlement.usage,
+            error=settlement.error,
+            verdicts=settlement.verdicts,
         )
         await self._engine.insist(run_id, command)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -17,13 +17,13 @@ from headgate.core import events as e
 from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError, Invalid, NotFound, StaleAttempt, Unavailable
 from headgate.core.run import Place
-from headgate.core.values import Assignment, Candidate, Failure, Usage
+from headgate.core.values import Assignment, Failure
 from headgate.engine.assignment import assignment_of
 from headgate.engine.cache import NO_CACHE, result_key, reused_output
 from headgate.engine.engine import Engine
 from headgate.engine.file_values import with_files, with_texts
+from headgate.engine.gate import Gate
 from headgate.engine.lane import Lane
-from headgate.engine.ledger import Ledger
 from headgate.engine.masking import MaskedStream, masked
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.rendering import render, rendering_needs
@@ -32,6 +32,7 @@ from headgate.ports import (
     Acknowledged,
     Admission,
     Cache,
+    CallRequest,
     Claim,
     Completed,
     Failed,
@@ -39,6 +40,7 @@ from headgate.ports import (
     Queue,
     Report,
     Reusable,
+    Settlement,
     Task,
 )
 
@@ -65,12 +67,10 @@ class _Held(msgspec.Struct, frozen=True):
 class LocalProtocol:
     """`ports.WorkerProtocol` in front of an engine and a queue."""
 
-    def __init__(
-        self, engine: Engine, queue: Queue, ledger: Ledger, streams: Streams, secrets: Mapping[str, str]
-    ) -> None:
+    def __init__(self, engine: Engine, queue: Queue, gate: Gate, streams: Streams, secrets: Mapping[str, str]) -> None:
         self._engine = engine
         self._queue = queue
-        self._ledger = ledger
+        self._gate = gate
         self._streams = streams
         self._secrets = secrets
         self._held: dict[str, _Held] = {}
@@ -317,15 +317,11 @@ class LocalProtocol:
 
     # --- Calls and streams ---------------------------------------------------------------------------------------
 
-    async def admit(
-        self, activity_id: str, *, call_id: str, request_hash: str, candidates: Sequence[Candidate]
-    ) -> Admission:
+    async def admit(self, activity_id: str, *, call_id: str, request: CallRequest) -> Admission:
         run_id, place, attempt = split_activity_id(activity_id)
         self._stop_time(activity_id)
         try:
-            return await self._ledger.admit(
-                run_id, place, attempt, call_id=call_id, request_hash=request_hash, candidates=tuple(candidates)
-            )
+            return await self._gate.admit(run_id, place, attempt, call_id=call_id, request=request)
         finally:
             self._let_time_go_on(activity_id)
 
@@ -347,9 +343,9 @@ class LocalProtocol:
         elif waiting:
             self._set_deadline(activity_id, self._engine.clock.now() + remaining)
 
-    async def settle(self, activity_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
+    async def settle(self, activity_id: str, *, call_id: str, settlement: Settlement) -> None:
         run_id, _, _ = split_activity_id(activity_id)
-        await self._ledger.settle(run_id, call_id=call_id, outcome=outcome)
+        await self._gate.settle(run_id, call_id=call_id, settlement=settlement)
 
     async def begin_effect(self, activity_id: str, *, what: str) -> None:
         run_id, place, attempt = split_activity_id(activity_id)

@@ -15,13 +15,23 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
 
 from headgate.core.errors import HeadgateError, StaleAttempt, Unavailable
-from headgate.core.values import Assignment, Candidate, Failure, Usage
-from headgate.ports import ActivityFunction, Admission, Attempt, Completed, Failed, Report, WorkerProtocol
+from headgate.core.values import Assignment, Failure
+from headgate.ports import (
+    ActivityFunction,
+    Admission,
+    Attempt,
+    CallRequest,
+    Completed,
+    Failed,
+    Report,
+    Settlement,
+    WorkerProtocol,
+)
 
 __all__ = ["Worker", "current_task"]
 
@@ -200,16 +210,13 @@ class TaskContext:
         self._protocol = protocol
         self._calls = 0
 
-    async def admit(self, *, request_hash: str, candidates: Sequence[Candidate]) -> tuple[str, Admission]:
+    async def admit(self, request: CallRequest) -> tuple[str, Admission]:
         self._calls += 1
         call_id = f"{self.task.activity_id}/{self._calls}"
-        admission = await self._protocol.admit(
-            self.task.activity_id, call_id=call_id, request_hash=request_hash, candidates=candidates
-        )
-        return call_id, admission
+        return call_id, await self._protocol.admit(self.task.activity_id, call_id=call_id, request=request)
 
-    async def settle(self, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
-        await self._protocol.settle(self.task.activity_id, call_id=call_id, outcome=outcome)
+    async def settle(self, call_id: str, settlement: Settlement) -> None:
+        await self._protocol.settle(self.task.activity_id, call_id=call_id, settlement=settlement)
 
     async def begin_effect(self, what: str) -> None:
         await self._protocol.begin_effect(self.task.activity_id, what=what)
@@ -232,11 +239,11 @@ class UserContext:
         self._inner = inner
         self._loop = loop
 
-    async def admit(self, *, request_hash: str, candidates: Sequence[Candidate]) -> tuple[str, Admission]:
-        return await self._hop(self._inner.admit(request_hash=request_hash, candidates=candidates))
+    async def admit(self, request: CallRequest) -> tuple[str, Admission]:
+        return await self._hop(self._inner.admit(request))
 
-    async def settle(self, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
-        await self._hop(self._inner.settle(call_id, outcome))
+    async def settle(self, call_id: str, settlement: Settlement) -> None:
+        await self._hop(self._inner.settle(call_id, settlement))
 
     async def begin_effect(self, what: str) -> None:
         await self._hop(self._inner.begin_effect(what))

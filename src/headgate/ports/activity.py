@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from headgate.core.errors import HeadgateError
-from headgate.core.values import Assignment, Candidate, Failure, Usage
-from headgate.ports.worker import Admission
+from headgate.core.values import Assignment, Failure
+from headgate.ports.worker import Admission, CallRequest, Settlement
 
 __all__ = ["ActivityContext", "ActivityFunction", "Attempt"]
 
@@ -18,11 +18,11 @@ class ActivityContext(Protocol):
     @property
     def task(self) -> Assignment: ...
 
-    async def admit(self, *, request_hash: str, candidates: Sequence[Candidate]) -> tuple[str, Admission]:
+    async def admit(self, request: CallRequest) -> tuple[str, Admission]:
         """Ask the gate for a model call; return the call's id and the answer (after waiting, if need be)."""
         ...
 
-    async def settle(self, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
+    async def settle(self, call_id: str, settlement: Settlement) -> None:
         """Say how the call ended. What is not settled when the attempt ends is forfeited: counted as spent."""
         ...
 

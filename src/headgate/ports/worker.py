@@ -7,9 +7,21 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from headgate.core.values import Assignment, Candidate, Failure, Usage
+from headgate.core.values import Assignment, CallError, Candidate, Failure, PassedOver, Usage, Verdict
 
-__all__ = ["Acknowledged", "Admission", "Admitted", "Completed", "Denied", "Failed", "Hit", "Report", "WorkerProtocol"]
+__all__ = [
+    "Acknowledged",
+    "Admission",
+    "Admitted",
+    "CallRequest",
+    "Completed",
+    "Denied",
+    "Failed",
+    "Hit",
+    "Report",
+    "Settlement",
+    "WorkerProtocol",
+]
 
 
 class Completed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -38,6 +50,32 @@ class Acknowledged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     activity_id: str
     stale: str = ""
     will_retry: bool = False
+
+
+class CallRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A model call that an attempt asks the gate for: what is asked (by its hash), and of whom, in order of preference.
+
+    `passed_over` are models that the author's list had before these; `verdicts` what the policies made of the text.
+    """
+
+    request_hash: str
+    candidates: tuple[Candidate, ...]
+    passed_over: tuple[PassedOver, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+
+class Settlement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a call ended: `used` with its `usage`, `never_sent` (nothing was done for us), or `lost` (nobody knows)."""
+
+    outcome: Literal["used", "never_sent", "lost"]
+    usage: Usage | None = None
+    error: CallError | None = None
+    verdicts: tuple[Verdict, ...] = ()
+
+    @classmethod
+    def used(cls, usage: Usage) -> Settlement:
+        """Return the settlement of a call that was answered."""
+        return cls("used", usage)
 
 
 class Admitted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,13 +120,9 @@ class WorkerProtocol(Protocol):
 
     async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]: ...
 
-    async def admit(
-        self, activity_id: str, *, call_id: str, request_hash: str, candidates: Sequence[Candidate]
-    ) -> Admission: ...
+    async def admit(self, activity_id: str, *, call_id: str, request: CallRequest) -> Admission: ...
 
-    async def settle(
-        self, activity_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]
-    ) -> None: ...
+    async def settle(self, activity_id: str, *, call_id: str, settlement: Settlement) -> None: ...
 
     async def begin_effect(self, activity_id: str, *, what: str) -> None:
         """Make durable that the attempt is about to do what must not be done twice. Raises `StaleAttempt`: do not."""

@@ -12,9 +12,9 @@ from typing import Any
 
 from headgate.core import events as e
 from headgate.core.catalogue import BUILTINS
-from headgate.core.values import Assignment, Candidate, Failure
+from headgate.core.values import Assignment, Failure
 from headgate.engine.worker import current_task
-from headgate.ports import Acknowledged, Admission, Completed, Failed, Report, WorkerProtocol
+from headgate.ports import Acknowledged, Admission, CallRequest, Completed, Failed, Report, WorkerProtocol
 from headgate.testing.case_script import Answers
 from headgate.testing.cases import Mismatch
 from headgate.testing.clock import VirtualClock
@@ -71,13 +71,11 @@ class Worklist:
                 self._end(one.activity_id)
             return acknowledged
 
-        async def watched_admit(
-            activity_id: str, *, call_id: str, request_hash: str, candidates: Sequence[Candidate]
-        ) -> Admission:
+        async def watched_admit(activity_id: str, *, call_id: str, request: CallRequest) -> Admission:
             self._idle.add(activity_id)
             self._move()
             try:
-                return await admit(activity_id, call_id=call_id, request_hash=request_hash, candidates=candidates)
+                return await admit(activity_id, call_id=call_id, request=request)
             finally:
                 self._idle.discard(activity_id)
                 self._move()

@@ -28,8 +28,18 @@ import msgspec
 
 from headgate.core.codec import decode
 from headgate.core.events import Event
-from headgate.core.values import Assignment, Candidate, Usage
-from headgate.ports import Acknowledged, Admission, Append, Log, Outcome, Report, WorkerProtocol
+from headgate.core.values import Assignment
+from headgate.ports import (
+    Acknowledged,
+    Admission,
+    Append,
+    CallRequest,
+    Log,
+    Outcome,
+    Report,
+    Settlement,
+    WorkerProtocol,
+)
 
 __all__ = [
     "MOMENTS",
@@ -172,19 +182,15 @@ class CrashingProtocol:
                 self._journal.write("acknowledged", activity_id=answer.activity_id)
         return answers
 
-    async def admit(
-        self, activity_id: str, *, call_id: str, request_hash: str, candidates: Sequence[Candidate]
-    ) -> Admission:
-        admission = await self._protocol.admit(
-            activity_id, call_id=call_id, request_hash=request_hash, candidates=candidates
-        )
+    async def admit(self, activity_id: str, *, call_id: str, request: CallRequest) -> Admission:
+        admission = await self._protocol.admit(activity_id, call_id=call_id, request=request)
         self._failpoints.reach("before_effect")
         self._journal.write("answered", call_id=call_id)
         return admission
 
-    async def settle(self, activity_id: str, *, call_id: str, outcome: Usage | Literal["lost", "never_sent"]) -> None:
+    async def settle(self, activity_id: str, *, call_id: str, settlement: Settlement) -> None:
         self._failpoints.reach("after_effect")
-        await self._protocol.settle(activity_id, call_id=call_id, outcome=outcome)
+        await self._protocol.settle(activity_id, call_id=call_id, settlement=settlement)
         self._journal.write("settled", call_id=call_id)
 
     def stream(self, activity_id: str, text: str) -> None:

@@ -27,7 +27,7 @@ from headgate.core.replay import replay, state_of
 from headgate.core.run import Run
 from headgate.core.values import Assignment, Candidate, Failure, Price, Usage
 from headgate.engine.engine import Start, fold_run
-from headgate.ports import Admitted, Append, Completed, Failed, Log, Outcome, RunRow
+from headgate.ports import Admitted, Append, CallRequest, Completed, Failed, Log, Outcome, RunRow, Settlement
 from headgate.testing.clock import NOON, VirtualClock
 from headgate.testing.faults import faults_of
 
@@ -233,15 +233,15 @@ class World:
         for number in range(draw.randint(1, 2)):
             call_id = f"{task.workflow_id}/{task.place}/{task.attempt}/{self.crashed}/{number}"
             worst = draw.randint(1, 40)
-            answer = await self._app.protocol.admit(
-                task.activity_id, call_id=call_id, request_hash="h", candidates=[Candidate("m/one", worst, Price(1, 1))]
-            )
+            request = CallRequest("h", (Candidate("m/one", worst, Price(1, 1)),))
+            answer = await self._app.protocol.admit(task.activity_id, call_id=call_id, request=request)
             if not isinstance(answer, Admitted):
                 continue
-            outcome: Any = draw.choice(["lost", "never_sent", *[Usage(cost_nano=draw.randint(0, worst))] * 4])
+            used = Settlement.used(Usage(cost_nano=draw.randint(0, worst)))
+            settlement = draw.choice([Settlement("lost"), Settlement("never_sent"), *[used] * 4])
             if self._greedy or (not self._calm and draw.random() < 0.3):
                 await self.clock.sleep(2)
-            await self._app.protocol.settle(task.activity_id, call_id=call_id, outcome=outcome)
+            await self._app.protocol.settle(task.activity_id, call_id=call_id, settlement=settlement)
 
     def _draw(self, *names: object) -> Random:
         return Random(f"{self._seed}/{names}")  # noqa: S311 - chance that can be repeated is the point
