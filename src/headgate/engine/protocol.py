@@ -131,7 +131,14 @@ class LocalProtocol:
             needs = rendering_needs(run, place)
             values = await self._engine.load_values(lane.row.key, needs) if needs else {}
             if values and self.files is not None and place.planned.reads_files_as_text:
-                values = with_texts(values, self.files)
+                fan = run.owner(place).fan
+                values = with_texts(
+                    values,
+                    self.files,
+                    fileless=self._engine.contents.fileless(lane.row.key),
+                    list_of_items=fan.content if fan is not None and place.item >= 0 else 0,
+                    item=place.item,
+                )
             rendered = render(run, place, values, self._secrets)
             assignment = assignment_of(claim, run, place, rendered, values)
             key = result_key(run, place, assignment, rendered.plain, values)
