@@ -214,6 +214,18 @@ def _command_line(folder: Path) -> dict[str, float]:
     return {"command_seconds": rounded(time.monotonic() - begin)}
 
 
+def gate(settings: Settings) -> dict[str, Any]:
+    """Measure what the gate costs a model call, beside the same call through the adapter alone."""
+    repetitions: list[dict[str, Any]] = []
+    for _ in range(settings.repetitions):
+        with fresh_database(settings) as path:
+            found = run_fresh("bench.gate", "100" if settings.quick else "2000", str(path))
+        if found["faults"]:
+            raise AuditFailed("\n".join(found["faults"]))
+        repetitions.append(found)
+    return {"ours": medians(repetitions), "repetitions": repetitions}
+
+
 def without_shim(settings: Settings) -> dict[str, Any]:
     """Measure what counting the syncs costs: seq5 with and without the shim, in turns. Not a figure of Headgate's."""
     pairs = [
@@ -234,5 +246,6 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "growth": growth,
     "fanin": fanin,
     "footprint": footprint,
+    "gate": gate,
     "shim": without_shim,
 }

@@ -48,6 +48,7 @@ TARGETS = (
     Target("footprint", ("ours", "import_ms"), 150, at_most=True),
     Target("footprint", ("ours", "first_run_seconds"), 0.5, at_most=True),
     Target("footprint", ("ours", "idle_rss_mb"), 60, at_most=True),
+    Target("gate", ("ours", "ratio"), 1.5, at_most=True, absolute=False),
 )
 
 SHOWN = (
@@ -74,6 +75,9 @@ SHOWN = (
     "first_run_seconds",
     "command_seconds",
     "idle_rss_mb",
+    "bare_us",
+    "gated_us",
+    "ratio",
 )
 
 
