@@ -10,7 +10,6 @@ from typing import Any
 
 import apsw
 import pytest
-
 from bench.__main__ import NOT_BY_DEFAULT
 from bench.program import PROGRAMS
 
