@@ -337,3 +337,32 @@ def test_a_request_id_comes_back_and_one_that_no_header_can_carry_is_replaced(pl
         assert (await desk.get("/health", headers={"X-Request-Id": "a b"})).headers["x-request-id"] != "a b"
 
     play(scene)
+
+
+FAILING = """
+name: failing
+activities:
+  shaky: {use: shaky, queue: outside, retry: 1}
+"""
+
+
+def test_an_answer_that_was_kept_of_an_ended_run_is_not_given_after_its_retry(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(FAILING)
+        run = (await desk.start("failing"))["workflow_id"]
+
+        async def report(verb: str, **body: Any) -> None:
+            polled = await desk.post("/workers/poll", {"worker": "outside", "worker_id": "w", "wait_seconds": 20})
+            (task,) = polled.json()["activities"]
+            await desk.post(f"/activities/{task['activity_id']}/{verb}", {"worker_id": "w", **body})
+
+        await report("fail", error={"message": "no"})
+        for _ in range(2):
+            assert (await desk.get(f"/workflows/{run}?wait=20")).json()["status"] == "failed"
+
+        await desk.post(f"/workflows/{run}/retry")
+        assert (await desk.get(f"/workflows/{run}")).json()["status"] == "running"
+        await report("complete", output="yes")
+        assert (await desk.get(f"/workflows/{run}?wait=20")).json()["outputs"] == {"shaky": "yes"}
+
+    play(scene, work=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from headgate.api.desk import Desk
+from headgate.api.finished import FinishedAnswers
 from headgate.api.library import Library
 from headgate.api.records import Records
 from headgate.core.values import Price
@@ -25,5 +26,6 @@ class Doors(msgspec.Struct, frozen=True):
     files: Files
     price: Callable[[str, str], Price | None]
     """The price of a model, by the names of its provider and its own; None: it is not known."""
+    finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)
     version: str = ""
     mode: str = "dev"

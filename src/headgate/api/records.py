@@ -51,6 +51,10 @@ class Records:
         self._followers: dict[str, set[asyncio.Event]] = {}
         engine.listen(self._committed)
 
+    async def row(self, run: str) -> RunRow:
+        """Return a run as the log lists it. Raises `NotFound`."""
+        return await self._reader.find(run)
+
     async def run_id(self, run: str) -> str:
         """Return the whole id of a run. Raises `NotFound`."""
         return (await self._reader.find(run)).id

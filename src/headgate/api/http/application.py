@@ -100,6 +100,9 @@ class _Endpoint:
         self._route = route
         self._doors = doors
         self._body = None if route.body in (None, Raw) else msgspec.json.Decoder(route.body)
+        self._parameters = frozenset(field.encode_name for field in msgspec.structs.fields(route.query))
+        required = any(field.required for field in msgspec.structs.fields(route.query))
+        self._no_query = None if required else route.query()
 
     async def __call__(self, exchange: _Exchange) -> None:
         route = self._route
@@ -122,15 +125,16 @@ class _Endpoint:
     # Starlette asks an endpoint that is no function to be an ASGI application; this one is called by ours only.
 
     def _query(self, scope: Scope) -> Any:
+        if not scope["query_string"] and self._no_query is not None:
+            return self._no_query
         try:
             text = cast("bytes", scope["query_string"]).decode("utf-8")
             given = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=QUERY_FIELDS_MAX)
         except ValueError:
             raise BadRequest("What stands behind the question mark is not name=value&…") from None
-        known = {field.encode_name for field in msgspec.structs.fields(self._route.query)}
-        unknown = sorted({name for name, _ in given} - known)
+        unknown = sorted({name for name, _ in given} - self._parameters)
         if unknown:
-            takes = ", ".join(sorted(known)) or "none"
+            takes = ", ".join(sorted(self._parameters)) or "none"
             raise BadRequest(f"There is no parameter {unknown[0]!r} here; there are: {takes}.")
         try:
             return msgspec.convert(dict(given), self._route.query, strict=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -89,7 +90,7 @@ async def start_run(call: Call[Wait, StartRun]) -> Answer:
         )
     )
     if call.query.wait:
-        return Answer(await _seen(call, started.id, call.query.wait, outputs=True), 201)
+        return await _seen(call, started.id, call.query.wait, outputs=True, status=201)
     answer = RunStarted(started.id, started.workflow, started.definition, "created", rfc3339(started.created_at))
     return Answer(answer, 201)
 
@@ -139,24 +140,29 @@ def _time(text: str | None, name: str) -> int | None:
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 
-async def get_run(call: Call[Look, None]) -> RunAnswer:
+async def get_run(call: Call[Look, None]) -> Answer:
     """Show a run, as it is or as it was after event `at`; with `wait`, when it has ended"""
     query, run = call.query, call.path["id"]
     if query.at is not None:
-        return _bounded(await call.doors.desk.show(run, at=query.at, contents=query.outputs), outputs=query.outputs)
+        view = await call.doors.desk.show(run, at=query.at, contents=query.outputs)
+        return Answer(_bounded(view, outputs=query.outputs))
     return await _seen(call, run, query.wait, outputs=query.outputs)
 
 
-async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool) -> RunAnswer:
+async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, status: int = 200) -> Answer:
     """Return the run, after waiting for its end at most so many seconds."""
     if wait:
-        seconds = min(max(wait, 0.0), WAIT_SECONDS_MAX)
-        try:
-            async with asyncio.timeout(seconds):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
                 await call.doors.records.finished(run)
-        except TimeoutError:
-            pass
-    return _bounded(await call.doors.desk.show(run, contents=outputs), outputs=outputs)
+    row, form = await call.doors.records.row(run), "whole" if outputs else "short"
+    data = call.doors.finished.find(row, form)
+    if data is None:
+        answer = _bounded(await call.doors.desk.show(row.id, contents=outputs), outputs=outputs)
+        data = msgspec.json.encode(answer)
+        if answer.event_version == row.head.version:
+            call.doors.finished.keep(row, form, data)
+    return Answer(status=status, data=data)
 
 
 def _bounded(run: RunView, *, outputs: bool) -> RunAnswer:

@@ -56,6 +56,7 @@ class HttpServer:
             timeout_graceful_shutdown=DRAIN_SECONDS,
             h11_max_incomplete_event_size=HEADER_BYTES_MAX,
             server_header=False,
+            proxy_headers=False,
         )
         server = self._server = _QuietServer(config)
         serving = self._serving = asyncio.create_task(server.serve([listener]), name="headgate-http")
