@@ -24,6 +24,10 @@ from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
 from headgate.api.desk import Desk
+from headgate.api.doors import Doors
+from headgate.api.library import Library
+from headgate.api.records import Records
+from headgate.core.values import Price
 from headgate.engine.clock import WallClock
 from headgate.engine.courier import Courier
 from headgate.engine.dispatcher import Dispatcher
@@ -135,8 +139,19 @@ class App:
             keeping = log.keeping(self.folder)
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
             self.desk.eraser = Eraser(self.engine, keeping)
+        self.doors = Doors(
+            self.desk,
+            Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
+            Records(self.engine),
+            self.protocol,
+            self.files,
+            self._price,
+        )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def _price(self, provider: str, model: str) -> Price | None:
+        return self.providers[provider].price(model) if provider in self.providers else None
 
     async def __aenter__(self) -> Self:
         self.engine.open()

@@ -39,7 +39,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
 
 async def begun(log: Log, run_id: str = "run-1", contents: tuple[Any, ...] = (None,), **rest: Any) -> HandmadeRun:
     """Return a run with its first events in the log."""
-    named = {name: rest.pop(name) for name in ("tenant", "workflow", "unique_key") if name in rest}
+    named = {name: rest.pop(name) for name in ("tenant", "workflow", "unique_key", "created_at") if name in rest}
     run = HandmadeRun(log, run_id, **named)
     assert await run.commit(contents, **rest) == "accepted"
     return run
@@ -474,6 +474,22 @@ async def test_runs_are_listed_newest_first_filtered_and_in_pages(log: Log):
     assert [row.id for row in await log.runs(status="completed")] == ["run-4"]
     assert [row.id for row in await log.runs(status="running", workflow="even", limit=1)] == ["run-2"]
     assert await log.runs(workflow="neither") == []
+    assert [row.id for row in await log.runs(limit=2, offset=3)] == ["run-2", "run-1"]
+    assert await log.count_runs() == 6
+    assert await log.count_runs(workflow="even", status="running") == 2
+
+
+@on_a_loop
+async def test_runs_are_found_by_when_they_began_and_by_what_stands_in_their_row(log: Log):
+    for number in range(3):
+        await begun(log, f"run-{number}", created_at=NOON + number, unique_key=f"key-{number}%")
+
+    assert [row.id for row in await log.runs(since=NOON + 1)] == ["run-2", "run-1"]
+    assert [row.id for row in await log.runs(until=NOON + 1)] == ["run-0"]
+    assert [row.id for row in await log.runs(text="key-1%")] == ["run-1"]
+    assert [row.id for row in await log.runs(text="run-")] == ["run-2", "run-1", "run-0"]
+    assert await log.runs(text="RUN-") == []
+    assert await log.count_runs(since=NOON + 1, until=NOON + 2, text="run") == 1
 
 
 @on_a_loop
@@ -551,6 +567,18 @@ async def test_the_definition_deployed_last_is_the_newest_of_its_name(log: Log):
 
     assert await log.save_definition("v1", "letters", b"one", NOON + 3) is False
     assert await log.definition("letters") == ("v1", b"one")
+
+
+@on_a_loop
+async def test_definitions_are_listed_by_name_the_newest_of_each(log: Log):
+    await log.save_definition("v1", "letters", b"one", NOON)
+    await log.save_definition("v2", "letters", b"two", NOON + 1)
+    await log.save_definition("w1", "other", b"other", NOON + 2)
+    await log.save_definition("v1", "letters", b"one", NOON + 3)
+
+    assert await log.definitions() == [("letters", "v1", NOON + 3, b"one"), ("other", "w1", NOON + 2, b"other")]
+    assert [name for name, *_ in await log.definitions(limit=1)] == ["letters"]
+    assert [name for name, *_ in await log.definitions(after="letters")] == ["other"]
 
 
 @on_a_loop

@@ -109,31 +109,45 @@ class Desk:
 
     # --- Acting --------------------------------------------------------------------------------------------------
 
-    async def signal(self, run: str, name: str, *, key: str = "", data: Any = None) -> RunView:
-        return await self._act(run, c.Signal(at=self._now, name=name, key=key, data=data))
+    async def signal(self, run: str, name: str, *, key: str = "", data: Any = None, command_id: str = "") -> RunView:
+        return await self._act(run, c.Signal(at=self._now, command_id=command_id, name=name, key=key, data=data))
 
     async def decide(
-        self, run: str, *, key: str = "", approved: bool, by: str = "", comment: str = "", data: Any = None
+        self,
+        run: str,
+        *,
+        key: str = "",
+        approved: bool,
+        by: str = "",
+        comment: str = "",
+        data: Any = None,
+        command_id: str = "",
     ) -> RunView:
-        actor = f"user:{by}" if by else "client"
-        return await self._act(
-            run,
-            c.DecideApproval(at=self._now, actor=actor, key=key, approved=approved, by=by, comment=comment, data=data),
+        command = c.DecideApproval(
+            at=self._now,
+            command_id=command_id,
+            actor=f"user:{by}" if by else "client",
+            key=key,
+            approved=approved,
+            by=by,
+            comment=comment,
+            data=data,
         )
+        return await self._act(run, command)
 
-    async def cancel(self, run: str, *, reason: str = "") -> RunView:
+    async def cancel(self, run: str, *, reason: str = "", command_id: str = "") -> RunView:
         row = await self._reader.find(run)
         claimed = tuple(sorted({claim.task.place for claim in self._queue.claims_of(row.id)}))
-        return await self._act(row.id, c.Cancel(at=self._now, reason=reason, out=claimed))
+        return await self._act(row.id, c.Cancel(at=self._now, command_id=command_id, reason=reason, out=claimed))
 
-    async def pause(self, run: str, *, reason: str = "") -> RunView:
-        return await self._act(run, c.Pause(at=self._now, reason=reason))
+    async def pause(self, run: str, *, reason: str = "", command_id: str = "") -> RunView:
+        return await self._act(run, c.Pause(at=self._now, command_id=command_id, reason=reason))
 
-    async def resume(self, run: str) -> RunView:
-        return await self._act(run, c.Resume(at=self._now))
+    async def resume(self, run: str, *, command_id: str = "") -> RunView:
+        return await self._act(run, c.Resume(at=self._now, command_id=command_id))
 
-    async def retry(self, run: str) -> RunView:
-        return await self._act(run, c.Retry(at=self._now))
+    async def retry(self, run: str, *, command_id: str = "") -> RunView:
+        return await self._act(run, c.Retry(at=self._now, command_id=command_id))
 
     async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
         if self.eraser is None:
