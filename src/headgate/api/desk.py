@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any, cast
 
 import msgspec
 
@@ -12,7 +13,7 @@ from headgate.authoring import given_files, load_definition, validate_input
 from headgate.core import commands as c
 from headgate.core.decision import Decision
 from headgate.core.duration import parse_microseconds
-from headgate.core.errors import Refused
+from headgate.core.errors import HeadgateError, Refused
 from headgate.core.view import RunSummary, RunView, view_run
 from headgate.engine.engine import Engine, Start
 from headgate.engine.erasure import Eraser
@@ -20,17 +21,18 @@ from headgate.engine.lane import Lane
 from headgate.engine.reader import Reader, contents_shown, summary_of
 from headgate.engine.retention import Retention
 from headgate.engine.scheduler import Scheduler, checked_schedule, named
-from headgate.engine.streams import Streams
+from headgate.engine.streams import RunStreams
 from headgate.ports import (
     Changed,
+    Chunk,
     Collected,
     Erased,
     EventView,
+    Position,
     Queue,
     Schedule,
     Schedules,
     StartRequest,
-    Tokens,
     Update,
 )
 
@@ -44,7 +46,7 @@ class Desk:
         self,
         engine: Engine,
         queue: Queue,
-        streams: Streams,
+        streams: RunStreams,
         *,
         providers: frozenset[str] = frozenset(),
         activities: frozenset[str] = frozenset(),
@@ -204,20 +206,29 @@ class Desk:
 
     # --- Watching ------------------------------------------------------------------------------------------------
 
-    async def watch(self, run: str, *, tokens: bool = False) -> AsyncIterator[Update]:
+    async def watch(
+        self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()
+    ) -> AsyncIterator[Update]:
         row = await self._reader.find(run)
         watcher = _Watcher()
         self._watchers.setdefault(row.id, set()).add(watcher)
-        updates: asyncio.Queue[Update] = asyncio.Queue(1)
+        updates: asyncio.Queue[Update | _FeedEnd] = asyncio.Queue(1)
         feeds = [asyncio.create_task(self._feed_changes(row.id, watcher, updates))]
         if tokens:
-            feeds.append(asyncio.create_task(self._feed_tokens(row.id, updates)))
+            chunks = self._streams.follow(row.id, place=place, resume=resume)
+            feeds.append(asyncio.create_task(_feed_chunks(chunks, updates)))
+        last: Changed | None = None
         try:
-            while True:
+            while last is None or tokens:  # the finished run comes last, when all that was streamed is told
                 update = await updates.get()
-                yield update
-                if isinstance(update, Changed) and update.run.finished_at:
-                    return
+                if isinstance(update, _FeedEnd):
+                    update.raise_error()
+                    tokens = False
+                elif isinstance(update, Changed) and update.run.finished_at:
+                    last = update
+                else:
+                    yield update
+            yield last
         finally:
             for feed in feeds:
                 feed.cancel()
@@ -227,7 +238,7 @@ class Desk:
             if not watching:
                 del self._watchers[row.id]
 
-    async def _feed_changes(self, run_id: str, watcher: _Watcher, updates: asyncio.Queue[Update]) -> None:
+    async def _feed_changes(self, run_id: str, watcher: _Watcher, updates: asyncio.Queue[Update | _FeedEnd]) -> None:
         """Put the run's newest durable state, once per change that the reader has not seen: a slow one skips some."""
         while True:
             watcher.changed.clear()
@@ -239,10 +250,6 @@ class Desk:
                 view = view_run(lane.run, values, self._now) if lane.durable else view
             await updates.put(Changed(view))
             await watcher.changed.wait()
-
-    async def _feed_tokens(self, run_id: str, updates: asyncio.Queue[Update]) -> None:
-        async for chunk in self._streams.subscribe(run_id):
-            await updates.put(Tokens(chunk.place, chunk.epoch, chunk.offset, chunk.text))
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         for watcher in self._watchers.get(lane.run.id, ()):
@@ -266,6 +273,27 @@ class Desk:
         """Whether no run holds a task, and no time has come that the warden has yet to look at."""
         busy = await self._engine.log.busy(0, 1_000)
         return all(row.head.status == "paused" for row in busy) and not await self._engine.log.due(self._now, 1)
+
+
+class _FeedEnd(msgspec.Struct, frozen=True):
+    """There are no more chunks, or the reader of them failed."""
+
+    error: HeadgateError | None = None
+
+    def raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+async def _feed_chunks(chunks: AsyncIterator[Chunk], updates: asyncio.Queue[Update | _FeedEnd]) -> None:
+    try:
+        async with aclosing(cast("AsyncGenerator[Chunk]", chunks)):
+            async for chunk in chunks:
+                await updates.put(chunk)
+    except HeadgateError as error:
+        await updates.put(_FeedEnd(error))
+    else:
+        await updates.put(_FeedEnd())
 
 
 class _Watcher:
