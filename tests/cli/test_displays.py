@@ -97,6 +97,27 @@ def test_text_is_told_line_by_line_where_it_is_wanted_and_a_new_beginning_always
             assert max(map(len, lines)) < 190
 
 
+def test_a_terminal_gets_nothing_that_it_would_take_for_a_command_and_a_pipe_all(capsys, monkeypatch):
+    said = "a\x1b]52;c;x\x07\u009b31m\tü\r\nb\u202egnp\r!"
+    Output().data(said)
+    assert capsys.readouterr().out == f"{said}\n"
+
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    Output().data(said)
+    Output(json=True).data(said)
+    Output().error(said)
+    shown = capsys.readouterr()
+
+    assert not {"\x1b", "\x07", "\u009b", "\u202e", "\r"} & set(shown.out + shown.err)
+    assert shown.out.startswith("a\ufffd]52;c;x\ufffd\ufffd31m\tü\nb\ufffdgnp\ufffd!\n")
+
+
+def test_a_failure_in_a_models_own_words_is_safe_too(capsys):
+    lines = lines_of(capsys, run_of(place("a", "failed", attempt=1, error_code="x", error="no \x1b[2J go")))
+
+    assert lines[-1].endswith("x: no \ufffd[2J go")
+
+
 def test_a_text_begins_again_in_the_picture_in_place_of_what_it_said():
     run = run_of(place("a", "running", attempt=1))
     chunks = [Tokens("a", 1, 0, "old words", 1), Restarted("a", 2, 1)]

@@ -19,7 +19,7 @@ from headgate.core.view import RunView
 from headgate.ports import Chunk, Client, StartRequest
 from headgate.sdk.embedded import finish_handed
 
-__all__ = ["follow_to_end", "print_end", "refuse_options"]
+__all__ = ["Telling", "follow_to_end", "print_end", "refuse_options"]
 
 
 async def follow_to_end(
@@ -59,7 +59,7 @@ async def _show(common: Common, session: Session, run_id: str, reading: Reading,
     option = f" --db {common.database}" if common.named else ""
     with ExitStack() as stack:
         if not output.draws:
-            display: Display = _Telling(PlainDisplay(output), output, option, silent=until_waiting)
+            display: Display = Telling(PlainDisplay(output), output, option, silent=until_waiting)
             return await follow(session.client, run_id, display, until_waiting=until_waiting, reading=reading)
         from headgate.cli.live_display import LiveDisplay
 
@@ -88,7 +88,7 @@ class _Both:
         self._live.changed(run)
 
 
-class _Telling:
+class Telling:
     """Plain lines, and once for each wait the command that ends it."""
 
     def __init__(self, plain: PlainDisplay, output: Output, option: str, *, silent: bool) -> None:
