@@ -315,6 +315,23 @@ async def test_an_ended_place_that_was_forgotten_gets_no_epoch_twice(monkeypatch
 
 
 @on_a_loop
+async def test_what_was_shown_meanwhile_is_not_what_the_flusher_came_for():
+    clock = VirtualClock()
+    ring = RingStreams(clock)
+    reader = ring.subscribe("run")
+    for after, text in ((0, "a"), (5_000, "b"), (25_000, "c"), (1_000, "d")):
+        clock.advance(to=clock.now() + after)
+        ring.publish("run", "p", 1, text)
+
+    assert Heard.of(await at_hand(reader)).text == "abc"
+    clock.advance(seconds=0.024)
+    await written()
+    heard = await at_hand(reader)
+    assert [chunk.text for chunk in heard if isinstance(chunk, Tokens)] == ["d"]
+    await ring.close()
+
+
+@on_a_loop
 async def test_half_of_a_character_that_no_text_can_hold_is_replaced():
     ring = RingStreams(VirtualClock())
     ring.publish("run", "a", 1, "x\ud83d")

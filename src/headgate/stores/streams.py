@@ -393,7 +393,6 @@ class _Reader:
         """This text is over: it is this reader's to read to its end. Return how many bytes that is."""
         epoch, offset = self.cursors.get(ring.place, (ring.epoch, 0))
         unread = ring.shown - (offset if epoch == ring.epoch else 0)
-        self._news.pop(ring.place, None)
         self._left.append(ring)
         self._unread += unread
         self._wake.set()

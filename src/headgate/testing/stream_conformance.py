@@ -326,6 +326,16 @@ class StreamConformance:
             assert "1200 bytes of 3 ended places" in error.message
             assert [chunk.place for chunk in await at_hand(again)] == ["b"]
 
+    @on_a_loop
+    async def test_a_reader_that_reads_along_is_not_cut_off_however_much_it_has_read(self) -> None:
+        async with self.opened(VirtualClock(), reader_bytes_max=1_000) as streams:
+            reader = streams.subscribe("run")
+            for number in range(10):
+                streams.publish("run", f"a[{number}]", 1, "x" * 400)
+                streams.finish("run", f"a[{number}]", 1, "completed")
+
+                assert Heard.of(await at_hand(reader)).status == "completed"
+
     # --- Ends ----------------------------------------------------------------------------------------------------
 
     @on_a_loop
