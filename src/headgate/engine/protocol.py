@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -52,6 +53,8 @@ CLAIMS_MAX = 1_000
 PIPELINED_MIN = 32
 """Reports on so many runs are worth two commits, the second decided while the first waits for the disk."""
 NEVER = 1 << 62
+SPLITS_KEPT_MAX = 10_000
+"""Ids of claims whose parts are remembered: each token of a stream names one."""
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -375,6 +378,7 @@ def _runs_of(reports: Sequence[Report]) -> int:
     return 1 if len(reports) < PIPELINED_MIN else len({report.activity_id.partition("/")[0] for report in reports})
 
 
+@lru_cache(maxsize=SPLITS_KEPT_MAX)
 def split_activity_id(activity_id: str) -> tuple[str, str, int]:
     """Return run, place and attempt. Raises `Invalid` for an id that we did not give."""
     parts = activity_id.split("/")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -37,7 +37,7 @@ from headgate.ports import (
     wants,
 )
 
-__all__ = ["EndedPlace", "RunStreams", "chunks_of", "ended_places"]
+__all__ = ["NOTHING", "EndedPlace", "Following", "RunStreams", "chunks_of", "ended_places"]
 
 OUTCOMES: dict[type[e.Event], str] = {
     e.ActivityCompleted: "completed",
@@ -83,40 +83,27 @@ class RunStreams:
         for begin in self._next_commit.pop(run.id, ()):
             begin(lane)
 
-    async def follow(self, run_id: str, *, place: str = "", resume: Sequence[Position] = ()) -> AsyncIterator[Chunk]:
-        """Yield what streams of the run, as `ports.Client.watch` has it, until the run has ended and all is read."""
-        begun = await self._begin(run_id, place, resume)
-        lane, reader = begun.lane, begun.reader
-        positions = {position.place: position for position in resume}
-        load = self._loader(lane)
-        try:
-            for one in begun.ended:
-                final = self._streams.final(run_id, one.place)
-                async for chunk in chunks_of(one, load, positions.get(one.place), final, self._streams.origin):
-                    yield chunk
-            while not begun.finished and (chunk := await reader.next()) is not None:
-                if isinstance(chunk, Ended) and not chunk.offset:
-                    async for part in _unstreamed(chunk, self._engine.loaded(run_id) or lane, load):
-                        yield part
-                else:
-                    yield chunk
-        finally:
-            reader.close()
+    async def follow(
+        self, run_id: str, *, place: str = "", resume: Sequence[Position] = (), wake: asyncio.Event
+    ) -> Following:
+        """Return what streams of the run, as `ports.Client.watch` has it.
 
-    async def _begin(self, run_id: str, place: str, resume: Sequence[Position]) -> _Begun:
-        """Return a reader, and what had ended when it was made, at a moment at which all of the run is durable: at
-        once, or at the next commit. So a place is among the ended ones, or its end is told to the reader, never both.
+        It begins at a moment at which all of the run is durable: at once, or at the next commit. So a place is among
+        those that had ended by then, or its end is told to the reader, never both.
         """
 
-        def begin(lane: Lane) -> _Begun:
+        def begin(lane: Lane) -> Following:
             ended = list(ended_places(lane.run, place))
-            reader = self._streams.subscribe(run_id, place=place, resume=_of_others(resume, ended))
-            return _Begun(lane, reader, ended, lane.run.finished)
+            resumed = _of_others(resume, ended)
+            reader = self._streams.subscribe(run_id, place=place, resume=resumed, wake=wake)
+            if lane.run.finished:
+                reader.close()
+            return Following(self._engine, self._streams, lane, reader, ended, resume)
 
         lane = await self._engine.lane(run_id)
         if lane.durable:
             return begin(lane)
-        begun: asyncio.Future[_Begun] = self._engine.loop.create_future()
+        begun: asyncio.Future[Following] = self._engine.loop.create_future()
 
         def begin_now(lane: Lane) -> None:
             if not begun.done():
@@ -128,18 +115,57 @@ class RunStreams:
         self._next_commit.setdefault(run_id, []).append(begin_now)
         return await begun
 
-    def _loader(self, lane: Lane) -> Load:
-        async def load(version: int) -> Any:
-            return (await self._engine.load_values(lane.row.key, {version})).get(version)
 
-        return load
+class Following:
+    """One reading of a run's texts: first `earlier`, then whatever `take` gives, until it is `over`."""
 
+    def __init__(
+        self,
+        engine: Engine,
+        streams: Streams,
+        lane: Lane,
+        reader: Subscription,
+        ended: Sequence[EndedPlace],
+        resume: Sequence[Position],
+    ) -> None:
+        self._engine = engine
+        self._streams = streams
+        self._lane = lane
+        self._reader = reader
+        self._ended = ended
+        self._positions = {position.place: position for position in resume}
+        self.take = reader.take
+        """Return the next chunk, None where there is none now. An `Ended` of no bytes is for `instead`."""
+        self.close = reader.close
 
-class _Begun(NamedTuple):
-    lane: Lane
-    reader: Subscription
-    ended: list[EndedPlace]
-    finished: bool
+    @property
+    def over(self) -> bool:
+        """The run has ended: what `take` still gives is all."""
+        return self._reader.over
+
+    async def earlier(self) -> AsyncIterator[Chunk]:
+        """Yield what is to be told of the places that had ended when it was begun."""
+        run_id, origin = self._lane.run.id, self._streams.origin
+        for one in self._ended:
+            final = self._streams.final(run_id, one.place)
+            async for chunk in chunks_of(one, self._load, self._positions.get(one.place), final, origin):
+                yield chunk
+
+    async def instead(self, end: Ended) -> AsyncIterator[Chunk]:
+        """Yield the result of a place that has ended without having streamed any of it, then its end; nothing of one
+        that does not stream."""
+        run = (self._engine.loaded(self._lane.run.id) or self._lane).run
+        owner = run.owner_of(end.place)
+        if owner is None or not _streams(owner.planned):
+            return
+        version = _version_of(owner, end.place) if end.status == "completed" else 0
+        data = _text_of(await self._load(version)).encode("utf-8", "replace") if version else b""
+        for offset, part in pieces(data, 0, end.place):
+            yield Tokens(end.place, end.epoch, offset, part, end.attempt, end.origin)
+        yield msgspec.structs.replace(end, offset=len(data))
+
+    async def _load(self, version: int) -> Any:
+        return (await self._engine.load_values(self._lane.row.key, {version})).get(version)
 
 
 def _of_others(resume: Sequence[Position], ended: Sequence[EndedPlace]) -> list[Position]:
@@ -148,25 +174,34 @@ def _of_others(resume: Sequence[Position], ended: Sequence[EndedPlace]) -> list[
     return [position for position in resume if position.place not in over]
 
 
-async def _unstreamed(end: Ended, lane: Lane, load: Load) -> AsyncIterator[Chunk]:
-    """Yield the result of a place that has ended without having streamed any of it, then its end; nothing of one that
-    does not stream."""
-    owner = lane.run.owner_of(end.place)
-    if owner is None or not _streams(owner.planned):
-        return
-    version = _version_of(owner, end.place) if end.status == "completed" else 0
-    data = _text_of(await load(version)).encode("utf-8", "replace") if version else b""
-    for offset, part in pieces(data, 0, end.place):
-        yield Tokens(end.place, end.epoch, offset, part, end.attempt, end.origin)
-    yield msgspec.structs.replace(end, offset=len(data))
-
-
 def _version_of(owner: Place, path: str) -> int:
     """Return the version of the output of an activity in this round, or of one of its items; 0: of another round."""
     if owner.path == path:
         return owner.ref
     item = path.removeprefix(f"{owner.path}[").removesuffix("]")
     return owner.fan.refs[int(item)] if owner.fan is not None and item.isdigit() else 0
+
+
+class _Nothing:
+    """A reading of no texts."""
+
+    over = True
+
+    async def earlier(self) -> AsyncIterator[Chunk]:
+        return
+        yield  # which makes it a generator
+
+    def take(self) -> Chunk | None:
+        return None
+
+    async def instead(self, end: Ended) -> AsyncIterator[Chunk]:
+        yield end
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+NOTHING = _Nothing()
 
 
 # --- From results --------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -129,10 +130,22 @@ class Final(msgspec.Struct, frozen=True):
 class Subscription(Protocol):
     """One reader of a run's texts, from the moment it is made."""
 
+    @property
+    def over(self) -> bool:
+        """The run has ended: `take` gives what is left, and nothing will come."""
+        ...
+
+    def take(self) -> Chunk | None:
+        """Return the next chunk, None where there is none now; its `wake` event is set when there may be one.
+
+        Raises `ReaderTooSlow`, and `Invalid` for a position inside a character.
+        """
+        ...
+
     async def next(self) -> Chunk | None:
         """Return the next chunk as soon as there is one; None: the run has ended, and all was read.
 
-        Raises `ReaderTooSlow`, and `Invalid` for a position inside a character. Not to be called twice at a time.
+        Raises as `take` does. Not to be called twice at a time.
         """
         ...
 
@@ -183,10 +196,17 @@ class Streams(Protocol):
         """The run has ended: so have its places, and after them its readers."""
         ...
 
-    def subscribe(self, run_id: str, *, place: str = "", resume: Sequence[Position] = ()) -> Subscription:
+    def subscribe(
+        self,
+        run_id: str,
+        *,
+        place: str = "",
+        resume: Sequence[Position] = (),
+        wake: asyncio.Event | None = None,
+    ) -> Subscription:
         """Return a reader of what is kept, from the given positions or the epochs' beginnings on, and of what comes.
-        `place`: only of this place, or of all places of this activity. Raises `Invalid` for a position that is beyond
-        its text."""
+        `place`: only of this place, or of all places of this activity. `wake` is set when there is something to take.
+        Raises `Invalid` for a position that is beyond its text."""
         ...
 
     def final(self, run_id: str, place: str) -> Final | None:

@@ -82,6 +82,7 @@ class _Text:
         self.due = 0
         """When what is not shown yet will be; 0: nothing waits."""
         self.digest = hashlib.blake2b(digest_size=16)
+        """Of what has fallen out of the ring; of all, when the place has ended."""
         self.status = ""
         self.readers = 0
         """Of an ended one: those that have not read it to its end."""
@@ -140,14 +141,14 @@ class RingStreams:
     def publish(self, run_id: str, place: str, attempt: int, text: str) -> None:
         if not text:
             return
-        ring = self._ring(run_id, place)
+        places = self._runs.get(run_id)
+        ring = None if places is None else places.get(place)
         if ring is None or ring.attempt < attempt:
             ring = self._begin(run_id, place, attempt, ring)
         if ring is None or ring.attempt > attempt:
             return
         data = text.encode("utf-8", "replace")
         ring.buffer += data
-        ring.digest.update(data)
         self._bytes += len(data)
         now = self._clock.now()
         if now - ring.shown_at >= SHOWN_EVERY_MICROSECONDS:
@@ -216,8 +217,11 @@ class RingStreams:
         self._tell(ring)
 
     def _tell(self, ring: _Text) -> None:
+        place = ring.place
         for reader in self._readers.get(ring.run_id, ()):
-            reader.tell(ring.place)
+            if not reader.wanted or wants(reader.wanted, place):
+                reader.news[place] = None
+                reader.wake.set()
 
     def _show_later(self, ring: _Text) -> None:
         ring.due = ring.shown_at + SHOWN_EVERY_MICROSECONDS
@@ -245,6 +249,7 @@ class RingStreams:
             cut = character_begin(ring.buffer, min(BLOCK_BYTES, len(ring.buffer)))
             block = bytes(ring.buffer[:cut])
             del ring.buffer[:cut]
+            ring.digest.update(block)
             if self._spill is not None:
                 self._spill.keep(ring.run_id, ring.place, ring.epoch, ring.begin, block)
             ring.begin += cut
@@ -272,6 +277,7 @@ class RingStreams:
         if ring is None:
             return
         ring.shown, ring.status = ring.length, status
+        ring.digest.update(ring.buffer)
         self._remember((run_id, place), Final(ring.attempt, ring.epoch, ring.length, ring.digest.digest()))
         ring.readers = len(readers)
         unread = [reader.leave(ring) for reader in readers]
@@ -303,10 +309,17 @@ class RingStreams:
 
     # --- Reading -------------------------------------------------------------------------------------------------
 
-    def subscribe(self, run_id: str, *, place: str = "", resume: Sequence[Position] = ()) -> _Reader:
+    def subscribe(
+        self,
+        run_id: str,
+        *,
+        place: str = "",
+        resume: Sequence[Position] = (),
+        wake: asyncio.Event | None = None,
+    ) -> _Reader:
         if len(resume) > POSITIONS_MAX:
             raise Invalid(f"expected at most {POSITIONS_MAX} positions to resume from, got {len(resume)}")
-        reader = _Reader(self, run_id, place, self._reader_bytes_max)
+        reader = _Reader(self, run_id, place, self._reader_bytes_max, wake or asyncio.Event())
         rings = self._runs.get(run_id, {})
         for position in resume:
             ring, ours = rings.get(position.place), position.origin == self.origin
@@ -317,8 +330,7 @@ class RingStreams:
                 )
             reader.cursors[position.place] = [position.epoch if ours else -1, max(position.offset, 0)]
         self._readers.setdefault(run_id, []).append(reader)
-        for known in rings:
-            reader.tell(known)
+        reader.news.update((known, None) for known in rings if wants(place, known))
         return reader
 
     def unsubscribe(self, reader: _Reader) -> None:
@@ -328,10 +340,14 @@ class RingStreams:
             if not readers:
                 del self._readers[reader.run_id]
 
-    def next_for(self, reader: _Reader, place: str) -> Chunk | None:
-        """Return what comes next for a reader of a place that has not ended, and move its cursor behind it."""
+    def next_for(self, reader: _Reader, place: str) -> tuple[Chunk | None, bool]:
+        """Return what comes next for a reader of a place that has not ended, and whether there is more; move its cursor
+        behind it."""
         ring = self._ring(reader.run_id, place)
-        return None if ring is None else self.next_of(ring, reader.cursors)
+        if ring is None:
+            return None, False
+        chunk = self.next_of(ring, reader.cursors)
+        return chunk, reader.cursors[place][1] < ring.shown
 
     def next_of(self, ring: _Text, cursors: dict[str, list[int]]) -> Chunk | None:
         cursor = cursors.get(ring.place)
@@ -346,7 +362,7 @@ class RingStreams:
             if begin > offset:
                 cursor[1] = begin
                 return Gap(ring.place, ring.epoch, offset, begin, ring.attempt, self.origin)
-            if character_begin(data, 0) or data[0] & 0xC0 == 0x80:
+            if data[0] & 0xC0 == 0x80:
                 raise Invalid(f"Offset {offset} of {ring.place} stands inside a character.")
             cursor[1] += len(data)
             return Tokens(ring.place, ring.epoch, offset, data.decode(), ring.attempt, self.origin)
@@ -354,40 +370,37 @@ class RingStreams:
             return None
         return Ended(ring.place, ring.epoch, ring.shown, ring.status, ring.attempt, self.origin)
 
-    def _read(self, ring: _Text, offset: int) -> tuple[int, bytes]:
+    def _read(self, ring: _Text, offset: int) -> tuple[int, bytes | bytearray]:
         """Return bytes from `offset` on, or from the first one behind it that is kept, and where they begin."""
         if offset < ring.begin:
             found = self._spill and self._spill.find(ring.run_id, ring.place, ring.epoch, offset)
             return found or (min(ring.begin, ring.shown), b"")
         first, last = offset - ring.begin, ring.shown - ring.begin
-        return offset, bytes(ring.buffer[first : character_begin(ring.buffer, min(first + CHUNK_BYTES_MAX, last))])
+        if last - first > CHUNK_BYTES_MAX:
+            last = character_begin(ring.buffer, first + CHUNK_BYTES_MAX)
+        return offset, ring.buffer[first:last]
 
 
 class _Reader:
     """`ports.Subscription` of the streams that made it."""
 
-    def __init__(self, streams: RingStreams, run_id: str, wanted: str, bytes_max: int) -> None:
+    def __init__(self, streams: RingStreams, run_id: str, wanted: str, bytes_max: int, wake: asyncio.Event) -> None:
         self.run_id = run_id
         self.wanted = wanted
         self.cursors: dict[str, list[int]] = {}
         """Epoch and offset of each place that was read from. Epoch -1: the next one is another, whichever it is."""
         self._streams = streams
         self._bytes_max = bytes_max
-        self._news: dict[str, None] = {}
+        self.news: dict[str, None] = {}
+        """The places of which there may be something to read."""
         self._left: deque[_Text] = deque()
         """Ended texts that are still to be read to their ends."""
         self._unread = 0
-        self._wake = asyncio.Event()
-        self._over = False
+        self.wake = wake
+        self.over = False
         self._too_slow = ""
 
     # --- Told by the streams -------------------------------------------------------------------------------------
-
-    def tell(self, place: str) -> None:
-        """There is something new of this place."""
-        if wants(self.wanted, place):
-            self._news[place] = None
-            self._wake.set()
 
     def leave(self, ring: _Text) -> int:
         """This text is over: it is this reader's to read to its end. Return how many bytes that is."""
@@ -395,7 +408,7 @@ class _Reader:
         unread = ring.shown - (offset if epoch == ring.epoch else 0)
         self._left.append(ring)
         self._unread += unread
-        self._wake.set()
+        self.wake.set()
         if self._unread > self._bytes_max or len(self._left) > READER_PLACES_MAX:
             self._too_slow = (
                 f"{self._unread} bytes of {len(self._left)} ended places wait for this reader, more than are kept. "
@@ -407,31 +420,32 @@ class _Reader:
 
     def finish(self) -> None:
         """Nothing more will come."""
-        self._over = True
-        self._wake.set()
+        self.over = True
+        self.wake.set()
 
     # --- Reading -------------------------------------------------------------------------------------------------
 
     async def next(self) -> Chunk | None:
-        while True:
-            if self._too_slow:
-                raise ReaderTooSlow(self._too_slow)
-            if (chunk := self._take()) is not None:
-                return chunk
-            if self._over:
+        while (chunk := self.take()) is None:
+            if self.over:
                 self.close()
                 return None
-            self._wake.clear()
-            await self._wake.wait()
+            self.wake.clear()
+            await self.wake.wait()
+        return chunk
 
-    def _take(self) -> Chunk | None:
+    def take(self) -> Chunk | None:
+        if self._too_slow:
+            raise ReaderTooSlow(self._too_slow)
         if self._left:
             return self._take_left(self._left[0])
-        while self._news:
-            place = next(iter(self._news))
-            if (chunk := self._streams.next_for(self, place)) is not None:
+        while self.news:
+            place = next(iter(self.news))
+            chunk, more = self._streams.next_for(self, place)
+            if not more:
+                del self.news[place]
+            if chunk is not None:
                 return chunk
-            del self._news[place]
         return None
 
     def _take_left(self, ring: _Text) -> Chunk | None:
@@ -452,8 +466,8 @@ class _Reader:
 
     def close(self) -> None:
         self._streams.unsubscribe(self)
-        self._over = True
-        self._news.clear()
+        self.over = True
+        self.news.clear()
         while self._left:
             self._let_go(self._left.popleft())
-        self._wake.set()
+        self.wake.set()
