@@ -139,6 +139,24 @@ def test_what_waits_for_the_rest_of_a_secret_is_passed_on_at_the_end(play_tap: A
     play_tap(scene, environment={"HEADGATE_SECRET_WORD": "open sesame now"})
 
 
+def test_what_waits_for_the_rest_of_a_secret_goes_with_the_text_that_begins_again(play_tap: Any, tap: Tap):
+    async def scene(bench: Any) -> None:
+        asking = ASK.replace("Hello", "'{{ SECRET.word }}'").replace("tap/one", "[tap/one, tap/two]")
+        run_id = await bench.start(asking)
+        watcher = Watcher(bench.app.desk, run_id)
+        tap.say("You said something that is long enough to be told, and then: open ses")
+        await bench.until(lambda: watcher.chunks())
+        tap.fail()
+        await bench.until(lambda: isinstance(watcher.chunks()[-1], Restarted))
+        tap.say("Another answer.", model="two")
+        tap.end("Another answer.", model="two")
+        await watcher.end()
+
+        assert watcher.heard()[:4] == ("Another answer.", 1, 0, "completed")
+
+    play_tap(scene, environment={"HEADGATE_SECRET_WORD": "open sesame now"})
+
+
 def test_activities_that_do_not_stream_are_not_told_of(play: Any):
     async def scene(bench: Any) -> None:
         run_id = await bench.start(
@@ -209,13 +227,31 @@ def test_a_result_that_is_another_text_than_was_streamed_is_not_glued_to_it(play
         await bench.until(lambda: watcher.chunks())
         await watcher.close()
         heard = watcher.heard()
-        tap.end("Something else.")
+        tap.end(f"Something else. {TEXT}")
         await bench.until(lambda: bench.app.streams.final(run_id, "ask"))
         again = Watcher(bench.app.desk, run_id, resume=[heard.position])
         await bench.until(lambda: any(isinstance(chunk, Ended) for chunk in again.chunks()))
 
-        assert again.heard(before=heard)[:4] == ("Something else.", 1, 0, "completed")
+        assert again.heard(before=heard)[:4] == (f"Something else. {TEXT}", 1, 0, "completed")
         await again.close()
+
+    play_tap(scene)
+
+
+def test_a_reader_of_the_result_goes_on_in_it_also_where_it_is_known_how_it_was_streamed(play_tap: Any, tap: Tap):
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start(ASK)
+        tap.say(TEXT)
+        tap.end(TEXT)
+        await bench.finished(run_id)
+        again = Watcher(bench.app.desk, run_id, resume=[Position("ask", 1, 100, RESULT)])
+        await again.end()
+
+        data = TEXT.encode()
+        assert again.chunks() == [
+            Tokens("ask", 1, 100, data[100:].decode(), 1, RESULT),
+            Ended("ask", 1, len(data), "completed", 1, RESULT),
+        ]
 
     play_tap(scene)
 

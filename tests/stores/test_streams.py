@@ -211,6 +211,21 @@ async def test_the_oldest_of_a_text_and_of_all_go_when_there_are_too_many_and_no
 
 
 @on_a_loop
+async def test_of_a_text_that_ends_while_it_is_written_no_row_is_left():
+    tables = ScratchTables()
+    tables.held = asyncio.Event()
+    spill = StreamSpill(tables)
+    spill.keep("run", "a", 1, 0, b"abc")
+    await written()
+
+    spill.drop("run", "a", 1)
+    tables.held.set()
+    await written()
+
+    assert tables.offsets == []
+
+
+@on_a_loop
 async def test_what_cannot_be_written_is_told_as_a_gap_and_what_comes_later_is_kept(caplog: pytest.LogCaptureFixture):
     tables, clock = ScratchTables(), VirtualClock()
     ring = RingStreams(clock, StreamSpill(tables), ring_bytes_max=4)

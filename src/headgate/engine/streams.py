@@ -94,8 +94,7 @@ class RunStreams:
 
         def begin(lane: Lane) -> Following:
             ended = list(ended_places(lane.run, place))
-            resumed = _of_others(resume, ended)
-            reader = self._streams.subscribe(run_id, place=place, resume=resumed, wake=wake)
+            reader = self._streams.subscribe(run_id, place=place, resume=resume, wake=wake)
             if lane.run.finished:
                 reader.close()
             return Following(self._engine, self._streams, lane, reader, ended, resume)
@@ -166,12 +165,6 @@ class Following:
 
     async def _load(self, version: int) -> Any:
         return (await self._engine.load_values(self._lane.row.key, {version})).get(version)
-
-
-def _of_others(resume: Sequence[Position], ended: Sequence[EndedPlace]) -> list[Position]:
-    """Return the positions in places that have not ended: the others are asked of results."""
-    over = {one.place for one in ended}
-    return [position for position in resume if position.place not in over]
 
 
 def _version_of(owner: Place, path: str) -> int:

@@ -168,6 +168,9 @@ class StreamConformance:
             told = [[chunk.place for chunk in await at_hand(reader)] for reader in readers]
 
             assert told == [["a[0]", "a[1]", "a@2"], ["a[1]"], ["a[0]", "a[1]", "a@2", "ab", "b"]]
+            streams.end("run", "completed")
+            ended = [[chunk.place for chunk in await at_hand(reader)] for reader in readers]
+            assert ended == told
 
     @on_a_loop
     async def test_a_megabyte_in_one_piece_arrives_whole_and_no_character_is_cut(self) -> None:
