@@ -39,7 +39,7 @@ from headgate.engine.logs import hide_in_logs
 from headgate.engine.protocol import LocalProtocol
 from headgate.engine.retention import Retention, retention_of
 from headgate.engine.scheduler import Scheduler
-from headgate.engine.streams import Streams
+from headgate.engine.streams import RunStreams
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
 from headgate.llm.prices import open_prices
@@ -50,6 +50,7 @@ from headgate.queues.memory import MemoryQueue
 from headgate.stores.cache import cache_beside
 from headgate.stores.files import FolderFiles
 from headgate.stores.schedules import schedules_beside
+from headgate.stores.streams import streams_beside
 
 __all__ = ["App", "secrets_of", "tune_process"]
 
@@ -86,7 +87,7 @@ class App:
         self.clock = clock or WallClock()
         self.engine = Engine(log, self.clock)
         self.queue = MemoryQueue(self.clock)
-        self.streams = Streams()
+        self.streams = streams_beside(log, self.clock)
         secrets = secrets_of(environment)
         hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
@@ -128,7 +129,7 @@ class App:
         self.desk = Desk(
             self.engine,
             self.queue,
-            self.streams,
+            RunStreams(self.engine, self.streams),
             providers=frozenset(self.providers),
             activities=frozenset(activities or ()),
             schedules=self.schedules,
@@ -155,6 +156,7 @@ class App:
 
     async def __aenter__(self) -> Self:
         self.engine.open()
+        await self.streams.open()
         await self.warden.recover()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
@@ -174,6 +176,7 @@ class App:
         await self.scripts.close()
         await self.engine.close()
         await self.cache.close()
+        await self.streams.close()
         with contextlib.suppress(Exception):
             await close_connections()
         await self.postgres.close()

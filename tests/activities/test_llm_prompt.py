@@ -79,6 +79,9 @@ class Ledger:
     def stream(self, text: str) -> None:
         self.streamed.append(text)
 
+    def restart_stream(self) -> None:
+        self.streamed.clear()
+
     def log(self, message: str, **fields: Any) -> None:
         self.logged.append((message, fields))
 
@@ -359,6 +362,26 @@ def test_a_hit_is_an_earlier_result_for_nothing():
 
     assert result == {**earlier, "cost_usd": 0.0, "cache_hit": True}
     assert (models.requests, ledger.settled) == ([], [])
+
+
+def test_a_hit_is_streamed_where_the_task_streams():
+    ledger = Ledger(task(streaming=True), admissions=[Hit({"content": "before"})])
+
+    prompt(Models({"m": says("x")}), ledger)
+
+    assert ledger.streamed == ["before"]
+
+
+def test_what_a_model_said_before_it_failed_is_taken_back_where_another_is_asked_and_stays_where_none_is():
+    for models, streamed in ((["lab/a", "lab/b"], ["so ", "y"]), (["lab/a"], ["so "])):
+        ledger = Ledger(task(streaming=True))
+        outcomes = Models({"a": fails(503), "b": says("y")})
+        if len(models) == 1:
+            failure(outcomes, ledger, model=models)
+        else:
+            prompt(outcomes, ledger, model=models)
+
+        assert ledger.streamed == streamed
 
 
 def test_models_that_did_not_fit_the_budget_are_named():

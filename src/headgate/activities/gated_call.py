@@ -12,8 +12,8 @@ call ended is told to the ledger as one of three things, and its money follows:
 Of an ordered list of models the ledger takes the first that fits. When that model cannot serve now (429,
 5xx, timeout, broken connection, context too long, something it cannot do, no key), the rest of the list is
 admitted anew, once each; the attempt fails only when all have. A refusal that another model would not mend
-(a wrong request, a wrong key) ends the attempt at once. Text that a failed model has streamed stays in the
-live stream, whose readers are served from the result in the end.
+(a wrong request, a wrong key) ends the attempt at once. Text that a failed model has streamed is taken back
+before the next one is asked: nothing of two answers is ever read as one.
 """
 
 from __future__ import annotations
@@ -209,6 +209,8 @@ class _Asking(Generic[Answer]):
                 raise Attempt(self._failure()) from None
             self.ctx.log(f"{target.name} could not answer", code=error.kind, reason=str(error))
             self.left.remove(target)
+            if self.left:
+                self.ctx.restart_stream()
             return None
         except BaseException:
             await self._settle(call_id, Settlement("lost"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -76,8 +76,17 @@ class _Prompt:
             self.ctx, wanted, request=self.request, worst_case=self._worst_case, call=self._call
         )
         if isinstance(answered, Hit):
-            return _as_hit(answered.response)
+            return self._hit(answered.response)
         return _result(answered, self._parsed(answered.answer))
+
+    def _hit(self, response: Any) -> Any:
+        """Return an earlier result as one that was reused: the same, free, and streamed in one piece."""
+        if not isinstance(response, dict):
+            return response
+        result = cast("dict[str, Any]", response)
+        if self.ctx.task.streaming:
+            self.ctx.stream(str(result.get("content") or ""))
+        return {**result, "cache_hit": True, "cost_usd": 0.0}
 
     def _worst_case(self, target: Target, price: Price) -> int:
         counted = target.provider.count(msgspec.structs.replace(self.request, model=target.model))
@@ -147,11 +156,6 @@ def _not_fitting(answer: ModelAnswer, what: str) -> Attempt:
 
 
 # --- Results -------------------------------------------------------------------------------------------
-
-
-def _as_hit(response: Any) -> Any:
-    """Return an earlier result as one that was reused: the same, and free."""
-    return {**response, "cache_hit": True, "cost_usd": 0.0} if isinstance(response, dict) else response
 
 
 def _result(answered: Answered[ModelAnswer], parsed: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ VERBS = {
     "init": ("init_verb", "Write a workflow that runs at once, with its test, into a folder."),
     "demo": ("demo_verb", "See in a minute what Headgate does, offline and free."),
     "run": ("run_verb", "Start a run of a workflow file and follow it."),
+    "watch": ("watch_verb", "Follow a run live from another terminal, with what models write."),
     "check": ("check_verb", "Say what is wrong with workflow files, before anything runs."),
     "schema": ("schema_verb", "Print the JSON Schema of workflow files, for editors."),
     "runs": ("read_verbs", "List runs."),

@@ -13,7 +13,7 @@ import msgspec
 
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Problem, Refused, Unavailable
 from headgate.core.view import RunSummary, RunView
-from headgate.ports import Collected, Erased, EventView, Schedule, StartRequest, Update
+from headgate.ports import Collected, Erased, EventView, Position, Schedule, StartRequest, Update
 
 __all__ = [
     "LINE_BYTES_MAX",
@@ -144,6 +144,8 @@ class _ChangeSchedule(_Arguments, frozen=True):
 class _Watch(_Arguments, frozen=True):
     run: str
     tokens: bool = False
+    place: str = ""
+    resume: tuple[Position, ...] = ()
 
 
 class _Nothing(_Arguments, frozen=True):

@@ -102,6 +102,11 @@ CODES: dict[str, Code] = {
                 "the process that owned the database went away while it was asked",
                 "Ask again: the next command takes over, and every run goes on.",
             ),
+            (
+                "reader_too_slow",
+                "more waits for a reader of a stream than is kept for one",
+                "Watch again from the last position (`resume`): what is still there follows, the rest is a gap.",
+            ),
         ),
         *_codes(
             "activity",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -27,7 +28,6 @@ from headgate.engine.lane import Lane
 from headgate.engine.masking import MaskedStream, masked
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.rendering import render, rendering_needs
-from headgate.engine.streams import Streams
 from headgate.ports import (
     Acknowledged,
     Admission,
@@ -41,6 +41,7 @@ from headgate.ports import (
     Report,
     Reusable,
     Settlement,
+    Streams,
     Task,
 )
 
@@ -52,6 +53,8 @@ CLAIMS_MAX = 1_000
 PIPELINED_MIN = 32
 """Reports on so many runs are worth two commits, the second decided while the first waits for the disk."""
 NEVER = 1 << 62
+SPLITS_KEPT_MAX = 10_000
+"""Ids of claims whose parts are remembered: each token of a stream names one."""
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -254,6 +257,7 @@ class LocalProtocol:
                 refused.set_exception(error)
                 return refused
         if held.secrets:
+            self._stream_rest(report)
             report = masked_report(report, held.secrets)  # before anything of it is kept, as a file or in the log
         command = outcome_of(
             self._with_files(report, task),
@@ -315,12 +319,9 @@ class LocalProtocol:
     def _release(self, activity_id: str) -> None:
         self._queue.finish(activity_id)
         self._held.pop(activity_id, None)
-        self._masks.pop(activity_id, None)  # what still waits in it is in the result, from which readers are served now
+        self._masks.pop(activity_id, None)
         if self._made:
             self._made.pop(split_activity_id(activity_id), None)
-        if self._streams.used:
-            run_id, place, _ = split_activity_id(activity_id)
-            self._streams.forget(run_id, place)
 
     # --- Calls and streams ---------------------------------------------------------------------------------------
 
@@ -369,11 +370,22 @@ class LocalProtocol:
             text = self._masks.setdefault(activity_id, MaskedStream(held.secrets)).add(text)
         self._streams.publish(run_id, place, attempt, text)
 
+    def _stream_rest(self, report: Report) -> None:
+        """Pass on what has waited for the rest of a secret that does not come."""
+        mask = self._masks.pop(report.activity_id, None)
+        if mask is not None and isinstance(report, Completed):
+            self._streams.publish(*split_activity_id(report.activity_id), mask.rest())
+
+    def restart_stream(self, activity_id: str) -> None:
+        self._masks.pop(activity_id, None)
+        self._streams.restart(*split_activity_id(activity_id))
+
 
 def _runs_of(reports: Sequence[Report]) -> int:
     return 1 if len(reports) < PIPELINED_MIN else len({report.activity_id.partition("/")[0] for report in reports})
 
 
+@lru_cache(maxsize=SPLITS_KEPT_MAX)
 def split_activity_id(activity_id: str) -> tuple[str, str, int]:
     """Return run, place and attempt. Raises `Invalid` for an id that we did not give."""
     parts = activity_id.split("/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from headgate.core.plan import Plan, load_plan
 from headgate.core.run import Run
 from headgate.core.view import RunSummary, RunView, output_versions, result_versions, view_run
 from headgate.engine.engine import fold_run
-from headgate.ports import EventRow, EventView, KeptLog, Log, RunRow
+from headgate.engine.streams import chunks_of, ended_places
+from headgate.ports import Changed, EventRow, EventView, KeptLog, Log, Position, RunRow, Update
 
 __all__ = ["Reader", "contents_shown", "summary_of", "view_events"]
 
@@ -81,6 +82,25 @@ class Reader:
         if contents:
             values = await self._values(row.key, {event.version for event in stored if decode(event.data)[1]})
         return list(view_events(stored, values))
+
+    async def watch(
+        self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()
+    ) -> AsyncIterator[Update]:
+        """Yield what `ports.Client.watch` yields of a run that has ended. Raises `Refused` for one that has not: only
+        the process that works on it knows what is new."""
+        row = await self.find(run)
+        folded = await fold_run(self._log, row, await self._plan(row))
+        if not folded.finished:
+            raise Refused(f"Run {row.id} has not ended, and no process is there that could tell of it.")
+
+        async def load(version: int) -> Any:
+            return (await self._values(row.key, {version})).get(version)
+
+        positions = {position.place: position for position in resume}
+        for ended in ended_places(folded, place) if tokens else ():
+            async for chunk in chunks_of(ended, load, positions.get(ended.place)):
+                yield chunk
+        yield Changed(await self.show(row.id))
 
     async def _plan(self, row: RunRow) -> Plan:
         if row.definition not in self._plans:

@@ -224,6 +224,9 @@ class TaskContext:
     def stream(self, text: str) -> None:
         self._protocol.stream(self.task.activity_id, text)
 
+    def restart_stream(self) -> None:
+        self._protocol.restart_stream(self.task.activity_id)
+
     def log(self, message: str, **fields: Any) -> None:
         task = self.task
         logger.info(message, extra={"trace_id": task.trace_id, "fields": {**fields, "place": task.place}})
@@ -250,6 +253,9 @@ class UserContext:
 
     def stream(self, text: str) -> None:
         self._loop.call_soon_threadsafe(self._inner.stream, text)
+
+    def restart_stream(self) -> None:
+        self._loop.call_soon_threadsafe(self._inner.restart_stream)
 
     def log(self, message: str, **fields: Any) -> None:
         self._inner.log(message, **fields)

@@ -5,7 +5,7 @@ Floor 2 (engine, activities, stores, queues, llm, client) meets only here; nothi
 
 from headgate.ports.activity import ActivityContext, ActivityFunction, Attempt
 from headgate.ports.cache import Cache, Reusable
-from headgate.ports.client import Changed, Client, EventView, StartRequest, Tokens, Update
+from headgate.ports.client import Changed, Client, EventView, StartRequest, Update
 from headgate.ports.clock import Clock
 from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
@@ -24,6 +24,24 @@ from headgate.ports.model import (
 from headgate.ports.queue import Claim, Queue, Task
 from headgate.ports.schedule import Schedule, Schedules
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
+from headgate.ports.streams import (
+    CHUNK_BYTES_MAX,
+    RESULT,
+    Chunk,
+    Ended,
+    Final,
+    Gap,
+    Position,
+    ReaderTooSlow,
+    Restarted,
+    Streams,
+    Subscription,
+    Tokens,
+    character_begin,
+    digest_of,
+    pieces,
+    wants,
+)
 from headgate.ports.worker import (
     Acknowledged,
     Admission,
@@ -39,6 +57,8 @@ from headgate.ports.worker import (
 )
 
 __all__ = [
+    "CHUNK_BYTES_MAX",
+    "RESULT",
     "Acknowledged",
     "ActivityContext",
     "ActivityFunction",
@@ -49,6 +69,7 @@ __all__ = [
     "Cache",
     "CallRequest",
     "Changed",
+    "Chunk",
     "Claim",
     "Client",
     "Clock",
@@ -57,13 +78,16 @@ __all__ = [
     "Deletion",
     "Denied",
     "EmbeddingAnswer",
+    "Ended",
     "Erased",
     "Erasure",
     "EventRow",
     "EventView",
     "Failed",
     "Files",
+    "Final",
     "FinishReason",
+    "Gap",
     "Head",
     "Hit",
     "Keeping",
@@ -77,10 +101,13 @@ __all__ = [
     "NewEvent",
     "Outcome",
     "OverBudget",
+    "Position",
     "ProviderError",
     "Providers",
     "Queue",
+    "ReaderTooSlow",
     "Report",
+    "Restarted",
     "Reusable",
     "RunRow",
     "Schedule",
@@ -90,10 +117,16 @@ __all__ = [
     "SpendTotal",
     "SpendWanted",
     "StartRequest",
+    "Streams",
+    "Subscription",
     "Tables",
     "Task",
     "Tokens",
     "ToolCall",
     "Update",
     "WorkerProtocol",
+    "character_begin",
+    "digest_of",
+    "pieces",
+    "wants",
 ]

@@ -131,3 +131,7 @@ class WorkerProtocol(Protocol):
     def stream(self, activity_id: str, text: str) -> None:
         """Pass on tokens of the attempt's output as they come; never blocks, never fails."""
         ...
+
+    def restart_stream(self, activity_id: str) -> None:
+        """What was streamed of this attempt is void: its text begins again. Never blocks, never fails."""
+        ...
