@@ -9,10 +9,13 @@ from headgate.ports.client import Changed, Client, EventView, StartRequest, Toke
 from headgate.ports.clock import Clock
 from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
+from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import Append, EventRow, Head, Log, Move, NewEvent, Outcome, OverBudget, RunRow, Tables
 from headgate.ports.model import (
     EmbeddingAnswer,
     FinishReason,
+    Foresees,
+    HasAccounts,
     Message,
     ModelAnswer,
     ModelProvider,
@@ -48,6 +51,7 @@ __all__ = [
     "Attempt",
     "Cache",
     "CallRequest",
+    "Cell",
     "Changed",
     "Claim",
     "Client",
@@ -64,10 +68,13 @@ __all__ = [
     "Failed",
     "Files",
     "FinishReason",
+    "Foresees",
+    "HasAccounts",
     "Head",
     "Hit",
     "Keeping",
     "KeptLog",
+    "LimitStore",
     "Log",
     "Message",
     "ModelAnswer",
@@ -80,6 +87,7 @@ __all__ = [
     "ProviderError",
     "Providers",
     "Queue",
+    "RateLimit",
     "Report",
     "Reusable",
     "RunRow",
@@ -90,6 +98,7 @@ __all__ = [
     "SpendTotal",
     "SpendWanted",
     "StartRequest",
+    "Swap",
     "Tables",
     "Task",
     "Tokens",
