@@ -15,7 +15,7 @@ from headgate.authoring import load_definition
 from headgate.core import events as e
 from headgate.core.errors import Invalid, NotFound
 from headgate.core.values import Price, RateReport, Usage
-from headgate.engine import lines
+from headgate.engine import limits, lines
 from headgate.engine.breaker import FAILURES, OPEN_MICROSECONDS
 from headgate.engine.limit_view import view_limits
 from headgate.ports import (
@@ -566,6 +566,25 @@ def test_where_circuits_are_turned_off_none_opens(gated):
 def test_a_wrong_number_of_failures_is_refused(play):
     with pytest.raises(Invalid, match="HEADGATE_CIRCUIT_FAILURES"):
         play(lambda bench: asyncio.sleep(0), environment={"HEADGATE_CIRCUIT_FAILURES": "many"})
+
+
+def test_of_more_models_than_a_maximum_nothing_is_known_until_others_are_forgotten(
+    gated, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(limits, "MODELS_MAX", 2)
+
+    async def scene(bench: Any, lab: Lab) -> None:
+        for model in ("one", "two", "three"):
+            await bench.finished(await bench.start(asking(f"lab/{model}", retry=1)))
+        known = [cell.name for cell in await bench.app.limits.store.cells("circuit ")]
+        assert known == ["circuit lab/one", "circuit lab/two"]
+
+        bench.clock.advance(seconds=61)
+        await bench.finished(await bench.start(asking("lab/three", retry=1)))
+
+        assert [cell.name for cell in await bench.app.limits.store.cells("circuit ")] == ["circuit lab/three"]
+
+    gated(scene, lambda request: broken())
 
 
 # --- Over a restart, and idle --------------------------------------------------------------------------

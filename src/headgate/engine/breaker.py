@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["FAILURES", "Circuit", "Ended", "ask", "report", "withdraw"]
+__all__ = ["FAILURES", "WINDOW_MICROSECONDS", "Circuit", "Ended", "ask", "report", "withdraw"]
 
 FAILURES = 5
 WINDOW_MICROSECONDS = 60_000_000

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from headgate.core.errors import Invalid
+from headgate.core.errors import Invalid, Refused
 from headgate.core.money import show
 from headgate.core.values import CallError, Candidate, Usage
 from headgate.engine import breaker, rate
@@ -33,9 +33,12 @@ __all__ = ["CIRCUIT_FAILURES_MAX", "Limits", "State", "Take", "account_of", "che
 KINDS = ("requests", "tokens", "money")
 SWAPS_MAX = 16
 """So often a change is tried anew because somebody was faster."""
+MODELS_MAX = 1_000
+"""Models whose circuits are known, and whose pauses; of a further one nothing is."""
+LIMITS_MAX = 1_000
 BROKEN = frozenset({"provider_unavailable", "timed_out", "connection_failed", "malformed_response"})
 """Codes of failures that are the provider's."""
-PAUSE_MICROSECONDS_MAX = 86_400_000_000
+PAUSE_SECONDS_MAX = 86_400
 SECONDS_MAX = 86_400
 AMOUNT_MAX = 10**15
 CIRCUIT_FAILURES_VARIABLE = "HEADGATE_CIRCUIT_FAILURES"
@@ -85,7 +88,9 @@ class Limits:
         self.rates = {cell.name[6:]: msgspec.json.decode(cell.body, type=RateLimit) for cell in cells}
 
     async def set(self, limit: RateLimit) -> None:
-        """Keep a rate; one of the same scope is replaced, and begins with full buckets."""
+        """Keep a rate; one of the same scope is replaced, and begins with full buckets. Raises `Refused`."""
+        if limit.scope not in self.rates and len(self.rates) >= LIMITS_MAX:
+            raise Refused(f"{LIMITS_MAX:,} rate limits are set already; take one out first.")
         await self._put(f"limit {limit.scope}", lambda _: msgspec.json.encode(limit).decode())
         await self._empty_buckets(limit.scope)
         self.rates[limit.scope] = limit
@@ -208,8 +213,22 @@ class Limits:
         for _ in range(SWAPS_MAX):
             (before,) = await self.store.read([name])
             after = change(before)
+            if before is None and after is not None and not await self._has_room(name):
+                return
             if await self._swapped([Swap(name, before, after)]):
                 return
+
+    async def _has_room(self, name: str) -> bool:
+        """Say whether one more cell of its kind may be kept, after those were taken out that say nothing any more."""
+        kind = name.partition(" ")[0]
+        if kind not in ("circuit", "pause"):
+            return True
+        cells = await self.store.cells(f"{kind} ")
+        if len(cells) < MODELS_MAX:
+            return True
+        now = self.store.now()
+        over = [cell for cell in cells if _is_over(kind, cell.body, now)]
+        return await self._swapped([Swap(*cell, None) for cell in over]) and len(cells) - len(over) < MODELS_MAX
 
     async def _swapped(self, changes: Sequence[Swap]) -> bool:
         changes = [change for change in changes if change.before != change.after]
@@ -273,6 +292,13 @@ def _pause(text: str | None) -> Pause | None:
     return msgspec.json.decode(text, type=Pause) if text else None
 
 
+def _is_over(kind: str, body: str, now: int) -> bool:
+    if kind == "pause":
+        pause = _pause(body)
+        return pause is None or pause.until <= now
+    return breaker.ask(_circuit(body), "", now)[1] is None
+
+
 def _text(value: Circuit | Pause | None) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
@@ -330,7 +356,7 @@ def _asked_for(settlement: Settlement, now: int) -> Pause | None:
         seconds, why = rates.wait_seconds, "the provider's own rate, which it says is used up"
     if not seconds:
         return None
-    return Pause(now + min(int(seconds * 1_000_000), PAUSE_MICROSECONDS_MAX), why)
+    return Pause(now + int(min(seconds, PAUSE_SECONDS_MAX) * 1_000_000), why)
 
 
 def _refused_for(error: CallError | None) -> float:
