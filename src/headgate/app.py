@@ -35,6 +35,7 @@ from headgate.engine.engine import Engine
 from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
 from headgate.engine.ledger import Ledger
+from headgate.engine.limits import limits_of
 from headgate.engine.logs import hide_in_logs
 from headgate.engine.protocol import LocalProtocol
 from headgate.engine.retention import Retention, retention_of
@@ -49,6 +50,7 @@ from headgate.ports import ActivityFunction, Cache, Clock, KeptLog, Log, ModelPr
 from headgate.queues.memory import MemoryQueue
 from headgate.stores.cache import cache_beside
 from headgate.stores.files import FolderFiles
+from headgate.stores.limits import limits_beside
 from headgate.stores.schedules import schedules_beside
 from headgate.stores.streams import streams_beside
 
@@ -91,7 +93,8 @@ class App:
         secrets = secrets_of(environment)
         hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
-        self.gate = Gate(self.ledger)
+        self.limits = limits_of(environment, limits_beside(log, self.clock))
+        self.gate = Gate(self.engine, self.ledger, self.limits)
         self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
         self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
@@ -134,6 +137,7 @@ class App:
             activities=frozenset(activities or ()),
             schedules=self.schedules,
             scheduler=self.scheduler,
+            gate=self.gate,
         )
         self.retention: Retention | None = None
         if isinstance(log, KeptLog):
@@ -157,6 +161,7 @@ class App:
     async def __aenter__(self) -> Self:
         self.engine.open()
         await self.streams.open()
+        await self.gate.open()
         await self.warden.recover()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
@@ -174,6 +179,7 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.worker.close()
         await self.scripts.close()
+        await self.gate.close()
         await self.engine.close()
         await self.cache.close()
         await self.streams.close()

@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 from headgate.activities.embedding import embedding
 from headgate.activities.json_schema import problems_with
 from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET, llm_prompt
-from headgate.core.values import Assignment, CallError, Candidate, Failure, PassedOver, Price, Usage, Variant
+from headgate.core.values import (
+    Assignment,
+    CallError,
+    Candidate,
+    Failure,
+    PassedOver,
+    Price,
+    RateReport,
+    Usage,
+    Variant,
+)
 from headgate.ports import (
     Admission,
     Admitted,
@@ -50,6 +60,7 @@ class Ledger:
     admissions: list[Admission | Literal["first", "last"]] = field(default_factory=list)
     asked: list[tuple[str, list[Candidate]]] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
     admitted: list[str] = field(default_factory=list)
     settled: list[tuple[str, Any]] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
@@ -61,6 +72,7 @@ class Ledger:
         candidates = request.candidates
         self.asked.append((request.request_hash, list(candidates)))
         self.passed_over += request.passed_over
+        self.pauses.append(request.pause_seconds)
         call_id = f"call-{len(self.asked)}"
         wanted = self.admissions.pop(0) if self.admissions else "first"
         if not isinstance(wanted, str):
@@ -255,7 +267,7 @@ def test_a_tier_whose_price_is_not_known_makes_the_model_an_unpriced_one():
 
     prompt(Models({"m": says("x")}, price=TIERED), ledger, extra={"service_tier": "priority"})
 
-    assert ledger.asked[0][1] == [Candidate("lab/m", 0, None)]
+    assert ledger.asked[0][1] == [Candidate("lab/m", 0, None, 20)]
 
 
 def test_a_billed_failure_is_priced_by_the_model_and_the_tier_that_failed():
@@ -304,7 +316,7 @@ def test_the_worst_case_is_the_counted_input_and_all_of_max_tokens():
 
     prompt(Models({"m": says("x")}), ledger, prompt="x" * 100, max_tokens=10)
 
-    assert ledger.asked[0][1] == [Candidate("lab/m", 100 * 1000 + 10 * 4000, PRICE)]
+    assert ledger.asked[0][1] == [Candidate("lab/m", 100 * 1000 + 10 * 4000, PRICE, 100, 10)]
 
 
 def test_a_task_under_a_budget_gets_a_limit_that_is_sent_reserved_and_hashed():
@@ -342,7 +354,7 @@ def test_an_unpriced_model_is_offered_as_such():
 
     result = prompt(Models({"m": says("x")}, price=None), ledger, max_tokens=10)
 
-    assert ledger.asked[0][1] == [Candidate("lab/m", 0, None)]
+    assert ledger.asked[0][1] == [Candidate("lab/m", 0, None, 20, 10)]
     assert result["cost_usd"] == 0.0
 
 
@@ -405,6 +417,7 @@ def test_models_that_did_not_fit_the_budget_are_named():
         (fails(0, "connection_failed", retryable=True, sent=False), "never_sent"),
         (fails(200, "malformed_response", retryable=True), "lost"),
         (fails(400, "context_too_long"), "never_sent"),
+        (fails(400, "content_filter"), "never_sent"),
         (fails(0, "missing_address", sent=False), "never_sent"),
         (fails(422, "demo_cannot"), "never_sent"),
         (fails(0, "missing_key", sent=False), "never_sent"),
@@ -473,6 +486,115 @@ def test_models_share_the_time_of_the_attempt():
     first, second = (request.timeout_seconds or 0 for request in models.requests)
     assert 49 < first <= 50
     assert 98 < second <= 100
+
+
+def test_a_model_is_asked_again_as_often_as_its_entry_says_after_a_pause_that_grows():
+    models = Models({"a": fails(500, "provider_unavailable", retryable=True), "b": says("y")})
+    ledger = Ledger()
+
+    prompt(models, ledger, model=[{"model": "lab/a", "attempts": 4}, "lab/b"])
+
+    assert [request.model for request in models.requests] == ["a", "a", "a", "a", "b"]
+    assert ledger.pauses == [0.0, 0.5, 1.0, 2.0, 0.0]
+    assert ledger.passed_over == [PassedOver("lab/a", "lab said 500 (provider_unavailable).", "provider_unavailable")]
+
+
+def test_what_the_provider_asks_to_wait_is_the_pause_if_the_attempt_has_time_for_it():
+    limited = fails(429, "rate_limited", retryable=True, retry_after_seconds=20.0)
+    patient, hasty = Ledger(task(timeout_seconds=60.0)), Ledger(task(timeout_seconds=10.0))
+
+    for ledger in (patient, hasty):
+        models = Models({"a": limited, "b": says("y")})
+        prompt(models, ledger, model=[{"model": "lab/a", "attempts": 2}, "lab/b"])
+
+    assert (patient.pauses, hasty.pauses) == ([0.0, 20.0, 0.0], [0.0, 0.0])
+
+
+def test_tries_share_the_time_of_the_attempt():
+    models = Models({"a": fails(0, "timed_out", retryable=True), "b": says("y")})
+
+    prompt(models, Ledger(task(timeout_seconds=100.0)), model=[{"model": "lab/a", "attempts": 3}, "lab/b"])
+
+    seconds = [request.timeout_seconds or 0 for request in models.requests]
+    assert [round(given) for given in seconds] == [25, 33, 50, 100]
+
+
+FILTERED = says("", finish_reason="ContentFilter")
+
+
+def test_an_answer_that_a_filter_took_is_paid_for_and_the_next_model_asked():
+    ledger = Ledger()
+
+    result = prompt(Models({"a": FILTERED, "b": says("y")}), ledger, model=["lab/a", "lab/b"])
+
+    assert result["content"] == "y"
+    assert [settlement.outcome for settlement in ledger.settlements] == ["used", "used"]
+    assert [(one.model, one.code) for one in ledger.passed_over] == [("lab/a", "content_filter")]
+
+
+@pytest.mark.parametrize("model", [["lab/a"], ["lab/b", "lab/a"]])
+def test_the_last_models_answer_stands_also_where_a_filter_took_it(model: list[str]):
+    result = prompt(Models({"a": FILTERED, "b": FILTERED}), Ledger(), model=model)
+
+    assert (result["finish_reason"], result["content"]) == ("ContentFilter", "")
+
+
+def test_an_answer_that_a_filter_cut_short_stands():
+    cut = says("so far", finish_reason="ContentFilter")
+
+    assert prompt(Models({"a": cut, "b": says("y")}), Ledger(), model=["lab/a", "lab/b"])["content"] == "so far"
+
+
+class Limited(Models):
+    """Models of which some are known to have no reasoning."""
+
+    def cannot(self, request: ModelRequest) -> str:
+        return f"{request.model} cannot reason" if request.reasoning and request.model.startswith("plain") else ""
+
+
+def test_a_model_that_is_known_not_to_be_able_to_is_not_asked_unless_none_can():
+    ledger, models = Ledger(), Limited({"plain": fails(0, "missing_capability", sent=False), "m": says("y")})
+
+    prompt(models, ledger, model=["lab/plain", "lab/m"], reasoning="low")
+    failed = failure(models, Ledger(), model="lab/plain", reasoning="low")
+
+    assert [request.model for request in models.requests] == ["m", "plain"]
+    assert ledger.passed_over == [PassedOver("lab/plain", "plain cannot reason", "missing_capability")]
+    assert failed.code == "missing_capability"
+
+
+class Restartable(Ledger):
+    def restart_stream(self) -> None:
+        self.streamed.append("|")
+
+
+def test_a_try_after_text_went_out_begins_the_stream_anew_and_one_after_none_does_not():
+    late, early = Restartable(task(streaming=True)), Restartable(task(streaming=True))
+
+    prompt(Models({"a": fails(500), "b": says("y")}), late, model=["lab/a", "lab/b"])
+    prompt(Silent({"a": fails(500), "b": says("y")}), early, model=["lab/a", "lab/b"])
+
+    assert late.streamed == ["so ", "|", "so ", "y"]
+    assert early.streamed == ["y"]
+
+
+class Silent(Models):
+    """Models that fail before they say anything."""
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelAnswer]:
+        answer = await self.request(request)
+        yield answer.content
+        yield answer
+
+
+def test_what_a_provider_says_of_its_rates_goes_with_the_settlement():
+    rates = RateReport(requests_left=3)
+    told, refused = Ledger(), Ledger()
+
+    prompt(Models({"m": msgspec.structs.replace(says("x"), rates=rates)}), told)
+    failure(Models({"m": fails(429, "rate_limited", retryable=True, rates=rates)}), refused)
+
+    assert [ledger.settlements[0].rates for ledger in (told, refused)] == [rates, rates]
 
 
 # --- Answers by a schema -------------------------------------------------------------------------------
@@ -554,6 +676,11 @@ def test_the_schema_subset_is_checked(value: Any, schema: dict[str, Any], proble
         ({"model": []}, "model"),
         ({"model": 3}, "model"),
         ({"model": ["lab/m", 3]}, "model"),
+        ({"model": [{"model": "lab/m", "tries": 2}]}, "got tries"),
+        ({"model": {"attempts": 2}}, "model"),
+        ({"model": {"model": "lab/m", "attempts": 0}}, "attempts of lab/m"),
+        ({"model": {"model": "lab/m", "attempts": True}}, "attempts of lab/m"),
+        ({"model": {"model": "lab/m", "when_limited": "fall"}}, "wait or next"),
         ({"model": "m"}, "model"),
         ({"model": "lab/"}, "model"),
         ({"model": "elsewhere/m"}, "provider of this process (lab)"),

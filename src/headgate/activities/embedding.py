@@ -5,13 +5,15 @@ A batch that fails ends the attempt; what the batches before it cost stays spent
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from headgate.activities.gated_call import Answered, Target, ask_first_available, targets
 from headgate.activities.llm_prompt import usage_fields
+from headgate.core.model_list import ModelEntry, read_entry
 from headgate.core.money import dollars
 from headgate.core.usage_sums import add_up_usages
-from headgate.core.values import Price, Usage
+from headgate.core.values import Usage
 from headgate.ports import (
     ActivityContext,
     ActivityFunction,
@@ -47,13 +49,15 @@ def embedding(providers: Providers) -> ActivityFunction:
     return embed
 
 
-def _parsed(parameters: dict[str, Any]) -> tuple[str, list[str], int]:
+def _parsed(parameters: dict[str, Any]) -> tuple[ModelEntry, list[str], int]:
     unknown = sorted(parameters.keys() - {"model", "input", "batch_size"})
     if unknown:
         raise _invalid(f"expected parameters of model, input and batch_size, got {unknown[0]}")
     model, given = parameters.get("model"), parameters.get("input")
-    if not isinstance(model, str):
-        raise _invalid(f'expected model to be "provider/model", got {model!r}')
+    try:
+        entry = read_entry(model)
+    except ValueError as error:
+        raise _invalid(f"expected {error}") from None
     inputs = [given] if isinstance(given, str) else given
     if not isinstance(inputs, list) or not all(isinstance(text, str) for text in inputs):
         raise _invalid(f"expected input to be a text or a list of texts, got {type(given).__name__}")
@@ -61,7 +65,7 @@ def _parsed(parameters: dict[str, Any]) -> tuple[str, list[str], int]:
     size = BATCH_SIZE if size is None else size
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= BATCH_SIZE_MAX:
         raise _invalid(f"expected batch_size to be a whole number from 1 to {BATCH_SIZE_MAX}, got {size!r}")
-    return model, cast("list[str]", inputs), size
+    return entry, cast("list[str]", inputs), size
 
 
 def _invalid(message: str) -> Attempt:
@@ -79,25 +83,22 @@ class _Batches:
         self.model = target.model
 
     async def ask(self, inputs: list[str]) -> None:
-        async def call(target: Target, _models_left: int) -> EmbeddingAnswer:
+        async def call(target: Target, _seconds: float) -> EmbeddingAnswer:
             return await target.provider.embed(target.model, inputs)
 
         answered = await ask_first_available(
-            self.ctx, [self.target], request={"embed": inputs}, worst_case=self._worst_case(inputs), call=call
+            self.ctx, [self.target], request={"embed": inputs}, size=self._size(inputs), call=call
         )
         if isinstance(answered, Hit):
             self.vectors += answered.response["embeddings"]
             return
         self._take(answered)
 
-    def _worst_case(self, inputs: list[str]) -> Any:
+    def _size(self, inputs: list[str]) -> Callable[[Target], tuple[int, int]]:
         as_messages = tuple(Message("user", text) for text in inputs)
         request = ModelRequest(model=self.target.model, messages=as_messages)
 
-        def worst_case(target: Target, price: Price) -> int:
-            return price.worst_case(target.provider.count(request), 0)
-
-        return worst_case
+        return lambda target: (target.provider.count(request), 0)
 
     def _take(self, answered: Answered[EmbeddingAnswer]) -> None:
         self.vectors += [list(vector) for vector in answered.answer.embeddings]

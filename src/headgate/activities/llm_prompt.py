@@ -18,7 +18,7 @@ from headgate.activities.gated_call import Answered, Target, ask_first_available
 from headgate.activities.json_schema import problems_with
 from headgate.activities.prompt_parameters import models_of, request_of
 from headgate.core.money import dollars
-from headgate.core.values import Price, Usage
+from headgate.core.values import Usage
 from headgate.ports import (
     ActivityContext,
     ActivityFunction,
@@ -64,17 +64,16 @@ def _tier_of(request: ModelRequest) -> str:
 
 
 class _Prompt:
-    """One attempt. Its models share its time, so that a silent first one leaves some for the next."""
+    """One attempt."""
 
     def __init__(self, ctx: ActivityContext, request: ModelRequest) -> None:
         self.ctx = ctx
         self.request = request
-        self.deadline = asyncio.get_running_loop().time() + ctx.task.timeout_seconds
+        self.said = False
+        """Whether text has gone out that a further try must not be glued to."""
 
     async def result(self, wanted: tuple[Target, ...]) -> Any:
-        answered = await ask_first_available(
-            self.ctx, wanted, request=self.request, worst_case=self._worst_case, call=self._call
-        )
+        answered = await ask_first_available(self.ctx, wanted, request=self.request, size=self._size, call=self._call)
         if isinstance(answered, Hit):
             return self._hit(answered.response)
         return _result(answered, self._parsed(answered.answer))
@@ -88,24 +87,26 @@ class _Prompt:
             self.ctx.stream(str(result.get("content") or ""))
         return {**result, "cache_hit": True, "cost_usd": 0.0}
 
-    def _worst_case(self, target: Target, price: Price) -> int:
+    def _size(self, target: Target) -> tuple[int, int]:
         counted = target.provider.count(msgspec.structs.replace(self.request, model=target.model))
-        return price.worst_case(counted, self.request.max_tokens or 0, tier=target.tier)
+        return counted, self.request.max_tokens or 0
 
-    async def _call(self, target: Target, models_left: int) -> ModelAnswer:
-        seconds_left = self.deadline - asyncio.get_running_loop().time()
+    async def _call(self, target: Target, seconds: float) -> ModelAnswer:
         request = msgspec.structs.replace(
             self.request,
             model=target.model,
             # Neither belongs to what is asked, so neither is in the hash.
             activity_key=self.ctx.task.activity_key,
-            timeout_seconds=max(seconds_left, 0.0) / models_left,
+            timeout_seconds=seconds,
         )
         if not self.ctx.task.streaming:
             return await target.provider.request(request)
         return await self._streamed(target, request)
 
     async def _streamed(self, target: Target, request: ModelRequest) -> ModelAnswer:
+        if self.said:
+            self.ctx.restart_stream()
+        self.said = False
         stream = target.provider.stream(request)
         answer: ModelAnswer | None = None
         try:
@@ -113,6 +114,7 @@ class _Prompt:
                 if isinstance(item, ModelAnswer):
                     answer = item
                 else:
+                    self.said = True
                     self.ctx.stream(item)
         finally:
             close = getattr(stream, "aclose", None)  # generators have it; the port does not ask for it

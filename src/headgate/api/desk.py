@@ -16,7 +16,9 @@ from headgate.core.errors import Refused
 from headgate.core.view import RunSummary, RunView, view_run
 from headgate.engine.engine import Engine, Start
 from headgate.engine.erasure import Eraser
+from headgate.engine.gate import Gate
 from headgate.engine.lane import Lane
+from headgate.engine.limits import checked_limit
 from headgate.engine.reader import Reader, contents_shown, summary_of
 from headgate.engine.retention import Retention
 from headgate.engine.scheduler import Scheduler, checked_schedule, named
@@ -29,6 +31,7 @@ from headgate.ports import (
     EventView,
     Position,
     Queue,
+    RateLimit,
     Schedule,
     Schedules,
     StartRequest,
@@ -51,7 +54,9 @@ class Desk:
         activities: frozenset[str] = frozenset(),
         schedules: Schedules,
         scheduler: Scheduler,
+        gate: Gate,
     ) -> None:
+        self._gate = gate
         self._schedules = schedules
         self._scheduler = scheduler
         self._engine = engine
@@ -59,7 +64,7 @@ class Desk:
         self._streams = streams
         self._providers = providers
         self._activities = activities
-        self._reader = Reader(engine.log, engine.clock.now)
+        self._reader = Reader(engine.log, engine.clock.now, waits=gate.waits)
         self._watchers: dict[str, set[_Watcher]] = {}
         self._any_change: set[asyncio.Event] = set()
         self.eraser: Eraser | None = None
@@ -206,6 +211,12 @@ class Desk:
         await self._schedules.save(schedule)
         self._scheduler.changed()
         return schedule
+
+    async def set_limit(self, limit: RateLimit) -> RateLimit:
+        return await self._gate.set_limit(checked_limit(limit))
+
+    async def remove_limit(self, scope: str) -> RateLimit:
+        return await self._gate.remove_limit(scope)
 
     async def _act(self, run: str, command: c.Command) -> RunView:
         row = await self._reader.find(run)

@@ -4,6 +4,7 @@ their models."""
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import cast
 
 from headgate.authoring.checking import Checking
 from headgate.authoring.positions import Path
@@ -11,6 +12,7 @@ from headgate.authoring.problems import one_of
 from headgate.authoring.vocabulary import ACTIVITIES_NOT_YET, PARAMETERS_NOT_YET, PROVIDERS
 from headgate.core.catalogue import BUILTINS, Builtin
 from headgate.core.definition import Activity
+from headgate.core.model_list import ENTRY_KEYS, entries_of, read_entry
 
 __all__ = ["check_activities"]
 
@@ -106,13 +108,37 @@ def _check_parameters(
 
 
 def _check_models(checking: Checking, place: Path, model: object, providers: Collection[str]) -> None:
-    if isinstance(model, list | tuple):
-        if not model:
-            checking.note(place, "expected at least one model, got an empty list.")
-        for number, one in enumerate(model):  # pyright: ignore[reportUnknownVariableType] # a JSON list holds anything
-            _check_model(checking, (*place, number), one, providers)
-    else:
-        _check_model(checking, place, model, providers)
+    if not isinstance(model, list | tuple):
+        _check_entry(checking, place, model, providers)
+        return
+    if not model:
+        checking.note(place, "expected at least one model, got an empty list.")
+    for number, one in enumerate(entries_of(model)):
+        _check_entry(checking, (*place, number), one, providers)
+
+
+def _check_entry(checking: Checking, place: Path, entry: object, providers: Collection[str]) -> None:
+    """Check an entry of the list: a model, or a map of one and how it is asked."""
+    if not isinstance(entry, dict):
+        _check_model(checking, place, entry, providers)
+        return
+    fields = cast("dict[str, object]", entry)
+    for key in fields:
+        if key not in ENTRY_KEYS:
+            near = checking.near(str(key), ENTRY_KEYS)
+            known = ", ".join(ENTRY_KEYS)
+            checking.note((*place, str(key)), f'a model has no setting "{key}".{near} There are {known}.', at_key=True)
+    if "model" not in fields:
+        checking.note(place, "a map in the list of models needs `model`: {model: openai/gpt-5, attempts: 2}.")
+        return
+    _check_model(checking, (*place, "model"), fields["model"], providers)
+    settings = {name: fields[name] for name in ("attempts", "when_limited") if name in fields}
+    for name, value in settings.items():
+        if not (isinstance(value, str) and "{{" in value):
+            try:
+                read_entry({"model": "the model", name: value})
+            except ValueError as error:
+                checking.note((*place, name), f"expected {error}.")
 
 
 def _check_model(checking: Checking, place: Path, model: object, providers: Collection[str]) -> None:

@@ -324,8 +324,13 @@ CODES: dict[str, Code] = {
             ),
             (
                 "rate_limited",
-                "the provider asks to slow down",
-                "It is tried again when the provider says; use max_parallel.",
+                "the provider asks to slow down, or its rate here keeps the call waiting for too long",
+                "It is tried again when it can be; `headgate limit` shows the rates, `max_parallel` asks for less.",
+            ),
+            (
+                "circuit_open",
+                "the model has failed so often of late that it is not asked for a while; the call was not made",
+                "It is tried again at the next probe; `headgate limit` says when. Add another provider to the list.",
             ),
             ("provider_unavailable", "the provider failed (5xx)", "It is tried again; add a second model to the list."),
             ("provider_error", "the provider failed in a way that has no name", "Its message says more."),

@@ -9,10 +9,13 @@ from headgate.ports.client import Changed, Client, EventView, StartRequest, Upda
 from headgate.ports.clock import Clock
 from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
+from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import Append, EventRow, Head, Log, Move, NewEvent, Outcome, OverBudget, RunRow, Tables
 from headgate.ports.model import (
     EmbeddingAnswer,
     FinishReason,
+    Foresees,
+    HasAccounts,
     Message,
     ModelAnswer,
     ModelProvider,
@@ -68,6 +71,7 @@ __all__ = [
     "Attempt",
     "Cache",
     "CallRequest",
+    "Cell",
     "Changed",
     "Chunk",
     "Claim",
@@ -87,11 +91,14 @@ __all__ = [
     "Files",
     "Final",
     "FinishReason",
+    "Foresees",
     "Gap",
+    "HasAccounts",
     "Head",
     "Hit",
     "Keeping",
     "KeptLog",
+    "LimitStore",
     "Log",
     "Message",
     "ModelAnswer",
@@ -105,6 +112,7 @@ __all__ = [
     "ProviderError",
     "Providers",
     "Queue",
+    "RateLimit",
     "ReaderTooSlow",
     "Report",
     "Restarted",
@@ -119,6 +127,7 @@ __all__ = [
     "StartRequest",
     "Streams",
     "Subscription",
+    "Swap",
     "Tables",
     "Task",
     "Tokens",

@@ -9,6 +9,7 @@ import msgspec
 
 from headgate.core.view import RunSummary, RunView
 from headgate.ports.keeping import Collected, Erased
+from headgate.ports.limits import RateLimit
 from headgate.ports.schedule import Schedule
 from headgate.ports.streams import Chunk, Position
 
@@ -106,6 +107,14 @@ class Client(Protocol):
 
     async def change_schedule(self, name: str, change: Literal["pause", "resume", "remove", "trigger"]) -> Schedule:
         """Change a schedule; return it as it is then (a removed one: as it was). Raises `NotFound`."""
+        ...
+
+    async def set_limit(self, limit: RateLimit) -> RateLimit:
+        """Keep a rate of a provider or model; one of the same scope is replaced. Raises `Invalid`."""
+        ...
+
+    async def remove_limit(self, scope: str) -> RateLimit:
+        """Take a rate out; return it as it was. Raises `NotFound`."""
         ...
 
     def watch(

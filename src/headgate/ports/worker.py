@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from headgate.core.values import Assignment, CallError, Candidate, Failure, PassedOver, Usage, Verdict
+from headgate.core.values import Assignment, CallError, Candidate, Failure, PassedOver, RateReport, Usage, Verdict
 
 __all__ = [
     "Acknowledged",
@@ -56,12 +56,14 @@ class CallRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A model call that an attempt asks the gate for: what is asked (by its hash), and of whom, in order of preference.
 
     `passed_over` are models that the author's list had before these; `verdicts` what the policies made of the text.
+    `pause_seconds`: it is another try of what has just failed, and is not to be made before.
     """
 
     request_hash: str
     candidates: tuple[Candidate, ...]
     passed_over: tuple[PassedOver, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    pause_seconds: float = 0.0
 
 
 class Settlement(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,11 +73,13 @@ class Settlement(msgspec.Struct, frozen=True, omit_defaults=True):
     usage: Usage | None = None
     error: CallError | None = None
     verdicts: tuple[Verdict, ...] = ()
+    rates: RateReport | None = None
+    """What the provider said of its rates; it is learnt from, and not recorded."""
 
     @classmethod
-    def used(cls, usage: Usage) -> Settlement:
+    def used(cls, usage: Usage, rates: RateReport | None = None) -> Settlement:
         """Return the settlement of a call that was answered."""
-        return cls("used", usage)
+        return cls("used", usage, rates=rates)
 
 
 class Admitted(msgspec.Struct, frozen=True, omit_defaults=True):
