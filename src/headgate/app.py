@@ -24,6 +24,7 @@ from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
 from headgate.api.desk import Desk
+from headgate.engine.call_cache import CallCache
 from headgate.engine.clock import WallClock
 from headgate.engine.courier import Courier
 from headgate.engine.dispatcher import Dispatcher
@@ -86,7 +87,7 @@ class App:
         secrets = secrets_of(environment)
         hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
-        self.gate = Gate(self.ledger)
+        self.gate = Gate(self.ledger, CallCache(self.engine))
         self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
         self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
@@ -94,6 +95,7 @@ class App:
         self.warden = Warden(self.engine, self.queue, self.dispatcher, self.courier, self.clock)
         self.cache = cache or cache_beside(log)
         self.protocol.cache, self.protocol.reuse = self.cache, reuse
+        self.gate.calls.cache, self.gate.calls.reuse = self.cache, reuse
         self.files = self.protocol.files = FolderFiles(self.folder)
         self.providers = providers or build_providers(
             environment,
@@ -134,7 +136,7 @@ class App:
         if isinstance(log, KeptLog):
             keeping = log.keeping(self.folder)
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
-            self.desk.eraser = Eraser(self.engine, keeping)
+            self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
 

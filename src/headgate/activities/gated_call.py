@@ -34,13 +34,14 @@ from headgate.ports import (
     Denied,
     EmbeddingAnswer,
     Hit,
+    Kept,
     ModelAnswer,
     ModelProvider,
     ProviderError,
     Settlement,
 )
 
-__all__ = ["Answered", "Target", "ask_first_available", "request_hash", "targets"]
+__all__ = ["Answered", "Target", "ask_first_available", "asked_hash", "request_hash", "targets"]
 
 ELSEWHERE = frozenset(
     {"rate_limited", "quota_exhausted", "provider_unavailable", "timed_out", "connection_failed"}
@@ -118,8 +119,17 @@ def request_hash(request: object, models: Sequence[str]) -> str:
 
     Raises `Attempt` (`invalid_parameters`) for a request that no JSON can hold.
     """
+    return _hash([request, models])
+
+
+def asked_hash(asked: object) -> str:
+    """Return the SHA-256 of what is asked, whomever it is asked of: equal calls share it. Raises as `request_hash`."""
+    return _hash(asked)
+
+
+def _hash(value: object) -> str:
     try:
-        return hashlib.sha256(msgspec.json.encode([request, models], order="sorted")).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
     except (TypeError, ValueError, OverflowError) as error:
         raise _invalid(f"The request to the model cannot be written as JSON: {error}") from None
 
@@ -131,14 +141,19 @@ async def ask_first_available(
     request: object,
     worst_case: Callable[[Target, Price], int],
     call: Callable[[Target, int], Awaitable[Answer]],
+    reuse: tuple[str, ...] = (),
+    keep: Callable[[Answer], tuple[Kept, ...]] = lambda answer: (),
 ) -> Answered[Answer] | Hit:
     """Ask the models in order until one answers; return its settled answer, or a hit, which needed no call.
 
     `request` is what is hashed; `worst_case` says the most that a call may cost (nano-dollars) at a price;
-    `call` asks one model, given how many are left (itself included). Raises `Attempt`: what the gate denied
-    with, or what the models failed with.
+    `call` asks one model, given how many are left (itself included). `reuse` are the hashes under which answers of
+    equal calls may be taken, and `keep` says what of an answer is to be kept under them. Raises `Attempt`: what the
+    gate denied with, or what the models failed with.
     """
-    return await _Asking(ctx, list(wanted), request, worst_case, call).first_answer()
+    asking = _Asking(ctx, list(wanted), request, worst_case, call)
+    asking.reuse, asking.keep = reuse, keep
+    return await asking.first_answer()
 
 
 class _Asking(Generic[Answer]):
@@ -155,6 +170,8 @@ class _Asking(Generic[Answer]):
         self.request = request
         self.worst_case = worst_case
         self.call = call
+        self.reuse: tuple[str, ...] = ()
+        self.keep: Callable[[Answer], tuple[Kept, ...]] = lambda answer: ()
         self.skipped: dict[str, None] = {}
         self.errors: list[ProviderError] = []
         self.passed_over: list[PassedOver] = []
@@ -180,7 +197,9 @@ class _Asking(Generic[Answer]):
     async def _admit(self) -> tuple[str, Admitted | Hit | Denied]:
         digest = request_hash(self.request, [target.name for target in self.left])
         candidates = tuple(self._candidate(target) for target in self.left)
-        return await self.ctx.admit(CallRequest(digest, candidates, passed_over=tuple(self.passed_over)))
+        return await self.ctx.admit(
+            CallRequest(digest, candidates, passed_over=tuple(self.passed_over), reuse=self.reuse)
+        )
 
     def _candidate(self, target: Target) -> Candidate:
         price = target.price
@@ -206,7 +225,7 @@ class _Asking(Generic[Answer]):
             await self._settle(call_id, Settlement("lost"))
             raise
         answered = self._answered(target, answer)
-        await self._settle(call_id, Settlement.used(answered.usage))
+        await self._settle(call_id, Settlement.used(answered.usage, self.keep(answer) if self.reuse else ()))
         return answered
 
     def _answered(self, target: Target, answer: Answer) -> Answered[Answer]:

@@ -37,6 +37,7 @@ from headgate.ports import (
     Completed,
     Failed,
     Files,
+    Kept,
     Queue,
     Report,
     Reusable,
@@ -345,6 +346,10 @@ class LocalProtocol:
 
     async def settle(self, activity_id: str, *, call_id: str, settlement: Settlement) -> None:
         run_id, _, _ = split_activity_id(activity_id)
+        if settlement.answers:
+            secrets = self._held.get(activity_id, self._unknown).secrets
+            answers = tuple(Kept(masked(kept.answer, secrets), kept.share) for kept in settlement.answers)
+            settlement = msgspec.structs.replace(settlement, answers=answers)
         await self._gate.settle(run_id, call_id=call_id, settlement=settlement)
 
     async def begin_effect(self, activity_id: str, *, what: str) -> None:
