@@ -79,8 +79,9 @@ def test_everything_is_shown_by_workflow_and_demo_money_never_added_to_real_mone
 
 
 def test_one_run_is_shown_by_activity_with_tokens_calls_and_what_was_saved(say: Say):
-    _, out, _ = say("costs", "run-real")
+    _, out, err = say("costs", "run-real")
 
+    assert "Reused: 1 of 3 (33%), which saved $0.07." in err
     assert table(out) == [
         ["calls", "tokens in", "from cache", "tokens out", "cost", "saved"],
         ["answer", "1 +1 reused", "100", "20", "50", "$1.000000001", "$0.07"],
@@ -94,6 +95,7 @@ def test_json_is_exact_to_the_nano_dollar(say: Say):
 
     assert form["total"]["cost_usd"] == "1.250000001"
     assert form["total"]["saved_usd"] == "0.07"
+    assert (form["total"]["hit_rate"], form["demo_total"]["hit_rate"]) == (0.3333, 0.0)
     assert form["demo_total"]["cost_usd"] == "0.003"
     assert [row["simulated"] for row in form["rows"]] == [False, True]
 

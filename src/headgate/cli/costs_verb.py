@@ -102,6 +102,11 @@ def _print(output: Output, by: str, totals: Sequence[SpendTotal]) -> None:
         output.notice("Nothing was spent.")
         return
     output.table([HEAD, *_lines(totals)], right=NUMBERS)
+    for total in _sums(totals):
+        if total.hits:
+            demo = " (demo prices)" if total.simulated else ""
+            part = f"{total.hits} of {total.hits + total.calls}"
+            output.notice(f"Reused: {part} ({_hit_rate(total):.0%}), which saved {_exact(total.saved)}{demo}.")
 
 
 def _lines(totals: Sequence[SpendTotal]) -> list[list[str]]:
@@ -116,6 +121,11 @@ def _line(name: str, total: SpendTotal) -> list[str]:
         f"{name}{demo}", calls, f"{total.input_tokens:,}", f"{total.cache_read_tokens:,}", f"{total.output_tokens:,}",
         _exact(total.cost), _exact(total.saved) if total.saved else "",
     ]  # fmt: skip
+
+
+def _hit_rate(total: SpendTotal) -> float:
+    """Return which part of what was wanted had been made before."""
+    return total.hits / (total.hits + total.calls) if total.hits else 0.0
 
 
 def _exact(amount: int) -> str:
@@ -154,7 +164,8 @@ def _figures(total: SpendTotal) -> dict[str, Any]:
     figures: dict[str, Any] = total._asdict()
     del figures["name"]
     cost, saved = figures.pop("cost"), figures.pop("saved")
-    return figures | {"cost_usd": usd(cost), "saved_usd": usd(saved)}
+    rate = {"hit_rate": round(_hit_rate(total), 4)}
+    return figures | {"cost_usd": usd(cost), "saved_usd": usd(saved)} | rate
 
 
 # --- Live ----------------------------------------------------------------------------------------------------------
