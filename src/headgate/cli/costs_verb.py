@@ -102,11 +102,6 @@ def _print(output: Output, by: str, totals: Sequence[SpendTotal]) -> None:
         output.notice("Nothing was spent.")
         return
     output.table([HEAD, *_lines(totals)], right=NUMBERS)
-    for total in _sums(totals):
-        if total.hits:
-            demo = " (demo prices)" if total.simulated else ""
-            part = f"{total.hits} of {total.hits + total.calls}"
-            output.notice(f"Reused: {part} ({_hit_rate(total):.0%}), which saved {_exact(total.saved)}{demo}.")
 
 
 def _lines(totals: Sequence[SpendTotal]) -> list[list[str]]:
@@ -117,6 +112,8 @@ def _lines(totals: Sequence[SpendTotal]) -> list[list[str]]:
 def _line(name: str, total: SpendTotal) -> list[str]:
     demo = " (demo prices)" if total.simulated else ""
     calls = str(total.calls) + (f" +{total.hits} reused" if total.hits else "")
+    if total.hits and name == "total":
+        calls += f" ({_hit_rate(total):.0%})"
     return [
         f"{name}{demo}", calls, f"{total.input_tokens:,}", f"{total.cache_read_tokens:,}", f"{total.output_tokens:,}",
         _exact(total.cost), _exact(total.saved) if total.saved else "",
