@@ -9,7 +9,7 @@ import os
 import secrets as random
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,7 +48,7 @@ from headgate.stores.cache import cache_beside
 from headgate.stores.files import FolderFiles
 from headgate.stores.schedules import schedules_beside
 
-__all__ = ["App", "secrets_of", "tune_process"]
+__all__ = ["App", "secrets_of", "stateless_activities", "tune_process"]
 
 SECRET_PREFIXES = ("HEADGATE_SECRET_", "KRUXIAFLOW_SECRET_")
 
@@ -181,6 +181,43 @@ def _builtins(
         "llm_prompt": llm_prompt(providers),
         "script": scripts.run,
     }
+
+
+@contextlib.asynccontextmanager
+async def stateless_activities(
+    environment: Mapping[str, str],
+    *,
+    prices_in: Path,
+    scripted: ScriptedProvider | None = None,
+    offline: bool = False,
+    demo_pace_seconds: float = 0.0,
+) -> AsyncGenerator[Mapping[str, ActivityFunction]]:
+    """Yield the built-in activities that need nothing of what lies beside a database: any process may have them.
+
+    Of the folder `prices_in` only the prices are read, so that workers and owner reckon alike.
+    """
+    clock, scratch = WallClock(), Path(tempfile.mkdtemp(prefix="headgate-worker-"))
+    providers = build_providers(
+        environment,
+        scripted=scripted,
+        offline=offline,
+        demo_pace_seconds=demo_pace_seconds,
+        prices=open_prices(environment, prices_in),
+    )
+    postgres, scripts = Postgres(), Scripts(ScriptSettings(), folder=scratch / "frames")
+    try:
+        yield (
+            _builtins(providers, HttpSettings(private_addresses="all"), scripts)
+            | postgres.activities
+            | {"email_send": EmailSend(clock)}
+        )
+    finally:
+        await scripts.close()
+        with contextlib.suppress(Exception):
+            await close_connections()
+        await postgres.close()
+        await close_providers(providers)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
