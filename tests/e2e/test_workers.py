@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.e2e.model_server import INPUT_NANO, OUTPUT_NANO, ModelServer
 

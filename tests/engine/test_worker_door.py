@@ -284,6 +284,7 @@ def test_tasks_that_were_on_their_way_to_a_worker_that_left_are_offered_again(at
             await site.bench.until(lambda: site.door.workers == {"w"})
             run_id = await site.bench.start(TEN, MANY)
             await cut(protocol)
+            polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
             await site.bench.until(lambda: not site.door.workers)
 
@@ -454,7 +455,7 @@ def test_a_request_is_refused_where_too_many_are_under_way(at: Any, monkeypatch:
         polling = asyncio.ensure_future(protocol.poll(["gpu"], worker_id="w", count=1, wait_seconds=30))
         await site.bench.until(lambda: site.bench.app.queue._waiting)
         with pytest.raises(Unavailable, match="1 requests of this worker are under way"):
-            await protocol.report([Completed("r/a/1/x", 1)], worker_id="w")
+            await protocol.poll(["gpu"], worker_id="w", count=1, wait_seconds=0)
         polling.cancel()
         await asyncio.gather(polling, return_exceptions=True)
         await site.bench.until(lambda: not site.bench.app.queue._waiting)
@@ -470,5 +471,59 @@ def test_a_token_is_asked_of_workers_where_one_is_needed(at: Any):
         writer.write(line)
         assert b"The token is not that of the lock file" in await reader.readline()
         writer.close()
+
+    at(scene)
+
+
+def test_a_claim_that_was_brought_along_from_a_connection_before_is_lost_with_the_one_that_uses_it(at: Any):
+    async def scene(site: Site) -> None:
+        run_id, _, task = await site.begin()
+        other = site.connect("other")
+        await other.admit(task.activity_id, call_id="c1", request=REQUEST)
+
+        await cut(other)
+        await site.bench.until(lambda: site.bench.app.queue.depth("gpu") == 1)
+
+        assert [event.attempt for event in await kinds(site, run_id, e.AttemptLost)] == [1]
+        assert [event.call_id for event in await kinds(site, run_id, e.CallForfeited)] == ["c1"]
+
+    at(scene)
+
+
+def test_a_settlement_is_asked_for_again_until_there_is_an_owner(at: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client_worker, "OWNER_PAUSE_SECONDS", 0.001)
+
+    async def scene(site: Site) -> None:
+        run_id, protocol, task = await site.begin()
+        await protocol.admit(task.activity_id, call_id="c1", request=REQUEST)
+        await cut(protocol)
+        found = [None, None, site.server.address]
+        protocol._find = lambda: found.pop(0)
+
+        await protocol.settle(task.activity_id, call_id="c1", settlement=Settlement.used(Usage(cost_nano=60)))
+
+        assert [event.cost for event in await kinds(site, run_id, e.CallSettled)] == [60]
+
+    at(scene)
+
+
+def test_tasks_whose_poll_is_given_up_while_they_are_made_ready_are_offered_again(at: Any):
+    async def scene(site: Site) -> None:
+        engine, reading = site.bench.app.engine, asyncio.Event()
+
+        async def never(*_: Any) -> Any:
+            reading.set()
+            await asyncio.Event().wait()
+
+        await site.bench.start(TEN, MANY)
+        load_values, engine.load_values = engine.load_values, never
+        polling = asyncio.ensure_future(site.bench.app.protocol.poll(["gpu"], worker_id="w", count=3, wait_seconds=5))
+        await asyncio.wait_for(reading.wait(), 10)
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+        engine.load_values = load_values
+
+        tasks = await site.connect().poll(["gpu"], worker_id="w", count=10, wait_seconds=5)
+        assert len(tasks) == 10
 
     at(scene)

@@ -26,11 +26,10 @@ __all__ = ["SocketProtocol"]
 
 REQUESTS_MAX = 4_000
 """Under way at a time; one more is refused."""
-TRIES_MAX = 8
-"""What may be asked twice is asked so often, ever more rarely: for about half a minute."""
-PAUSE_SECONDS_MAX = 8.0
+OWNER_SECONDS_MAX = 60.0
+"""What may be asked twice is asked again for so long, while nobody answers; then it has failed."""
 OWNER_PAUSE_SECONDS = 0.25
-"""How often a worker that has nothing to do looks whether there is an owner."""
+"""How often is looked whether there is an owner now."""
 HEARTBEAT_SECONDS = 10.0
 STREAM_SECONDS = 0.025
 """Pieces of a stream that come within this time go together."""
@@ -97,7 +96,7 @@ class SocketProtocol:
         sent = [report for report in reports if report.activity_id not in self._over]
         for report in sent:
             self._flush_one(report.activity_id)
-        found = await self._ask("report", reports=[_sendable(report) for report in sent]) if sent else []
+        found = await self._insist("report", reports=[_sendable(report) for report in sent]) if sent else []
         known = {one.activity_id: one for one in found}
         for report in reports:
             self._over.discard(report.activity_id)
@@ -146,12 +145,14 @@ class SocketProtocol:
 
     async def _insist(self, verb: str, **arguments: Any) -> Any:
         """Ask what may be asked twice, again while nobody answers."""
-        for number in range(TRIES_MAX - 1):
+        until = asyncio.get_running_loop().time() + OWNER_SECONDS_MAX
+        while True:
             try:
                 return await self._ask(verb, **arguments)
             except Unavailable:
-                await asyncio.sleep(min(2**number / 4, PAUSE_SECONDS_MAX))
-        return await self._ask(verb, **arguments)
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+            await asyncio.sleep(OWNER_PAUSE_SECONDS)
 
     async def _ask(self, verb: str, **arguments: Any) -> Any:
         try:
