@@ -9,7 +9,7 @@ import os
 import secrets as random
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +28,7 @@ from headgate.api.doors import Doors
 from headgate.api.library import Library
 from headgate.api.records import Records
 from headgate.core.values import Price
+from headgate.engine.call_cache import CallCache
 from headgate.engine.clock import WallClock
 from headgate.engine.courier import Courier
 from headgate.engine.dispatcher import Dispatcher
@@ -54,7 +55,7 @@ from headgate.stores.limits import limits_beside
 from headgate.stores.schedules import schedules_beside
 from headgate.stores.streams import streams_beside
 
-__all__ = ["App", "secrets_of", "tune_process"]
+__all__ = ["App", "secrets_of", "stateless_activities", "tune_process"]
 
 SECRET_PREFIXES = ("HEADGATE_SECRET_", "KRUXIAFLOW_SECRET_")
 
@@ -94,7 +95,7 @@ class App:
         hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
         self.limits = limits_of(environment, limits_beside(log, self.clock))
-        self.gate = Gate(self.engine, self.ledger, self.limits)
+        self.gate = Gate(self.engine, self.ledger, self.limits, CallCache(self.engine))
         self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
         self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
@@ -102,6 +103,7 @@ class App:
         self.warden = Warden(self.engine, self.queue, self.dispatcher, self.courier, self.clock)
         self.cache = cache or cache_beside(log)
         self.protocol.cache, self.protocol.reuse = self.cache, reuse
+        self.gate.calls.cache, self.gate.calls.reuse = self.cache, reuse
         self.files = self.protocol.files = FolderFiles(self.folder)
         self.providers = providers or build_providers(
             environment,
@@ -143,7 +145,7 @@ class App:
         if isinstance(log, KeptLog):
             keeping = log.keeping(self.folder)
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
-            self.desk.eraser = Eraser(self.engine, keeping)
+            self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         self.doors = Doors(
             self.desk,
             Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
@@ -203,6 +205,43 @@ def _builtins(
         "llm_prompt": llm_prompt(providers),
         "script": scripts.run,
     }
+
+
+@contextlib.asynccontextmanager
+async def stateless_activities(
+    environment: Mapping[str, str],
+    *,
+    prices_in: Path,
+    scripted: ScriptedProvider | None = None,
+    offline: bool = False,
+    demo_pace_seconds: float = 0.0,
+) -> AsyncGenerator[Mapping[str, ActivityFunction]]:
+    """Yield the built-in activities that need nothing of what lies beside a database: any process may have them.
+
+    Of the folder `prices_in` only the prices are read, so that workers and owner reckon alike.
+    """
+    clock, scratch = WallClock(), Path(tempfile.mkdtemp(prefix="headgate-worker-"))
+    providers = build_providers(
+        environment,
+        scripted=scripted,
+        offline=offline,
+        demo_pace_seconds=demo_pace_seconds,
+        prices=open_prices(environment, prices_in),
+    )
+    postgres, scripts = Postgres(), Scripts(ScriptSettings(), folder=scratch / "frames")
+    try:
+        yield (
+            _builtins(providers, HttpSettings(private_addresses="all"), scripts)
+            | postgres.activities
+            | {"email_send": EmailSend(clock)}
+        )
+    finally:
+        await scripts.close()
+        with contextlib.suppress(Exception):
+            await close_connections()
+        await postgres.close()
+        await close_providers(providers)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from headgate.activities.embedding import embedding
 from headgate.activities.json_schema import problems_with
-from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET, llm_prompt
+from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET, PIECES_MAX, llm_prompt
 from headgate.core.values import (
     Assignment,
     CallError,
@@ -61,6 +62,7 @@ class Ledger:
     asked: list[tuple[str, list[Candidate]]] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
+    reuse: list[tuple[str, ...]] = field(default_factory=list)
     admitted: list[str] = field(default_factory=list)
     settled: list[tuple[str, Any]] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
@@ -73,6 +75,7 @@ class Ledger:
         self.asked.append((request.request_hash, list(candidates)))
         self.passed_over += request.passed_over
         self.pauses.append(request.pause_seconds)
+        self.reuse.append(request.reuse)
         call_id = f"call-{len(self.asked)}"
         wanted = self.admissions.pop(0) if self.admissions else "first"
         if not isinstance(wanted, str):
@@ -366,22 +369,126 @@ def test_what_the_gate_denies_is_the_failure_and_nobody_is_asked():
     assert (models.requests, ledger.settled) == ([], [])
 
 
-def test_a_hit_is_an_earlier_result_for_nothing():
-    earlier = {"content": "before", "cost_usd": 0.5, "cache_hit": False, "usage": {"total_tokens": 9}}
-    ledger, models = Ledger(admissions=[Hit(earlier)]), Models({"m": says("x")})
+CACHED = {"settings": {"cache_calls": True}}
+FULL = ModelAnswer(
+    content='{"km": 1}',
+    model="m-2026",
+    usage=USED,
+    finish_reason="ToolUse",
+    tool_calls=(ToolCall("t", "add", {"a": 1}),),
+    reasoning="first this, then that",
+    notes=("top_p was left out",),
+)
 
-    result = prompt(models, ledger)
+
+def test_a_hit_is_an_earlier_result_for_nothing_tools_and_reasoning_kept():
+    first, models = Ledger(task(**CACHED)), Models({"m": FULL})
+    earlier = prompt(models, first, response_schema=SCHEMA)
+    kept = msgspec.json.decode(msgspec.json.encode([one.answer for one in first.settlements[0].answers]))
+    again, nobody = Ledger(task(**CACHED), admissions=[Hit("lab/m", tuple(kept))]), Models({"m": says("x")})
+
+    result = prompt(nobody, again, response_schema=SCHEMA)
 
     assert result == {**earlier, "cost_usd": 0.0, "cache_hit": True}
-    assert (models.requests, ledger.settled) == ([], [])
+    assert (earlier["reasoning"], earlier["parsed"]) == ("first this, then that", {"km": 1})
+    assert (nobody.requests, again.settled) == ([], [])
 
 
-def test_a_hit_is_streamed_where_the_task_streams():
-    ledger = Ledger(task(streaming=True), admissions=[Hit({"content": "before"})])
+def test_a_hit_is_streamed_in_pieces_and_they_are_its_text():
+    text = "Tides follow the moon. " * 5_000
+    kept = msgspec.to_builtins(says(text))
+    ledger = Ledger(task(streaming=True), admissions=[Hit("lab/m", (kept,))])
 
     prompt(Models({"m": says("x")}), ledger)
 
-    assert ledger.streamed == ["before"]
+    assert "".join(ledger.streamed) == text
+    assert 100 < len(ledger.streamed) <= PIECES_MAX
+
+
+def test_only_a_task_that_caches_asks_for_answers_of_equal_calls_and_gives_its_own():
+    with_cache, without = Ledger(task(**CACHED)), Ledger()
+
+    for ledger in (with_cache, without):
+        prompt(Models({"m": says("x")}), ledger)
+
+    assert [len(reuse) for reuse in with_cache.reuse] == [1]
+    assert len(with_cache.settlements[0].answers) == 1
+    assert (without.reuse, without.settlements[0].answers) == ([()], ())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        says("cut", finish_reason="MaxTokens"),
+        says("filtered", finish_reason="ContentFilter"),
+        says("no JSON"),
+        says('{"km": "far"}'),
+    ],
+)
+def test_what_was_cut_or_filtered_or_does_not_fit_its_schema_is_not_kept(answer: ModelAnswer):
+    schema = None if answer.finish_reason != "Stop" else SCHEMA
+    ledger = Ledger(task(**CACHED))
+
+    with suppress(Attempt):
+        prompt(Models({"m": answer}), ledger, response_schema=schema)
+
+    assert ledger.settlements[0].answers == ()
+
+
+MATTERS: dict[str, st.SearchStrategy[Any]] = {
+    "prompt": st.text(max_size=5),
+    "system_prompt": st.text(min_size=1, max_size=5),
+    "temperature": st.sampled_from([0, 0.5, 1]),
+    "top_p": st.sampled_from([0.1, 0.9]),
+    "max_tokens": st.integers(1, 3),
+    "seed": st.integers(0, 3),
+    "stop_sequences": st.lists(st.sampled_from("ab"), min_size=1, max_size=2),
+    "reasoning": st.sampled_from(["low", "high"]),
+    "tools": st.lists(st.sampled_from([{"name": "a"}, {"name": "b"}]), min_size=1, max_size=2),
+    "tool_choice": st.sampled_from(["auto", "none"]),
+    "extra": st.fixed_dictionaries({"k": st.integers(0, 2)}),
+    "drop_unsupported": st.just(True),
+}
+ASKED = st.fixed_dictionaries({}, optional=MATTERS).map(lambda asked: {"prompt": "?", **asked})
+CHANGES = st.sampled_from(sorted(MATTERS)).flatmap(lambda name: MATTERS[name].map(lambda value: (name, value)))
+
+
+def hash_of_asked(parameters: dict[str, Any], model: Any = "lab/m", **fields: Any) -> str:
+    ledger = Ledger(msgspec.structs.replace(task(**CACHED), **fields))
+    prompt(Models({"m": says("x"), "n": says("x")}), ledger, model=model, **parameters)
+    return ledger.reuse[0][0]
+
+
+@given(ASKED, CHANGES)
+def test_requests_that_differ_in_anything_that_matters_share_no_answer(asked: dict[str, Any], change: tuple[str, Any]):
+    changed = {**asked, change[0]: change[1]}
+
+    assert (hash_of_asked(asked) == hash_of_asked(changed)) == (asked == changed)
+
+
+@given(
+    ASKED,
+    st.permutations(["lab/m", "lab/n"]),
+    st.text(min_size=1, max_size=3),
+    st.floats(1, 9),
+    st.booleans(),
+)
+def test_requests_that_differ_in_who_asks_or_of_whom_or_for_how_long_share_theirs(
+    asked: dict[str, Any], models: list[str], who: str, seconds: float, streaming: bool
+):
+    elsewhere = {"activity_key": who, "trace_id": who, "timeout_seconds": seconds, "streaming": streaming}
+
+    assert hash_of_asked(dict(reversed(asked.items())), models, **elsewhere) == hash_of_asked(asked)
+
+
+@pytest.mark.parametrize("schema", [{"type": "object"}, {"type": "object", "required": []}])
+def test_a_schema_matters(schema: dict[str, Any]):
+    plain, with_schema = Ledger(task(**CACHED)), Ledger(task(**CACHED))
+
+    prompt(Models({"m": says("{}")}), plain)
+    prompt(Models({"m": says("{}")}), with_schema, response_schema=schema)
+
+    assert plain.reuse != with_schema.reuse
 
 
 def test_what_a_model_said_before_it_failed_is_taken_back_where_another_is_asked_and_stays_where_none_is():
@@ -826,7 +933,8 @@ OUTCOMES = st.sampled_from(
         "hangs",
     ]
 )
-ADMISSIONS = st.sampled_from(["first", "last", Denied(Failure("budget_exceeded", "no")), Hit({"content": "h"})])
+HIT = Hit("lab/m0", ({"content": "h", "model": "m0", "usage": {}},))
+ADMISSIONS = st.sampled_from(["first", "last", Denied(Failure("budget_exceeded", "no")), HIT])
 
 
 @given(
@@ -886,6 +994,43 @@ def test_embeddings_come_in_batches_each_admitted_and_settled():
     }
     assert [asked[0].worst_case for _, asked in ledger.asked] == [3000, 3000]
     assert [usage.input_tokens for _, usage in ledger.settled] == [20, 10]
+
+
+def test_of_texts_to_embed_only_those_that_are_not_there_are_sent_and_the_order_is_theirs():
+    class Noting(Models):
+        sent: tuple[Sequence[str], ...] = ()
+
+        async def embed(self, model: str, inputs: Sequence[str]) -> EmbeddingAnswer:
+            self.sent = (*self.sent, tuple(inputs))
+            return await super().embed(model, inputs)
+
+    first, models = Ledger(task(**CACHED)), Noting({"e": says("")})
+    whole = embed(models, first)
+    kept = [one.answer for one in first.settlements[0].answers]
+    again = Ledger(task(**CACHED), admissions=[Hit("lab/e", (kept[0], None, kept[2]))])
+
+    result = embed(models, again)
+
+    assert models.sent == (("a", "bb", "ccc"), ("bb",))
+    assert result["embeddings"] == whole["embeddings"]
+    assert (result["cache_hit"], result["reused_count"], whole["reused_count"]) == (False, 2, 0)
+    assert result["cost_usd"] == 10_000 / 10**9
+    assert [len(reuse) for reuse in again.reuse] == [3, 1]
+    assert again.reuse[0][1:2] == again.reuse[1]
+    assert sum(one["input_tokens"] for one in kept) == 30
+    assert [one.share for one in first.settlements[0].answers] == [1, 2, 3]
+
+
+def test_texts_that_are_all_there_are_embedded_for_nothing():
+    first = Ledger(task(**CACHED))
+    whole = embed(Models({"e": says("")}), first)
+    kept = tuple(one.answer for one in first.settlements[0].answers)
+    again = Ledger(task(**CACHED), admissions=[Hit("lab/e", kept)])
+
+    result = embed(Models({"e": fails(500, "provider_unavailable")}), again)
+
+    assert result == {**whole, "cost_usd": 0.0, "cache_hit": True, "reused_count": 3}
+    assert again.settled == []
 
 
 def test_no_input_is_no_call():

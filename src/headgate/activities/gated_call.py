@@ -45,6 +45,7 @@ from headgate.ports import (
     Foresees,
     HasAccounts,
     Hit,
+    Kept,
     ModelAnswer,
     ModelProvider,
     ModelRequest,
@@ -52,7 +53,7 @@ from headgate.ports import (
     Settlement,
 )
 
-__all__ = ["Answered", "Target", "ask_first_available", "request_hash", "targets"]
+__all__ = ["Answered", "Target", "ask_first_available", "asked_hash", "request_hash", "targets"]
 
 ELSEWHERE = frozenset(
     {"rate_limited", "quota_exhausted", "provider_unavailable", "timed_out", "connection_failed"}
@@ -152,8 +153,17 @@ def request_hash(request: object, models: Sequence[str]) -> str:
 
     Raises `Attempt` (`invalid_parameters`) for a request that no JSON can hold.
     """
+    return _hash([request, models])
+
+
+def asked_hash(asked: object) -> str:
+    """Return the SHA-256 of what is asked, whomever it is asked of: equal calls share it. Raises as `request_hash`."""
+    return _hash(asked)
+
+
+def _hash(value: object) -> str:
     try:
-        return hashlib.sha256(msgspec.json.encode([request, models], order="sorted")).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
     except (TypeError, ValueError, OverflowError) as error:
         raise _invalid(f"The request to the model cannot be written as JSON: {error}") from None
 
@@ -165,14 +175,19 @@ async def ask_first_available(
     request: object,
     size: Callable[[Target], tuple[int, int]],
     call: Callable[[Target, float], Awaitable[Answer]],
+    reuse: tuple[str, ...] = (),
+    keep: Callable[[Answer], tuple[Kept, ...]] = lambda answer: (),
 ) -> Answered[Answer] | Hit:
     """Ask the models in order until one answers; return its settled answer, or a hit, which needed no call.
 
     `request` is what is hashed; `size` says how many tokens a call may take in, and give (0: there is no limit);
-    `call` asks one model, given the seconds that it may take. Raises `Attempt`: what the gate denied with, or what the
-    models failed with.
+    `call` asks one model, given the seconds that it may take. `reuse` are the hashes under which answers of equal calls
+    may be taken, and `keep` says what of an answer is to be kept under them. Raises `Attempt`: what the gate denied
+    with, or what the models failed with.
     """
-    return await _Asking(ctx, list(wanted), request, size, call).first_answer()
+    asking = _Asking(ctx, list(wanted), request, size, call)
+    asking.reuse, asking.keep = reuse, keep
+    return await asking.first_answer()
 
 
 class _Asking(Generic[Answer]):
@@ -193,6 +208,8 @@ class _Asking(Generic[Answer]):
         self.pause = 0.0
         """Before the next try, in seconds."""
         self.deadline = asyncio.get_running_loop().time() + ctx.task.timeout_seconds
+        self.reuse: tuple[str, ...] = ()
+        self.keep: Callable[[Answer], tuple[Kept, ...]] = lambda answer: ()
         self.skipped: dict[str, None] = {}
         self.errors: list[ProviderError] = []
         self.passed_over: list[PassedOver] = []
@@ -226,7 +243,9 @@ class _Asking(Generic[Answer]):
     async def _admit(self) -> tuple[str, Admitted | Hit | Denied]:
         digest = request_hash(self.request, [target.name for target in self.left])
         candidates = tuple(self._candidate(target) for target in self.left)
-        request = CallRequest(digest, candidates, passed_over=tuple(self.passed_over), pause_seconds=self.pause)
+        request = CallRequest(
+            digest, candidates, passed_over=tuple(self.passed_over), pause_seconds=self.pause, reuse=self.reuse
+        )
         self.passed_over, self.pause = [], 0.0
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -265,7 +284,8 @@ class _Asking(Generic[Answer]):
             await self._settle(call_id, Settlement("lost"))
             raise
         answered = self._answered(target, answer)
-        await self._settle(call_id, Settlement.used(answered.usage, answer.rates))
+        kept = self.keep(answer) if self.reuse else ()
+        await self._settle(call_id, Settlement.used(answered.usage, rates=answer.rates, answers=kept))
         if len(self.left) > 1 and _is_filtered(answer):
             message = f"{target.name} answered with nothing: its content filter stopped it."
             self.errors.append(ProviderError(message, status=200, code="content_filter"))

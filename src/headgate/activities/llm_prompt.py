@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
-from headgate.activities.gated_call import Answered, Target, ask_first_available, targets
+from headgate.activities.gated_call import Answered, Target, ask_first_available, asked_hash, targets
 from headgate.activities.json_schema import problems_with
 from headgate.activities.prompt_parameters import models_of, request_of
 from headgate.core.money import dollars
@@ -24,6 +24,7 @@ from headgate.ports import (
     ActivityFunction,
     Attempt,
     Hit,
+    Kept,
     ModelAnswer,
     ModelRequest,
     ProviderError,
@@ -34,6 +35,11 @@ __all__ = ["MAX_TOKENS_UNDER_BUDGET", "llm_prompt", "usage_fields"]
 
 MAX_TOKENS_UNDER_BUDGET = 1024
 """`max_tokens` of a call under a budget that sets none: without a limit there is no worst case to reserve."""
+PIECES_MAX = 1_000
+PIECE_CHARACTERS_MIN = 64
+"""How a reused answer is streamed: in pieces of so many characters, larger ones where it would be more pieces."""
+WHOLE = frozenset({"Stop", "ToolUse"})
+"""How answers end that may be kept: neither cut nor filtered."""
 _FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 
 
@@ -73,19 +79,40 @@ class _Prompt:
         """Whether text has gone out that a further try must not be glued to."""
 
     async def result(self, wanted: tuple[Target, ...]) -> Any:
-        answered = await ask_first_available(self.ctx, wanted, request=self.request, size=self._size, call=self._call)
+        answered = await ask_first_available(
+            *(self.ctx, wanted),
+            request=self.request,
+            size=self._size,
+            call=self._call,
+            reuse=(asked_hash(self.request),) if self.ctx.task.settings.get("cache_calls") else (),
+            keep=self._kept,
+        )
         if isinstance(answered, Hit):
-            return self._hit(answered.response)
+            return self._reused(answered, wanted)
         return _result(answered, self._parsed(answered.answer))
 
-    def _hit(self, response: Any) -> Any:
-        """Return an earlier result as one that was reused: the same, free, and streamed in one piece."""
-        if not isinstance(response, dict):
-            return response
-        result = cast("dict[str, Any]", response)
+    def _kept(self, answer: ModelAnswer) -> tuple[Kept, ...]:
+        """Return what equal calls may have in the place of an answer of their own: nothing, where it is of no use."""
+        if answer.finish_reason not in WHOLE:
+            return ()
+        try:
+            self._parsed(answer)
+        except Attempt:
+            return ()
+        return (Kept(msgspec.to_builtins(answer)),)
+
+    def _reused(self, hit: Hit, wanted: tuple[Target, ...]) -> dict[str, Any]:
+        """Return the result of an equal call: the same, streamed as it was, and free."""
+        answer = msgspec.convert(hit.answers[0], ModelAnswer)
+        target = next(target for target in wanted if target.name == hit.model)
         if self.ctx.task.streaming:
-            self.ctx.stream(str(result.get("content") or ""))
-        return {**result, "cache_hit": True, "cost_usd": 0.0}
+            size = max(PIECE_CHARACTERS_MIN, -(-len(answer.content) // PIECES_MAX))
+            for start in range(0, len(answer.content), size):
+                self.ctx.stream(answer.content[start : start + size])
+        price = target.price
+        simulated = bool(price and price.simulated)
+        result = _result(Answered(target, answer, answer.usage, 0, simulated, ()), self._parsed(answer))
+        return {**result, "cache_hit": True}
 
     def _size(self, target: Target) -> tuple[int, int]:
         counted = target.provider.count(msgspec.structs.replace(self.request, model=target.model))
@@ -174,6 +201,8 @@ def _result(answered: Answered[ModelAnswer], parsed: Any) -> dict[str, Any]:
         "cache_hit": False,
         "budget_skipped_models": list(answered.budget_skipped),
     }
+    if answer.reasoning:
+        result["reasoning"] = answer.reasoning
     if answer.notes:
         result["notes"] = list(answer.notes)
     if answered.simulated:

@@ -34,6 +34,7 @@ VERBS = {
     "retry": ("act_verbs", "Go on with a failed or cancelled run from what failed."),
     "work": ("work_verb", "Do what is due of all runs, then exit."),
     "dev": ("dev_verb", "Serve the HTTP API to this machine, without a login."),
+    "worker": ("worker_verb", "Work on tasks in a process of its own."),
     "cache": ("cache_verb", "Look after the results that are kept for reuse."),
     "gc": ("gc_verb", "Delete runs that ended long ago."),
     "erase": ("erase_verb", "Erase the contents of runs for good."),

@@ -281,6 +281,11 @@ CODES: dict[str, Code] = {
                 "no price is known, so a limit could not be kept; the call was not made",
                 "`headgate prices set PROVIDER/MODEL --input … --output …`, or remove the limit.",
             ),
+            (
+                "reused_answer_gone",
+                "the answer of an equal call was promised to the attempt, and is not kept any more",
+                "Nothing: the next attempt asks the model.",
+            ),
             ("attempt_over", "the attempt ended while its call waited", "Nothing: the run says how the attempt ended."),
             (
                 "quota_exhausted",

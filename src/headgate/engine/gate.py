@@ -1,8 +1,8 @@
 """The gate's half in the engine: what is asked of a call before money is, and what is learnt when it has ended.
 
-Its order: who can be called now (circuits, pauses that a provider asked for, rates), and last the ledger, which
-reserves money. A call that must wait for a rate holds no money meanwhile. A call that is admitted is settled once,
-whatever happens.
+Its order: what need not be called, for an equal call was answered; who can be called now (circuits, pauses that a
+provider asked for, rates); and last the ledger, which reserves money. A call that must wait for a rate holds no money
+meanwhile. A call that is admitted is settled once, whatever happens.
 
 Where nothing is set and nothing has failed of late, the store of limits is idle and nobody looks into it: then a call
 passes here in a few microseconds.
@@ -22,6 +22,7 @@ from headgate.core.decision import Decision
 from headgate.core.errors import NotFound
 from headgate.core.values import Candidate
 from headgate.engine.breaker import Circuit
+from headgate.engine.call_cache import CallCache
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
 from headgate.engine.ledger import Ledger
@@ -42,9 +43,11 @@ class _Open(NamedTuple):
 
 
 class Gate:
-    """One per engine, in front of its ledger. `open` it when the engine is, `close` it before."""
+    """One per engine, in front of its ledger. `open` it when the engine is, `close` it before. `calls` is where the
+    answers of equal calls come from."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, limits: Limits) -> None:
+    def __init__(self, engine: Engine, ledger: Ledger, limits: Limits, calls: CallCache) -> None:
+        self.calls = calls
         self._engine = engine
         self._ledger = ledger
         self._limits = limits
@@ -75,6 +78,19 @@ class Gate:
 
     async def admit(self, run_id: str, place: str, attempt: int, *, call_id: str, request: CallRequest) -> Admission:
         """Return the answer for this call, after waiting where it must. Raises `StaleAttempt`."""
+        if not request.reuse:
+            return await self._admitted(run_id, place, attempt, call_id, request)
+        kept = await self.calls.find(run_id, place, attempt, call_id=call_id, request=request)
+        if kept is not None:
+            return kept
+        with self.calls.asking(run_id, call_id=call_id, request=request):
+            admission = await self._admitted(run_id, place, attempt, call_id, request)
+            if isinstance(admission, Admitted):
+                self.calls.admitted(run_id, place, attempt, call_id=call_id, request=request, model=admission.model)
+        return admission
+
+    async def _admitted(self, run_id: str, place: str, attempt: int, call_id: str, request: CallRequest) -> Admission:
+        """Return the answer for a call that is to be made."""
         if (self._limits.store.idle and not request.pause_seconds) or call_id in self._open:
             answer = await self._ledger.admit(run_id, place, attempt, call_id=call_id, request=request)
             if type(answer) is Admitted and call_id not in self._open:
@@ -131,7 +147,8 @@ class Gate:
     async def settle(self, run_id: str, *, call_id: str, settlement: Settlement) -> None:
         """Record how a call ended; a repeat changes nothing."""
         call = self._open.pop(call_id, None)
-        await self._ledger.settle(run_id, call_id=call_id, settlement=settlement)
+        with self.calls.settling(run_id, call_id, settlement.answers):
+            await self._ledger.settle(run_id, call_id=call_id, settlement=settlement)
         if call is None or (settlement.error is None and settlement.rates is None and self._limits.store.idle):
             return
         opened = await self._limits.learn(call.candidate, call_id, call.takes, settlement)

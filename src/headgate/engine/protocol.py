@@ -7,6 +7,7 @@ claim is remembered, is still fenced by its attempt.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,7 +17,7 @@ import msgspec
 from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core.decision import Decision
-from headgate.core.errors import HeadgateError, Invalid, NotFound, StaleAttempt, Unavailable
+from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, StaleAttempt, Unavailable
 from headgate.core.run import Place
 from headgate.core.values import Assignment, Failure
 from headgate.engine.assignment import assignment_of
@@ -37,6 +38,7 @@ from headgate.ports import (
     Completed,
     Failed,
     Files,
+    Kept,
     Queue,
     Report,
     Reusable,
@@ -110,16 +112,32 @@ class LocalProtocol:
                 if not assignments:
                     raise
                 break
+            except asyncio.CancelledError:  # whoever asked is gone: nobody has got any of them
+                self._give_back(claims)
+                raise
             if assignment is not None:
                 assignments.append(assignment)
         self.claims += len(assignments)
         return assignments
 
     def _give_back(self, claims: Sequence[Claim]) -> None:
-        """Offer tasks anew that could not be handed out, for the log cannot be read now."""
+        """Offer tasks anew that could not be handed out."""
         for claim in claims:
+            self._held.pop(claim.activity_id, None)
             self._queue.finish(claim.activity_id)
             self._queue.put(claim.task)
+
+    async def lose(self, activity_ids: Sequence[str], reason: str) -> None:
+        """Whoever worked on these is gone: a new attempt of each is offered, and calls that were open are forfeited.
+        Of an attempt that is over, or was never handed out, there is nothing to lose."""
+        for activity_id in activity_ids:
+            run_id, place, attempt = split_activity_id(activity_id)
+            command = c.LoseAttempt(
+                at=self._engine.clock.now(), actor="engine", place=place, attempt=attempt, reason=reason
+            )
+            with contextlib.suppress(Invalid, Refused):
+                await self._engine.insist(run_id, command)
+            self._release(activity_id)
 
     async def _assign(self, claim: Claim) -> Assignment | None:
         """Render a claim. One that is of no use any more is let go; one that cannot be rendered has failed."""
@@ -353,6 +371,10 @@ class LocalProtocol:
 
     async def settle(self, activity_id: str, *, call_id: str, settlement: Settlement) -> None:
         run_id, _, _ = split_activity_id(activity_id)
+        if settlement.answers:
+            secrets = self._held.get(activity_id, self._unknown).secrets
+            answers = tuple(Kept(masked(kept.answer, secrets), kept.share) for kept in settlement.answers)
+            settlement = msgspec.structs.replace(settlement, answers=answers)
         await self._gate.settle(run_id, call_id=call_id, settlement=settlement)
 
     async def begin_effect(self, activity_id: str, *, what: str) -> None:

@@ -132,6 +132,7 @@ async def connect(database: Path) -> SocketClient | None:
 @asynccontextmanager
 async def _own(database: Path, ownership: Ownership, engine: Engine) -> AsyncGenerator[Session]:
     from headgate.api.socket import SocketServer
+    from headgate.api.worker_door import WorkerDoor
     from headgate.app import App
     from headgate.client.address import choose_address
     from headgate.stores.sqlite import SqliteLog
@@ -142,7 +143,8 @@ async def _own(database: Path, ownership: Ownership, engine: Engine) -> AsyncGen
         await stack.enter_async_context(app)
         address = choose_address(database)
         stack.callback(_remove_folder, database, address.path)
-        server = await stack.enter_async_context(SocketServer(app.desk, address))
+        workers = WorkerDoor(app.protocol, lose=app.protocol.lose, keep=app.worker.accept)
+        server = await stack.enter_async_context(SocketServer(app.desk, address, workers))
         ownership.announce(str(server.address))
         stack.enter_context(_noted(database))
         yield Session(app.desk, app, server)
