@@ -116,8 +116,12 @@ def _words(limit: RateLimit) -> str:
     return f"{', '.join(part for part in parts if part)} {_period(limit.seconds)}"
 
 
+def _counted(most: int, kind: str) -> str:
+    return f"{most:,} {kind if most > 1 else kind.removesuffix('s')}"
+
+
 def _period(seconds: int) -> str:
-    return "a minute" if seconds == 60 else f"in {span(seconds * 1_000_000)}"
+    return "a minute" if seconds == 60 else f"in {seconds} s"
 
 
 # --- What there is ---------------------------------------------------------------------------------------------------
@@ -147,7 +151,7 @@ async def _list(common: Common) -> int:
 
 
 def _rate(line: RateLine) -> list[str]:
-    most = show(line.limit) if line.kind == "money" else f"{line.limit:,} {line.kind}"
+    most = show(line.limit) if line.kind == "money" else _counted(line.limit, line.kind)
     state = "calls wait" if line.used >= 1 else "nothing used" if not line.used else f"burst {line.used:.0%} used"
     return ["rate", line.scope, f"{most} {_period(line.seconds)}", state]
 
