@@ -108,12 +108,9 @@ def _say(common: Common, limit: RateLimit, what: str) -> None:
 
 
 def _words(limit: RateLimit) -> str:
-    parts = [
-        f"{limit.requests:,} requests" if limit.requests else "",
-        f"{limit.tokens:,} tokens" if limit.tokens else "",
-    ]
-    parts.append(show(limit.money) if limit.money else "")
-    return f"{', '.join(part for part in parts if part)} {_period(limit.seconds)}"
+    parts = [_counted(most, kind) for most, kind in ((limit.requests, "requests"), (limit.tokens, "tokens")) if most]
+    parts += [show(limit.money)] if limit.money else []
+    return f"{', '.join(parts)} {_period(limit.seconds)}"
 
 
 def _counted(most: int, kind: str) -> str:
