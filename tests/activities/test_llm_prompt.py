@@ -626,6 +626,21 @@ def test_tries_share_the_time_of_the_attempt():
     assert [round(given) for given in seconds] == [25, 33, 50, 100]
 
 
+def test_the_time_that_a_call_waits_is_not_the_attempts():
+    class Crowded(Ledger):
+        async def admit(self, request: CallRequest) -> tuple[str, Admission]:
+            loop = asyncio.get_running_loop()
+            later = loop.time() + 1_000
+            loop.time = lambda: later
+            return await super().admit(request)
+
+    models = Models({"m": says("y")})
+
+    prompt(models, Crowded(task(timeout_seconds=100.0)))
+
+    assert 99 < (models.requests[0].timeout_seconds or 0) <= 100
+
+
 FILTERED = says("", finish_reason="ContentFilter")
 
 

@@ -192,6 +192,10 @@ ACTIVITIES = {
     "too many attempts of a model": (llm("model: [{model: demo/large, attempts: §99}]"), "whole number from 1 to 10"),
     "another word for waiting": (llm("model: {model: demo/large, when_limited: §skip}"), "to be wait or next"),
     "an unknown provider in a map": (llm("model: [{model: §antropic/claude}]"), "Did you mean"),
+    "two models for vectors": (
+        activity("use: embedding\nwith: {input: [a], model: §[demo/embed, openai/e]}"),
+        "embedding takes one model by its name",
+    ),
     "no model": (llm("model: §[]"), "at least one model"),
     "a choice": (
         activity("use: approval\nwith: {on_timeout: §aprove}"),

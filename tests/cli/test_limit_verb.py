@@ -144,7 +144,8 @@ def test_what_makes_no_sense_is_refused_with_what_to_say_instead(headgate: Verb,
 
 
 def test_a_rate_that_was_not_set_cannot_be_taken_out(headgate: Verb):
-    headgate("limit", "set", "openai", "--requests", "1")
+    _, out, _ = headgate("limit", "set", "openai", "--requests", "1")
+    assert out == "openai is held to 1 request a minute\n"
 
     code, _, err = headgate("limit", "rm", "anthropic")
 

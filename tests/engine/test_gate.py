@@ -13,12 +13,15 @@ import pytest
 
 from headgate.authoring import load_definition
 from headgate.core import events as e
-from headgate.core.errors import Invalid, NotFound
-from headgate.core.values import Price, RateReport, Usage
+from headgate.core.errors import Invalid, NotFound, StaleAttempt
+from headgate.core.values import Candidate, Price, RateReport, Usage
 from headgate.engine import limits, lines
 from headgate.engine.breaker import FAILURES, OPEN_MICROSECONDS
 from headgate.engine.limit_view import view_limits
 from headgate.ports import (
+    Admitted,
+    CallRequest,
+    Completed,
     EmbeddingAnswer,
     ModelAnswer,
     ModelRequest,
@@ -270,23 +273,100 @@ def test_a_list_that_does_not_hurry_waits_for_its_first_model(gated):
     gated(scene)
 
 
-def test_where_the_budget_takes_another_model_that_ones_rate_is_waited_for(gated):
+@pytest.mark.parametrize(("limited", "apart"), [("lab/cheap", 60), ("lab/dear", 0)])
+def test_where_the_budget_takes_another_model_that_ones_rate_is_waited_for(gated, limited: str, apart: int):
     prices = {"dear": Price(output=10**15), "cheap": Price(output=1_000)}
 
     async def scene(bench: Any, lab: Lab) -> None:
         lab.price = prices.__getitem__  # type: ignore[method-assign]
-        await bench.app.desk.set_limit(RateLimit(scope="lab/cheap", requests=1))
-        await bench.app.desk.set_limit(RateLimit(scope="lab/dear", requests=1))
+        await bench.app.desk.set_limit(RateLimit(scope=limited, requests=1))
         runs = [await bench.start(asking("[lab/dear, lab/cheap]", budget=0.01)) for _ in range(3)]
 
         await bench.live_until_done(*runs)
 
         assert lab.models == ["cheap"] * 3
-        assert [later[0] - earlier[0] for earlier, later in pairwise(lab.asked)] == [60 * SECOND] * 2
+        assert [later[0] - earlier[0] for earlier, later in pairwise(lab.asked)] == [apart * SECOND] * 2
         for run in runs:
             assert (await bench.app.desk.show(run)).reserved == 0
 
     gated(scene)
+
+
+def test_a_call_that_is_denied_gives_back_what_was_taken_for_it(gated):
+    async def scene(bench: Any, lab: Lab) -> None:
+        await bench.app.desk.set_limit(RateLimit(scope="lab", requests=1))
+        denied = await bench.start(asking(budget=0.00001))
+        assert (await bench.finished(denied)).head.status == "failed"
+
+        assert (await bench.finished(await bench.start(asking()))).head.status == "completed"
+
+    gated(scene)
+
+
+def test_small_calls_of_another_model_do_not_go_past_a_large_one_that_waits_for_the_rate_of_both(gated):
+    async def scene(bench: Any, lab: Lab) -> None:
+        lab.usage = Usage(input_tokens=100, output_tokens=50)
+        await bench.app.desk.set_limit(RateLimit(scope="lab", tokens=2_000))  # of which 200 at once
+        before = await bench.start(asking("lab/small"))
+        await bench.live_until_done(before)
+        large = await bench.start(asking("lab/large").replace("max_tokens: 50", "max_tokens: 900"))
+        await bench.rest()
+        small = [await bench.start(asking("lab/small").replace("max_tokens: 50", "max_tokens: 1")) for _ in range(3)]
+
+        await bench.live_until_done(large, *small)
+
+        assert lab.models == ["small", "large", "small", "small", "small"]
+
+    gated(scene)
+
+
+def test_a_rate_that_is_set_anew_begins_anew(gated):
+    async def scene(bench: Any, lab: Lab) -> None:
+        await bench.app.desk.set_limit(RateLimit(scope="lab", requests=20))
+        assert (await bench.finished(await bench.start(asking()))).head.status == "completed"
+        await bench.app.desk.set_limit(RateLimit(scope="lab", requests=1))
+
+        assert (await bench.finished(await bench.start(asking()))).head.status == "completed"
+
+    gated(scene)
+
+
+def test_a_worker_elsewhere_is_told_that_the_attempt_whose_call_waits_is_over(gated):
+    async def scene(bench: Any, lab: Lab) -> None:
+        await bench.app.desk.set_limit(RateLimit(scope="lab", requests=1))
+        run_id = await bench.start(asking())
+        (task,) = await bench.app.protocol.poll(["std"], worker_id="elsewhere", count=1, wait_seconds=1)
+        request = CallRequest("hash", (Candidate("lab/m", 1),))
+        admit = bench.app.protocol.admit
+        assert isinstance(await admit(task.activity_id, call_id="c1", request=request), Admitted)
+        waiting = asyncio.ensure_future(admit(task.activity_id, call_id="c2", request=request))
+        await bench.until(lambda: bench.app.gate.waiting)
+
+        await bench.app.protocol.report([Completed(task.activity_id, "done")], worker_id="elsewhere")
+
+        await bench.until(waiting.done)
+        assert isinstance(waiting.exception(), StaleAttempt)
+        assert bench.app.gate.waiting == 0
+        assert bench.app.gate._open == {}  # nor is the call remembered that was never settled
+        assert (await bench.finished(run_id)).head.status == "completed"
+
+    gated(scene, work=False)
+
+
+def test_a_probe_whose_attempt_is_over_makes_room_for_another(gated):
+    async def scene(bench: Any, lab: Lab) -> None:
+        request = CallRequest("hash", (Candidate("lab/m", 1),))
+        open_ = '{"since": 0, "failed": 5, "openings": 1, "until": 0}'
+        await bench.app.limits.store.swap([Swap("circuit lab/m", None, open_)])
+        for _ in range(2):  # each is the probe, and its worker never says what became of it
+            await bench.start(asking())
+            (task,) = await bench.app.protocol.poll(["std"], worker_id="elsewhere", count=1, wait_seconds=1)
+            answer = await bench.app.protocol.admit(task.activity_id, call_id=task.activity_id, request=request)
+            assert isinstance(answer, Admitted)
+            await bench.app.protocol.report([Completed(task.activity_id, "done")], worker_id="elsewhere")
+            await bench.rest()
+
+    gated(scene, work=False)
 
 
 @pytest.mark.parametrize("how", ["cancelled", "timed out", "paused"])

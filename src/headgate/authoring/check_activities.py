@@ -18,6 +18,8 @@ __all__ = ["check_activities"]
 
 STD = "std"
 MODEL_ACTIVITIES = frozenset({"llm_prompt", "embedding", "vector_index", "conversation"})
+ONE_MODEL: dict[str, type | tuple[type, ...]] = {"embedding": (str, dict), "vector_index": str}
+"""Activities that ask one model only, and how it is written."""
 ONE_OF_PARAMETERS = {
     "llm_prompt": ("prompt", "messages", "template"),
     "wait": ("seconds", "duration", "until"),
@@ -104,7 +106,11 @@ def _check_parameters(
                 f"expected {parameter} to be {one_of(words)}, got {value!r}.",
             )
     if name in MODEL_ACTIVITIES and "model" in given:
-        _check_models(checking, (*place, "parameters", "model"), given["model"], providers)
+        at = (*place, "parameters", "model")
+        if not isinstance(given["model"], ONE_MODEL.get(name, object)):
+            checking.note(at, f"{name} takes one model by its name: vectors of two models cannot be compared.")
+        else:
+            _check_models(checking, at, given["model"], providers)
 
 
 def _check_models(checking: Checking, place: Path, model: object, providers: Collection[str]) -> None:

@@ -108,16 +108,17 @@ def _say(common: Common, limit: RateLimit, what: str) -> None:
 
 
 def _words(limit: RateLimit) -> str:
-    parts = [
-        f"{limit.requests:,} requests" if limit.requests else "",
-        f"{limit.tokens:,} tokens" if limit.tokens else "",
-    ]
-    parts.append(show(limit.money) if limit.money else "")
-    return f"{', '.join(part for part in parts if part)} {_period(limit.seconds)}"
+    parts = [_counted(most, kind) for most, kind in ((limit.requests, "requests"), (limit.tokens, "tokens")) if most]
+    parts += [show(limit.money)] if limit.money else []
+    return f"{', '.join(parts)} {_period(limit.seconds)}"
+
+
+def _counted(most: int, kind: str) -> str:
+    return f"{most:,} {kind if most > 1 else kind.removesuffix('s')}"
 
 
 def _period(seconds: int) -> str:
-    return "a minute" if seconds == 60 else f"in {span(seconds * 1_000_000)}"
+    return "a minute" if seconds == 60 else f"in {seconds} s"
 
 
 # --- What there is ---------------------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ async def _list(common: Common) -> int:
 
 
 def _rate(line: RateLine) -> list[str]:
-    most = show(line.limit) if line.kind == "money" else f"{line.limit:,} {line.kind}"
+    most = show(line.limit) if line.kind == "money" else _counted(line.limit, line.kind)
     state = "calls wait" if line.used >= 1 else "nothing used" if not line.used else f"burst {line.used:.0%} used"
     return ["rate", line.scope, f"{most} {_period(line.seconds)}", state]
 
