@@ -16,13 +16,16 @@ import msgspec
 
 from headgate.activities.gated_call import Answered, Target, ask_first_available, targets
 from headgate.activities.json_schema import problems_with
+from headgate.activities.policed import Policed
 from headgate.activities.prompt_parameters import models_of, request_of
 from headgate.core.money import dollars
 from headgate.core.values import Price, Usage
 from headgate.ports import (
+    NO_GUARDS,
     ActivityContext,
     ActivityFunction,
     Attempt,
+    Guards,
     Hit,
     ModelAnswer,
     ModelRequest,
@@ -37,31 +40,38 @@ MAX_TOKENS_UNDER_BUDGET = 1024
 _FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 
 
-def llm_prompt(providers: Providers) -> ActivityFunction:
+def llm_prompt(providers: Providers, guards: Guards = NO_GUARDS) -> ActivityFunction:
     """Return the activity over these providers, by the names that models begin with.
 
-    It raises `Attempt`: `invalid_parameters` (not retryable, before the gate is asked), what the gate denied
-    with, the provider's code when every model failed, or `invalid_response` (retryable).
+    It raises `Attempt`: `invalid_parameters` (not retryable, before the gate is asked), what the gate
+    or a policy denied with, the provider's code when every model failed, or `invalid_response` (retryable).
     """
 
-    async def prompt(parameters: dict[str, Any], ctx: ActivityContext) -> Any:
-        under_budget = ctx.task.budget_remaining_nano is not None
+    async def prompt(parameters: dict[str, Any], policed: Policed) -> Any:
+        under_budget = policed.ctx.task.budget_remaining_nano is not None
         default = MAX_TOKENS_UNDER_BUDGET if under_budget else None
         if "images" in parameters or "messages" in parameters:  # which may name files
             request = await asyncio.to_thread(request_of, parameters, max_tokens_default=default)
         else:
             request = request_of(parameters, max_tokens_default=default)
-        wanted = targets(models_of(parameters), providers, "llm_prompt")
-        return await _Prompt(ctx, request).result(wanted)
+        request, models = await policed.allowed(request, models_of(parameters), providers)
+        wanted = targets(models, providers, "llm_prompt")
+        return await _Prompt(policed, request).result(wanted)
 
-    return prompt
+    async def guarded(parameters: dict[str, Any], ctx: ActivityContext) -> Any:
+        policed = Policed(guards, ctx)
+        with policed.clean_failures():
+            return await prompt(parameters, policed)
+
+    return guarded
 
 
 class _Prompt:
     """One attempt. Its models share its time, so that a silent first one leaves some for the next."""
 
-    def __init__(self, ctx: ActivityContext, request: ModelRequest) -> None:
-        self.ctx = ctx
+    def __init__(self, policed: Policed, request: ModelRequest) -> None:
+        self.policed = policed
+        self.ctx = ctx = policed.ctx
         self.request = request
         self.deadline = asyncio.get_running_loop().time() + ctx.task.timeout_seconds
 
@@ -71,7 +81,11 @@ class _Prompt:
         )
         if isinstance(answered, Hit):
             return _as_hit(answered.response)
-        return _result(answered, self._parsed(answered.answer))
+        self.policed.insist()
+        result = _result(answered, self._parsed(answered.answer))
+        if answered.answer.tool_calls and self.policed.tainted:
+            result["tainted"] = True
+        return result
 
     def _worst_case(self, target: Target, price: Price) -> int:
         counted = target.provider.count(msgspec.structs.replace(self.request, model=target.model))
@@ -86,9 +100,9 @@ class _Prompt:
             activity_key=self.ctx.task.activity_key,
             timeout_seconds=max(seconds_left, 0.0) / models_left,
         )
-        if not self.ctx.task.streaming:
-            return await target.provider.request(request)
-        return await self._streamed(target, request)
+        if self.ctx.task.streaming:
+            return self.policed.answered(await self._streamed(target, request))
+        return self.policed.answered(await target.provider.request(request))
 
     async def _streamed(self, target: Target, request: ModelRequest) -> ModelAnswer:
         stream = target.provider.stream(request)

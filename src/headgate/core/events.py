@@ -170,7 +170,8 @@ class ActivityScheduled(Event, frozen=True, gc=False, array_like=True, tag="acti
 
 
 class ActivityWaiting(Event, frozen=True, gc=False, array_like=True, tag="activity_waiting"):
-    """The activity is ready but for a delay or a signal; `until` is a time, or None for ever."""
+    """The activity is ready but for a delay, a signal, or a person whom a policy asks (`name` says why; with an
+    attempt, the call of that attempt was stopped). `until` is a time, or None for ever."""
 
     kind: WaitKind
     until: int | None = None
