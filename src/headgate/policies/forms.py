@@ -13,6 +13,7 @@ import base64
 import binascii
 import html
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -25,11 +26,16 @@ ENCODED_LEVELS_MAX = 2
 """So often base64 is looked for in what was base64."""
 RUN_LENGTH_MIN = 8
 """A shorter run of base64 holds nothing that is looked for."""
-NO_WIDTH = frozenset("\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u3164\ufeff\uffa0")
-ESCAPE = re.compile(
-    r"((?:%[0-9A-Fa-f]{2})+)|(&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,10});)|(\\[uU][0-9A-Fa-f]{4})"
+NO_WIDTH = frozenset(
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u3164\ufeff\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
 )
+ESCAPE = re.compile(
+    r"((?:%[0-9A-Fa-f]{2})+)|(&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,10});)|"
+    r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[nrt/\"'\\])"
+)
+WRITTEN = {"n": "\n", "r": "\r", "t": "\t"}
 RUN = re.compile(r"[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}")
+LETTER = re.compile(r"[A-Z]")
 HEXADECIMAL = re.compile(r"(?:[0-9a-fA-F]{2})+")
 LINE_BREAKS = re.compile(r"[\r\n]+")
 
@@ -77,6 +83,8 @@ def readable(form: Form) -> Form:
     starts: list[int] = []
     for index, character in enumerate(text):
         plain = character if character < "\u0080" else _plain(character)
+        if plain == character and not plain.isascii() and marks(plain) and pieces and pieces[-1].isascii():
+            plain = ""  # a stroke or an accent put upon a plain character
         pieces.append(plain)
         start = form.span(index, index)[0]
         starts.extend([start] * len(plain))
@@ -85,9 +93,15 @@ def readable(form: Form) -> Form:
 
 
 @lru_cache(maxsize=4_096)
+def marks(character: str) -> bool:
+    """Return whether a character is one that is put upon the one before it."""
+    return unicodedata.category(character) == "Mn"
+
+
+@lru_cache(maxsize=4_096)
 def _plain(character: str) -> str:
     category = unicodedata.category(character)
-    if character in NO_WIDTH or category in ("Cf", "Mn", "Me"):
+    if character in NO_WIDTH or category in ("Cf", "Me"):
         return ""
     if category == "Nd":
         return str(unicodedata.digit(character))
@@ -127,7 +141,11 @@ def _unescaped(found: re.Match[str]) -> str | None:
     if found[2]:
         plain = html.unescape(found[2])
         return None if plain == found[2] else plain
-    return chr(int(found[3][2:], 16))  # noqa: FURB166 - its prefix is one of JSON, none of Python
+    escape = found[3]
+    if len(escape) == 1:
+        return WRITTEN.get(escape, escape)
+    code = int(escape[1:], 16)
+    return chr(code) if code <= sys.maxunicode else None
 
 
 # --- Base64 -------------------------------------------------------------------------------------------------------
@@ -137,8 +155,9 @@ def encoded_runs(text: str) -> Iterator[tuple[int, int, list[str]]]:
     """Yield each run of characters that may be base64 or hexadecimal, as start, end, and what it may say."""
     for found in RUN.finditer(text):
         run = found[0]
-        if run.isalpha() and (run.islower() or run.istitle() or run.isupper()):
-            continue  # a word
+        hexadecimal = len(run) >= 2 * RUN_LENGTH_MIN and HEXADECIMAL.fullmatch(run)
+        if not hexadecimal and (run.istitle() or not LETTER.search(run)):
+            continue  # a word, or a number: base64 of a text has capital letters and small ones
         yield found.start(), found.end(), decoded(run)
 
 

@@ -11,8 +11,12 @@ from headgate.core.errors import Invalid
 from headgate.core.values import Assignment
 from headgate.policies.allow_list import AllowList
 from headgate.policies.chain import Chain, Link
+from headgate.policies.injection import Injection
+from headgate.policies.keys import detect_keys
 from headgate.policies.own import made_policy, registered_policy
-from headgate.policies.scrubber import Scrubber
+from headgate.policies.personal import detect_personal
+from headgate.policies.scrubber import Detect, Scrubber
+from headgate.policies.scrubbing import Scrubs
 from headgate.policies.token_budget import TokenBudget
 from headgate.ports import Attempt
 from headgate.ports.policy import Guard, Policy
@@ -102,9 +106,22 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}."
 
 
-SCRUBBERS: dict[str, Callable[[Options, bytes], Scrubber]] = {}
+def _detect(name: str, options: Options) -> Detect:
+    return detect_personal(options.get("kinds")) if name == "pii" else detect_keys
+
+
+def _scrubs(name: str, options: Options, key: bytes) -> Policy:
+    return Scrubs(name, _detect(name, options), key, restore=options.get("restore", True))
+
+
+SCRUBBERS: dict[str, Callable[[Options, bytes], Scrubber]] = {
+    name: lambda options, key, name=name: Scrubber(_detect(name, options), key) for name in ("pii", "secrets")
+}
 
 BUILT_IN: dict[str, Callable[[Options, bytes], Policy]] = {
+    "pii": lambda options, key: _scrubs("pii", options, key),
+    "secrets": lambda options, key: _scrubs("secrets", options, key),
+    "injection": lambda options, key: Injection(**options),
     "allow_list": lambda options, key: AllowList(**options),
     "token_budget": lambda options, key: TokenBudget(),
 }
