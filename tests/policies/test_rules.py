@@ -19,9 +19,9 @@ from headgate.policies.personal import KINDS, detect_personal
 from headgate.policies.scrubber import Scrubber, Span
 
 SENTENCE = "a signal, not a wall"
-CHANGED_MAX = 0.15
+CHANGED_MAX = 0.25
 """The share of texts with nothing to find that may come out changed."""
-RECALL_MIN = {"tuning": 0.65, "held_out": 0.3}
+RECALL_MIN = {"tuning": 0.7, "held_out": 0.3}
 
 detect = detect_personal()
 

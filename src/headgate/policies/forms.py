@@ -29,6 +29,8 @@ RUN_LENGTH_MIN = 8
 NO_WIDTH = frozenset(
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u3164\ufeff\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
 )
+DOUBLE_QUOTES = "“”„‟«»「」『』〝〞"
+QUOTES = frozenset(DOUBLE_QUOTES + "‘’‚‛‹›")
 ESCAPE = re.compile(
     r"((?:%[0-9A-Fa-f]{2})+)|(&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,10});)|"
     r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[nrt/\"'\\])"
@@ -100,6 +102,8 @@ def marks(character: str) -> bool:
 
 @lru_cache(maxsize=4_096)
 def _plain(character: str) -> str:
+    if character in QUOTES:
+        return '"' if character in DOUBLE_QUOTES else "'"
     category = unicodedata.category(character)
     if character in NO_WIDTH or category in ("Cf", "Me"):
         return ""

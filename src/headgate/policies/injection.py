@@ -22,7 +22,7 @@ from headgate.ports.policy import Allow, Decision, Deny, PolicyCall
 
 __all__ = ["THRESHOLD", "Injection", "injection_score"]
 
-THRESHOLD = 0.56
+THRESHOLD = 0.5
 """Of benign texts that use the attackers' words on purpose, one in a hundred scores as high."""
 HIDDEN = 0.4
 """What it adds that signs showed only when a text was decoded."""
@@ -53,11 +53,18 @@ SPACES = re.compile(r"[ .\-_*]")
 MIXED_WORD = re.compile(r"(?<!\w)(?=\w*[a-z])(?=\w*[Ѐ-ӿ])[a-zЀ-ӿ]{3,24}(?!\w)", re.IGNORECASE)
 TAG_CHARACTERS = re.compile("[\U000e0020-\U000e007e]{4,}")
 ABOUT = re.compile(
-    r"prompt.injection|jailbreak prompts|pen ?test|detectors?\b|false alarms?|red team|threat model|"
-    r"(?:security|research) (?:article|blog|paper|talk)"
+    r"injections?\b|jailbreaks?\b|pen ?test|detectors?\b|false (?:alarms?|positives?)|red.team|threat|attack(?:s|er|ers|ed)?\b|"
+    r"exploits?\b|vulnerab|phishing|owasp|guardrails?\b|block ?lists?\b|researchers?\b|(?:the|this|our|a) (?:paper|study|article|blog|talk|"
+    r"chapter|lesson|course|workshop)\b|such as \W|a (?:line|phrase|sentence|prompt|text) (?:such as|like)|phrases? like|called|for example|"
+    r"assert\b|def test|test\(|true_positives|pattern|regex|tokeni[sz]er|tokens?\b|template|classic\b|mitigation|how to spot|works by|def \w+\(|does it|is it\b|how (?:do|can|may|long)|why (?:do|does|it)"
 )
-TALK = 0.6
-"""A text about attacks quotes them. It counts for less, not for nothing: whoever attacks can write so, too."""
+TALK = 0.65
+TALK_MIN = 0.3
+"""A text about attacks quotes them. Each of its words that says so makes signs count for less, down to this; not for
+nothing, for whoever attacks can write so too."""
+QUOTED = 0.65
+"""How much a sign counts within quotation marks."""
+QUOTATION_MAX = 300
 HINTS_OF_ROT13 = ("vtaber", "sbetrg", "vafgehpgvba", "cebzcg", "flfgrz", "eriryr", "sbejneq")
 HINTS_BACKWARDS = ("snoitcurtsni", "tpmorp", "erongi", "drager", "metsys", "tegrof")
 
@@ -96,8 +103,9 @@ def injection_score(text: str) -> tuple[float, list[str]]:
             found["hidden_text"] = TAGS
         if MIXED_WORD.search(text):
             found["lookalikes"] = MIXED
-    if found and ABOUT.search(shown):
-        found = {family: weight * TALK for family, weight in found.items()}
+    if found:
+        talk = max(TALK_MIN, TALK ** len(set(ABOUT.findall(shown))))
+        found = {family: weight * talk for family, weight in found.items()}
     kept = 1.0
     for weight in found.values():
         kept *= 1 - weight
@@ -112,11 +120,25 @@ def _signs(text: str) -> dict[str, float]:
     about_ai = not words.isdisjoint(AI_WORDS)
     marked = any(mark in text for mark in MARKS)
     for sign in SIGNS:
-        if (about_ai or not sign.about_ai) and _shows(sign, text, begun, marked=marked) and sign.pattern.search(text):
+        if (about_ai or not sign.about_ai) and _shows(sign, text, begun, marked=marked):
+            shown = sign.pattern.search(text)
+            if shown is None:
+                continue
+            weight = sign.weight * (QUOTED if _is_quoted(text, shown.start()) else 1)
             before = found.get(sign.family, 0.0)
-            more, less = max(before, sign.weight), min(before, sign.weight)
+            more, less = max(before, weight), min(before, weight)
             found[sign.family] = 1 - (1 - more) * (1 - less * SAME_FAMILY)
     return found
+
+
+def _is_quoted(text: str, at: int) -> bool:
+    """Return whether a place stands within quotation marks."""
+    begin = text.rfind('"', max(0, at - QUOTATION_MAX), at)
+    if begin < 0 or text.find('"', at, at + QUOTATION_MAX) < 0:
+        return False
+    before = text[max(0, begin - 3) : begin]
+    in_json = before.endswith(('":', '": '))
+    return not in_json and (not before or before[-1] in " \n(-*>'") and not text[begin + 1 : begin + 2].isspace()
 
 
 def _shows(sign: Sign, text: str, begun: frozenset[str], *, marked: bool) -> bool:

@@ -114,10 +114,18 @@ SIGNS = (
     # --- Orders are taken back ---
     _sign(
         "override",
-        0.6,
+        0.42,
         "ignor disregard forget overrid bypass neglect set_aside leave_aside pay_no drop abandon stop_follow discard",
         rf"\b(?:ignore|ignoring|disregard|forget|override|bypass|neglect|set aside|leave aside|pay no attention to|drop|abandon|stop following|discard)\b"
         rf"{GAP}\b{PRIOR} (?:\w+ ){{0,3}}{RULES}\b",
+    ),
+    _sign(
+        "override",
+        0.6,
+        "your system developer operator prompt guideline safeguard programming training previous_instruction prior_instruction above_instruction earlier_instruction",
+        r"\b(?:ignore|ignoring|disregard|forget|override|bypass|neglect|set aside|abandon|stop following|discard)\b[^.!?\n]{0,40}?"
+        r"(?:\b(?:your|system|developer'?s?|operator'?s?|its)\b (?:\w+ ){0,3}(?:instructions?|rules?|guidelines?|guidance|prompts?|polic(?:y|ies)|restrictions?|training|messages?|rubric|directions)|"
+        r"\b(?:system prompt|safeguards|programming|previous instructions|prior instructions|above instructions|earlier instructions|instructions above)\b)",
     ),
     _sign(
         "override",
@@ -145,7 +153,7 @@ SIGNS = (
     ),
     _sign(
         "override",
-        0.4,
+        0.3,
         "new_task new_instruction real_task real_job new_system actual_task new_role",
         r"(?:new|real|actual|true) (?:task|instructions?|job|system prompt|role|objective|orders?)\b",
     ),
@@ -155,7 +163,14 @@ SIGNS = (
         0.6,
         "prompt instruction rules guideline system_message preamble rubric directions told_",
         r"\b(?:reveal|show|print|repeat|output|display|disclose|recite|quote|publish|write out|write down|tell|give|list|leak|expose|paste|share|copy|translat\w+|dump)\w*\b"
-        rf"{GAP}\b(?:system (?:prompt|message|instructions?)|(?:hidden|initial|secret|original|full|confidential|operating|internal) (?:prompt|instructions?|preamble|message|rules|text)|your (?:\w+ ){{0,2}}(?:prompt|instructions|rules|guidelines|preamble|configuration|rubric)|(?:its|own|the) (?:\w+ ){{0,2}}(?:evaluation rubric|instructions? (?:in full|verbatim)|rules you were given))",
+        rf"{GAP}\b(?:system (?:prompt|message|instructions?)|(?:hidden|initial|secret|original|full|confidential|operating|internal) (?:prompt|instructions?|preamble|message|rules|text)|your (?:\w+ ){{0,2}}(?:prompt|preamble|system)|(?:its|own|the) (?:\w+ ){{0,2}}(?:evaluation rubric|instructions? (?:in full|verbatim)|rules you were given))",
+    ),
+    _sign(
+        "leak",
+        0.4,
+        "your_ the_rules",
+        r"\b(?:reveal|print|repeat|output|disclose|recite|quote|write out|leak|paste|show|list)\b[^.!?\n]{0,40}?\byour (?:\w+ ){0,2}(?:instructions|rules|guidelines|configuration|rubric)|"
+        r"the rules you were given",
     ),
     _sign(
         "leak",
@@ -230,9 +245,17 @@ SIGNS = (
     # --- What it is to do ---
     _sign(
         "exfiltration",
-        0.55,
+        0.42,
         "send forward upload email transmit append fetch replace end_with posts",
         r"\b(?:send|forward|upload|e-?mail|transmit|append|fetch|replace|end with|also posts)\b[^\n]{0,120}?(?:https?://|to the (?:sender|address)|all contacts|address (?:below|in the header)|invisible image)",
+    ),
+    _sign(
+        "exfiltration",
+        0.5,
+        "send forward upload email transmit append fetch replace end_with posts collect",
+        r"\b(?:send|forward|upload|e-?mail|transmit|append|fetch|replace|end with|also posts|collect)\b[^\n]{0,100}?"
+        r"(?:\b(?:conversation|everything|memory|secrets?|credentials|tokens?|keys?|password|process\.env|\.ssh|last question|contacts|customer)\b[^\n]{0,80}(?:https?://|@[\w-]+\.)|"
+        r"https?://[^\s]{0,80}(?:\{|conversation|\?\w=$|\?\w+= )|invisible image)",
     ),
     _sign("exfiltration", 0.3, "send forward mail", r"\b(?:send|forward|mail)\b[^\n]{0,80}?@[\w-]+\."),
     _sign(
@@ -269,7 +292,7 @@ SIGNS = (
     # --- Another self ---
     _sign(
         "persona",
-        0.6,
+        0.5,
         "jailbreak unfiltered uncensored developer_mode god_mode maintenance_mode debug_mode dev_mode restrictions unlocked do_anything unrestricted ignore_content",
         r"jailbreak (?:mode|=)|unfiltered|uncensored|unrestricted|(?:developer|god|maintenance|debug|dan|dev) mode (?:enabled|on|=|\.|:)|now (?:running )?in (?:maintenance|developer|debug|god) mode|ignore content polic\w+|restrictions? ?= ?null|\bunlocked\b|do anything now",
     ),
@@ -300,7 +323,7 @@ SIGNS = (
     # --- Forms ---
     _sign(
         "template",
-        0.55,
+        0.5,
         "<|im [inst] <<sys <|end <|start <|system <|channel <|user ###_inst ###_system ###_resp [/inst] <|assistant",
         r"<\|(?:im_start|im_end|endofprompt|start|end|channel|message|system|user|assistant)\|>[^\n]{0,40}\n?[^\n]{0,80}?(?:you|say|reveal|answer|new|policy)|\[/?inst\]|<</?sys>>|### ?(?:instruction|system|response)[ :#]",
     ),
@@ -312,7 +335,7 @@ SIGNS = (
     ),
     _sign(
         "delimiter",
-        0.55,
+        0.42,
         "<system> {{#system <<admin <admin> [developer [system [admin system:",
         r"<system>|\{\{#system|<<?admin>?>|\[(?:developer|system|admin)\b[^\]]{0,20}\]|(?:^|\n|\. |\")system: ?(?:the|you|ignore|content|from|your)",
     ),
@@ -332,7 +355,7 @@ SIGNS = (
         "override",
         0.55,
         "test_is_over turned_off filter_has new_task real_job your_new obey comply_with obedezcas",
-        r"(?:message|prompt|instructions?) above (?:was|were)|the test is over|filters? (?:has been|have been|is|are) (?:now )?(?:turned off|disabled|off)|your (?:new|real|actual) (?:task|job|role|orders)|(?:obey|comply with) (?:every|all|any|the author|whoever)\b",
+        r"(?:message|prompt|instructions?) above (?:was|were)|the test is over|(?:content|safety) filters? (?:has been|have been|is|are) (?:now )?(?:turned off|disabled|off)|obey (?:every|all|any|the author|whoever)\b|comply with every request",
     ),
     _sign(
         "leak",
@@ -342,14 +365,14 @@ SIGNS = (
     ),
     _sign(
         "memory",
-        0.6,
+        0.5,
         "memory notes remember profile save_ store across_sessions",
         r"(?:store|save|add|remember|write|keep|put)\b[^.\n]{0,50}(?:long-?term memory|your (?:memory|notes|permanent)|permanent profile|across sessions|profile)|save_memory|permanent profile|(?:suggestions, rules|rules from (?:the operator|uploaded))",
     ),
     # --- Tricks ---
     _sign(
         "trick",
-        0.55,
+        0.5,
         "decode backwards first_letter letters_of join_the pieces rot13 act_on carry_out execut a_+ x1 base64",
         r"(?:decode|base64|rot13|backwards|first letters? of|join the (?:parts|pieces)|made of these pieces|carry out a \+|executes? x1|words? \d+, \d+)[^\n]{0,100}?(?:obey|follow|do (?:it|what)|act on|execute|command|carry out|know what to do|new task|it says|in that order|spell)|(?:decode and|read (?:this )?backwards and|apply at once|act on the (?:whole|corrected))",
     ),

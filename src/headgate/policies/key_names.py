@@ -8,21 +8,21 @@ PASSWORDS = (
     "password passwords passwd passwort passwörter passphrase passcode passkey pwd passord pw psw psk kennwort losung "
     "contraseña contrasena contrasenya senha wachtwoord hasło hasła haslo heslo jelszó jelszava jelszo lozinka geslo parool "
     "salasana salasanasi lösenord losenord lösenordet adgangskode adgangskoden kodeord kodeordet lykilorð lykilord şifre "
-    "şifresi sifre parola parolă parolası slaptažodis parole pasahitza cyfrinair facalfaire fjalëkalimi nenosiri "
+    "şifresi sifre parola parolă parolası şifreniz salasõna hasłem heslem sandi laluan پسورد گذرواژه slaptažodis parole pasahitza cyfrinair facalfaire fjalëkalimi nenosiri "
     "пароль пароля паролем паролю пароли лозинка парола κωδικός κωδικού συνθηματικό סיסמה סיסמא סיסמת "
     "密码 密碼 口令 暗証番号 パスワード パスフレーズ 合言葉 비밀번호 암호 पासवर्ड रหัสผ่าน পাসওয়ার্ড"
 ).split()
 """Words that are nothing else."""
 
 OTHERS = (
-    "secret secrets token tokens apikey authtoken accesstoken credential credentials authorization jwt bearer pat "
+    "pass secret secrets token tokens apikey authtoken accesstoken credential credentials authorization jwt bearer pat "
     "accountkey sharedaccesskey geheimnis secreto segredo segreto sekret секрет токен "
     "token токена 密钥 金鑰 令牌 トークン 토큰 الرمز"
 ).split()
 ENDINGS = ("password", "passwd", "passwort", "kennwort", "secret", "apikey", "passphrase", "authtoken", "accesstoken")
 """How words end that are nothing else either: PGPASSWORD."""
 WEAK = (
-    "key keys pass pin cookie session sessionid sid sig signature otp code schlüssel clé clave chave chiave sleutel klucz "
+    "key keys pin cookie session sessionid sid sig signature otp code schlüssel clé clave chave chiave sleutel klucz "
     "klíč kulcs nyckel nøgle anahtar ключ κλειδί キー 키 مفتاح कुंजी login auth wpa wifi wlan salt hash nonce hook webhook dsn"
 ).split()
 """Words that may be: what follows them must look like a secret."""
@@ -64,7 +64,11 @@ NAMES_OF_TWO = frozenset(
         "parola ordine",
         "mật khẩu",
         "kata sandi",
+        "kata laluan",
         "كلمة المرور",
+        "رمز عبور",
+        "پاس ورڈ",
+        "kata laluan",
         "كلمة السر",
         "الرمز السري",
     }

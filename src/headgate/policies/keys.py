@@ -33,6 +33,8 @@ SHAPES = re.compile(
     r"xai-[A-Za-z0-9]{16,}|gsk_[A-Za-z0-9]{16,}|r8_[A-Za-z0-9]{16,}|pplx-[A-Za-z0-9]{16,}|tvly-[A-Za-z0-9-]{12,}|"
     r"AGE-SECRET-KEY-1[A-Z0-9]{16,}|hv[sbr]\.[A-Za-z0-9_-]{12,}|nfp_[A-Za-z0-9]{12,}|fo1_[A-Za-z0-9_-]{12,}|"
     r"(?:bot)?[0-9]{8,10}:[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*|"
+    r"[0-9a-f]{32}-us[0-9]{1,2}|v[1-4]\.(?:local|public)\.[A-Za-z0-9_-]{8,}|"
+    r"(?=[A-Z0-9-]{0,40}[0-9])(?=[0-9-]{0,40}[A-Z])(?:[A-Z0-9]{4,6}-){2,5}[A-Z0-9]{4,6}(?![A-Za-z0-9-])|"
     r"[MNO][A-Za-z0-9_-]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}|"
     # what many use: a short word, _ or -, and a long run in which there are digits
     r"[A-Za-z][A-Za-z0-9]{1,9}(?:[_-][A-Za-z0-9]{1,8}){0,2}[_-](?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}"
@@ -44,6 +46,7 @@ HOOKS = re.compile(
     r"chat\.googleapis\.com/v1/spaces|outlook\.office\.com/webhook|[\w.:-]+/(?:[\w.-]+/){0,4}(?:incoming-)?(?:web)?hooks?(?=/))"
     r"/?[^\s\"'<>)\]]{8,}"
 )
+TOKEN_IN_ADDRESS = re.compile(r"://([A-Za-z0-9_.-]{12,100})@(?=[\w\[])")
 IN_ADDRESS = re.compile(r"://[^\s:/@\"'<>]{0,100}:([^\s/\"'<>]{1,200})@(?=[\w\[])")
 BLOCK = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 BLOCK_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -56,16 +59,50 @@ SCHEME = re.compile(
 SCHEMES = ("bearer ", "basic ", "token ", "apikey ", "api-key ", "digest ", "negotiate ", "splunk ")
 
 SEPARATED = re.compile(
-    r"(?:[:=]{1,2}>?|->|>|[はが是为為])[ \t]{0,16}(?=[\"'`]([^\"'`\n]{3,200})[\"'`]|([^\s\"'`,;<>(){}\[\]|。、]{3,400}))"
+    r"(?:[:=]{1,2}>?|->|>|\||(?<=[\"'])[ ]?,(?=[ ]?[\"'])|\((?=[\"'])|[はが是为為])\s{0,16}(?=[\"'`]([^\"'`\n]{3,200})[\"'`]|([^\s\"'`,;<>(){}\[\]|。、]{3,400}))"
 )
 NAME_LENGTH_MAX = 48
 NAME = re.compile(r"[\w '.&-]*\Z")
 PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+")
-SPOKEN_VALUE = re.compile(r"[\w-]{0,6}(?: [\w'-]{1,12}){0,4}[ :=]{1,3}[\"'`(]?([^\s\"'`,;<>(){}\[\]|。、]{6,200})")
+SPOKEN_VALUE = re.compile(r"[\w-]{0,6}(?: [\w'-]{1,12}){0,8}[\s:=,(\"'`]{1,4}([^\s\"'`,;<>(){}\[\]|。、]{6,200})")
 OPTION = re.compile(
     r"(?:(?:mysql|mysqldump|mariadb|sshpass|mongo|zip|7z)\b[^\n]{0,80}? -p|(?: -u| --user)[ =][\"']?[^\s:\"'/]{1,64}:)[ ]?[\"']?"
     r"([^\s\"'-][^\s\"']{2,200})"
 )
+ELSEWHERE = (
+    # root:fox-77@db
+    re.compile(r"(?<![\w/:@.-])[\w.-]{1,64}:(?=[^\s:/@]*[0-9])([^\s:/@\"']{5,64})@(?=[\w.-])"),
+    # .pgpass, .htpasswd, shadow
+    re.compile(r"(?<![\w.-])[\w.*-]{1,100}:[0-9*]{1,5}:[\w*-]{1,64}:[\w*-]{1,64}:([^\s:]{3,100})(?=\s|\Z)"),
+    re.compile(r":(\$(?:apr1|2[abxy]|1|5|6|7|y|argon2\w{0,3}|scrypt)\$[^\s:\"']{8,200})"),
+    # identified by 'fox'
+    re.compile(r"identified (?:by|with \w{1,40} by) [\"']([^\"'\n]{1,100})[\"']", re.IGNORECASE),
+    # - name: DB_PASSWORD
+    #   value: fox
+    re.compile(
+        r"(?:name|key)[\"']?\s{0,4}[:=]\s{0,4}[\"']?[\w.-]{0,40}(?:password|passwd|pwd|secret|token|key)[\w.-]{0,20}[\"']?[,\s]{1,40}"
+        r"[\"']?value[\"']?\s{0,4}[:=]\s{0,4}[\"']?([^\s\"',}]{3,200})",
+        re.IGNORECASE,
+    ),
+    # credentials: bob / fox-77
+    re.compile(
+        r"(?:credentials?|logins?|log-in|sign-?in|zugang\w{0,6}|anmeldung|accès|acceso|accesso|дані|вход|账号|帳號|ログイン)\b[^\n:=]{0,30}"
+        r"[:=]\s{0,3}[^\s/]{1,64}\s?/\s?([^\s/,;]{4,100})",
+        re.IGNORECASE,
+    ),
+    # PIN: 4711
+    re.compile(
+        r"\b(?:pin|otp|tan|2fa|mfa|passcode|puk|cvv|cvc)\b(?:[ -]?code)?[ ]?(?:is|ist|es|est|:|=)?[ :=]{1,3}([0-9]{3,8})(?![0-9])",
+        re.IGNORECASE,
+    ),
+    # recovery phrase: four red foxes dance
+    re.compile(
+        r"(?:passphrase|pass phrase|mnemonic|(?:seed|recovery|backup)[ -](?:phrase|words)|phrase secrète|frase (?:semilla|secreta))"
+        r"[^\n:=]{0,20}[:=]\s{0,3}[\"']?([^\n\"']{6,300})",
+        re.IGNORECASE,
+    ),
+)
+"""What no name and separator alone would find."""
 DIRECT = re.compile(
     r"(?:パスワード|暗証|密码|密碼|口令|密钥|令牌|비밀번호|암호|كلمة (?:المرور|السر)|الرمز|пароль?|ключ|पासवर्ड|รหัสผ่าน|סיסמ[הא]|κωδικ)"
     r"[^\x00-\x7f]{0,12}[ :=]{0,3}[^\x00-\x7f]{0,8}[ :=\"'`]{0,4}([!-~]{6,200})",
@@ -81,8 +118,11 @@ PLACED = re.compile(
 ORDINARY = re.compile(r"[^\W\d_]+[.,;:!?]?\Z|[a-z]+(?:[-/'][a-z]+)*[.,;:!?]?\Z|[0-9]{1,4}[.,]?\Z")
 NEXT_FIELD = re.compile(r"&(?:amp;)?[\w.-]{1,40}=")
 GOES_ON = re.compile(r"[ \t]+[^\W\d_]{2}")
-TOKEN = re.compile(r"(?<![+/.=])[A-Za-z0-9_-]{24,200}(?![A-Za-z0-9+/_=-])")
+TOKEN = re.compile(
+    r"(?<![+/.])[A-Za-z0-9_-]{24,200}(?![A-Za-z0-9+/_=-])|(?<![A-Za-z0-9+/=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9+/=])"
+)
 PUBLIC = re.compile(r"BEGIN [A-Z ]*(?:CERTIFICATE|PUBLIC KEY)|ssh-(?:rsa|ed25519)|ecdsa-", re.IGNORECASE)
+DIGITS_MIN = 6
 STOPS = ".,;:!?)'\"`"
 
 
@@ -94,6 +134,7 @@ def detect_keys(text: str) -> list[Span]:
     if "://" in text:
         found += [Span(*one.span(), KIND) for one in HOOKS.finditer(text)]
         found += [Span(*one.span(1), KIND) for one in IN_ADDRESS.finditer(text) if not _is_placed(one[1])]
+        found += [Span(*one.span(1), KIND) for one in TOKEN_IN_ADDRESS.finditer(text) if _is_odd(one[1])]
     return found
 
 
@@ -174,10 +215,46 @@ def _marked(text: str) -> Iterator[Span]:
     if " -" in text:
         for one in OPTION.finditer(text):
             yield _trimmed(text, *one.span(1))
+    if ":" in text or "=" in text or "'" in text:
+        for pattern in ELSEWHERE:
+            for one in pattern.finditer(text):
+                if not _is_placed(one[1]) or one[1].startswith("$"):
+                    yield _trimmed(text, *one.span(1))
+    yield from _columns(text)
     if not text.isascii():
         for one in DIRECT.finditer(text):
             if not _is_placed(one[1]) and _is_odd(one[1]):
                 yield _trimmed(text, *one.span(1))
+
+
+def _columns(text: str) -> Iterator[Span]:
+    """Yield what stands in the column of a table whose head says that it holds secrets."""
+    if "\n" not in text:
+        return
+    at = 0
+    column, separator, cells = -1, "", 0
+    for line in text.splitlines(keepends=True):
+        if column >= 0 and line.count(separator) == cells:
+            begin = at
+            for number, cell in enumerate(line.rstrip("\r\n").split(separator)):
+                value = cell.strip(" \t\"'")
+                if number == column and len(value) > 2 and not set(value) <= {"-", ":", "="}:
+                    start = begin + cell.index(value)
+                    yield Span(start, start + len(value), KIND)
+                begin += len(cell) + 1
+        else:
+            column, separator, cells = _secret_column(line)
+        at += len(line)
+
+
+def _secret_column(line: str) -> tuple[int, str, int]:
+    for separator in (",", ";", "\t", "|"):
+        heads = [head.strip(" \t\r\n\"'").lower() for head in line.split(separator)]
+        if len(heads) > 1:
+            for number, head in enumerate(heads):
+                if len(head) < NAME_LENGTH_MAX and any(map(is_name, PARTS.findall(head))) and " " not in head:
+                    return number, separator, len(heads) - 1
+    return -1, "", 0
 
 
 def _trimmed(text: str, start: int, end: int) -> Span:
@@ -198,6 +275,8 @@ def _is_odd(value: str, *, sure: bool = False) -> bool:
     digits = any(character.isdigit() for character in value)
     upper = any(character.isupper() for character in value[1:])
     letters = any(character.isalpha() for character in value)
+    if sure and value.isdigit():
+        return len(value) >= DIGITS_MIN
     return letters and ((digits and (sure or signs or upper or len(value) >= 8)) or (signs and upper))
 
 
