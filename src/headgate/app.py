@@ -40,6 +40,7 @@ from headgate.engine.worker import Worker
 from headgate.llm.prices import open_prices
 from headgate.llm.registry import build_providers, close_providers
 from headgate.llm.scripted import ScriptedProvider
+from headgate.llm.token_factors import ESTIMATES_MAX, TokenFactors
 from headgate.ports import ActivityFunction, Cache, Clock, KeptLog, Log, ModelProvider
 from headgate.queues.memory import MemoryQueue
 from headgate.stores.cache import cache_beside
@@ -93,12 +94,14 @@ class App:
         self.cache = cache or cache_beside(log)
         self.protocol.cache, self.protocol.reuse = self.cache, reuse
         self.files = self.protocol.files = FolderFiles(self.folder)
+        self.factors = TokenFactors()
         self.providers = providers or build_providers(
             environment,
             scripted=scripted,
             offline=offline,
             demo_pace_seconds=demo_pace_seconds,
             prices=open_prices(environment, self.folder),
+            factors=self.factors,
         )
         self.postgres = Postgres()
         self.scripts = Scripts(scripts or ScriptSettings(), folder=self.folder / "frames")
@@ -139,6 +142,7 @@ class App:
     async def __aenter__(self) -> Self:
         self.engine.open()
         await self.warden.recover()
+        self.factors.seed(await self.engine.log.estimates(ESTIMATES_MAX))
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
         if self.retention is not None:
