@@ -24,6 +24,7 @@ from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
 from headgate.api.desk import Desk
+from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.clock import WallClock
 from headgate.engine.courier import Courier
 from headgate.engine.dispatcher import Dispatcher
@@ -43,6 +44,7 @@ from headgate.llm.registry import build_providers, close_providers
 from headgate.llm.scripted import ScriptedProvider
 from headgate.ports import ActivityFunction, Cache, Clock, KeptLog, Log, ModelProvider
 from headgate.queues.memory import MemoryQueue
+from headgate.stores.budgets import budget_rules_beside
 from headgate.stores.cache import cache_beside
 from headgate.stores.files import FolderFiles
 from headgate.stores.schedules import schedules_beside
@@ -86,6 +88,7 @@ class App:
         secrets = secrets_of(environment)
         hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
+        self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules_beside(log))
         self.gate = Gate(self.ledger)
         self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
@@ -129,7 +132,9 @@ class App:
             activities=frozenset(activities or ()),
             schedules=self.schedules,
             scheduler=self.scheduler,
+            budgets=self.budgets,
         )
+        self.desk.listens = self.ledger.listens
         self.retention: Retention | None = None
         if isinstance(log, KeptLog):
             keeping = log.keeping(self.folder)
@@ -140,9 +145,11 @@ class App:
 
     async def __aenter__(self) -> Self:
         self.engine.open()
+        self.budgets.open()
         await self.warden.recover()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
+        self._tasks.append(loop.create_task(self.ledger.watch_periods(self.clock), name="headgate-periods"))
         if self.retention is not None:
             self._tasks.append(loop.create_task(self.retention.run(), name="headgate-retention"))
         if self._schedules_run:

@@ -14,6 +14,7 @@ from typing import Any
 from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core.admission import admit, forfeit, free, name_overruns, settle, wake
+from headgate.core.asking import forget_waiting, raise_budget, refuse_calls
 from headgate.core.conclude import conclude, resolve, schedule
 from headgate.core.decision import Decision
 from headgate.core.errors import Invalid, NotFound, Refused, StaleAttempt
@@ -24,7 +25,7 @@ from headgate.core.values import Failure
 
 __all__ = ["DECIDER", "SIGNALS_MAX", "advance", "decide", "wanted"]
 
-DECIDER = 1
+DECIDER = 2
 """The revision of this module's rules; a run names the one it was started under."""
 
 SIGNALS_MAX = 1_000
@@ -84,7 +85,7 @@ def _start(decision: Decision, command: c.StartRun) -> None:
         content=command.input,
         workflow=command.workflow,
         definition=command.definition,
-        decider=DECIDER,
+        decider=command.decider or DECIDER,
         mode=command.mode,
         limit=command.limit,
         outer=command.outer,
@@ -467,6 +468,16 @@ def _admit(decision: Decision, command: c.AdmitCall) -> None:
     admit(decision, command, place)
 
 
+def _raise(decision: Decision, command: c.RaiseBudget) -> None:
+    _must_be_live(decision.run, "raise a budget of")
+    raise_budget(decision, command)
+
+
+def _refuse(decision: Decision, command: c.RefuseCalls) -> None:
+    _must_be_live(decision.run, "refuse calls of")
+    refuse_calls(decision, command)
+
+
 HANDLERS: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.StartRun: _start,
     c.CompleteActivity: _complete,
@@ -487,4 +498,7 @@ HANDLERS: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.AdmitCall: _admit,
     c.SettleCall: settle,
     c.FreeBudget: free,
+    c.RaiseBudget: _raise,
+    c.RefuseCalls: _refuse,
+    c.ForgetWaiting: forget_waiting,
 }

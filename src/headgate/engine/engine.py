@@ -29,6 +29,7 @@ from headgate.engine.appender import Appender
 from headgate.engine.contents import ContentCache
 from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.engine.logs import current_trace
+from headgate.engine.shared_budgets import SharedBudgets
 from headgate.ports import Append, Clock, Head, Log, RunRow
 
 __all__ = ["Engine", "Start", "fold_run"]
@@ -74,6 +75,7 @@ class Engine:
         self.loop: asyncio.AbstractEventLoop
         self.appender = Appender(log)
         self.contents = ContentCache()
+        self.shared = SharedBudgets(self)
         self.random_id = random_id or new_run_id
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Lane]] = {}

@@ -133,7 +133,8 @@ class LocalProtocol:
             if values and self.files is not None and place.planned.reads_files_as_text:
                 values = with_texts(values, self.files)
             rendered = render(run, place, values, self._secrets)
-            assignment = assignment_of(claim, run, place, rendered, values)
+            left = await self._engine.shared.left(run)
+            assignment = assignment_of(claim, run, place, rendered, values, shared_left=left)
             key = result_key(run, place, assignment, rendered.plain, values)
         except Unavailable:
             raise

@@ -4,12 +4,25 @@ Floor 2 (engine, activities, stores, queues, llm, client) meets only here; nothi
 """
 
 from headgate.ports.activity import ActivityContext, ActivityFunction, Attempt
+from headgate.ports.budgets import BudgetRule, BudgetRules, BudgetStanding, Period
 from headgate.ports.cache import Cache, Reusable
 from headgate.ports.client import Changed, Client, EventView, StartRequest, Tokens, Update
 from headgate.ports.clock import Clock
 from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
-from headgate.ports.log import Append, EventRow, Head, Log, Move, NewEvent, Outcome, OverBudget, RunRow, Tables
+from headgate.ports.log import (
+    Append,
+    EventRow,
+    Head,
+    Log,
+    Move,
+    NewEvent,
+    Opening,
+    Outcome,
+    OverBudget,
+    RunRow,
+    Tables,
+)
 from headgate.ports.model import (
     EmbeddingAnswer,
     FinishReason,
@@ -46,6 +59,9 @@ __all__ = [
     "Admitted",
     "Append",
     "Attempt",
+    "BudgetRule",
+    "BudgetRules",
+    "BudgetStanding",
     "Cache",
     "CallRequest",
     "Changed",
@@ -75,8 +91,10 @@ __all__ = [
     "ModelRequest",
     "Move",
     "NewEvent",
+    "Opening",
     "Outcome",
     "OverBudget",
+    "Period",
     "ProviderError",
     "Providers",
     "Queue",

@@ -62,6 +62,8 @@ class CallRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     candidates: tuple[Candidate, ...]
     passed_over: tuple[PassedOver, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    max_cost: int | None = None
+    """The most that this one call may cost, in nano-dollars."""
 
 
 class Settlement(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -82,6 +82,14 @@ insert or ignore into blobs (run, digest, data) values (?, ?, ?)
 -- make_budget: a shared budget comes into being with its first use
 insert or ignore into budgets (id, money_limit, spent, reserved) values (?, ?, 0, 0)
 
+-- set_budget: a limit that somebody has changed
+insert into budgets (id, money_limit, spent, reserved) values (?1, ?2, 0, 0)
+on conflict (id) do update set money_limit = excluded.money_limit
+
+-- open_budget: what is spent of a budget that a new rule begins with; what is reserved stays
+insert into budgets (id, money_limit, spent, reserved) values (?1, ?2, ?3, 0)
+on conflict (id) do update set money_limit = excluded.money_limit, spent = excluded.spent
+
 -- reserve_budget: a reservation, only where it fits
 update budgets set reserved = reserved + ?2, spent = spent + ?3
 where id = ?1 and spent + reserved + ?2 + ?3 <= money_limit

@@ -24,13 +24,16 @@ __all__ = [
     "unavailable",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x48656467  # "Hedg"
 BUSY_MILLISECONDS_MAX = 5_000
 
 SQL = load_queries("sqlite.sql")
 
-ADDED_IN: dict[int, tuple[str, ...]] = {2: ("spend.sql", "cache.sql", "schedules.sql", "keeping.sql")}
+ADDED_IN: dict[int, tuple[str, ...]] = {
+    2: ("spend.sql", "cache.sql", "schedules.sql", "keeping.sql"),
+    3: ("budgets.sql",),
+}
 """The tables that came with a schema: the `.sql` files whose `schema` makes them."""
 
 
