@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from headgate.activities.call_cost import max_cost_of
 from headgate.activities.gated_call import Answered, Target, ask_first_available, targets
 from headgate.activities.llm_prompt import usage_fields
 from headgate.core.money import dollars
@@ -38,7 +39,7 @@ def embedding(providers: Providers) -> ActivityFunction:
     async def embed(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         model, inputs, batch_size = _parsed(parameters)
         (target,) = targets([model], providers, "embedding")
-        batches = _Batches(ctx, target)
+        batches = _Batches(ctx, target, max_cost_of(parameters, "embedding"))
         for start in range(0, len(inputs), batch_size):
             await batches.ask(inputs[start : start + batch_size])
         return batches.result()
@@ -47,9 +48,9 @@ def embedding(providers: Providers) -> ActivityFunction:
 
 
 def _parsed(parameters: dict[str, Any]) -> tuple[str, list[str], int]:
-    unknown = sorted(parameters.keys() - {"model", "input", "batch_size"})
+    unknown = sorted(parameters.keys() - {"model", "input", "batch_size", "max_cost"})
     if unknown:
-        raise _invalid(f"expected parameters of model, input and batch_size, got {unknown[0]}")
+        raise _invalid(f"expected parameters of model, input, batch_size and max_cost, got {unknown[0]}")
     model, given = parameters.get("model"), parameters.get("input")
     if not isinstance(model, str):
         raise _invalid(f'expected model to be "provider/model", got {model!r}')
@@ -68,8 +69,9 @@ def _invalid(message: str) -> Attempt:
 
 
 class _Batches:
-    def __init__(self, ctx: ActivityContext, target: Target) -> None:
+    def __init__(self, ctx: ActivityContext, target: Target, max_cost: int | None) -> None:
         self.ctx = ctx
+        self.max_cost = max_cost
         self.target = target
         self.vectors: list[Any] = []
         self.usages: list[Usage] = []
@@ -82,7 +84,12 @@ class _Batches:
             return await target.provider.embed(target.model, inputs)
 
         answered = await ask_first_available(
-            self.ctx, [self.target], request={"embed": inputs}, worst_case=self._worst_case(inputs), call=call
+            self.ctx,
+            [self.target],
+            request={"embed": inputs},
+            worst_case=self._worst_case(inputs),
+            call=call,
+            max_cost=self.max_cost,
         )
         if isinstance(answered, Hit):
             self.vectors += answered.response["embeddings"]

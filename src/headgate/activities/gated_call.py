@@ -131,6 +131,7 @@ async def ask_first_available(
     request: object,
     worst_case: Callable[[Target, Price], int],
     call: Callable[[Target, int], Awaitable[Answer]],
+    max_cost: int | None = None,
 ) -> Answered[Answer] | Hit:
     """Ask the models in order until one answers; return its settled answer, or a hit, which needed no call.
 
@@ -138,7 +139,7 @@ async def ask_first_available(
     `call` asks one model, given how many are left (itself included). Raises `Attempt`: what the gate denied
     with, or what the models failed with.
     """
-    return await _Asking(ctx, list(wanted), request, worst_case, call).first_answer()
+    return await _Asking(ctx, list(wanted), request, worst_case, call, max_cost).first_answer()
 
 
 class _Asking(Generic[Answer]):
@@ -149,7 +150,9 @@ class _Asking(Generic[Answer]):
         request: object,
         worst_case: Callable[[Target, Price], int],
         call: Callable[[Target, int], Awaitable[Answer]],
+        max_cost: int | None,
     ) -> None:
+        self.max_cost = max_cost
         self.ctx = ctx
         self.left = left
         self.request = request
@@ -180,7 +183,9 @@ class _Asking(Generic[Answer]):
     async def _admit(self) -> tuple[str, Admitted | Hit | Denied]:
         digest = request_hash(self.request, [target.name for target in self.left])
         candidates = tuple(self._candidate(target) for target in self.left)
-        return await self.ctx.admit(CallRequest(digest, candidates, passed_over=tuple(self.passed_over)))
+        return await self.ctx.admit(
+            CallRequest(digest, candidates, passed_over=tuple(self.passed_over), max_cost=self.max_cost)
+        )
 
     def _candidate(self, target: Target) -> Candidate:
         price = target.price

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.activities.call_cost import max_cost_of
 from headgate.activities.gated_call import Answered, Target, ask_first_available, targets
 from headgate.activities.json_schema import problems_with
 from headgate.activities.prompt_parameters import models_of, request_of
@@ -45,14 +46,15 @@ def llm_prompt(providers: Providers) -> ActivityFunction:
     """
 
     async def prompt(parameters: dict[str, Any], ctx: ActivityContext) -> Any:
-        under_budget = ctx.task.budget_remaining_nano is not None
+        max_cost = max_cost_of(parameters, "llm_prompt")
+        under_budget = ctx.task.budget_remaining_nano is not None or max_cost is not None
         default = MAX_TOKENS_UNDER_BUDGET if under_budget else None
         if "images" in parameters or "messages" in parameters:  # which may name files
             request = await asyncio.to_thread(request_of, parameters, max_tokens_default=default)
         else:
             request = request_of(parameters, max_tokens_default=default)
         wanted = targets(models_of(parameters), providers, "llm_prompt")
-        return await _Prompt(ctx, request).result(wanted)
+        return await _Prompt(ctx, request, max_cost).result(wanted)
 
     return prompt
 
@@ -60,14 +62,15 @@ def llm_prompt(providers: Providers) -> ActivityFunction:
 class _Prompt:
     """One attempt. Its models share its time, so that a silent first one leaves some for the next."""
 
-    def __init__(self, ctx: ActivityContext, request: ModelRequest) -> None:
+    def __init__(self, ctx: ActivityContext, request: ModelRequest, max_cost: int | None = None) -> None:
+        self.max_cost = max_cost
         self.ctx = ctx
         self.request = request
         self.deadline = asyncio.get_running_loop().time() + ctx.task.timeout_seconds
 
     async def result(self, wanted: tuple[Target, ...]) -> Any:
         answered = await ask_first_available(
-            self.ctx, wanted, request=self.request, worst_case=self._worst_case, call=self._call
+            self.ctx, wanted, request=self.request, worst_case=self._worst_case, call=self._call, max_cost=self.max_cost
         )
         if isinstance(answered, Hit):
             return _as_hit(answered.response)

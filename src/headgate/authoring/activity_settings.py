@@ -11,7 +11,6 @@ from headgate.authoring.fields import Field, Reading, describe
 from headgate.authoring.vocabulary import (
     BUDGET,
     BUDGET_ACTIONS,
-    BUDGET_ACTIONS_NOT_YET,
     CACHE,
     RETRY,
     SIGNAL_WAIT,
@@ -68,9 +67,6 @@ def read_budget(reading: Reading, field: Field) -> Budget | None:
 
 
 def _action(reading: Reading, field: Field) -> str | None:
-    if isinstance(field.node, Scalar) and field.node.value in BUDGET_ACTIONS_NOT_YET:
-        reading.note(f'the budget action "{field.node.text}" is not built yet. Use abort, alert or fallback.', field)
-        return None
     word = reading.choice(field, BUDGET_ACTIONS)
     return None if word is None else BUDGET_ACTIONS[word]
 
