@@ -24,6 +24,8 @@ from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
 from headgate.api.desk import Desk
+from headgate.core.errors import Invalid
+from headgate.engine.budget_alerts import BudgetAlerts, BudgetCommand
 from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.clock import WallClock
 from headgate.engine.courier import Courier
@@ -42,7 +44,7 @@ from headgate.engine.worker import Worker
 from headgate.llm.prices import open_prices
 from headgate.llm.registry import build_providers, close_providers
 from headgate.llm.scripted import ScriptedProvider
-from headgate.ports import ActivityFunction, Cache, Clock, KeptLog, Log, ModelProvider
+from headgate.ports import ActivityFunction, BudgetRules, Cache, Clock, KeptLog, Log, ModelProvider
 from headgate.queues.memory import MemoryQueue
 from headgate.stores.budgets import budget_rules_beside
 from headgate.stores.cache import cache_beside
@@ -75,6 +77,7 @@ class App:
         cache: Cache | None = None,
         reuse: bool = True,
         folder: Path | None = None,
+        budget_rules: BudgetRules | None = None,
     ) -> None:
         self.folder = folder or Path(tempfile.gettempdir()) / f"headgate-{random.token_hex(8)}"
         """Where activities keep what is theirs (files, indexes); made by whoever first needs it. One that was not
@@ -88,7 +91,12 @@ class App:
         secrets = secrets_of(environment)
         hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
-        self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules_beside(log))
+        self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules or budget_rules_beside(log))
+        self.budget_alerts = BudgetAlerts(self.engine)
+        """`listen` to know of budgets that are spent, overspent or asked about."""
+        self._budget_command = _budget_command(environment)
+        if self._budget_command is not None:
+            self.budget_alerts.listen(self._budget_command)
         self.gate = Gate(self.ledger)
         self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
@@ -150,6 +158,8 @@ class App:
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
         self._tasks.append(loop.create_task(self.ledger.watch_periods(self.clock), name="headgate-periods"))
+        if self._budget_command is not None:
+            self._tasks.append(loop.create_task(self._budget_command.run(), name="headgate-budget-alerts"))
         if self.retention is not None:
             self._tasks.append(loop.create_task(self.retention.run(), name="headgate-retention"))
         if self._schedules_run:
@@ -173,6 +183,14 @@ class App:
         await self.engine.log.close()
         if self._folder_is_ours:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _budget_command(environment: Mapping[str, str]) -> BudgetCommand | None:
+    text = environment.get("HEADGATE_ON_BUDGET_ALERT", "").strip()
+    try:
+        return BudgetCommand(text) if text else None
+    except ValueError as error:
+        raise Invalid(f"HEADGATE_ON_BUDGET_ALERT: expected a command and its words, got {text!r}: {error}.") from None
 
 
 def _builtins(

@@ -42,7 +42,7 @@ class Ledger:
         self._passing: dict[str, bool] = {}
         """Lines whose first call is being looked at; True: room came meanwhile, so look again."""
         self._turn = asyncio.Event()
-        engine.shared.came_before = lambda budget, run_id, call_id: self._lines.before(budget, (run_id, call_id))
+        engine.shared.waiting = self._lines.length
         engine.listen(self._committed)
 
     async def admit(self, run_id: str, place: str, attempt: int, *, call_id: str, request: CallRequest) -> Admission:

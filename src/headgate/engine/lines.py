@@ -17,9 +17,6 @@ class Lines:
         self._lines: dict[str, dict[Waiter, None]] = {}
         self._line_of: dict[Waiter, str] = {}
 
-    def __len__(self) -> int:
-        return len(self._line_of)
-
     def join(self, budget: str, waiter: Waiter) -> str:
         """Put the call at the end of the line, if it is not in it; return the line that it leaves for that."""
         if self._line_of.get(waiter) == budget:
@@ -52,14 +49,8 @@ class Lines:
     def budgets(self) -> list[str]:
         return list(self._lines)
 
-    def before(self, budget: str, waiter: Waiter) -> int:
-        """Return how many calls of the line came before this one; all of them, if it is not in it."""
-        line = self._lines.get(budget)
-        if not line:
-            return 0
-        if waiter not in line:
-            return len(line)
-        return next(number for number, other in enumerate(line) if other == waiter)
+    def length(self, budget: str) -> int:
+        return len(self._lines.get(budget, ()))
 
     def matching(self, is_meant: Callable[[str], bool]) -> list[str]:
         return [budget for budget in self._lines if is_meant(budget)]

@@ -40,8 +40,8 @@ class SharedBudgets:
         self._engine = engine
         self._rules: dict[str, BudgetRule] = {}
         self._tenants: frozenset[str] = frozenset()
-        self.came_before: Callable[[str, str, str], int] = lambda budget, run_id, call_id: 0
-        """How many calls wait for room in the budget and came before this one."""
+        self.waiting: Callable[[str], int] = lambda budget: 0
+        """How many calls wait for room in the budget."""
 
     @property
     def rules(self) -> list[BudgetRule]:
@@ -73,24 +73,25 @@ class SharedBudgets:
 
     async def told(self, run: Run, command: c.AdmitCall | c.FreeBudget) -> c.AdmitCall | c.FreeBudget:
         """Return the command with the budgets that concern its call, as they stand now."""
-        call_id, candidates = command.call_id, ()
+        candidates: tuple[Candidate, ...] = ()
         if isinstance(command, c.AdmitCall):
             candidates = command.candidates
-        else:
-            call_id = call_id or next(iter(run.waiting_calls), "")
-            if (call := run.calls.get(call_id)) is not None:
-                candidates = call.candidates
+        elif (call := run.calls.get(command.call_id or next(iter(run.waiting_calls), ""))) is not None:
+            candidates = call.candidates
+        # Only who comes anew goes behind those that wait. Who has waited in one line and is first there goes if there
+        # is room for it everywhere: sent to the end of another line, calls of two lines could change places for ever.
+        new = isinstance(command, c.AdmitCall)
         at = max(command.at, run.at)
-        shared = tuple([budget async for budget in self._standing(run, candidates, at, call_id)])
+        shared = tuple([budget async for budget in self._standing(run, candidates, at, new=new)])
         return msgspec.structs.replace(command, shared=shared)
 
     async def _standing(
-        self, run: Run, candidates: Sequence[Candidate], at: int, call_id: str
+        self, run: Run, candidates: Sequence[Candidate], at: int, *, new: bool
     ) -> AsyncIterator[SharedBudget]:
         if not candidates:
             return
         for name in run.outer:
-            yield await self._tree(name, run.id, call_id)
+            yield await self._tree(name, self.waiting(name) if new else 0)
         for rule in self._concerning(run):
             for simulated in (False, True):
                 of = [one for one in candidates if bool(one.price and one.price.simulated) == simulated]
@@ -98,11 +99,10 @@ class SharedBudgets:
                 if models:
                     every = len(models) == len(candidates)
                     budget = budget_id(rule, at, simulated=simulated)
-                    yield await self._of_rule(rule, budget, () if every else models, run.id, call_id)
+                    before = self.waiting(budget) if new else 0
+                    yield await self._of_rule(rule, budget, () if every else models, before)
 
-    async def _of_rule(
-        self, rule: BudgetRule, budget: str, models: tuple[str, ...], run_id: str, call_id: str
-    ) -> SharedBudget:
+    async def _of_rule(self, rule: BudgetRule, budget: str, models: tuple[str, ...], before: int) -> SharedBudget:
         stands = await self._engine.log.budget(budget) or NOTHING
         return SharedBudget(
             budget,
@@ -114,11 +114,11 @@ class SharedBudgets:
             stands.reserved,
             rule.action,
             models,
-            self.came_before(budget, run_id, call_id),
+            before,
             rule.warn_percent,
         )
 
-    async def _tree(self, name: str, run_id: str, call_id: str) -> SharedBudget:
+    async def _tree(self, name: str, before: int) -> SharedBudget:
         stands = await self._engine.log.budget(name) or NOTHING
         root = name.removeprefix("tree:")
         shown = f"the budget of run {root} with the runs below it" if root != name else f"budget {name!r}"
@@ -129,7 +129,7 @@ class SharedBudgets:
             stands.spent,
             stands.reserved,
             await self._action_of(root) if root != name else "abort",
-            before=self.came_before(name, run_id, call_id),
+            before=before,
         )
 
     async def _action_of(self, run_id: str) -> BudgetAction:

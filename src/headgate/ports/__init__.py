@@ -4,7 +4,7 @@ Floor 2 (engine, activities, stores, queues, llm, client) meets only here; nothi
 """
 
 from headgate.ports.activity import ActivityContext, ActivityFunction, Attempt
-from headgate.ports.budgets import BudgetRule, BudgetRules, BudgetStanding, Period
+from headgate.ports.budgets import BudgetListener, BudgetNews, BudgetRule, BudgetRules, BudgetStanding, Period
 from headgate.ports.cache import Cache, Reusable
 from headgate.ports.client import Changed, Client, EventView, StartRequest, Tokens, Update
 from headgate.ports.clock import Clock
@@ -59,6 +59,8 @@ __all__ = [
     "Admitted",
     "Append",
     "Attempt",
+    "BudgetListener",
+    "BudgetNews",
     "BudgetRule",
     "BudgetRules",
     "BudgetStanding",

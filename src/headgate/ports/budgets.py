@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import msgspec
 
-__all__ = ["BudgetRule", "BudgetRules", "BudgetStanding", "Period"]
+__all__ = ["BudgetListener", "BudgetNews", "BudgetRule", "BudgetRules", "BudgetStanding", "Period"]
 
 Period = Literal["hour", "day", "month", "total"]
 
@@ -45,6 +46,30 @@ class BudgetStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     demo_reserved: int = 0
     waiting: int = 0
     """How many calls wait for room in it, or for a person."""
+
+
+class BudgetNews(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants to know of a budget: so much of it is spent (`alert`), more than its limit was reported
+    (`overrun`), or a call waits for a person to raise it (`ask`). Amounts are in nano-dollars, `at` in microseconds."""
+
+    kind: Literal["alert", "overrun", "ask"]
+    tenant: str
+    run_id: str
+    workflow: str
+    place: str
+    at: int
+    budget: str
+    """How people know it."""
+    limit: int
+    spent: int
+    percent: int = 0
+    model: str = ""
+    needed: int = 0
+    """Of a call that asks: to which model it would go, and what it would cost at most."""
+
+
+BudgetListener = Callable[[BudgetNews], None]
+"""Told of each, after the commit that holds it. It must not wait, and what it raises is logged."""
 
 
 class BudgetRules(Protocol):
