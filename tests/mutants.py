@@ -394,6 +394,11 @@ MUTANTS = (
         f"{ABOVE}::test_the_budget_of_a_tree_is_raised_with_that_of_its_run_also_for_a_child_that_asks",
     ),
     Mutant(
+        "an attempt that waits keeps its slot",
+        (Edit("src/headgate/engine/worker.py", "            left.extend(self._slots)\n", ""),),
+        "tests/engine/test_worker.py::test_an_attempt_that_waits_for_a_person_keeps_no_slot_from_those_that_work",
+    ),
+    Mutant(
         "a skip is not passed on",
         (
             Edit(
