@@ -14,7 +14,7 @@ from headgate.core.definition import Definition
 from headgate.core.errors import Invalid
 from headgate.core.money import nano
 
-__all__ = ["given_budget", "given_input", "given_json", "given_labels", "read_text"]
+__all__ = ["given_budget", "given_dollars", "given_input", "given_json", "given_labels", "read_text"]
 
 FILE_BYTES_MAX = 50 * 1024 * 1024
 AS_TEXT = frozenset({"string", "file"})
