@@ -464,10 +464,10 @@ def _move_budget(writer: apsw.Connection, move: Move) -> OverBudget | None:
     if move.limit is not None:
         _make_budget(writer, move, move.limit)
     amounts = (move.budget, move.reserve, move.spend)
-    if move.reserve <= 0 or move.beyond:
+    if move.reserve <= 0:
         writer.execute(SQL["settle_budget"], amounts)
         return None
-    writer.execute(SQL["reserve_budget"], amounts)
+    writer.execute(SQL["settle_budget" if move.beyond else "reserve_budget"], amounts)
     if writer.changes():
         return None
     # A budget that was never made admits nothing.
