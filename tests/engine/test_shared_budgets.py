@@ -488,6 +488,8 @@ def test_a_call_that_asks_goes_on_when_the_run_is_raised_and_fails_when_a_person
         await bench.app.desk.refuse_calls(runs[1], by="bob")
 
         assert isinstance(await answer(waiting[0]), Admitted)
+        listed = {run.id: run.limit for run in await bench.app.desk.runs()}
+        assert listed == {runs[0]: 60, runs[1]: 50}
         refused = await answer(waiting[1])
         assert refused.error.code == "budget_exceeded"
         assert refused.error.message.startswith("bob refused: acme/large would cost up to $0.00000006")

@@ -86,7 +86,7 @@ def _check_limit(
     checking: Checking, activity: Activity, budget: Budget, place: Path, pricing: Pricing, *, runs: bool
 ) -> None:
     least = _least_reservation(activity, pricing)
-    if least is None or budget.action == "alert" or least <= budget.limit:
+    if least is None or budget.action in ("alert", "ask") or least <= budget.limit:
         return
     whose = "the run" if place == ("budget",) else activity.key
     what = "max_cost" if place[-1] == "max_cost" else "the budget"

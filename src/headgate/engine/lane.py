@@ -210,6 +210,8 @@ class Lane:
             order.failure = error
             return
         self._encode(decision, item)
+        if type(command) is c.RaiseBudget and not command.key and decision.events:
+            item.limit = self.run.limit
         rows: list[SpendRow] = []
         if self.run.spent != spent or getattr(command, "usage", None) or getattr(command, "cached", False):
             rows = spend_of(self.run, self.row, decision.events, settled)
@@ -250,6 +252,8 @@ class Lane:
         together = self._together
         if outcome == "accepted":
             self.head = item.head
+            if item.limit is not None:
+                self.row = msgspec.structs.replace(self.row, limit=item.limit)
             self._engine.committed(self, [order.decision for order in together if order.decision is not None], item)
             self._finish(together)
             return

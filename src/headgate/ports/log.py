@@ -125,6 +125,8 @@ class Append(msgspec.Struct):
     """`(tenant, command id, at, answer)`: kept for a week, so that a repeat is answered as the first was."""
     size: int = 0
     spend: Sequence[SpendRow] = ()
+    limit: int | None = None
+    """The run's own limit, where these events have raised it."""
 
 
 class OverBudget(msgspec.Struct, frozen=True):

@@ -78,7 +78,8 @@ class MemoryLog:
         self._budgets |= budgets
         self._answers |= {(tenant, name): (at, answer) for tenant, name, at, answer in item.commands}
         if item.run:
-            self._place(item.new or msgspec.structs.replace(self._runs[item.run], head=item.head))
+            run = item.new or msgspec.structs.replace(self._runs[item.run], head=item.head)
+            self._place(run if item.limit is None else msgspec.structs.replace(run, limit=item.limit))
             self._write(item)
         return "accepted"
 

@@ -133,6 +133,8 @@ class SqliteLog:
                     writer.execute(SQL["insert_blob"], (item.run, digest, data))
                 if item.spend:
                     writer.executemany(INSERT_SPEND, item.spend)
+                if item.limit is not None:
+                    writer.execute(SQL["raise_limit"], (item.limit, item.run))
         writer.executemany(SQL["insert_event"], events)
         return outcomes
 

@@ -73,6 +73,9 @@ update runs set status = ?1, version = ?2, hash = ?3, attention_at = ?4, tasks =
     updated_at = ?8, finished_at = ?9, error = ?10, simulated = ?11
 where key = ?12 and version = ?13
 
+-- raise_limit: a run's own limit that somebody has raised
+update runs set money_limit = ?1 where key = ?2
+
 -- insert_event: one row per event; pos is given by the table, in commit order
 insert into events (run, version, at, type, data, hash, content) values (?, ?, ?, ?, ?, ?, ?)
 
