@@ -57,7 +57,7 @@ def test_every_benchmark_runs_and_survives_its_audit(tmp_path: Path):
     result = run_module("bench", "--quick", "--folder", str(tmp_path))
 
     benchmarks = result["benchmarks"]
-    expected = {"seq5", "par10", "hc3", "wide", "overhead", "events", "growth", "fanin", "footprint"}
+    expected = {"seq5", "par10", "hc3", "wide", "overhead", "events", "growth", "fanin", "footprint", "policies"}
     assert benchmarks.keys() == expected
     assert all(0 < benchmarks[name]["ratio"] < 1 for name in ("seq5", "par10", "hc3", "wide"))
     pair = benchmarks["seq5"]["repetitions"][0]
