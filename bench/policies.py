@@ -18,16 +18,18 @@ __all__ = ["measure_policies"]
 
 LETTER = """Dear Ms Okonjo,
 
-thank you for letting us stay in your flat while ours is dried out. A few things that you should know, since we leave
-on Sunday 14 March at half past ten and you return on Tuesday, and the two of us will hardly meet.
+thank you for letting us stay in your flat while ours is dried out. A few things that you should know, since
+we leave on Sunday 14 March at half past ten and you return on Tuesday, and the two of us will hardly meet.
 
-The plants have been watered, with the exception of the large one by the window, which looked at us in a way that we
-took for a no. The tap in the bathroom drips if it is turned to the right. We have not turned it to the left. The key
-of the cellar is with Mr Brandt on the third floor, who asks that you ring twice. Please note that the caretaker must see the
-meter before the end of the month; he will show you how to read it, and you need not pay anything for that.
+The plants have been watered, with the exception of the large one by the window, which looked at us in a way
+that we took for a no. The tap in the bathroom drips if it is turned to the right. We have not turned it to
+the left. The key of the cellar is with Mr Brandt on the third floor, who asks that you ring twice. Please
+note that the caretaker must see the meter before the end of the month; he will show you how to read it, and
+you need not pay anything for that.
 
-You can reach us at +44 131 496 0188 or under f.lindgren@survey.example. If the insurance asks, our account is GB26 MIDL
-4005 1512 3456 74, and the claim has the number 2026-0117-33. The neighbours were kind; send them our regards.
+You can reach us at +44 131 496 0188 or under f.lindgren@survey.example. If the insurance asks, our account is
+GB26 MIDL 4005 1512 3456 74, and the claim has the number 2026-0117-33. The neighbours were kind; send them
+our regards.
 
 """
 PROMPT = (LETTER * 3)[:2_048]
