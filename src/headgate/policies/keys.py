@@ -7,6 +7,7 @@ cheaper look has found something: a long run without spaces, a separator, a word
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -34,7 +35,7 @@ SHAPES = re.compile(
     r"xox[a-z]-[A-Za-z0-9-]{8,}|xapp-[A-Za-z0-9-]{8,}|AIza[A-Za-z0-9_-]{24,}|ya29\.[A-Za-z0-9_-]{8,}|"
     r"GOCSPX-[A-Za-z0-9_-]{8,}|SG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}|npm_[A-Za-z0-9]{16,}|"
     r"pypi-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|do[opr]_v1_[A-Za-z0-9]{16,}|shp(?:at|ca|pa|ss)_[A-Za-z0-9]{8,}|"
-    r"sq0(?:atp|csp)-[A-Za-z0-9_-]{8,}|EAA[A-Za-z0-9]{24,}|key-[0-9a-zA-Z]{24,}|(?:AC|SK)[0-9A-Za-z]{32}(?![0-9A-Za-z])|HRKU-[A-Za-z0-9_-]{16,}|1//0[A-Za-z0-9_-]{16,}|[A-Za-z0-9_-]{8,}:APA91[A-Za-z0-9_-]{20,}|"
+    r"sq0(?:atp|csp)-[A-Za-z0-9_-]{8,}|EAA[A-Za-z0-9]{24,}|key-[0-9a-zA-Z]{24,}|(?:AC|SK)[0-9A-Za-z]{32}(?![0-9A-Za-z])|HRKU-[A-Za-z0-9_-]{16,}|1//0[A-Za-z0-9_-]{16,}|(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{8,64}:APA91[A-Za-z0-9_-]{20,}|"
     r"lin_(?:api|oauth)_[A-Za-z0-9]{8,}|fig[du]_[A-Za-z0-9_-]{8,}|AT[AC]TT[A-Za-z0-9_=-]{16,}|"
     r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{8,}|rubygems_[A-Za-z0-9]{8,}|gls?[ac]_[A-Za-z0-9_+/=-]{8,}|"
     r"NRA[KL]-[A-Z0-9]{8,}|NRJS-[A-Za-z0-9]{8,}|sntry[su]_[A-Za-z0-9+/=_-]{8,}|pat-[a-z]{2,3}[0-9]-[0-9A-Za-z-]{8,}|"
@@ -45,10 +46,10 @@ SHAPES = re.compile(
     r"(?=[A-Z0-9-]{0,40}[0-9])(?=[0-9-]{0,40}[A-Z])(?:[A-Z0-9]{4,6}-){2,5}[A-Z0-9]{4,6}(?![A-Za-z0-9-])|"
     r"[MNO][A-Za-z0-9_-]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}|"
     r"(?:LTAI|AKID|GOOG|AQVN|YC[A-Z]{2}|DO00|K00[0-9])[A-Za-z0-9_-]{12,}|sl\.[A-Za-z0-9_-]{20,}|0x[0-9a-fA-F]{64}|"
-    r"[0-9]/[0-9]{8,}:[A-Za-z0-9]{16,}|(?=[A-Za-z0-9_.-]*[0-9][A-Za-z0-9_.-]*[0-9])(?=[a-z0-9_.-]*[A-Z])(?=[A-Z0-9_.-]*[a-z])"
-    r"(?:[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{16,}|[A-Za-z0-9_-]{14,}\.[A-Za-z0-9_-]{30,})|"
+    r"[0-9]/[0-9]{8,}:[A-Za-z0-9]{16,}|(?<![A-Za-z0-9_.-])(?=[A-Za-z0-9_.-]{0,60}[0-9][A-Za-z0-9_.-]{0,60}[0-9])(?=[a-z0-9_.-]{0,60}[A-Z])(?=[A-Z0-9_.-]{0,60}[a-z])"
+    r"(?:[A-Za-z0-9_-]{10,400}\.[A-Za-z0-9_-]{4,400}\.[A-Za-z0-9_-]{16,}|[A-Za-z0-9_-]{14,200}\.[A-Za-z0-9_-]{30,})|"
     # what many use: a short word, _ or -, and a long run in which there are digits
-    r"[A-Za-z][A-Za-z0-9]{1,9}(?:[_-][A-Za-z0-9]{1,8}){0,2}[_-](?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}"
+    r"[A-Za-z][A-Za-z0-9]{1,9}(?:[_-][A-Za-z0-9]{1,8}){0,2}[_-](?=[A-Za-z]{0,60}[0-9])(?=[0-9]{0,60}[A-Za-z])[A-Za-z0-9]{20,}"
     r")"
 )
 HOOKS = re.compile(
@@ -272,11 +273,19 @@ def _shapes(text: str) -> Iterator[Span]:
 
 
 def _blocks(text: str) -> Iterator[Span]:
+    ends = [end.end() for end in BLOCK_END.finditer(text)]
+    at = 0
     for begun in BLOCK.finditer(text):
-        end = BLOCK_END.search(text, begun.end(), begun.end() + BLOCK_LENGTH_MAX)
-        body = BLOCK_BODY.match(text, begun.end(), begun.end() + BLOCK_LENGTH_MAX)
-        assert body is not None
-        yield Span(begun.start(), end.end() if end is not None else body.end(), KIND)
+        if begun.start() < at:
+            continue
+        number = bisect_right(ends, begun.end())
+        if number < len(ends) and ends[number] - begun.end() <= BLOCK_LENGTH_MAX:
+            at = ends[number]
+        else:
+            body = BLOCK_BODY.match(text, begun.end(), begun.end() + BLOCK_LENGTH_MAX)
+            assert body is not None
+            at = body.end()
+        yield Span(begun.start(), at, KIND)
 
 
 # --- After a name -------------------------------------------------------------------------------------------------
