@@ -16,7 +16,7 @@ from headgate.core.values import Usage
 from headgate.llm.provider_errors import malformed
 from headgate.ports import EmbeddingAnswer, FinishReason, ModelAnswer, ToolCall
 
-__all__ = ["AnswerParts", "Body", "read_body", "read_embeddings", "read_usage"]
+__all__ = ["TOKENS_MAX", "AnswerParts", "Body", "read_body", "read_embeddings", "read_usage"]
 
 TOKENS_MAX = 10**12
 """A reported number of tokens above this is nonsense."""
@@ -51,6 +51,10 @@ class _ToolPart(msgspec.Struct):
 class _Part(msgspec.Struct):
     content: Any = None
     refusal: str | None = None
+    reasoning_content: Any = None
+    """What is shown of the thinking: DeepSeek's name, and that of vLLM and others."""
+    reasoning: Any = None
+    """OpenRouter's name, and Ollama's."""
     tool_calls: list[_ToolPart] | None = None
 
 
@@ -94,6 +98,7 @@ class AnswerParts:
         self._who = who
         self._texts: list[str] = []
         self._refusals: list[str] = []
+        self._thoughts: list[str] = []
         self._calls: dict[int, _ToolPart] = {}
         self._arguments: dict[int, list[str]] = {}
         self._finish_reason: str | None = None
@@ -104,7 +109,7 @@ class AnswerParts:
     @property
     def begun(self) -> bool:
         """Say whether the model has produced anything."""
-        return bool(self._texts or self._refusals or self._calls)
+        return bool(self._texts or self._refusals or self._thoughts or self._calls)
 
     @property
     def content(self) -> str:
@@ -112,9 +117,9 @@ class AnswerParts:
 
     @property
     def delivered(self) -> str:
-        """All that has come so far: texts, and the arguments of calls."""
+        """All that has come so far: thinking, texts, and the arguments of calls."""
         pieces = [piece for number in sorted(self._arguments) for piece in self._arguments[number]]
-        return "".join([*self._texts, *self._refusals, *pieces])
+        return "".join([*self._thoughts, *self._texts, *self._refusals, *pieces])
 
     def add(self, body: Body) -> str:
         """Take in a body or an event; return the text that it brought."""
@@ -132,6 +137,8 @@ class AnswerParts:
         text = _text(part.content)
         if text:
             self._texts.append(text)
+        if thought := _thought(part):
+            self._thoughts.append(thought)
         if part.refusal:
             self._refusals.append(part.refusal)
         for call in part.tool_calls or ():
@@ -175,6 +182,7 @@ class AnswerParts:
             usage=msgspec.structs.replace(usage, model=name),
             finish_reason=self._reason(calls),
             tool_calls=calls,
+            reasoning="".join(self._thoughts),
         )
 
     def _call(self, index: int) -> ToolCall:
@@ -203,6 +211,17 @@ def _text(content: object) -> str:
     return "".join(text for part in parts if isinstance(text := part.get("text"), str))
 
 
+def _thought(part: _Part) -> str:
+    """Return what is shown of the thinking: a text of its own, or parts of the content, as Mistral has it."""
+    for told in (part.reasoning_content, part.reasoning):
+        if isinstance(told, str) and told:
+            return told
+    if not isinstance(part.content, list):
+        return ""
+    parts = [one for one in cast("list[object]", part.content) if isinstance(one, dict)]
+    return "".join(_text(cast("object", one.get("thinking"))) for one in parts if one.get("type") == "thinking")
+
+
 def read_usage(reported: object, *, of_embedding: bool = False) -> Usage | None:
     """Return the usage as reported, or None where it does not say how many tokens went in and out.
 
@@ -228,6 +247,12 @@ def read_usage(reported: object, *, of_embedding: bool = False) -> Usage | None:
         output_tokens=made,
         cache_read_tokens=min(cached, given),
         reasoning_tokens=min(reasoned, made),
+        audio_input_tokens=min(
+            _detail(fields.get("prompt_tokens_details"), "audio_tokens"), given - min(cached, given)
+        ),
+        audio_output_tokens=min(
+            _detail(fields.get("completion_tokens_details"), "audio_tokens"), made - min(reasoned, made)
+        ),
     )
 
 
