@@ -25,6 +25,7 @@ from headgate.llm.openai_requests import DROPS_MAX, Dialect, chat_request, refus
 from headgate.llm.prices import price_of
 from headgate.llm.provider_errors import malformed, refused_here
 from headgate.llm.provider_settings import TIMEOUT_SECONDS
+from headgate.llm.quiet import quiet_libraries
 from headgate.llm.token_estimate import FACTOR_UNKNOWN, estimate_inputs, estimate_output, estimate_request
 from headgate.ports import EmbeddingAnswer, ModelAnswer, ModelRequest, ProviderError, ToolCall
 
@@ -255,6 +256,7 @@ class OpenAICompatibleProvider:
         if client is None:
             import httpx2  # takes a tenth of a second, and most commands never call a model
 
+            quiet_libraries()
             client = self._clients[loop] = httpx2.AsyncClient(
                 timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS_MAX),  # the exchange bounds the whole
                 limits=httpx2.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=IDLE_CONNECTIONS_MAX),

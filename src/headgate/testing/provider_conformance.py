@@ -277,7 +277,7 @@ async def usage_that_is_not_reported_is_estimated_and_said_so(rig: Rig) -> None:
 
 @promise
 async def every_way_to_end_has_one_name(rig: Rig) -> None:
-    for finish in ("Stop", "MaxTokens", "ContentFilter"):
+    for finish in ("Stop", "MaxTokens", *(() if "filtered" in rig.lacks else ("ContentFilter",))):
         for by_stream in (False, True):
             rig.will_say(Said(finish=finish), streamed=by_stream)
             answer = (
@@ -295,6 +295,21 @@ async def an_ending_nobody_has_heard_of_is_an_error_and_loses_no_text(rig: Rig) 
 
 
 # --- Embeddings ---------------------------------------------------------------------------------------------------
+
+
+@of_all
+async def each_text_has_a_vector(rig: Rig) -> None:
+    if "embeddings" in rig.lacks:
+        return
+    rig.will_embed([[0.5, 0.25], [1.0, -1.0]], 12)
+
+    answer = await rig.provider.embed(rig.embedding_model, ["first text", "second text"])
+
+    assert len(answer.embeddings) == 2
+    assert len({len(vector) for vector in answer.embeddings}) == 1
+    assert answer.embeddings[0] != answer.embeddings[1]
+    assert answer.usage.input_tokens > 0
+    assert answer.usage.output_tokens == 0
 
 
 @promise

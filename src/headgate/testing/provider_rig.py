@@ -77,8 +77,8 @@ class Rig(Protocol):
     def embedding_model(self) -> str: ...
     @property
     def lacks(self) -> frozenset[str]:
-        """What the vendor does not offer or report: audio, cache_write, cache_write_1h, embeddings, image_urls, names
-        (of models, in the price list), reasoning, reasoning_usage, schema, seed."""
+        """What the vendor does not offer or report: audio, cache_write, cache_write_1h, embeddings, filtered (an end of
+        that name), image_urls, names (of models, in the price list), reasoning, reasoning_usage, schema, seed."""
         ...
 
     @property

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import NamedTuple
 
-from tests.llm.fakes import anthropic, bedrock, google, openai
+from tests.llm.fakes import anthropic, bedrock, google, mistral, openai
 from tests.llm.fakes.server import FakeServer, Reply
 
 from headgate.llm.registry import build_providers, close_providers
@@ -137,9 +138,9 @@ class _Endless:
 
 
 @asynccontextmanager
-async def rig_of(kind: Kind, **more: str) -> AsyncGenerator[ServerRig]:
+async def rig_of(kind: Kind, tls: ssl.SSLContext | None = None, **more: str) -> AsyncGenerator[ServerRig]:
     """Yield a rig of this kind on the running loop; `more` are further variables of its environment."""
-    async with FakeServer() as server:
+    async with FakeServer(tls=tls) as server:
         rig = ServerRig(kind, server, build_providers(kind.environment(server.url) | more))
         try:
             yield rig
@@ -171,11 +172,11 @@ KINDS = {
         ),
         Kind(
             "mistral",
-            openai,
+            mistral,
             lambda url: {"MISTRAL_BASE_URL": f"{url}/v1", "MISTRAL_API_KEY": KEY},
             "mistral-large-latest",
             "mistral-embed",
-            OPENAI_LACKS,
+            OPENAI_LACKS | {"audio", "filtered", "reasoning_usage"},
             "MISTRAL_API_KEY",
         ),
         Kind(

@@ -21,6 +21,7 @@ from headgate.core.values import Price, Usage
 from headgate.llm.prices import price_of
 from headgate.llm.provider_errors import malformed, refused_here
 from headgate.llm.provider_settings import TIMEOUT_SECONDS
+from headgate.llm.quiet import quiet_libraries
 from headgate.llm.token_estimate import FACTOR_UNKNOWN, estimate_inputs, estimate_output, estimate_request
 from headgate.ports import EmbeddingAnswer, FinishReason, ModelAnswer, ModelRequest, ProviderError
 
@@ -152,9 +153,9 @@ class DirectProvider:
 
     async def request(self, request: ModelRequest) -> ModelAnswer:
         """Make the call and return its whole answer. Raises `ProviderError`."""
+        loop, asked = await self._prepared(request)
         from pydantic_ai.direct import model_request
 
-        loop, asked = await self._prepared(request)
         call = self._call(request.model, request.timeout_seconds)
         call.extra = asked.extra
         async with self._watching(call, request.model):
@@ -208,8 +209,11 @@ class DirectProvider:
     async def close(self) -> None:
         """Close the running loop's connections. Harmless when repeated; a later call opens new ones."""
         opening = self._loops.pop(asyncio.get_running_loop(), None)
-        if opening is not None:
-            await (await opening).http.aclose()
+        if opening is None:
+            return
+        (opened,) = await asyncio.gather(opening, return_exceptions=True)
+        if isinstance(opened, _Loop):  # and not the error with which it could not be opened
+            await opened.http.aclose()
 
     # --- Streams ---------------------------------------------------------------------------------------
 
@@ -304,9 +308,9 @@ class DirectProvider:
     # --- Sending ---------------------------------------------------------------------------------------
 
     async def _prepared(self, request: ModelRequest) -> tuple[_Loop, Asked]:
+        loop = await self._opened()
         from headgate.llm.direct.messages import asked_of
 
-        loop = await self._opened()
         if request.model not in loop.models:
             if len(loop.models) >= MODELS_MAX:
                 loop.models.clear()
@@ -349,6 +353,7 @@ class DirectProvider:
     async def _open(self, vendor: Vendor) -> _Loop:
         from headgate.llm.direct.wire import WatchedClient
 
+        quiet_libraries()
         http = WatchedClient()
         return _Loop(http, await vendor.open(self._connection, http))
 

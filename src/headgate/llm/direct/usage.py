@@ -19,7 +19,10 @@ def tokens(reported: Mapping[str, object], name: str) -> int | None:
 
 def detail(reported: Mapping[str, object], *path: str) -> int:
     """Return a number of tokens further down, 0 where it is not there."""
-    inner: object = reported
-    for name in path[:-1]:
-        inner = cast("Mapping[str, object]", inner).get(name) if isinstance(inner, Mapping) else None
-    return (tokens(inner, path[-1]) or 0) if isinstance(inner, Mapping) else 0
+    *outer, name = path
+    for step in outer:
+        inner = reported.get(step)
+        if not isinstance(inner, Mapping):
+            return 0
+        reported = cast("Mapping[str, object]", inner)
+    return tokens(reported, name) or 0
