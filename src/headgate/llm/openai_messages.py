@@ -175,7 +175,8 @@ class AnswerParts:
             broken.usage = self.reported
             raise broken from None
         name = self._model or model
-        usage = self.reported or count(self.content, calls)
+        told = self.reported
+        usage = told if told and (told.input_tokens or told.output_tokens) else count(self.content, calls)
         return ModelAnswer(
             content=self.content,
             model=name,

@@ -33,6 +33,7 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
 
 
 NONSENSE: tuple[object, ...] = (
+    {"input_tokens": 0, "output_tokens": 0},
     "many",
     [11, 7],
     {},

@@ -31,6 +31,7 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
     "rate_limited": (429, "ThrottlingException", "Too many requests, please wait before trying again."),
 }
 NONSENSE: tuple[object, ...] = (
+    {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0},
     {},
     {"inputTokens": -11, "outputTokens": 7, "totalTokens": 18},
     {"inputTokens": 11, "outputTokens": 10**15, "totalTokens": 18},

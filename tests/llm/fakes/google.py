@@ -35,6 +35,7 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
     "rate_limited": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota."),
 }
 NONSENSE: tuple[object, ...] = (
+    {"promptTokenCount": 0, "candidatesTokenCount": 0, "totalTokenCount": 0},
     "many",
     [11, 7],
     {},

@@ -31,6 +31,7 @@ REFUSALS: dict[str, tuple[int, str, str]] = {
     "rate_limited": (429, "rate_limit_exceeded", "Rate limit reached for requests."),
 }
 NONSENSE: tuple[object, ...] = (
+    {"prompt_tokens": 0, "completion_tokens": 0},
     "many",
     [11, 7],
     {},

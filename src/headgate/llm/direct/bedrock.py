@@ -93,6 +93,8 @@ class BedrockVendor:
 
     def mend(self, said: dict[str, Any]) -> bool:
         """The SDK takes it that a usage is there, and is one. In a stream, one that is not is left out."""
+        if said.get("start") == {}:  # so others begin a text who imitate Bedrock; the SDK refuses it, and needs none
+            return True
         holds_one = "output" in said or "usage" in said
         if not holds_one or (is_sound(said.get("usage")) and self.usage(said["usage"]) is not None):
             return False

@@ -14,7 +14,6 @@ from pydantic_ai.providers.google import GoogleProvider
 
 from headgate.core.values import Usage
 from headgate.llm.direct.messages import Offer
-from headgate.llm.direct.reports import is_sound
 from headgate.llm.direct.usage import detail, tokens
 from headgate.ports import FinishReason
 
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["GoogleVendor"]
 
+IMITATED = {"FUNCTION_CALL": Ends.STOP.value}
+"""Ends that Google has not, and servers that imitate it have."""
 KNOWN_ENDS = frozenset(end.value for end in Ends)
 
 
@@ -84,17 +85,15 @@ class GoogleVendor:
         )
 
     def mend(self, said: dict[str, Any]) -> bool:
-        """The SDK refuses a usage that is none, and warns of an end that it does not know."""
-        changed = False
-        if "usageMetadata" in said and not (is_sound(said["usageMetadata"]) and self.usage(said["usageMetadata"])):
-            del said["usageMetadata"]
-            changed = True
+        """Usage is read already, and the SDK is spared it: it refuses one that is none, and each chunk brings one that
+        would be reckoned anew, at nearly half of a stream's cost. An end that it does not know would make it warn."""
+        changed = said.pop("usageMetadata", None) is not None
         candidates = said.get("candidates")
         for candidate in cast("list[object]", candidates) if isinstance(candidates, list) else ():
             if isinstance(candidate, dict):
                 end = cast("dict[str, object]", candidate)
                 if "finishReason" in end and end["finishReason"] not in KNOWN_ENDS:
-                    end["finishReason"] = Ends.OTHER.value
+                    end["finishReason"] = IMITATED.get(str(end["finishReason"]), Ends.OTHER.value)
                     changed = True
         return changed
 

@@ -278,7 +278,7 @@ class DirectProvider:
             raise malformed(f"{call.who} answered without anything to read.")
         vendor = self._loaded()
         usage = vendor.usage(call.reports.usage)
-        if usage is None:
+        if usage is None or not (usage.input_tokens or usage.output_tokens):
             made = estimate_output(delivered(response), (), request.max_tokens, factor=self._token_factor)
             usage = Usage(input_tokens=self.count(request), output_tokens=made, estimated=True)
         try:

@@ -171,7 +171,9 @@ class _Frames:
 
 def _may_matter(data: bytes) -> bool:
     """Say whether an event can hold a report or an end, before it is decoded: most hold a word of text."""
-    return any(word in data for word in (b'sage"', b'sageMetadata"', b"message_", b'finishReason"', b'stopReason"'))
+    return any(
+        word in data for word in (b'sage"', b'sageMetadata"', b"message_", b'finishReason"', b'stopReason"', b'"start"')
+    )
 
 
 def _read(data: bytes, reports: Reports, mend: Mend) -> bytes | None:
