@@ -22,6 +22,7 @@ import msgspec
 
 from bench.figures import median, rounded
 from bench.first_run import DEFINITION
+from bench.providers import measure_providers
 from bench.repetition import Repetition
 from bench.shapes import Shape
 
@@ -235,4 +236,5 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "fanin": fanin,
     "footprint": footprint,
     "shim": without_shim,
+    "providers": lambda settings: measure_providers(run_fresh, repetitions=settings.repetitions, quick=settings.quick),
 }
