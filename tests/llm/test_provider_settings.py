@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -278,3 +280,86 @@ def test_looking_a_provider_up_imports_no_sdk(name: str):
         return (await process.communicate())[0]
 
     assert asyncio.run(run()) == b"[]\n"
+
+
+# --- Loops and models -------------------------------------------------------------------------------------------------
+
+
+@slow
+@pytest.mark.parametrize("name", ["anthropic", "google", "bedrock"])
+def test_a_provider_keeps_no_loop_that_has_ended(name: str):
+    kind = KINDS[name]
+    kept: list[Any] = []
+
+    async def ask() -> None:
+        async with rig_of(kind) as rig:
+            rig.will_say(Said(), streamed=False)
+            provider: Any = kept[0] if kept else rig.provider
+            kept[:] = [provider]
+            rig.server.will(*[kind.fake.whole(Said())] * 2)
+            await rig.provider.request(request_of(rig))
+            assert len(rig.provider._loops) == 1  # type: ignore[attr-defined]  # a direct provider has them
+            assert not isinstance(next(iter(rig.provider._loops.values())), asyncio.Task)  # type: ignore[attr-defined]
+
+    asyncio.run(ask())
+    gc.collect()
+
+    assert len(kept[0]._loops) == 0
+
+
+@slow
+def test_what_a_model_does_not_take_together_is_a_missing_capability():
+    tool = {"name": "t", "parameters": {"type": "object", "properties": {}}}
+
+    async def kept() -> tuple[ProviderError, int]:
+        async with rig_of(KINDS["google"]) as rig:
+            rig.will_say(Said(), streamed=False)
+            asked = request_of(rig, tools=(tool,), response_schema={"type": "object", "properties": {}})
+            with pytest.raises(ProviderError) as caught:
+                await rig.provider.request(asked)
+            return caught.value, len(rig.asked)
+
+    error, asked = asyncio.run(kept())
+
+    assert (error.kind, error.sent, asked) == ("missing_capability", False, 0)
+    assert "was not asked" in str(error)
+
+
+@slow
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("anthropic", "claude-haiku-4-5"),
+        ("google", "gemini-2.5-flash"),
+        ("bedrock", "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+    ],
+)
+def test_effort_reaches_a_model_that_thinks(name: str, model: str):
+    async def kept() -> str:
+        async with rig_of(KINDS[name]) as rig:
+            rig.will_say(Said(), streamed=False)
+            await rig.provider.request(request_of(rig, model=model, reasoning="low", max_tokens=9_000))
+            return rig.asked[0]
+
+    body = asyncio.run(kept())
+
+    told = re.search(r'"(?:budget_tokens|thinkingBudget|thinking_budget)": (\d+)', body)
+    assert told is not None, body
+    assert 0 < int(told[1]) <= 2_048
+
+
+@slow
+@pytest.mark.parametrize(
+    ("name", "model"), [("google", "gemini-1.5-flash"), ("bedrock", "mistral.mistral-large-2407-v1:0")]
+)
+def test_effort_is_refused_by_a_model_that_does_not_think(name: str, model: str):
+    async def kept() -> ProviderError:
+        async with rig_of(KINDS[name]) as rig:
+            rig.will_say(Said(), streamed=False)
+            with pytest.raises(ProviderError) as caught:
+                await rig.provider.request(request_of(rig, model=model, reasoning="low"))
+            return caught.value
+
+    error = asyncio.run(kept())
+
+    assert (error.kind, error.sent) == ("missing_capability", False)

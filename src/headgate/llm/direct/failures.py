@@ -60,6 +60,8 @@ PHRASES = {
     "api key not valid": "authentication",
     "content filtering policy": "content_filter",
 }
+LACKING = frozenset({"UserError", "UnsupportedSettingWarning", "NotImplementedError"})
+"""What `pydantic_ai` raises for what a model does not take."""
 DAILY = ("perday", "per_day")
 
 
@@ -85,7 +87,11 @@ def failure_of(call: Call, error: BaseException, *, begun: bool = False) -> Prov
         inside.status = 0 if begun else inside.status
         return inside
     if not call.left:
-        return refused_here("invalid_request", f"{call.who} was not asked: {_shown(call, str(error))}")
+        lacking = type(error).__name__ in LACKING
+        return refused_here(
+            "missing_capability" if lacking else "invalid_request",
+            f"{call.who} was not asked: {_shown(call, str(error))}",
+        )
     return malformed(f"{call.who} answered with something that cannot be read ({_shown(call, str(error))}).")
 
 

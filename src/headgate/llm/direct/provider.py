@@ -134,7 +134,8 @@ class DirectProvider:
         self._prices = prices
         self._token_factor = token_factor
         self._vendor: Vendor | None = None
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[_Loop]] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[_Loop] | _Loop] = WeakKeyDictionary()
+        """What there is on each loop, or is being made: a task keeps its loop alive, so none stays here."""
 
     def __repr__(self) -> str:
         return f"<DirectProvider {self._name}>"
@@ -208,12 +209,11 @@ class DirectProvider:
 
     async def close(self) -> None:
         """Close the running loop's connections. Harmless when repeated; a later call opens new ones."""
-        opening = self._loops.pop(asyncio.get_running_loop(), None)
-        if opening is None:
-            return
-        (opened,) = await asyncio.gather(opening, return_exceptions=True)
-        if isinstance(opened, _Loop):  # and not the error with which it could not be opened
-            await opened.http.aclose()
+        known = self._loops.pop(asyncio.get_running_loop(), None)
+        if isinstance(known, asyncio.Task):
+            (known,) = await asyncio.gather(known, return_exceptions=True)
+        if isinstance(known, _Loop):  # and neither nothing nor the error with which it could not be opened
+            await known.http.aclose()
 
     # --- Streams ---------------------------------------------------------------------------------------
 
@@ -345,17 +345,26 @@ class DirectProvider:
             message = f"{self._name} was not asked: its key holds characters that no HTTP header can carry."
             raise refused_here("missing_key", message)
         running = asyncio.get_running_loop()
-        opening = self._loops.get(running)
-        if opening is None or (opening.done() and opening.exception() is not None):
-            opening = self._loops[running] = running.create_task(self._open(vendor))
-        return await asyncio.shield(opening)
+        known = self._loops.get(running)
+        if known is None:
+            known = self._loops[running] = running.create_task(self._open(vendor))
+        return known if isinstance(known, _Loop) else await asyncio.shield(known)
 
     async def _open(self, vendor: Vendor) -> _Loop:
         from headgate.llm.direct.wire import WatchedClient
 
         quiet_libraries()
-        http = WatchedClient()
-        return _Loop(http, await vendor.open(self._connection, http))
+        running, http = asyncio.get_running_loop(), WatchedClient()
+        opened: _Loop | None = None
+        try:
+            opened = _Loop(http, await vendor.open(self._connection, http))
+            return opened
+        finally:
+            if self._loops.get(running) is asyncio.current_task():
+                if opened is None:  # the next call tries again
+                    del self._loops[running]
+                else:
+                    self._loops[running] = opened
 
     def _loaded(self) -> Vendor:
         if self._vendor is None:
