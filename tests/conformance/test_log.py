@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from headgate.core.errors import Unavailable
 from headgate.engine.audit import verify
 from headgate.engine.lane import INLINE_BYTES_MAX
-from headgate.ports import Append, Head, Log, Move, OverBudget, SpendTotal, SpendWanted
+from headgate.ports import Append, Head, Log, Move, OverBudget, SpendRow, SpendTotal, SpendWanted
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
@@ -39,7 +39,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
 
 async def begun(log: Log, run_id: str = "run-1", contents: tuple[Any, ...] = (None,), **rest: Any) -> HandmadeRun:
     """Return a run with its first events in the log."""
-    named = {name: rest.pop(name) for name in ("tenant", "workflow", "unique_key") if name in rest}
+    named = {name: rest.pop(name) for name in ("tenant", "workflow", "unique_key", "created_at") if name in rest}
     run = HandmadeRun(log, run_id, **named)
     assert await run.commit(contents, **rest) == "accepted"
     return run
@@ -474,6 +474,22 @@ async def test_runs_are_listed_newest_first_filtered_and_in_pages(log: Log):
     assert [row.id for row in await log.runs(status="completed")] == ["run-4"]
     assert [row.id for row in await log.runs(status="running", workflow="even", limit=1)] == ["run-2"]
     assert await log.runs(workflow="neither") == []
+    assert [row.id for row in await log.runs(limit=2, offset=3)] == ["run-2", "run-1"]
+    assert await log.count_runs() == 6
+    assert await log.count_runs(workflow="even", status="running") == 2
+
+
+@on_a_loop
+async def test_runs_are_found_by_when_they_began_and_by_what_stands_in_their_row(log: Log):
+    for number in range(3):
+        await begun(log, f"run-{number}", created_at=NOON + number, unique_key=f"key-{number}%")
+
+    assert [row.id for row in await log.runs(since=NOON + 1)] == ["run-2", "run-1"]
+    assert [row.id for row in await log.runs(until=NOON + 1)] == ["run-0"]
+    assert [row.id for row in await log.runs(text="key-1%")] == ["run-1"]
+    assert [row.id for row in await log.runs(text="run-")] == ["run-2", "run-1", "run-0"]
+    assert await log.runs(text="RUN-") == []
+    assert await log.count_runs(since=NOON + 1, until=NOON + 2, text="run") == 1
 
 
 @on_a_loop
@@ -551,6 +567,18 @@ async def test_the_definition_deployed_last_is_the_newest_of_its_name(log: Log):
 
     assert await log.save_definition("v1", "letters", b"one", NOON + 3) is False
     assert await log.definition("letters") == ("v1", b"one")
+
+
+@on_a_loop
+async def test_definitions_are_listed_by_name_the_newest_of_each(log: Log):
+    await log.save_definition("v1", "letters", b"one", NOON)
+    await log.save_definition("v2", "letters", b"two", NOON + 1)
+    await log.save_definition("w1", "other", b"other", NOON + 2)
+    await log.save_definition("v1", "letters", b"one", NOON + 3)
+
+    assert await log.definitions() == [("letters", "v1", NOON + 3, b"one"), ("other", "w1", NOON + 2, b"other")]
+    assert [name for name, *_ in await log.definitions(limit=1)] == ["letters"]
+    assert [name for name, *_ in await log.definitions(after="letters")] == ["other"]
 
 
 @on_a_loop
@@ -703,6 +731,8 @@ def test_any_batches_leave_what_a_few_words_say(adapter: str, batches: list[list
 async def test_spend_rows_are_there_with_their_events_and_in_their_order(log: Log):
     run = await begun(log)
     rows = [run.spent(-7, kind="forfeit"), run.spent(12, part=1, estimated=True, simulated=True, labels='{"a":"b"}')]
+    counts = [*(name for name in SpendRow._fields if name.endswith("_tokens")), "estimated_input"]
+    rows += [run.spent(3, part=2, tier="flex", **{name: 10**number for number, name in enumerate(counts)})]
 
     await run.commit(spend=rows)
 
@@ -724,6 +754,21 @@ async def test_a_refused_append_leaves_no_spend_row(log: Log):
     assert outcomes[0] == "version_conflict"
     assert outcomes[1] == OverBudget("team", 10, 0, 0)
     assert [row.cost for row in await log.spend("run-1")] == [1]
+
+
+@on_a_loop
+async def test_every_bucket_of_tokens_is_added_up_and_estimated_calls_are_counted(log: Log):
+    run = await begun(log)
+    counts = [name for name in SpendTotal._fields if name.endswith("_tokens")]
+    tokens = {name: 10**number for number, name in enumerate(counts)}
+    await run.commit(spend=[run.spent(1, **tokens), run.spent(2, part=1, tier="batch", estimated=True, **tokens)])
+
+    (total,) = await log.spend_totals("run", SpendWanted())
+
+    assert len(counts) == 9
+    assert {name: getattr(total, name) for name in counts} == {name: 2 * value for name, value in tokens.items()}
+    assert (total.calls, total.estimated) == (2, 1)
+    assert [(one.name, one.cost) for one in await log.spend_totals("tier", SpendWanted())] == [("batch", 2), ("", 1)]
 
 
 @on_a_loop

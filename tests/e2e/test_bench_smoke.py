@@ -10,6 +10,8 @@ from typing import Any
 
 import apsw
 import pytest
+from bench.__main__ import NOT_BY_DEFAULT
+from bench.program import PROGRAMS
 
 ROOT = Path(__file__).parents[2]
 REQUEST = {"kind": "ours", "load": "seq5", "seconds_min": 0.01}
@@ -57,12 +59,13 @@ def test_every_benchmark_runs_and_survives_its_audit(tmp_path: Path):
     result = run_module("bench", "--quick", "--folder", str(tmp_path))
 
     benchmarks = result["benchmarks"]
-    expected = {"seq5", "par10", "hc3", "wide", "overhead", "events", "growth", "fanin", "footprint"}
-    assert benchmarks.keys() == expected
+    assert benchmarks.keys() == PROGRAMS.keys() - NOT_BY_DEFAULT
     assert all(0 < benchmarks[name]["ratio"] < 1 for name in ("seq5", "par10", "hc3", "wide"))
     pair = benchmarks["seq5"]["repetitions"][0]
     assert pair["ours"]["audited"]["runs"] >= pair["ours"]["runs"]
     assert pair["ours"]["evidence"]["syncs"] >= pair["ours"]["evidence"]["commits"] > 0
+    assert benchmarks["streams"]["many"]["streams"] == 50
+    assert benchmarks["streams"]["alone"]["tokens_per_chunk"] >= 1
     assert result["machine"]["disk"]["fdatasync_p50_ms"] > 0
     assert [path.name for path in tmp_path.iterdir()] == ["quick.json"], "databases are removed"
 

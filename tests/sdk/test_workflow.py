@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import headgate
 from headgate.authoring import InvalidDefinition, load_definition
+from headgate.authoring.definition_text import ACTIVITY_WRITERS, DERIVED, WORKFLOW_WRITERS, document_of, write_yaml
 from headgate.core.catalogue import BUILTINS
 from headgate.core.definition import Activity, Definition
 from headgate.core.errors import Invalid
-from headgate.sdk.definition_text import ACTIVITY_WRITERS, DERIVED, WORKFLOW_WRITERS, document_of, write_yaml
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,10 +14,12 @@ OVERHEAD_BYTES = 200
 class _Kept:
     """One run's contents and their sizes, oldest first."""
 
-    __slots__ = ("size", "sizes", "values")
+    __slots__ = ("fileless", "size", "sizes", "values")
 
     def __init__(self) -> None:
         self.values: dict[int, object] = {}
+        self.fileless: set[int] = set()
+        """Of these it is known that no file is in them: a list of many items is looked through once, not by each."""
         self.sizes: dict[int, int] = {}
         self.size = 0
 
@@ -67,11 +69,17 @@ class ContentCache:
         while self._bytes > self._bytes_max and len(kept.values) > 1:
             self.forget(run, next(iter(kept.values)))
 
+    def fileless(self, run: int) -> set[int]:
+        """Return the versions that are known to hold no file value; whoever looks at another one adds it."""
+        kept = self._runs.get(run)
+        return set() if kept is None else kept.fileless
+
     def forget(self, run: int, version: int) -> None:
         """Forget a content that did not get into the log after all."""
         kept = self._runs.get(run)
         if kept is not None and version in kept.values:
             del kept.values[version]
+            kept.fileless.discard(version)
             size = kept.sizes.pop(version)
             kept.size -= size
             self._bytes -= size

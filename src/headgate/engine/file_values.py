@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -17,9 +17,26 @@ MARK = "$file"
 TEXTUAL = ("text/", "application/json", "application/xml", "application/yaml")
 
 
-def with_texts(values: Mapping[int, object], files: Files) -> Mapping[int, object]:
-    """Return the values with the text of each text file in the place of its file value. Others stay as they are."""
-    changed = {version: _read(value, files) for version, value in values.items() if _holds_file(value)}
+def with_texts(
+    values: Mapping[int, object], files: Files, *, fileless: set[int], list_of_items: int = 0, item: int = -1
+) -> Mapping[int, object]:
+    """Return the values with the text of each text file in the place of its file value. Others stay as they are.
+
+    `fileless` are versions that are known to hold none; what is found to hold none is added. Of the content of version
+    `list_of_items`, a fan-out's, only the item is read that is asked for.
+    """
+    changed: dict[int, object] = {}
+    for version, value in values.items():
+        if version in fileless:
+            continue
+        if version == list_of_items and isinstance(value, list):
+            items = cast("list[object]", value)
+            if _holds_file(items[item]):
+                changed[version] = [*items[:item], _read(items[item], files), *items[item + 1 :]]
+        elif _holds_file(value):
+            changed[version] = _read(value, files)
+        else:
+            fileless.add(version)
     return {**values, **changed} if changed else values
 
 

@@ -43,6 +43,8 @@ def spend_of(run: Run, row: RunRow, events: Iterable[e.Event], settled: Call | N
             case e.CallForfeited() if event.amount:
                 call = run.calls[event.call_id]
                 found.append(_forfeited(run, row, event, call.model, call.price, event.amount))
+            case e.CallReused():
+                found.append(_reused(run, row, event))
             case e.ActivityCompleted() if event.cached:
                 found.append(_row(run, row, event, kind="cached", saved=event.saved, simulated=event.simulated))
             case e.ActivityCompleted() | e.AttemptFailed() if event.usage or event.cost:
@@ -58,11 +60,18 @@ def _settlement(run: Run, row: RunRow, event: e.CallSettled, settled: Call | Non
     if event.replaces and event.outcome != "lost":
         yield _forfeited(run, row, event, model, price, -event.replaces)
     if event.usage is not None and event.outcome == "used":
-        reckoned = event.usage.price or price
+        reckoned = event.usage.price or (None if price is None else price.of(event.usage))
         yield _row(
             run, row, event, kind="call", part=1, call_id=event.call_id, model=model, usage=event.usage,
             cost=event.cost, price=reckoned, simulated=_is_demo(reckoned),
         )  # fmt: skip
+
+
+def _reused(run: Run, row: RunRow, event: e.CallReused) -> SpendRow:
+    return _row(
+        run, row, event, kind="cached", call_id=event.call_id, model=event.model, saved=event.saved,
+        simulated=event.simulated,
+    )  # fmt: skip
 
 
 def _forfeited(
@@ -137,6 +146,12 @@ def _row(
         simulated,
         row.labels,
         str(getattr(owner.planned.activity, "prompt", "") or "") if owner is not None else "",
+        used.cache_write_1h_tokens,
+        used.audio_input_tokens,
+        used.audio_output_tokens,
+        used.cache_read_audio_tokens,
+        used.tier,
+        used.estimated_input,
     )
 
 

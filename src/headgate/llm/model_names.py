@@ -53,4 +53,5 @@ def with_suggestion(
         sent=error.sent,
         retry_after_seconds=error.retry_after_seconds,
         usage=error.usage,
+        rates=error.rates,
     )

@@ -131,9 +131,31 @@ class Log(Protocol):
     async def run_by_unique_key(self, tenant: str, unique_key: str) -> RunRow | None: ...
 
     async def runs(
-        self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, before: int | None = None
+        self,
+        *,
+        status: str | None = None,
+        workflow: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        text: str = "",
+        limit: int = 100,
+        before: int | None = None,
+        offset: int = 0,
     ) -> list[RunRow]:
-        """Newest first; `before` is the key of the last one seen."""
+        """Newest first; `before` is the key of the last one seen. Created from `since` until before `until`; `text` is
+        found in the id, the unique key, the labels or the error, as it is written there."""
+        ...
+
+    async def count_runs(
+        self,
+        *,
+        status: str | None = None,
+        workflow: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        text: str = "",
+    ) -> int:
+        """Return how many runs `runs` would list, if there were no limit."""
         ...
 
     async def matching(self, prefix: str, limit: int = 2) -> list[str]:
@@ -174,7 +196,7 @@ class Log(Protocol):
 
     async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
         """Return what the wanted rows come to, dearest first. `by` is `activity`, `run`, `workflow`, `model`,
-        `provider`, `day` (UTC), `prompt`, `kind`, or `label:` and a label's name."""
+        `provider`, `tier`, `day` (UTC), `prompt`, `kind`, or `label:` and a label's name."""
         ...
 
     async def replace_spend(self, run_id: str, rows: Sequence[SpendRow]) -> None:
@@ -187,6 +209,10 @@ class Log(Protocol):
 
     async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
         """Return `(version, body)` of a definition, the newest of the name unless `version` is given."""
+        ...
+
+    async def definitions(self, *, limit: int = 100, after: str = "") -> list[tuple[str, str, int, bytes]]:
+        """Return `(name, version, deployed at, body)` of the newest of each name behind `after`, by name."""
         ...
 
     async def close(self) -> None: ...

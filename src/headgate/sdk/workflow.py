@@ -12,10 +12,10 @@ from typing import Any, Self, cast
 import msgspec
 
 from headgate.authoring import InvalidDefinition, given_files, load_definition
+from headgate.authoring.definition_text import LONG_KEYS, document_of, write_yaml
 from headgate.core.definition import Definition
 from headgate.core.errors import Invalid, Problem
 from headgate.sdk.activity import settings_of
-from headgate.sdk.definition_text import LONG_KEYS, document_of, write_yaml
 from headgate.sdk.files_beside import FilesBeside
 
 __all__ = ["Amount", "Reference", "Workflow"]

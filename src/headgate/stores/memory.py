@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -164,8 +165,12 @@ class MemoryLog:
         *,
         status: str | None = None,
         workflow: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        text: str = "",
         limit: int = 100,
         before: int | None = None,
+        offset: int = 0,
     ) -> list[RunRow]:
         found = [
             run
@@ -174,8 +179,23 @@ class MemoryLog:
             and (run := self._runs[key])
             and status in (None, run.head.status)
             and workflow in (None, run.workflow)
+            and (since is None or run.created_at >= since)
+            and (until is None or run.created_at < until)
+            and any(text in found for found in (run.id, run.unique_key, run.labels, run.head.error))
         ]
-        return found[:limit]
+        return found[offset : offset + limit]
+
+    async def count_runs(
+        self,
+        *,
+        status: str | None = None,
+        workflow: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        text: str = "",
+    ) -> int:
+        wanted: dict[str, Any] = {"status": status, "workflow": workflow, "since": since, "until": until, "text": text}
+        return len(await self.runs(**wanted, limit=len(self._runs)))
 
     async def matching(self, prefix: str, limit: int = 2) -> list[str]:
         return sorted(run_id for run_id in self._keys if run_id.startswith(prefix))[:limit]
@@ -239,6 +259,13 @@ class MemoryLog:
             if self._runs[key].parent in found:
                 found.add(self._runs[key].id)
         return frozenset(found)
+
+    async def definitions(self, *, limit: int = 100, after: str = "") -> list[tuple[str, str, int, bytes]]:
+        newest: dict[str, tuple[str, str, int, bytes]] = {}
+        for version, (name, body, at) in self._definitions.items():
+            if name > after and (name not in newest or at >= newest[name][2]):
+                newest[name] = (name, version, at, body)
+        return [newest[name] for name in sorted(newest)[:limit]]
 
     async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
         self._refuse_if_closed()

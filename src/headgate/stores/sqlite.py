@@ -240,9 +240,30 @@ class SqliteLog:
         return self._row("run_by_unique_key", tenant, unique_key)
 
     async def runs(
-        self, *, status: str | None = None, workflow: str | None = None, limit: int = 100, before: int | None = None
+        self,
+        *,
+        status: str | None = None,
+        workflow: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        text: str = "",
+        limit: int = 100,
+        before: int | None = None,
+        offset: int = 0,
     ) -> list[RunRow]:
-        return [_run_row(row) for row in self._all("runs", status, workflow, before or 1 << 62, limit)]
+        wanted = (status, workflow, since, until, text, before or 1 << 62, limit, offset)
+        return [_run_row(row) for row in self._all("runs", *wanted)]
+
+    async def count_runs(
+        self,
+        *,
+        status: str | None = None,
+        workflow: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        text: str = "",
+    ) -> int:
+        return int(self._one("count_runs", status, workflow, since, until, text)[0])
 
     async def matching(self, prefix: str, limit: int = 2) -> list[str]:
         return [row[0] for row in self._all("matching", prefix, limit)]
@@ -305,6 +326,9 @@ class SqliteLog:
         if rows and not version and self._writer is not None:
             self._newest[name] = rows[0]
         return rows[0] if rows else None
+
+    async def definitions(self, *, limit: int = 100, after: str = "") -> list[tuple[str, str, int, bytes]]:
+        return list(self._all("definitions", after, limit))
 
     async def close(self) -> None:
         """Close the file after the commit that is under way; the last one out leaves no WAL behind.

@@ -109,8 +109,17 @@ select * from runs where tenant = ? and unique_key = ? and unique_key <> '' and 
 
 -- runs: the newest runs, filtered
 select * from runs
-where (?1 is null or status = ?1) and (?2 is null or workflow = ?2) and key < ?3
-order by key desc limit ?4
+where (?1 is null or status = ?1) and (?2 is null or workflow = ?2)
+    and (?3 is null or created_at >= ?3) and (?4 is null or created_at < ?4)
+    and (?5 = '' or instr(id, ?5) or instr(unique_key, ?5) or instr(labels, ?5) or instr(error, ?5))
+    and key < ?6
+order by key desc limit ?7 offset ?8
+
+-- count_runs: how many there are of them
+select count(*) from runs
+where (?1 is null or status = ?1) and (?2 is null or workflow = ?2)
+    and (?3 is null or created_at >= ?3) and (?4 is null or created_at < ?4)
+    and (?5 = '' or instr(id, ?5) or instr(unique_key, ?5) or instr(labels, ?5) or instr(error, ?5))
 
 -- matching: run ids by prefix
 select id from runs where id >= ?1 and id < ?1 || char(1114111) order by id limit ?2
@@ -149,6 +158,14 @@ select 1 from definitions where version = ?
 
 -- definition: a definition by version
 select version, body from definitions where name = ? and version = ?
+
+-- definitions: the newest of each name, by name
+select name, version, deployed_at, body from definitions as one
+where name > ?1 and not exists (
+    select 1 from definitions as later where later.name = one.name
+        and (later.deployed_at, later.rowid) > (one.deployed_at, one.rowid)
+)
+order by name limit ?2
 
 -- newest_definition: the newest of a name
 select version, body from definitions where name = ? order by deployed_at desc, rowid desc limit 1

@@ -41,7 +41,14 @@ class HandmadeRun:
     """A run as of the last append that its log accepted. `append` makes the next one; `commit` also commits it."""
 
     def __init__(
-        self, log: Log, run_id: str, *, tenant: str = "default", workflow: str = "letters", unique_key: str = ""
+        self,
+        log: Log,
+        run_id: str,
+        *,
+        tenant: str = "default",
+        workflow: str = "letters",
+        unique_key: str = "",
+        created_at: int = NOON,
     ) -> None:
         self._log = log
         self.id = run_id
@@ -59,7 +66,7 @@ class HandmadeRun:
             labels="{}",
             limit=None,
             content_key=CONTENT_KEY,
-            created_at=NOON,
+            created_at=created_at,
             head=self.head,
         )
 

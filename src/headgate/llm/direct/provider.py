@@ -19,7 +19,7 @@ import msgspec
 
 from headgate.core.values import Price, Usage
 from headgate.llm.prices import price_of
-from headgate.llm.provider_errors import malformed, refused_here
+from headgate.llm.provider_errors import malformed, rate_report, refused_here
 from headgate.llm.provider_settings import TIMEOUT_SECONDS
 from headgate.llm.quiet import quiet_libraries
 from headgate.llm.token_estimate import FACTOR_UNKNOWN, estimate_inputs, estimate_output, estimate_request
@@ -282,7 +282,8 @@ class DirectProvider:
             made = estimate_output(delivered(response), (), request.max_tokens, factor=self._token_factor)
             usage = Usage(input_tokens=self.count(request), output_tokens=made, estimated=True)
         try:
-            return answer_of(response, vendor.reasons, request.model, usage, notes)
+            answer = answer_of(response, vendor.reasons, request.model, usage, notes)
+            return msgspec.structs.replace(answer, rates=rate_report(call.headers))
         except (msgspec.DecodeError, TypeError, ValueError) as error:
             message = f"{call.who} asked for a tool with arguments that are no JSON object: {error}"
             raise malformed(message) from None
@@ -301,6 +302,7 @@ class DirectProvider:
             usage = cut() if cut is not None else self._loaded().usage(call.reports.usage)
             failed = failure_of(call, error, begun=usage is not None)
             failed.usage = failed.usage or usage
+            failed.rates = failed.rates or rate_report(call.headers)
             raise with_suggestion(failed, self._name, model, self._prices) from None
         finally:
             await call.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from headgate.llm.openai_messages import TOKENS_MAX
+from headgate.llm.usage_reports import TOKENS_MAX
 
 __all__ = ["detail", "tokens"]
 

@@ -15,8 +15,9 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
-from headgate.authoring import InvalidDefinition, load_definition
 from headgate.authoring.expressions import reads_of
+from headgate.authoring.load import load_definition
+from headgate.authoring.problems import InvalidDefinition
 from headgate.authoring.prompt_templates import Read
 from headgate.core.catalogue import BUILTINS
 from headgate.core.definition import Activity, Backoff, Budget, Cache, Definition, Dependency, Input, SignalWait

@@ -1,0 +1,31 @@
+"""What stands behind the routes: the desk (every verb of a client) and the worker protocol. Nothing by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from headgate.api.desk import Desk
+from headgate.api.finished import FinishedAnswers
+from headgate.api.library import Library
+from headgate.api.records import Records
+from headgate.core.values import Price
+from headgate.ports import Files, WorkerProtocol
+
+__all__ = ["Doors"]
+
+
+class Doors(msgspec.Struct, frozen=True):
+    """Given by whoever puts things together."""
+
+    desk: Desk
+    library: Library
+    records: Records
+    workers: WorkerProtocol
+    files: Files
+    price: Callable[[str, str], Price | None]
+    """The price of a model, by the names of its provider and its own; None: it is not known."""
+    finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)
+    version: str = ""
+    mode: str = "dev"

@@ -1,0 +1,272 @@
+"""The HTTP door as an ASGI application: each request is checked against its route's types, answered, or refused in one
+envelope. It knows no engine and no store: what stands behind it are `Doors`.
+
+The life of a request: it gets an id (its own `X-Request-Id`, or a new one) and a trace id; its route is found; its
+query and body are read, within bounds, and made into the route's types; the function answers; what it raises becomes
+the envelope. A fault of ours is logged with the request's id and answered as 500, without its text.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+from starlette.routing import Match, Router
+from starlette.routing import Route as StarletteRoute
+
+from headgate.api.doors import Doors
+from headgate.api.http.errors import BadRequest, Forbidden, NotAllowed, TooLarge, body_of, envelope, status_of
+from headgate.api.http.route import Answer, Call, Raw, Route, Streamed
+from headgate.core.errors import HeadgateError, Invalid, NotFound
+from headgate.engine.logs import current_trace
+
+__all__ = ["BASE", "BODY_BYTES_MAX", "HttpApplication"]
+
+BASE = "/api/v1"
+BODY_BYTES_MAX = 50 * 1024 * 1024
+QUERY_FIELDS_MAX = 100
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+logger = logging.getLogger("headgate.http")
+_encoder = msgspec.json.Encoder()
+
+
+class HttpApplication:
+    """`await application(scope, receive, send)`, as ASGI 3 has it. Lifespan is its server's affair.
+
+    `loopback_only`: there is no login, so a browser must not be talked into asking for a page of another site. A
+    request is refused (403) whose `Host` is no name of this machine, or whose `Origin` is not this server itself.
+    """
+
+    def __init__(self, routes: Sequence[Route], doors: Doors, *, loopback_only: bool = False) -> None:
+        self.routes = tuple(routes)
+        self._loopback_only = loopback_only
+        self.doors = doors
+        self._router = Router(
+            [
+                StarletteRoute(f"{BASE}{route.path}", endpoint=_Endpoint(route, doors), methods=[route.method])
+                for route in routes
+            ],
+            redirect_slashes=False,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await _refuse_other(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        token = current_trace.set(exchange.trace_id)
+        try:
+            if self._loopback_only:
+                _refuse_strangers(exchange.headers)
+            await self._route(scope)(exchange)
+        except _Gone:
+            return  # whoever asked has gone
+        except HeadgateError as error:
+            await exchange.refuse(status_of(error), envelope(error))
+        except Exception:
+            logger.exception("a request failed", extra={"fields": {"request_id": exchange.request_id}})
+            await exchange.refuse(500, body_of(500, f"A fault in Headgate. Its log has more: {exchange.request_id}."))
+        finally:
+            current_trace.reset(token)
+
+    def _route(self, scope: Scope) -> _Endpoint:
+        partial = False
+        for route in self._router.routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope["path_params"] = found["path_params"]
+                return cast("_Endpoint", found["endpoint"])
+            partial = partial or match is Match.PARTIAL
+        if partial:
+            raise NotAllowed(f"{scope['path']} does not take {scope['method']}.")
+        raise NotFound(f"There is no {scope['path']} here; {BASE}/docs lists what there is.")
+
+
+class _Endpoint:
+    """One route: what is read for it, and how it is answered."""
+
+    def __init__(self, route: Route, doors: Doors) -> None:
+        self._route = route
+        self._doors = doors
+        self._body = None if route.body in (None, Raw) else msgspec.json.Decoder(route.body)
+        self._parameters = frozenset(field.encode_name for field in msgspec.structs.fields(route.query))
+        required = any(field.required for field in msgspec.structs.fields(route.query))
+        self._no_query = None if required else route.query()
+
+    async def __call__(self, exchange: _Exchange) -> None:
+        route = self._route
+        call = Call(
+            doors=self._doors,
+            path=exchange.scope["path_params"],
+            query=self._query(exchange.scope),
+            body=await self._read(exchange),
+            headers=exchange.headers,
+        )
+        answer = await route.function(call)
+        if isinstance(answer, Streamed):
+            await exchange.stream(answer)
+        elif isinstance(answer, Answer):
+            data = _encoder.encode(answer.value) if answer.data is None else answer.data
+            await exchange.answer(answer.status, data, answer.content_type, answer.headers)
+        else:
+            await exchange.answer(route.status, _encoder.encode(answer), "application/json")
+
+    # Starlette asks an endpoint that is no function to be an ASGI application; this one is called by ours only.
+
+    def _query(self, scope: Scope) -> Any:
+        if not scope["query_string"] and self._no_query is not None:
+            return self._no_query
+        try:
+            text = cast("bytes", scope["query_string"]).decode("utf-8")
+            given = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=QUERY_FIELDS_MAX)
+        except ValueError:
+            raise BadRequest("What stands behind the question mark is not name=value&…") from None
+        unknown = sorted({name for name, _ in given} - self._parameters)
+        if unknown:
+            takes = ", ".join(sorted(self._parameters)) or "none"
+            raise BadRequest(f"There is no parameter {unknown[0]!r} here; there are: {takes}.")
+        try:
+            return msgspec.convert(dict(given), self._route.query, strict=False)
+        except msgspec.ValidationError as error:
+            raise Invalid(f"The parameters are not right: {error}.") from None
+
+    async def _read(self, exchange: _Exchange) -> Any:
+        if self._route.body is None:
+            return None
+        data = await exchange.body()
+        if self._body is None:
+            return Raw(data, exchange.headers.get("content-type", ""))
+        try:
+            return self._body.decode(data or b"{}")
+        except msgspec.ValidationError as error:
+            raise _invalid_body(error) from None
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise BadRequest(f"The body is not JSON: {error}.") from None
+
+
+def _invalid_body(error: msgspec.ValidationError) -> Invalid:
+    from headgate.core.errors import Problem
+
+    text = str(error)
+    message, _, path = text.partition(" - at `")
+    return Invalid(f"The body is not right: {text}.", (Problem(message, path=path.rstrip("`") or "$"),))
+
+
+class _Gone(Exception):
+    """Whoever asked has closed the connection."""
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self._begun = False
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.request_id = _safe_id(self.headers.get("x-request-id", "")) or secrets.token_hex(8)
+        self.trace_id = _safe_id(self.headers.get("x-trace-id", "")) or secrets.token_hex(16)
+
+    async def body(self) -> bytes:
+        declared = self.headers.get("content-length", "0")
+        if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
+            raise TooLarge(f"The body has {declared} bytes; at most {BODY_BYTES_MAX} are taken.")
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise _Gone
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > BODY_BYTES_MAX:
+                raise TooLarge(f"The body has more than {BODY_BYTES_MAX} bytes, which is all that is taken.")
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def answer(
+        self, status: int, data: bytes, content_type: str, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        await self._begin(status, content_type, [*headers, ("content-length", str(len(data)))])
+        await self._send({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else data})
+
+    async def stream(self, streamed: Streamed) -> None:
+        """Send the pieces as they come, until there are no more or the reader goes."""
+        import asyncio
+
+        headers = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
+        await self._begin(200, streamed.content_type, headers)
+        pieces = cast("AsyncGenerator[bytes]", streamed.pieces)
+        sending = asyncio.ensure_future(self._send_all(pieces))
+        gone = asyncio.ensure_future(self._reader_gone())
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        finally:
+            for task in (sending, gone):
+                task.cancel()
+            await asyncio.gather(sending, gone, return_exceptions=True)
+
+    async def _send_all(self, pieces: AsyncGenerator[bytes]) -> None:
+        async with aclosing(pieces):
+            async for piece in pieces:
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _reader_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def refuse(self, status: int, body: Any) -> None:
+        if self._begun:
+            return  # the answer has begun: it ends here, and its reader sees that it is not whole
+        headers = [("retry-after", "1")] if status in (429, 503) else []
+        await self.answer(status, _encoder.encode(body), "application/json", headers)
+
+    async def _begin(self, status: int, content_type: str, headers: Sequence[tuple[str, str]]) -> None:
+        self._begun = True
+        given = [
+            ("content-type", content_type),
+            ("x-request-id", self.request_id),
+            ("x-trace-id", self.trace_id),
+            *headers,
+        ]
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in given],
+            }
+        )
+
+
+def _refuse_strangers(headers: dict[str, str]) -> None:
+    host, origin = headers.get("host", ""), headers.get("origin", "")
+    if (urlsplit(f"//{host}").hostname or "") not in LOOPBACK_NAMES:
+        raise Forbidden(f"This server answers for this machine only, and {host!r} is no name of it.")
+    if origin and urlsplit(origin).netloc != host:
+        raise Forbidden(f"A page of {origin} may not ask this server.")
+
+
+def _safe_id(text: str) -> str:
+    """Return an id that somebody else gave, if it can stand in a header and a log line."""
+    return text if 0 < len(text) <= 128 and all(char.isalnum() or char in "-_.:" for char in text) else ""
+
+
+async def _refuse_other(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})

@@ -1,0 +1,129 @@
+"""Live answers: a run's events as a list, or as an event stream that follows the run to its end.
+
+An event stream resumes: the id of each event is its version, and `Last-Event-ID` (or `after`) says where to go on, with
+no gap and no repeat. A comment every `PING_SECONDS` keeps the connection from looking dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+
+from headgate.api.http.route import Call, Route, Streamed
+from headgate.api.http.wire import rfc3339
+from headgate.core.errors import Invalid
+from headgate.ports import EventView
+
+__all__ = ["PING_SECONDS", "ROUTES"]
+
+PING_SECONDS = 30.0
+LIMIT_MAX = 10_000
+
+_encoder = msgspec.json.Encoder()
+
+
+class After(msgspec.Struct, frozen=True):
+    after: int = 0
+    limit: int = 1_000
+
+
+class EventAnswer(msgspec.Struct, frozen=True):
+    id: int
+    workflow_id: str
+    event_type: str
+    activity_key: str | None
+    place: str
+    attempt: int
+    payload: dict[str, Any]
+    content: Any
+    timestamp: str | None
+    actor: str
+    trace_id: str
+    hash: str
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    workflow_id: str
+    events: list[EventAnswer]
+    count: int
+    next: int | None
+
+
+async def get_events(call: Call[After, None]) -> EventPage | Streamed:
+    """Show the log of a run; with `Accept: text/event-stream`, follow it to the run's end"""
+    run, after = await call.doors.records.run_id(call.path["id"]), _after(call)
+    if "text/event-stream" in call.headers.get("accept", ""):
+        return Streamed(_followed(call, run, after))
+    limit = call.query.limit
+    if not 1 <= limit <= LIMIT_MAX:
+        raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {limit}")
+    found = await call.doors.desk.events(run, after=after, limit=limit)
+    events = [_event(run, event) for event in found]
+    return EventPage(run, events, len(events), events[-1].id if len(events) == limit else None)
+
+
+def _after(call: Call[After, None]) -> int:
+    last = call.headers.get("last-event-id", "")
+    if last and not last.isdecimal():
+        raise Invalid(f"expected Last-Event-ID to be the id of an event, got {last!r}")
+    return max(int(last or 0), call.query.after)
+
+
+async def _followed(call: Call[After, None], run: str, after: int) -> AsyncGenerator[bytes]:
+    followed = call.doors.records.follow(run, after=after)
+    upcoming: asyncio.Future[list[EventView] | None] = asyncio.ensure_future(anext(followed, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({upcoming}, timeout=PING_SECONDS)
+            if not done:
+                yield b": ping\n\n"
+                continue
+            events = upcoming.result()
+            if events is None:
+                yield b"event: end\ndata: {}\n\n"
+                return
+            yield b"".join(_frame(run, event) for event in events)
+            upcoming = asyncio.ensure_future(anext(followed, None))
+    finally:
+        upcoming.cancel()
+        await asyncio.gather(upcoming, return_exceptions=True)
+        await followed.aclose()
+
+
+def _frame(run: str, event: EventView) -> bytes:
+    data = _encoder.encode(_event(run, event))
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.version, event.type.encode(), data)
+
+
+def _event(run: str, event: EventView) -> EventAnswer:
+    key = event.place.partition("@")[0].partition("[")[0]
+    return EventAnswer(
+        id=event.version,
+        workflow_id=run,
+        event_type=event.type,
+        activity_key=key or None,
+        place=event.place,
+        attempt=event.attempt,
+        payload=event.fields,
+        content=event.content,
+        timestamp=rfc3339(event.at),
+        actor=event.actor,
+        trace_id=event.trace_id,
+        hash=event.hash,
+    )
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/workflows/{id}/events",
+        function=get_events,
+        query=After,
+        answer=EventPage,
+        refusals=(404,),
+        streams=True,
+    ),
+)

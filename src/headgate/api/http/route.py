@@ -1,0 +1,102 @@
+"""A route as a value: method, path, the types of query, body and answer, and the function that answers.
+
+Everything else is made from these: the router, the checks, and the OpenAPI document. A function gets a `Call`, whose
+query and body have been checked against their types, and returns the answer's value, or an `Answer` where the status or
+the bytes are not the usual ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+
+import msgspec
+
+if TYPE_CHECKING:
+    from headgate.api.doors import Doors
+
+__all__ = ["Answer", "Call", "NoQuery", "Raw", "Route", "Scope", "Streamed"]
+
+Scope = Literal["", "runs:read", "runs:write", "definitions:write", "workers", "admin"]
+Query = TypeVar("Query")
+Body = TypeVar("Body")
+
+
+class NoQuery(msgspec.Struct, frozen=True):
+    """A route without parameters behind the question mark."""
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """A body that is taken as it comes: a definition's text, a file's bytes."""
+
+    data: bytes
+    content_type: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An answer that is not the route's usual one: another status, headers, or bytes that are no JSON."""
+
+    value: Any = None
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    data: bytes | None = None
+    content_type: str = "application/json"
+
+
+class Streamed(msgspec.Struct, frozen=True):
+    """An answer that comes in pieces until its source or its reader ends."""
+
+    pieces: Any
+    """An async iterator of bytes; it is closed when the reader goes."""
+    content_type: str = "text/event-stream"
+
+
+class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
+    """One request, as far as a route's function needs to know."""
+
+    doors: Doors
+    path: dict[str, str]
+    query: Query
+    body: Body
+    headers: dict[str, str]
+    """Names in lower case."""
+    actor: str = "client"
+
+    @property
+    def command_id(self) -> str:
+        """What makes a repeat of this request known: its `Idempotency-Key`."""
+        return self.headers.get("idempotency-key", "")
+
+
+Function = Callable[[Any], Awaitable[Any]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """`{name}` in a path is one segment of it. `body` None: none is read; `Raw`: taken as it comes."""
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    function: Function
+    answer: Any = None
+    """Its type; a tuple where there are several."""
+    query: type[Any] = NoQuery
+    body: Any = None
+    status: int = 200
+    scope: Scope = "runs:read"
+    refusals: tuple[int, ...] = ()
+    """Statuses of errors beside 400, 401, 403, 422, 429, 500 and 503, which any route may answer."""
+    other_statuses: tuple[int, ...] = ()
+    streams: bool = False
+    """It also answers as an event stream, where `Accept` asks for it."""
+
+    @property
+    def answers(self) -> tuple[Any, ...]:
+        return cast("tuple[Any, ...]", self.answer) if isinstance(self.answer, tuple) else (self.answer,)
+
+    @property
+    def summary(self) -> str:
+        return (self.function.__doc__ or "").strip().partition("\n")[0].removesuffix(".")
+
+    @property
+    def name(self) -> str:
+        return cast("Any", self.function).__name__

@@ -1,0 +1,317 @@
+"""Routes of runs: start, list, look, wait, and every verb that acts on one."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from headgate.api.http.route import Answer, Call, NoQuery, Route
+from headgate.api.http.wire import (
+    ActivityOutput,
+    RunAnswer,
+    RunList,
+    RunOutputs,
+    RunStarted,
+    StartRun,
+    rfc3339,
+    run_answer,
+    run_line,
+)
+from headgate.core.errors import Invalid, NotFound
+from headgate.core.money import dollars, nano
+from headgate.core.view import PlaceView, RunView
+from headgate.ports import StartRequest
+
+__all__ = ["ROUTES", "WAIT_SECONDS_MAX"]
+
+LIMIT_MAX = 1_000
+WAIT_SECONDS_MAX = 300.0
+INLINE_BYTES_MAX = 256 * 1024
+"""Outputs of all activities together that stand in an answer; beyond it each is `{"$ref", "size"}`."""
+TERMINAL = frozenset({"completed", "failed", "skipped", "cancelled"})
+
+
+class Wait(msgspec.Struct, frozen=True):
+    wait: float = 0.0
+    """Seconds to wait for the end of the run; the answer comes at once when it has ended."""
+
+
+class Look(msgspec.Struct, frozen=True):
+    wait: float = 0.0
+    at: int | None = None
+    outputs: bool = True
+
+
+class Filter(msgspec.Struct, frozen=True):
+    status: str | None = None
+    definition_name: str | None = None
+    created_after: str | None = None
+    created_before: str | None = None
+    q: str = ""
+    limit: int = 50
+    offset: int = 0
+    cursor: str | None = None
+
+
+class SignalBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    activity_key: str = ""
+    event_name: str = ""
+    signal_name: str = ""
+    data: Any = None
+
+
+class Signaled(msgspec.Struct, frozen=True):
+    signaled: bool
+    message: str
+
+
+class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reason: str = ""
+
+
+async def start_run(call: Call[Wait, StartRun]) -> Answer:
+    """Start a run of a deployed definition; with `wait`, answer with the run when it has ended"""
+    body = call.body
+    started = await call.doors.desk.start(
+        StartRequest(
+            workflow=body.definition_name,
+            version=body.version,
+            input=body.input,
+            mode=body.mode,
+            limit=None if body.budget is None else nano(Decimal(str(body.budget))),
+            labels=body.labels,
+            unique_key=body.unique_key,
+            command_id=call.command_id,
+        )
+    )
+    if call.query.wait:
+        return await _seen(call, started.id, call.query.wait, outputs=True, status=201)
+    answer = RunStarted(started.id, started.workflow, started.definition, "created", rfc3339(started.created_at))
+    return Answer(answer, 201)
+
+
+async def list_runs(call: Call[Filter, None]) -> RunList:
+    """List runs, newest first"""
+    query = call.query
+    if not 1 <= query.limit <= LIMIT_MAX:
+        raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {query.limit}")
+    before = _cursor(query.cursor)
+    page = await call.doors.records.runs(
+        status=query.status,
+        workflow=query.definition_name,
+        since=_time(query.created_after, "created_after"),
+        until=_time(query.created_before, "created_before"),
+        text=query.q,
+        limit=query.limit,
+        offset=query.offset if before is None else 0,
+        before=before,
+    )
+    return RunList(
+        workflows=[run_line(run) for run in page.runs],
+        total=page.total,
+        count=len(page.runs),
+        limit=query.limit,
+        offset=query.offset,
+        next_cursor=None if page.last is None else f"r{page.last:x}",
+    )
+
+
+def _cursor(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(text.removeprefix("r"), 16)
+    except ValueError:
+        raise Invalid(f"expected cursor to be the next_cursor of an earlier answer, got {text!r}") from None
+
+
+def _time(text: str | None, name: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid(f"expected {name} to be a time such as 2026-01-31T09:00:00Z, got {text!r}") from None
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+
+
+async def get_run(call: Call[Look, None]) -> Answer:
+    """Show a run, as it is or as it was after event `at`; with `wait`, when it has ended"""
+    query, run = call.query, call.path["id"]
+    if query.at is not None:
+        view = await call.doors.desk.show(run, at=query.at, contents=query.outputs)
+        return Answer(_bounded(view, outputs=query.outputs))
+    return await _seen(call, run, query.wait, outputs=query.outputs)
+
+
+async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, status: int = 200) -> Answer:
+    """Return the run, after waiting for its end at most so many seconds."""
+    if wait:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
+                await call.doors.records.finished(run)
+    row, form = await call.doors.records.row(run), "whole" if outputs else "short"
+    data = call.doors.finished.find(row, form)
+    if data is None:
+        answer = _bounded(await call.doors.desk.show(row.id, contents=outputs), outputs=outputs)
+        data = msgspec.json.encode(answer)
+        if answer.event_version == row.head.version:
+            call.doors.finished.keep(row, form, data)
+    return Answer(status=status, data=data)
+
+
+def _bounded(run: RunView, *, outputs: bool) -> RunAnswer:
+    """Return the run; outputs that are too large together are named by where they are."""
+    answer = run_answer(run, outputs=outputs)
+    if not outputs:
+        return answer
+    sizes = [len(msgspec.json.encode(activity.outputs)) for activity in answer.activities]
+    if sum(sizes) <= INLINE_BYTES_MAX:
+        return answer
+    activities = [
+        msgspec.structs.replace(
+            activity,
+            outputs=[
+                msgspec.structs.replace(one, value=_ref(run.id, activity.activity_key, size))
+                for one in activity.outputs
+            ],
+        )
+        for activity, size in zip(answer.activities, sizes, strict=True)
+    ]
+    return msgspec.structs.replace(answer, activities=activities)
+
+
+def _ref(run: str, key: str, size: int) -> dict[str, Any]:
+    return {"$ref": f"/api/v1/workflows/{run}/activities/{key}/output", "size": size}
+
+
+async def get_outputs(call: Call[NoQuery, None]) -> RunOutputs:
+    """Show what each activity of a run came to, and the run"""
+    run = await call.doors.desk.show(call.path["id"])
+    depended_on = await call.doors.records.depended_on(run.id)
+    return RunOutputs(
+        workflow_id=run.id,
+        status=run.status,
+        total_cost_usd=dollars(run.cost),
+        completed_at=rfc3339(run.finished_at),
+        outputs={place.key: _output(place, terminal=place.key not in depended_on) for place in run.activities},
+        result=run.outputs,
+    )
+
+
+async def get_output(call: Call[NoQuery, None]) -> RunOutputs:
+    """Show what one activity of a run came to"""
+    run = await call.doors.desk.show(call.path["id"])
+    key = call.path["key"]
+    place = next((place for place in run.activities if place.key == key), None)
+    if place is None:
+        raise NotFound(f"Run {run.id} has no activity {key!r}.")
+    depended_on = await call.doors.records.depended_on(run.id)
+    return RunOutputs(
+        workflow_id=run.id,
+        status=run.status,
+        total_cost_usd=dollars(run.cost),
+        completed_at=rfc3339(run.finished_at),
+        outputs={key: _output(place, terminal=key not in depended_on)},
+        result=run.outputs,
+    )
+
+
+def _output(place: PlaceView, *, terminal: bool) -> ActivityOutput:
+    return ActivityOutput(
+        status=place.status,
+        output=place.output,
+        cost_usd=dollars(place.cost),
+        completed_at=rfc3339(place.ended_at),
+        is_terminal=terminal,
+    )
+
+
+async def signal_run(call: Call[NoQuery, SignalBody]) -> Signaled:
+    """Send a signal to a run; one that comes early is kept until its activity waits for it"""
+    body = call.body
+    name = body.event_name or body.signal_name
+    if not name and not body.activity_key:
+        raise Invalid("expected activity_key, event_name or signal_name, got none of them")
+    desk, run = call.doors.desk, call.path["id"]
+    if not name:
+        name = await call.doors.records.signal_name(run, body.activity_key)
+    view = await desk.signal(run, name, key=body.activity_key, data=body.data, command_id=call.command_id)
+    return Signaled(signaled=True, message=f"Signal {name!r} was taken by run {view.id}, which is {view.status}.")
+
+
+async def cancel_run(call: Call[NoQuery, Reason]) -> RunAnswer:
+    """Cancel a run: what has not begun is dropped, what is under way is stopped"""
+    view = await call.doors.desk.cancel(call.path["id"], reason=call.body.reason, command_id=call.command_id)
+    return run_answer(view, outputs=False)
+
+
+async def pause_run(call: Call[NoQuery, Reason]) -> RunAnswer:
+    """Pause a run: nothing new is handed out"""
+    view = await call.doors.desk.pause(call.path["id"], reason=call.body.reason, command_id=call.command_id)
+    return run_answer(view, outputs=False)
+
+
+async def resume_run(call: Call[NoQuery, None]) -> RunAnswer:
+    """Let a paused run go on"""
+    return run_answer(await call.doors.desk.resume(call.path["id"], command_id=call.command_id), outputs=False)
+
+
+async def retry_run(call: Call[NoQuery, None]) -> RunAnswer:
+    """Let a failed run go on from what failed"""
+    return run_answer(await call.doors.desk.retry(call.path["id"], command_id=call.command_id), outputs=False)
+
+
+def _acting(verb: str, function: Any, body: Any = None) -> Route:
+    return Route(
+        method="POST",
+        path=f"/workflows/{{id}}/{verb}",
+        function=function,
+        body=body,
+        answer=RunAnswer,
+        scope="runs:write",
+        refusals=(404, 409),
+    )
+
+
+ROUTES = (
+    Route(method="GET", path="/workflows/{id}", function=get_run, query=Look, answer=RunAnswer, refusals=(404,)),
+    Route(
+        method="POST",
+        path="/workflows",
+        function=start_run,
+        query=Wait,
+        body=StartRun,
+        answer=(RunStarted, RunAnswer),
+        status=201,
+        scope="runs:write",
+        refusals=(404, 409),
+    ),
+    Route(method="GET", path="/workflows", function=list_runs, query=Filter, answer=RunList),
+    Route(method="GET", path="/workflows/{id}/output", function=get_outputs, answer=RunOutputs, refusals=(404,)),
+    Route(
+        method="GET",
+        path="/workflows/{id}/activities/{key}/output",
+        function=get_output,
+        answer=RunOutputs,
+        refusals=(404,),
+    ),
+    Route(
+        method="POST",
+        path="/workflows/{id}/signal",
+        function=signal_run,
+        body=SignalBody,
+        answer=Signaled,
+        scope="runs:write",
+        refusals=(404, 409),
+    ),
+    _acting("cancel", cancel_run, Reason),
+    _acting("pause", pause_run, Reason),
+    _acting("resume", resume_run),
+    _acting("retry", retry_run),
+)

@@ -1,0 +1,104 @@
+"""The HTTP server in our own loop: uvicorn, told when to begin and when to end.
+
+It takes no signals and logs no requests; whoever owns the process decides both. On its end it answers what it has begun
+to answer, closes what is held open (long polls, event streams), and takes nothing new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, Self
+
+from headgate.core.errors import Unavailable
+
+if TYPE_CHECKING:
+    import uvicorn
+
+__all__ = ["HttpServer"]
+
+DRAIN_SECONDS = 5
+HEADER_BYTES_MAX = 64 * 1024
+KEEP_ALIVE_SECONDS = 75
+
+
+class HttpServer:
+    """`async with HttpServer(application, host, port) as server:` answers until the block ends.
+
+    Port 0 takes a free one; `port` says which. Raises `Unavailable` where the address cannot be taken.
+    """
+
+    def __init__(self, application: Any, host: str, port: int) -> None:
+        self._application = application
+        self.host = host
+        self.port = port
+        self._server: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        import uvicorn
+
+        listener = self._listen()
+        config = uvicorn.Config(
+            self._application,
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            http="httptools",
+            ws="none",
+            loop="none",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+            server_header=False,
+            proxy_headers=False,
+        )
+        server = self._server = _QuietServer(config)
+        serving = self._serving = asyncio.create_task(server.serve([listener]), name="headgate-http")
+        while not server.started:
+            if serving.done():
+                listener.close()
+                await serving
+                raise Unavailable(f"The HTTP server at {self.url} ended before it began.")
+            await asyncio.sleep(0.005)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await self._serving
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self.host, self.port))
+            listener.listen(2_048)
+            listener.setblocking(False)
+        except OSError as error:
+            listener.close()
+            raise Unavailable(
+                f"Port {self.port} of {self.host} cannot be taken: {error.strerror or error}. Name another with --port."
+            ) from error
+        self.port = listener.getsockname()[1]
+        return listener
+
+
+def _QuietServer(config: uvicorn.Config) -> uvicorn.Server:  # noqa: N802 - makes one: the class itself needs uvicorn, which is imported late
+    """Return a server that leaves the process's signals alone."""
+    import contextlib
+
+    import uvicorn
+
+    class Quiet(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Any:
+            yield
+
+    return Quiet(config)

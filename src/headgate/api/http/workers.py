@@ -1,0 +1,359 @@
+"""Routes of workers: all that the worker protocol says, over HTTP. Any language can host one.
+
+An `activity_id` is opaque and new with each claim: it is the fence. Whoever reports an attempt that is over is told so
+by a warning, or by 409 where there is something to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from headgate.api.http.route import Call, NoQuery, Route
+from headgate.core.errors import Invalid
+from headgate.core.money import nano
+from headgate.core.values import Assignment, Candidate, Failure, PassedOver, Usage, Verdict
+from headgate.ports import Acknowledged, Admission, CallRequest, Completed, Failed, Report, Settlement
+
+__all__ = ["ROUTES"]
+
+ACTIVITIES_MAX = 100
+WAIT_SECONDS_MAX = 60.0
+REPORTS_MAX = 1_000
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+
+
+class Poll(msgspec.Struct, frozen=True):
+    """Ask for tasks of the queue `worker`; the answer is held back until there is one, or the time is over."""
+
+    worker: str
+    worker_id: str
+    max_activities: int = 1
+    wait_seconds: float = 0.0
+    lease: bool = False
+
+
+class Handed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    activity_id: str
+    workflow_id: str
+    activity_key: str
+    worker: str
+    activity_name: str
+    parameters: dict[str, Any]
+    settings: dict[str, Any]
+    timeout_seconds: float
+    signal_data: Any
+    attempt: int
+    iteration: int
+    trace_id: str
+    place: str
+    workflow_name: str
+    streaming: bool
+
+
+class Polled(msgspec.Struct, frozen=True):
+    activities: list[Handed]
+    count: int
+
+
+class Beat(msgspec.Struct, frozen=True):
+    worker_id: str
+    progress: Any = None
+
+
+class Beaten(msgspec.Struct, frozen=True):
+    acknowledged: bool
+    next_heartbeat_seconds: float
+
+
+class UsageReport(msgspec.Struct, frozen=True):
+    """What a worker used of a model by itself. `cost_usd` None: priced by the server where it knows the model."""
+
+    provider: str = ""
+    model: str = ""
+    input_tokens: Tokens = 0
+    output_tokens: Tokens = 0
+    cache_read_tokens: Tokens = 0
+    cache_creation_tokens: Tokens = 0
+    cost_usd: float | None = None
+
+
+class CompleteBody(msgspec.Struct, frozen=True):
+    worker_id: str = ""
+    output: Any = None
+    cost_usd: float | None = None
+    usage: list[UsageReport] = []
+
+
+class ErrorReport(msgspec.Struct, frozen=True):
+    message: str
+    code: str = "activity_error"
+    retryable: bool = True
+    retry_after_seconds: float | None = None
+    details: dict[str, Any] | None = None
+
+
+class FailBody(msgspec.Struct, frozen=True):
+    error: ErrorReport
+    worker_id: str = ""
+    cost_usd: float | None = None
+    usage: list[UsageReport] = []
+
+
+class OneOfMany(CompleteBody, frozen=True, kw_only=True):
+    activity_id: str
+
+
+class CompleteMany(msgspec.Struct, frozen=True):
+    activities: list[OneOfMany]
+    worker_id: str = ""
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    acknowledged: bool
+    warnings: list[str]
+
+
+class RecordedMany(msgspec.Struct, frozen=True):
+    results: list[Recorded]
+
+
+class RecordedFailure(msgspec.Struct, frozen=True):
+    acknowledged: bool
+    will_retry: bool
+    warnings: list[str]
+
+
+class CallBody(msgspec.Struct, frozen=True):
+    call_id: str
+    request_hash: str
+    candidates: tuple[Candidate, ...]
+    passed_over: tuple[PassedOver, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    reuse: tuple[str, ...] = ()
+    pause_seconds: float = 0.0
+
+
+class CallAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`admitted`: the call may go to `model`. `hit`: it need not be made, `answers` are those of equal ones.
+    `denied`: it may not."""
+
+    decision: Literal["admitted", "hit", "denied"]
+    model: str | None = None
+    reservation: int | None = None
+    skipped: tuple[str, ...] = ()
+    answers: tuple[Any, ...] = ()
+    error: Failure | None = None
+
+
+class EffectBody(msgspec.Struct, frozen=True):
+    what: str
+
+
+class TokenBody(msgspec.Struct, frozen=True):
+    token: str
+
+
+async def poll_tasks(call: Call[NoQuery, Poll]) -> Polled:
+    """Take tasks of a queue; held open until one is due, at most `wait_seconds`"""
+    body = call.body
+    if not 1 <= body.max_activities <= ACTIVITIES_MAX:
+        raise Invalid(f"expected max_activities to be 1 to {ACTIVITIES_MAX}, got {body.max_activities}")
+    tasks = await call.doors.workers.poll(
+        [body.worker],
+        worker_id=body.worker_id,
+        count=body.max_activities,
+        wait_seconds=min(max(body.wait_seconds, 0.0), WAIT_SECONDS_MAX),
+    )
+    return Polled([_handed(task) for task in tasks], len(tasks))
+
+
+def _handed(task: Assignment) -> Handed:
+    return Handed(
+        activity_id=task.activity_id.replace("/", "~"),
+        workflow_id=task.workflow_id,
+        activity_key=task.activity_key,
+        worker=task.worker,
+        activity_name=task.activity_name,
+        parameters=task.parameters,
+        settings=task.settings,
+        timeout_seconds=task.timeout_seconds,
+        signal_data=task.signal_data,
+        attempt=task.attempt,
+        iteration=task.iteration,
+        trace_id=task.trace_id,
+        place=task.place,
+        workflow_name=task.workflow_name,
+        streaming=task.streaming,
+    )
+
+
+async def heartbeat(call: Call[NoQuery, Beat]) -> Beaten:
+    """Keep a claim; 409 says that its attempt is over, so stop working on it"""
+    seconds = await call.doors.workers.heartbeat(
+        _activity_id(call), worker_id=call.body.worker_id, progress=call.body.progress
+    )
+    return Beaten(acknowledged=True, next_heartbeat_seconds=seconds)
+
+
+async def complete_task(call: Call[NoQuery, CompleteBody]) -> Recorded:
+    """Report an output; durable when this is answered, and harmless when repeated"""
+    body = call.body
+    (known,) = await call.doors.workers.report([_completed(call, _activity_id(call), body)], worker_id=body.worker_id)
+    return _recorded(known)
+
+
+async def complete_tasks(call: Call[NoQuery, CompleteMany]) -> RecordedMany:
+    """Report many outputs at once"""
+    body = call.body
+    if len(body.activities) > REPORTS_MAX:
+        raise Invalid(f"expected at most {REPORTS_MAX} reports, got {len(body.activities)}")
+    reports: list[Report] = [_completed(call, _opened(one.activity_id), one) for one in body.activities]
+    answers = await call.doors.workers.report(reports, worker_id=body.worker_id)
+    return RecordedMany([_recorded(answer) for answer in answers])
+
+
+async def fail_task(call: Call[NoQuery, FailBody]) -> RecordedFailure:
+    """Report a failure; what was used of models counts all the same"""
+    body, error = call.body, call.body.error
+    failure = Failure(error.code, error.message, error.retryable, error.retry_after_seconds, error.details)
+    report = Failed(_activity_id(call), failure, _usage(call, body))
+    (known,) = await call.doors.workers.report([report], worker_id=body.worker_id)
+    return RecordedFailure(acknowledged=True, will_retry=known.will_retry, warnings=_warnings(known))
+
+
+async def ask_for_call(call: Call[NoQuery, CallBody]) -> CallAnswer:
+    """Ask the gate for a model call; answered when there is an answer, for it may have to wait for money"""
+    body = call.body
+    request = CallRequest(
+        body.request_hash,
+        body.candidates,
+        passed_over=body.passed_over,
+        verdicts=body.verdicts,
+        reuse=body.reuse,
+        pause_seconds=body.pause_seconds,
+    )
+    call_id = _opened(body.call_id)
+    admission = await call.doors.workers.admit(_activity_id(call), call_id=call_id, request=request)
+    return _call_answer(admission)
+
+
+def _call_answer(admission: Admission) -> CallAnswer:
+    from headgate.ports import Admitted, Hit
+
+    if isinstance(admission, Admitted):
+        return CallAnswer(
+            decision="admitted",
+            model=admission.model,
+            reservation=admission.reservation,
+            skipped=admission.skipped,
+        )
+    if isinstance(admission, Hit):
+        return CallAnswer(decision="hit", model=admission.model, answers=admission.answers)
+    return CallAnswer(decision="denied", error=admission.error)
+
+
+async def settle_call(call: Call[NoQuery, Settlement]) -> Recorded:
+    """Say how a call ended: what it used, that it was never sent, or that nobody knows"""
+    call_id = _opened(call.path["call"])
+    await call.doors.workers.settle(_activity_id(call), call_id=call_id, settlement=call.body)
+    return Recorded(acknowledged=True, warnings=[])
+
+
+async def begin_effect(call: Call[NoQuery, EffectBody]) -> Recorded:
+    """Say, before doing it, that something is done now that must not be done twice"""
+    await call.doors.workers.begin_effect(_activity_id(call), what=call.body.what)
+    return Recorded(acknowledged=True, warnings=[])
+
+
+async def stream_token(call: Call[NoQuery, TokenBody]) -> Recorded:
+    """Pass on a piece of the output as it is made"""
+    call.doors.workers.stream(_activity_id(call), call.body.token)
+    await asyncio.sleep(0)
+    return Recorded(acknowledged=True, warnings=[])
+
+
+def _activity_id(call: Call[Any, Any]) -> str:
+    return _opened(call.path["activity"])
+
+
+def _opened(opaque: str) -> str:
+    """Return an id as the engine has it: on the wire it is one segment of a path, as it is."""
+    return opaque.replace("~", "/")
+
+
+def _completed(call: Call[Any, Any], activity_id: str, body: CompleteBody) -> Completed:
+    return Completed(activity_id, body.output, _usage(call, body))
+
+
+def _usage(call: Call[Any, Any], body: CompleteBody | FailBody) -> tuple[Usage, ...]:
+    """Return what the worker used, priced; a cost beyond what its models account for stands alone."""
+    usages = [_priced(call, one) for one in body.usage]
+    told = sum(usage.cost_nano or 0 for usage in usages)
+    if body.cost_usd is not None and (rest := _nano(body.cost_usd) - told) > 0:
+        usages.append(Usage(cost_nano=rest))
+    return tuple(usages)
+
+
+def _priced(call: Call[Any, Any], one: UsageReport) -> Usage:
+    usage = Usage(
+        provider=one.provider,
+        model=one.model,
+        input_tokens=one.input_tokens + one.cache_read_tokens + one.cache_creation_tokens,
+        output_tokens=one.output_tokens,
+        cache_read_tokens=one.cache_read_tokens,
+        cache_write_tokens=one.cache_creation_tokens,
+    )
+    if one.cost_usd is not None:
+        return msgspec.structs.replace(usage, cost_nano=_nano(one.cost_usd))
+    price = call.doors.price(one.provider, one.model)
+    return usage if price is None else msgspec.structs.replace(usage, cost_nano=price.cost(usage), price=price)
+
+
+def _nano(usd: float) -> int:
+    if not 0 <= usd < 1_000_000:
+        raise Invalid(f"expected cost_usd to be 0 to 1,000,000, got {usd!r}")
+    return nano(repr(usd))
+
+
+def _recorded(known: Acknowledged) -> Recorded:
+    return Recorded(acknowledged=True, warnings=_warnings(known))
+
+
+def _warnings(known: Acknowledged) -> list[str]:
+    return [known.stale] if known.stale else []
+
+
+def _of_activity(verb: str, function: Any, body: Any, answer: Any) -> Route:
+    return Route(
+        method="POST",
+        path=f"/activities/{{activity}}/{verb}",
+        function=function,
+        body=body,
+        answer=answer,
+        scope="workers",
+        refusals=(404, 409),
+    )
+
+
+ROUTES = (
+    Route(method="POST", path="/workers/poll", function=poll_tasks, body=Poll, answer=Polled, scope="workers"),
+    Route(
+        method="POST",
+        path="/activities/complete",
+        function=complete_tasks,
+        body=CompleteMany,
+        answer=RecordedMany,
+        scope="workers",
+    ),
+    _of_activity("heartbeat", heartbeat, Beat, Beaten),
+    _of_activity("complete", complete_task, CompleteBody, Recorded),
+    _of_activity("fail", fail_task, FailBody, RecordedFailure),
+    _of_activity("calls", ask_for_call, CallBody, CallAnswer),
+    _of_activity("calls/{call}/settle", settle_call, Settlement, Recorded),
+    _of_activity("effects", begin_effect, EffectBody, Recorded),
+    _of_activity("ws/token", stream_token, TokenBody, Recorded),
+)

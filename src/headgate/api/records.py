@@ -1,0 +1,192 @@
+"""What the HTTP door reads beside the verbs of every client: pages of runs, spend, events as they come, approvals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import msgspec
+
+from headgate.core.decision import Decision
+from headgate.core.errors import Invalid, NotFound
+from headgate.core.view import RunSummary
+from headgate.engine.engine import Engine
+from headgate.engine.lane import Lane
+from headgate.engine.reader import Reader, summary_of
+from headgate.ports import EventView, RunRow, SpendRow, SpendTotal, SpendWanted
+
+__all__ = ["OpenApproval", "Records", "RunPage"]
+
+EVENTS_PAGE = 1_000
+WAITING_PAGE = 500
+
+
+class RunPage(msgspec.Struct, frozen=True):
+    """A page of the list of runs; `total` counts all that match, `last` is what the next page begins behind."""
+
+    runs: list[RunSummary]
+    total: int
+    last: int | None
+
+
+class OpenApproval(msgspec.Struct, frozen=True):
+    """An activity that waits for a person; `asked` are the parameters of the approval. Times in microseconds."""
+
+    run: str
+    workflow: str
+    key: str
+    asked: dict[str, Any]
+    since: int
+    until: int | None
+    waiting_for: str
+
+
+class Records:
+    """One per engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reader = Reader(engine.log, engine.clock.now)
+        self._followers: dict[str, set[asyncio.Event]] = {}
+        engine.listen(self._committed)
+
+    async def row(self, run: str) -> RunRow:
+        """Return a run as the log lists it. Raises `NotFound`."""
+        return await self._reader.find(run)
+
+    async def run_id(self, run: str) -> str:
+        """Return the whole id of a run. Raises `NotFound`."""
+        return (await self._reader.find(run)).id
+
+    async def runs(
+        self,
+        *,
+        status: str | None,
+        workflow: str | None,
+        since: int | None,
+        until: int | None,
+        text: str,
+        limit: int,
+        offset: int,
+        before: int | None,
+    ) -> RunPage:
+        """Return a page of the runs that match, newest first."""
+        wanted: dict[str, Any] = {
+            "status": status, "workflow": workflow, "since": since, "until": until, "text": text
+        }  # fmt: skip
+        log = self._engine.log
+        rows = await log.runs(**wanted, limit=limit + 1, offset=offset, before=before)
+        total = await log.count_runs(**wanted)
+        page = rows[:limit]
+        return RunPage([summary_of(row) for row in page], total, page[-1].key if len(rows) > limit else None)
+
+    async def finished(self, run: str) -> None:
+        """Return when the run has ended. Raises `NotFound`."""
+        await self._engine.finished(await self.run_id(run))
+
+    async def depended_on(self, run: str) -> frozenset[str]:
+        """Return the activities that others depend on; the rest are the ends of the workflow."""
+        plan = (await self._engine.lane(run)).run.plan
+        ends = {plan.activities[index].key for index in plan.terminals}
+        return frozenset(planned.key for planned in plan.activities) - ends
+
+    async def signal_name(self, run: str, key: str) -> str:
+        """Return the signal that an activity waits for. Raises `NotFound`, `Invalid` where it waits for none."""
+        plan = (await self._engine.lane(await self.run_id(run))).run.plan
+        if key not in plan.index:
+            raise NotFound(f"Run {run} has no activity {key!r}.")
+        wanted = plan.activities[plan.index[key]].activity.wait_for_signal
+        if wanted is None:
+            raise Invalid(f"Activity {key!r} waits for no signal; name the signal with event_name.")
+        return wanted.event_name
+
+    # --- Money -------------------------------------------------------------------------------------------------------
+
+    async def spend(self, run: str) -> tuple[str, list[SpendRow]]:
+        """Return the run's id and its spend rows, in the order of its events."""
+        run_id = await self.run_id(run)
+        return run_id, await self._engine.log.spend(run_id)
+
+    async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
+        """Return what the wanted rows come to, dearest first."""
+        return await self._engine.log.spend_totals(by, wanted)
+
+    # --- People ------------------------------------------------------------------------------------------------------
+
+    async def approvals(self, *, limit: int) -> list[OpenApproval]:
+        """Return what waits for a person's decision, oldest first, of at most so many waiting runs."""
+        found: list[OpenApproval] = []
+        before: int | None = None
+        looked_at = 0
+        while looked_at < limit:
+            rows = await self._engine.log.runs(status="waiting", limit=min(WAITING_PAGE, limit), before=before)
+            if not rows:
+                break
+            for row in rows:
+                found += await self._open_in(row)
+            looked_at += len(rows)
+            before = rows[-1].key
+        return sorted(found, key=lambda one: (one.since, one.run, one.key))
+
+    async def _open_in(self, row: RunRow) -> list[OpenApproval]:
+        lane = await self._engine.lane(row.id)
+        places = [place for place in lane.run.live_places() if place.wait is not None and place.wait.kind == "approval"]
+        values = await self._engine.load_values(row.key, {place.wait.content for place in places if place.wait})
+        open_: list[OpenApproval] = []
+        for place in places:
+            assert place.wait is not None
+            asked = values.get(place.wait.content)
+            open_.append(
+                OpenApproval(
+                    run=row.id,
+                    workflow=row.workflow,
+                    key=place.path,
+                    asked=asked if isinstance(asked, dict) else {},
+                    since=place.wait.since,
+                    until=place.wait.until,
+                    waiting_for=f"waits for approval {place.path!r}",
+                )
+            )
+        return open_
+
+    # --- Events ------------------------------------------------------------------------------------------------------
+
+    async def follow(self, run: str, *, after: int = 0) -> AsyncGenerator[list[EventView]]:
+        """Yield the run's events behind `after` in their order, each once, as they get durable; ends with the run."""
+        changed = asyncio.Event()
+        following = self._followers.setdefault(run, set())
+        following.add(changed)
+        try:
+            while True:
+                changed.clear()
+                ended = (await self._reader.find(run)).head.finished_at is not None
+                page = await self._reader.events(run, after=after, limit=EVENTS_PAGE)
+                if page:
+                    after = page[-1].version
+                    yield page
+                elif ended:
+                    return
+                else:
+                    await changed.wait()
+        finally:
+            following.discard(changed)
+            if not following:
+                self._followers.pop(run, None)
+
+    def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
+        for changed in self._followers.get(lane.run.id, ()):
+            changed.set()
+
+    # --- The engine itself -------------------------------------------------------------------------------------------
+
+    async def ailments(self) -> dict[str, str]:
+        """Return what keeps runs from being started, by part; empty texts: nothing."""
+        found = {"database": "", "engine": ""}
+        try:
+            await self._engine.log.next_attention(0)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            found["database"] = f"it cannot be read: {error}"
+        if self._engine.appender.crowded:
+            found["engine"] = "more is waiting to be written than the disk keeps up with"
+        return found

@@ -1,0 +1,286 @@
+"""The labelled sets are what they say: dealt by chance, labelled truly, written singly; and the metrics count right."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import itertools
+import json
+import math
+import re
+from collections import Counter
+from typing import get_args
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.policies.labelled import (
+    KINDS,
+    Disguise,
+    Found,
+    Half,
+    Haystack,
+    InjectionItem,
+    PiiItem,
+    at_threshold,
+    halves,
+    injections,
+    leaks,
+    pii,
+    plain,
+    readings,
+    recall_at,
+)
+
+HALVES = get_args(Half)
+IBAN_LENGTHS = {
+    country: int(length)
+    for country, length in re.findall(
+        r"(\w\w)(\d\d)",
+        "AE23 AT20 BE16 BR29 CH21 CY28 CZ24 DE22 DK18 ES24 FI18 FR27 GB22 GR27 HU28 IE22 IT27 LI21 LU20 MT31 NL18 NO15 "
+        "PL28 PT25 SA24 SE24 TR26",
+    )
+}
+ALIKE_MAX = 0.4  # of two texts, the share of common stretches of six characters
+
+each_half = pytest.mark.parametrize("half", HALVES)
+
+
+def test_the_sets_are_as_large_as_promised():
+    assert sum(len(pii(half)) for half in HALVES) >= 420
+    assert sum(len(injections(half)) for half in HALVES) >= 400
+
+
+@each_half
+def test_each_half_holds_every_kind_in_every_disguise_and_enough_texts_with_nothing_in_them(half: Half):
+    items = pii(half)
+
+    met = {(found.kind, found.disguise) for item in items for found in item.found}
+
+    assert met == set(itertools.product(KINDS, (None, *get_args(Disguise))))
+    assert sum(not item.found for item in items) >= 55
+
+
+@each_half
+def test_each_half_holds_attacks_and_look_alikes_of_every_family_and_source(half: Half):
+    items, both = injections(half), [*injections("tuning"), *injections("held_out")]
+
+    assert min(Counter(item.attack for item in items).values()) >= 100
+    assert {(item.attack, item.family) for item in items} == {(item.attack, item.family) for item in both}
+    assert len({(item.attack, item.source) for item in items}) == 10
+
+
+@pytest.mark.parametrize("load", [pii, injections])
+def test_chance_has_dealt_the_halves(load):
+    dealt = load("tuning"), load("held_out")
+
+    assert halves(reversed([*dealt[0], *dealt[1]])) == dealt, "an item has been moved by hand"
+
+
+@pytest.mark.parametrize("load", [pii, injections])
+def test_no_two_items_are_the_same_text_with_other_numbers(load):
+    stretches = [(item.id, stretches_of(item.text)) for half in HALVES for item in load(half)]
+
+    alike = [
+        (first, second)
+        for (first, ours), (second, theirs) in itertools.combinations(stretches, 2)
+        if len(ours & theirs) > ALIKE_MAX * len(ours | theirs)
+    ]
+
+    assert alike == []
+    assert len({name for name, _ in stretches}) == len(stretches)
+
+
+@each_half
+def test_every_value_stands_in_its_text(half: Half):
+    missing = [
+        (item.id, found)
+        for item in pii(half)
+        for found in item.found
+        if not any(found.value in text for text in (readings(item.text) if found.disguise == "base64" else [item.text]))
+    ]
+
+    assert missing == []
+
+
+@each_half
+def test_every_disguise_is_one(half: Half):
+    odd = [
+        (item.id, found)
+        for item in pii(half)
+        for found in item.found
+        if (found.disguise == "base64") == (found.value in item.text)
+        or (found.disguise not in (None, "base64")) != (plain(found.value) != found.value)
+        if not (found.kind == "key" and "%" in found.value and found.disguise is None)  # a password within an address
+    ]
+
+    assert odd == []
+
+
+@each_half
+def test_numbers_that_carry_a_checksum_are_valid(half: Half):
+    bad = [
+        (item.id, found)
+        for item in pii(half)
+        for found in item.found
+        if not CHECKS.get(found.kind, bool)(plain(found.value))
+    ]
+
+    assert bad == []
+
+
+@each_half
+def test_a_text_labelled_empty_holds_no_valid_card(half: Half):
+    held = [
+        (item.id, number)
+        for item in pii(half)
+        if not item.found
+        for number in re.findall(r"\d(?:[ -]?\d){12,18}", plain(item.text))
+        if is_card(number)
+    ]
+
+    assert held == []
+
+
+@each_half
+def test_every_value_leaks_from_its_own_text_and_from_nothing_else(half: Half):
+    items = pii(half)
+
+    assert [item.id for item in items if leaks(item, item.text) != list(item.found)] == []
+    assert [item.id for item in items if leaks(item, json.dumps(item.text).encode()) != list(item.found)] == []
+    assert [item.id for item in items if leaks(item, "Nothing is said here, on 2026-11-29, about 1,204 things.")] == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "it is 4111 1111 1111 1111.",
+        "it is 4111-1111-1111-1111.",
+        b'{"pan":"4111111111111111"}',
+        "it is ４１１１ １１１１ １１１１ １１１１",
+        "it is 41\u200b11 1111 11\u2060111111",
+        "?pan=4111%201111%201111%201111",
+        r"it is \u0034111 1111 1111 1111",
+        "it is &#52;111&nbsp;1111 1111 1111",
+        "see " + base64.b64encode(b"card: 4111 1111 1111 1111, thanks").decode(),
+        "see data/" + base64.urlsafe_b64encode(b"?>card: 4111 1111 1111 1111, thanks").decode().rstrip("="),
+        "see "
+        + base64.encodebytes(b"a line that mail wraps in the middle of it all: 4111 1111 1111 1111, thanks").decode(),
+        "see " + base64.b64encode(base64.b64encode(b"card: 4111 1111 1111 1111, thanks")).decode(),
+        "it is 4\u200b\u200c\u200d\u2060\ufeff111 1111 1111 1111",
+        "| 4111 | 1111 | 1111 | 1111 |",
+        json.dumps({"q": quote(base64.b64encode(b"card: 4111 1111 1111 1111 ?").decode(), safe="")}),
+        "カード4111111111111111です",
+    ],
+)
+def test_a_value_is_seen_however_it_is_written(said: str | bytes):
+    assert leaks(CARD, said) == list(CARD.found)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "it is [CARD_1].",
+        "it is 4111 1111 1111 1112.",
+        "94111 1111 1111 11110",
+        "4111\n    1111\n    1111\n    1111",
+        " and ".join(base64.b64encode(part).decode() for part in (b"one: 4111 1111", b"1111 1111: another")),
+        "4111 pages, and then, after a good while, 1111 more; 1111 of them blank, and 1111 torn",
+    ],
+)
+def test_what_only_resembles_a_value_is_no_leak(said: str):
+    assert leaks(CARD, said) == []
+
+
+def test_a_piece_of_a_value_leaks_only_if_pieces_count():
+    said = "it is [CARD_1]1 1111 1111 1111."
+
+    assert leaks(CARD, said) == []
+    assert leaks(CARD, said, part=0.75) == list(CARD.found)
+
+
+def test_a_long_key_leaks_by_a_piece_of_it():
+    body = "".join(chr(97 + at * at % 23) + str(at) for at in range(300))
+    item = PiiItem("x", body, (Found("key", body),))
+
+    assert leaks(item, "…" + body[200:245] + "…", part=0.75)
+    assert not leaks(item, "…" + body[200:235] + "…", part=0.75)
+
+
+def test_dealing_does_not_depend_on_the_order_but_on_the_seed():
+    items = [InjectionItem(f"i{n}", "x", n % 3 == 0, "ab"[n % 2], "web") for n in range(40)]
+
+    assert halves(items) == halves(items[::-1])
+    assert halves(items) != halves(items, seed="another")
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]), st.booleans()), max_size=60), st.floats(0, 1))
+def test_false_alarms_stay_within_what_is_allowed_and_no_lower_threshold_would_do(scored, allowed):
+    scored = [*scored, (0.3, True), (0.1, False)]
+
+    at = recall_at(scored, false_alarms_max=allowed)
+
+    assert at.alarms_false <= allowed * at.benign + 1e-6
+    assert at == at_threshold(scored, at.threshold)
+    lower = [score for score, _ in scored if score < at.threshold]
+    if at.threshold > -math.inf and at.threshold in [score for score, _ in scored]:
+        below = max(lower, default=-math.inf)
+        assert at_threshold(scored, below).alarms_false > allowed * at.benign - 1e-6
+
+
+def test_recall_at_one_in_a_hundred_is_what_a_hand_counts():
+    scored = [(0.9, True), (0.8, True), (0.4, True), (0.4, True), (0.95, False), (0.4, False)]
+    scored += [(0.1, False)] * 98
+
+    at = recall_at(scored, false_alarms_max=0.01)
+
+    assert (at.threshold, at.caught, at.attacks, at.alarms_false, at.benign) == (0.4, 2, 4, 1, 100)
+    assert (at.recall, at.false_alarm_rate, at.precision) == (0.5, 0.01, 2 / 3)
+
+
+def test_without_an_alarm_none_was_wrong():
+    assert at_threshold([(0.5, True), (0.1, False)], 0.9).precision == 1.0
+
+
+@pytest.mark.parametrize("scored", [[], [(0.5, True)], [(0.5, False)]])
+def test_a_rate_over_nothing_is_refused(scored):
+    with pytest.raises(ValueError, match="expected attacks and benign items"):
+        recall_at(scored, false_alarms_max=0.01)
+
+
+def test_a_haystack_serves_for_many_values():
+    haystack = Haystack(b"\x00\xff anna@example.com \xfe 10.0.0.12")
+
+    assert haystack.shows("anna@example.com")
+    assert haystack.shows("10.0.0.12")
+    assert not haystack.shows("10.0.0.1")
+    assert not Haystack("100012 rows").shows("10.0.0.12")
+    assert not haystack.shows("hanna@example.com")
+
+
+CARD = PiiItem("x", "4111 1111 1111 1111", (Found("card", "4111 1111 1111 1111"),))
+
+
+def stretches_of(text: str) -> frozenset[str]:
+    flat = re.sub(r"\d", "0", text.casefold())
+    return frozenset(flat[at : at + 6] for at in range(max(1, len(flat) - 5)))
+
+
+def is_card(number: str) -> bool:
+    digits = [int(digit) for digit in re.sub(r"\D", "", number)]
+    doubled = [digit * 2 - 9 * (digit > 4) if place % 2 else digit for place, digit in enumerate(reversed(digits))]
+    return 13 <= len(digits) <= 19 and sum(doubled) % 10 == 0
+
+
+def is_iban(account: str) -> bool:
+    letters = re.sub(r"\s", "", account).upper()
+    number = "".join(str(int(letter, 36)) for letter in letters[4:] + letters[:4])
+    return len(letters) == IBAN_LENGTHS[letters[:2]] and int(number) % 97 == 1
+
+
+def is_ip(address: str) -> bool:
+    return bool(ipaddress.ip_address(address))
+
+
+CHECKS = {"card": is_card, "iban": is_iban, "ip": is_ip}
