@@ -24,6 +24,7 @@ __all__ = [
     "anthropic_usage",
     "bedrock_usage",
     "gemini_usage",
+    "is_count",
     "merged_report",
     "ollama_usage",
     "openai_usage",
@@ -102,6 +103,9 @@ def gemini_usage(report: object) -> Usage | None:
         return None
     thought = _first(fields, "thoughtsTokenCount", "thoughts_token_count") or 0
     tools = _first(fields, "toolUsePromptTokenCount", "tool_use_prompt_token_count") or 0
+    told = fields.get("candidatesTokenCount", fields.get("candidates_token_count"))
+    if said is None and told is not None:
+        return None
     if said is None:  # it is left out where nothing was said
         total = _first(fields, "totalTokenCount", "total_token_count")
         said = max(0, total - prompt - tools - thought) if total is not None else 0 if thought else None
@@ -224,6 +228,11 @@ def _part(fields: Report, name: str) -> int:
 def _of_modality(details: object, modality: str) -> int:
     found = [_report(one) for one in _list(details)]
     return sum(_first(one, "tokenCount", "token_count") or 0 for one in found if one.get("modality") == modality)
+
+
+def is_count(value: object) -> bool:
+    """Return whether a value is a number of tokens that a vendor may have meant."""
+    return _tokens(value) is not None
 
 
 def _tokens(value: object) -> int | None:

@@ -12,7 +12,7 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 from headgate.core.values import Usage
 from headgate.llm.direct.messages import Offer
 from headgate.llm.direct.reports import is_sound
-from headgate.llm.direct.usage import detail, tokens
+from headgate.llm.usage_reports import anthropic_usage, is_count
 from headgate.ports import FinishReason
 
 if TYPE_CHECKING:
@@ -58,21 +58,7 @@ class AnthropicVendor:
         return _Opened(AnthropicProvider(anthropic_client=client))
 
     def usage(self, reported: Mapping[str, object]) -> Usage | None:
-        """Anthropic counts what its cache read and wrote beside the input; we count it among it."""
-        fresh, made = tokens(reported, "input_tokens"), tokens(reported, "output_tokens")
-        if fresh is None or made is None:
-            return None
-        read = detail(reported, "cache_read_input_tokens")
-        written = detail(reported, "cache_creation_input_tokens")
-        hour = min(detail(reported, "cache_creation", "ephemeral_1h_input_tokens"), written)
-        return Usage(
-            input_tokens=fresh + read + written,
-            output_tokens=made,
-            cache_read_tokens=read,
-            cache_write_tokens=written - hour,
-            cache_write_1h_tokens=hour,
-            reasoning_tokens=min(detail(reported, "output_tokens_details", "thinking_tokens"), made),
-        )
+        return anthropic_usage(reported)
 
     def mend(self, said: dict[str, Any]) -> bool:
         """The SDK and `pydantic_ai` take it that a usage is there, and is one."""
@@ -103,4 +89,4 @@ class _Opened:
 
 
 def _held(usage: dict[str, object]) -> set[str]:
-    return {name for name in usage if tokens(usage, name) is not None}
+    return {name for name, value in usage.items() if is_count(value)}

@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import boto3
@@ -29,9 +29,9 @@ from pydantic_ai.providers.bedrock import BedrockProvider
 from headgate.core.values import Usage
 from headgate.llm.direct.messages import Offer
 from headgate.llm.direct.reports import is_sound
-from headgate.llm.direct.usage import detail, tokens
 from headgate.llm.direct.wire import CALL, Call
 from headgate.llm.provider_errors import refused_here
+from headgate.llm.usage_reports import bedrock_usage
 from headgate.ports import FinishReason
 
 if TYPE_CHECKING:
@@ -77,19 +77,7 @@ class BedrockVendor:
         return _Opened(BedrockProvider(bedrock_client=client))
 
     def usage(self, reported: Mapping[str, object]) -> Usage | None:
-        """Bedrock counts what a cache read and wrote beside the input; we count it among it."""
-        fresh, made = tokens(reported, "inputTokens"), tokens(reported, "outputTokens")
-        if fresh is None or made is None:
-            return None
-        read, written = detail(reported, "cacheReadInputTokens"), detail(reported, "cacheWriteInputTokens")
-        hour = min(_written_for_an_hour(reported), written)
-        return Usage(
-            input_tokens=fresh + read + written,
-            output_tokens=made,
-            cache_read_tokens=read,
-            cache_write_tokens=written - hour,
-            cache_write_1h_tokens=hour,
-        )
+        return bedrock_usage(reported)
 
     def mend(self, said: dict[str, Any]) -> bool:
         """The SDK takes it that a usage is there, and is one. In a stream, one that is not is left out."""
@@ -103,13 +91,6 @@ class BedrockVendor:
 
     def embedding_requests(self, model: str, inputs: Sequence[str]) -> int:
         return len(inputs) if ONE_BY_ONE.match(model) else 1
-
-
-def _written_for_an_hour(reported: Mapping[str, object]) -> int:
-    details = reported.get("cacheDetails")
-    listed = cast("list[object]", details) if isinstance(details, list) else []
-    parts = [cast("dict[str, object]", part) for part in listed if isinstance(part, dict)]
-    return sum(tokens(part, "inputTokens") or 0 for part in parts if part.get("ttl") == "1h")
 
 
 class _Opened:

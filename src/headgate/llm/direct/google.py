@@ -14,7 +14,7 @@ from pydantic_ai.providers.google import GoogleProvider
 
 from headgate.core.values import Usage
 from headgate.llm.direct.messages import Offer
-from headgate.llm.direct.usage import detail, tokens
+from headgate.llm.usage_reports import gemini_usage
 from headgate.ports import FinishReason
 
 if TYPE_CHECKING:
@@ -64,25 +64,7 @@ class GoogleVendor:
         return _Opened(GoogleProvider(client=Client(api_key=connection.api_key, vertexai=False, http_options=options)))
 
     def usage(self, reported: Mapping[str, object]) -> Usage | None:
-        """Google counts thinking beside what is visible, and what tools were given beside the prompt."""
-        prompt = tokens(reported, "promptTokenCount")
-        if prompt is None:
-            return None
-        visible = tokens(reported, "candidatesTokenCount")
-        thought = tokens(reported, "thoughtsTokenCount")
-        bad = [name for name in ("candidatesTokenCount", "thoughtsTokenCount") if _is_wrong(reported, name)]
-        if bad or (visible is None and thought is None and "totalTokenCount" not in reported):
-            return None
-        given = prompt + detail(reported, "toolUsePromptTokenCount")
-        made = (visible or 0) + (thought or 0)
-        return Usage(
-            input_tokens=given,
-            output_tokens=made,
-            cache_read_tokens=min(detail(reported, "cachedContentTokenCount"), given),
-            reasoning_tokens=thought or 0,
-            audio_input_tokens=_audio(reported, "promptTokensDetails", "cacheTokensDetails"),
-            audio_output_tokens=min(_audio(reported, "candidatesTokensDetails"), made),
-        )
+        return gemini_usage(reported)
 
     def mend(self, said: dict[str, Any]) -> bool:
         """Usage is read already, and the SDK is spared it: it refuses one that is none, and each chunk brings one that
@@ -110,19 +92,3 @@ class _Opened:
 
     def embedding_model(self, name: str) -> EmbeddingModel | None:
         return GoogleEmbeddingModel(name, provider=self._provider)
-
-
-def _is_wrong(reported: Mapping[str, object], name: str) -> bool:
-    return reported.get(name) is not None and tokens(reported, name) is None
-
-
-def _audio(reported: Mapping[str, object], name: str, less: str = "") -> int:
-    """Return the tokens that were audio, without those of `less` (audio that the cache was read for)."""
-    return max(0, _of_audio(reported, name) - (_of_audio(reported, less) if less else 0))
-
-
-def _of_audio(reported: Mapping[str, object], name: str) -> int:
-    parts = reported.get(name)
-    listed = cast("list[object]", parts) if isinstance(parts, list) else []
-    found = [cast("dict[str, object]", part) for part in listed if isinstance(part, dict)]
-    return sum(tokens(part, "tokenCount") or 0 for part in found if part.get("modality") == "AUDIO")
