@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from headgate.activities.embedding import embedding
 from headgate.activities.json_schema import problems_with
 from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET, llm_prompt
-from headgate.core.values import Assignment, CallError, Candidate, Failure, PassedOver, Price, Usage
+from headgate.core.values import Assignment, CallError, Candidate, Failure, PassedOver, Price, Usage, Variant
 from headgate.ports import (
     Admission,
     Admitted,
@@ -205,6 +205,66 @@ def test_a_price_that_was_set_for_the_model_asked_for_wins_over_the_listed_one_o
 
     assert result["cost_usd"] == 300_000 / 10**9
     assert ledger.settled[0][1].price is None
+
+
+BATCHED = Price(500_000_000, 1_000_000_000, id="list:lab/m#batch")
+TIERED = msgspec.structs.replace(
+    PRICE, id="list:lab/m", variants=(Variant(input=500_000_000, output=1_000_000_000, name="batch"),)
+)
+
+
+def test_the_service_tier_that_answered_is_priced_and_the_log_keeps_only_that_price():
+    usage = msgspec.structs.replace(USED, tier="batch")
+    ledger, models = Ledger(), Models({"m": msgspec.structs.replace(says("x"), usage=usage)}, price=TIERED)
+
+    result = prompt(models, ledger)
+
+    (settled,) = (outcome for _, outcome in ledger.settled)
+    assert ledger.asked[0][1][0].price == msgspec.structs.replace(TIERED, variants=())
+    assert (settled.price, settled.cost_nano) == (BATCHED, BATCHED.cost(USED))
+    assert result["cost_usd"] == BATCHED.cost(USED) / 10**9
+
+
+def test_at_the_standard_tier_nothing_but_the_tokens_is_told():
+    usage = msgspec.structs.replace(USED, tier="default")
+    ledger, models = Ledger(), Models({"m": msgspec.structs.replace(says("x"), usage=usage)}, price=TIERED)
+
+    result = prompt(models, ledger)
+
+    assert (ledger.settled[0][1].price, ledger.settled[0][1].cost_nano) == (None, None)
+    assert result["cost_usd"] == COST / 10**9
+
+
+@pytest.mark.parametrize("asked", [{"service_tier": "batch"}, {"speed": "batch"}])
+def test_a_tier_that_is_asked_for_is_reserved_where_it_is_the_dearer_one(asked: dict[str, str]):
+    dear = msgspec.structs.replace(TIERED, variants=(Variant(input=9_000_000_000, output=1, name="batch"),))
+    cheap, dearer = Ledger(), Ledger()
+
+    prompt(Models({"m": says("x")}, price=TIERED), cheap, prompt="x" * 100, max_tokens=10, extra=asked)
+    prompt(Models({"m": says("x")}, price=dear), dearer, prompt="x" * 100, max_tokens=10, extra=asked)
+
+    assert cheap.asked[0][1][0].worst_case == 100 * 1000 + 10 * 4000, "it may be served at the standard tier"
+    assert dearer.asked[0][1][0].worst_case == 100 * 9000 + 1
+
+
+def test_a_tier_whose_price_is_not_known_makes_the_model_an_unpriced_one():
+    ledger = Ledger()
+
+    prompt(Models({"m": says("x")}, price=TIERED), ledger, extra={"service_tier": "priority"})
+
+    assert ledger.asked[0][1] == [Candidate("lab/m", 0, None)]
+
+
+def test_a_billed_failure_is_priced_by_the_model_and_the_tier_that_failed():
+    ledger, models = Ledger(), Models({}, price=None)
+    models.prices |= {"m": PRICE, "m-2026": TIERED}
+    used = msgspec.structs.replace(USED, model="m-2026", tier="batch")
+    models.outcomes["m"] = fails(400, "invalid_request", usage=used)
+
+    failure(models, ledger)
+
+    assert ledger.settled[0][1].cost_nano == BATCHED.cost(USED)
+    assert ledger.settled[0][1].price == BATCHED
 
 
 def test_tool_calls_are_data():

@@ -70,7 +70,7 @@ def test_everything_is_shown_by_workflow_and_demo_money_never_added_to_real_mone
     code, out, _ = say("costs")
 
     assert code == 0
-    assert [[line[0], *line[5:]] for line in table(out)[1:]] == [
+    assert [[line[0], *line[6:]] for line in table(out)[1:]] == [
         ["letters", "$1.250000001", "$0.07"],
         ["show (demo prices)", "$0.003"],
         ["total", "$1.250000001", "$0.07"],
@@ -82,10 +82,10 @@ def test_one_run_is_shown_by_activity_with_tokens_calls_and_what_was_saved(say: 
     _, out, _ = say("costs", "run-real")
 
     assert table(out) == [
-        ["calls", "tokens in", "from cache", "tokens out", "cost", "saved"],
-        ["answer", "1 +1 reused", "100", "20", "50", "$1.000000001", "$0.07"],
-        ["ask", "1", "100", "20", "50", "$0.25"],
-        ["total", "2 +1 reused", "200", "40", "100", "$1.250000001", "$0.07"],
+        ["calls", "tokens in", "from cache", "tokens out", "reasoning", "cost", "saved"],
+        ["answer", "1 +1 reused", "100", "20", "50", "10", "$1.000000001", "$0.07"],
+        ["ask", "1", "100", "20", "50", "5", "$0.25"],
+        ["total", "2 +1 reused", "200", "40", "100", "15", "$1.250000001", "$0.07"],
     ]
 
 
@@ -189,3 +189,26 @@ def test_rebuild_says_what_it_made_and_leaves_rows_of_no_run(say: Say, tmp_path:
     assert (code, out) == (0, "Made 1 spend row again.\n")
     assert say("costs", "--db", "flow/log.db", "--json")[1] == before
     assert json.loads(before)["demo_total"]["calls"] == 1
+
+
+def test_rare_buckets_and_estimates_are_shown_where_there_are_any(say: Say, tmp_path: Path):
+    async def add() -> None:
+        log = SqliteLog(tmp_path / "log.db")
+        run = HandmadeRun(log, "run-rare", workflow="rare")
+        await run.commit()
+        buckets = {"cache_write_tokens": 3, "cache_write_1h_tokens": 4, "audio_output_tokens": 6}
+        await run.commit(spend=[run.spent(1, estimated=True, reasoning_tokens=0, tier="flex", **buckets)])
+        await log.close()
+
+    _, plain, _ = say("costs")
+    asyncio.run(add())
+    _, rare, _ = say("costs", "--workflow", "rare")
+    _, whole, _ = say("costs", "--by", "tier", "--json")
+
+    assert table(plain)[0] == ["calls", "tokens in", "from cache", "tokens out", "reasoning", "cost", "saved"]
+    assert table(rare)[:2] == [
+        ["calls", "tokens in", "from cache", "tokens out", "to cache", "audio out", "cost", "saved"],
+        ["rare", "1 (1 estimated)", "100", "20", "50", "7", "6", "$0.000000001"],
+    ]
+    flex = next(row for row in json.loads(whole)["rows"] if row["tier"] == "flex")
+    assert (flex["cache_write_1h_tokens"], flex["audio_output_tokens"], flex["estimated"]) == (4, 6, 1)

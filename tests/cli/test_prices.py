@@ -152,3 +152,39 @@ def test_an_update_with_a_list_takes_its_place(say: Say):
     assert price is not None
     assert price["input_usd_per_million"] == "0.1"
     assert say("prices", "list", "--provider", "openai")[0] != 0
+
+
+def test_every_rate_can_be_set_and_is_shown_by_name(say: Say):
+    rates = {
+        "cache-read": "0.1",
+        "cache-write": "1.25",
+        "cache-write-1h": "2",
+        "cache-read-audio": "0.4",
+        "audio-input": "32",
+        "audio-output": "64",
+        "reasoning": "3",
+        "request": "0.012",
+    }
+    options = [word for name, amount in rates.items() for word in (f"--{name}", amount)]
+
+    code, out, _ = say("prices", "set", "acme/all", "--input", "1", "--output", "4", *options)
+    shown = priced(say, "acme/all")
+
+    assert code == 0
+    assert "audio out $64" in out
+    assert "each call $0.012" in out
+    assert shown is not None
+    for name, amount in rates.items():
+        key = f"{name.replace('-', '_')}_usd"
+        assert shown[key if name == "request" else f"{key}_per_million"] == amount
+
+
+def test_other_service_tiers_are_shown_beside_the_standard_one(say: Say):
+    _, out, _ = say("prices", "search", "openai/gpt-5")
+    price = priced(say, "openai/gpt-5")
+
+    line = next(line for line in out.splitlines() if line.startswith("openai/gpt-5 "))
+    assert "flex $0.625 and $5" in line or "flex $0.63 and $5" in line
+    assert price is not None
+    assert price["service_tiers"]["flex"]["input_usd_per_million"] == "0.625"
+    assert price["service_tiers"]["priority"]["output_usd_per_million"] == "20"

@@ -18,7 +18,7 @@ from tests.postgres_logs import empty_postgres_log
 from headgate.core.errors import Unavailable
 from headgate.engine.audit import verify
 from headgate.engine.lane import INLINE_BYTES_MAX
-from headgate.ports import Append, Head, Log, Move, OverBudget, SpendTotal, SpendWanted
+from headgate.ports import Append, Head, Log, Move, OverBudget, SpendRow, SpendTotal, SpendWanted
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
@@ -733,6 +733,8 @@ def test_any_batches_leave_what_a_few_words_say(adapter: str, batches: list[list
 async def test_spend_rows_are_there_with_their_events_and_in_their_order(log: Log):
     run = await begun(log)
     rows = [run.spent(-7, kind="forfeit"), run.spent(12, part=1, estimated=True, simulated=True, labels='{"a":"b"}')]
+    counts = [*(name for name in SpendRow._fields if name.endswith("_tokens")), "estimated_input"]
+    rows += [run.spent(3, part=2, tier="flex", **{name: 10**number for number, name in enumerate(counts)})]
 
     await run.commit(spend=rows)
 
@@ -754,6 +756,21 @@ async def test_a_refused_append_leaves_no_spend_row(log: Log):
     assert outcomes[0] == "version_conflict"
     assert outcomes[1] == OverBudget("team", 10, 0, 0)
     assert [row.cost for row in await log.spend("run-1")] == [1]
+
+
+@on_a_loop
+async def test_every_bucket_of_tokens_is_added_up_and_estimated_calls_are_counted(log: Log):
+    run = await begun(log)
+    counts = [name for name in SpendTotal._fields if name.endswith("_tokens")]
+    tokens = {name: 10**number for number, name in enumerate(counts)}
+    await run.commit(spend=[run.spent(1, **tokens), run.spent(2, part=1, tier="batch", estimated=True, **tokens)])
+
+    (total,) = await log.spend_totals("run", SpendWanted())
+
+    assert len(counts) == 9
+    assert {name: getattr(total, name) for name in counts} == {name: 2 * value for name, value in tokens.items()}
+    assert (total.calls, total.estimated) == (2, 1)
+    assert [(one.name, one.cost) for one in await log.spend_totals("tier", SpendWanted())] == [("batch", 2), ("", 1)]
 
 
 @on_a_loop

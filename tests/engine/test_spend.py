@@ -20,7 +20,8 @@ from headgate.authoring import load_definition
 from headgate.core.definition import Definition
 from headgate.core.errors import NotFound
 from headgate.core.plan import compile_plan
-from headgate.core.values import Candidate, Failure, Price, Usage
+from headgate.core.usage_sums import COUNTS
+from headgate.core.values import Candidate, Failure, Price, Usage, Variant
 from headgate.engine.engine import Start, fold_run
 from headgate.engine.spend import rebuild_spend
 from headgate.llm.scripted import ScriptedProvider
@@ -41,7 +42,11 @@ from headgate.testing.simulation import Crash, World
 from headgate.testing.stories import GIVEN, definitions
 
 PRICE = Price(input=3_000_000_001, output=15_000_000_000, cache_read=300_000_000, id="list:lab/m")
-USED = Usage(provider="lab", model="m-1", input_tokens=1_001, output_tokens=77, cache_read_tokens=300)
+USED = Usage(
+    provider="lab", model="m-1", input_tokens=1_001, output_tokens=77, cache_read_tokens=300, cache_write_tokens=5,
+    cache_write_1h_tokens=7, audio_input_tokens=11, reasoning_tokens=13, audio_output_tokens=17,
+    cache_read_audio_tokens=19, tier="default", estimated_input=1_100,
+)  # fmt: skip
 ONE = "name: one\nlabels: {team: ops}\nactivities: {ask: {use: mine, retry: 2}}\n"
 OUTSIDE = (
     "name: out\nactivities: {ask: {use: theirs, worker: outside}, more: {use: theirs, worker: outside, after: [ask]}}\n"
@@ -61,12 +66,7 @@ def price_of(row: SpendRow) -> Price:
 
 
 def usage_of(row: SpendRow) -> Usage:
-    return Usage(
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
-        cache_read_tokens=row.cache_read_tokens,
-        cache_write_tokens=row.cache_write_tokens,
-    )
+    return Usage(**{name: getattr(row, name) for name in (*COUNTS, "tier")})
 
 
 async def spent(log: Log, run_id: str, definition: Definition) -> int:
@@ -161,6 +161,25 @@ def test_a_call_that_was_priced_otherwise_keeps_the_price_that_was_used(play: An
     assert price_of(row) == other
     assert row.cost == other.cost(USED) != PRICE.cost(USED)
     assert row.simulated
+
+
+def test_of_a_price_with_service_tiers_the_row_keeps_that_of_the_tier_that_answered(play: Any):
+    batch = Variant(1_000_000_000, 2_000_000_000, name="batch")
+    asked = msgspec.structs.replace(PRICE, variants=(batch,))
+
+    async def ask(parameters: dict[str, Any], ctx: Any) -> str:
+        call_id, _ = await ctx.admit(CallRequest("h", (Candidate("lab/m", 10_000_000, asked),)))
+        await ctx.settle(call_id, Settlement.used(msgspec.structs.replace(USED, tier="batch")))
+        return "done"
+
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start(ONE)
+        await bench.finished(run_id)
+        (row,) = await bench.log.spend(run_id)
+        assert price_of(row) == Price(1_000_000_000, 2_000_000_000, id="list:lab/m#batch")
+        assert (row.tier, row.cost) == ("batch", price_of(row).cost(usage_of(row)))
+
+    play(scene, activities={"mine": ask})
 
 
 def test_a_cost_that_was_only_told_has_no_price(play: Any):

@@ -25,6 +25,7 @@ inputs: {name: string, text: string}
 activities:
   draft: {use: echo, with: {text: "dear {{ INPUT.name }}"}}
   long: {use: echo, with: {text: "{{ INPUT.text }}"}}
+  ask: {use: llm_prompt, with: {model: demo/small, prompt: "Summarise: It rains. The river rises."}}
   legal: {use: approval, with: {title: "Send it to {{ INPUT.name }}?", body: "{{ draft.text }}"}}
   send: {use: echo, with: {text: "{{ draft.text }}, yours", by: "{{ legal.by }}", size: "{{ long.text | length }}"}}
 outputs: {letter: "{{ send.text }}", by: "{{ send.by }}"}

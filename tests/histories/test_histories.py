@@ -16,7 +16,8 @@ from headgate.cli.program import program
 from headgate.core.codec import decode
 from headgate.engine.audit import verify
 from headgate.engine.reader import Reader
-from headgate.ports import RunRow
+from headgate.engine.spend import rebuild_spend
+from headgate.ports import RunRow, SpendWanted
 from headgate.stores.backup import check_backup
 from headgate.stores.sqlite import SqliteLog
 from headgate.stores.sqlite_file import ADDED_IN, SCHEMA_VERSION
@@ -123,6 +124,27 @@ async def test_it_is_copied_and_brought_up_to_date_by_the_first_who_writes_to_it
     assert rows_of(database) == old
     assert rows_of(copy) == old
     check_backup(copy)
+
+
+@on_a_loop
+async def test_what_was_spent_in_it_is_read_before_and_after_and_is_the_same_from_the_log(database: Path):
+    if int(apsw.Connection(str(database)).pragma("user_version")) < 2:
+        pytest.skip("a file of schema 1 has no spend rows")
+    old = SqliteLog(database, read_only=True)
+    finished = (await rows_by_status(old))["completed"]
+    before = await old.spend_totals("model", SpendWanted()), await old.spend(finished.id)
+    await old.close()
+
+    log = SqliteLog(database)
+    after = await log.spend_totals("model", SpendWanted()), await log.spend(finished.id)
+    await rebuild_spend(log, finished.id)
+    rebuilt = await log.spend(finished.id)
+    await log.close()
+
+    assert [(row.kind, row.model, row.tier, row.cost > 0) for row in before[1]] == [("call", "small", "", True)]
+    assert before[0][0].calls == 2
+    assert after == before
+    assert rebuilt == before[1]
 
 
 def test_a_run_that_waits_in_it_is_approved_and_goes_on_to_its_end(database: Path):

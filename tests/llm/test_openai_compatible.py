@@ -21,6 +21,7 @@ from headgate.llm.openai_compatible import OpenAICompatibleProvider
 from headgate.llm.openai_requests import Dialect
 from headgate.llm.provider_errors import retry_after_seconds
 from headgate.llm.registry import build_providers, close_providers
+from headgate.llm.token_estimate import estimate_text
 from headgate.ports import Message, ModelAnswer, ModelRequest, ProviderError, ToolCall
 
 pytestmark = pytest.mark.slow  # each talks to a server of its own
@@ -289,7 +290,7 @@ def test_a_usage_that_is_missing_or_nonsense_is_counted_by_us_and_said_so(usage:
     answer = asked(json_reply(completion("a" * 30, usage=usage)), token_factor=1.0)
 
     assert answer.usage.estimated
-    assert answer.usage.output_tokens == 10
+    assert answer.usage.output_tokens == estimate_text("a" * 30, factor=1.0) >= 7
     assert answer.usage.input_tokens >= len("How far is the moon?") / 3
 
 

@@ -10,6 +10,7 @@ import sys
 from decimal import Decimal
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.core.errors import Invalid, Unavailable
-from headgate.core.values import Price, Tier, Usage
+from headgate.core.values import Price, Rates, Tier, Usage, Variant
 from headgate.llm.price_list import PriceList
 from headgate.llm.price_overrides import read_prices, read_time, write_prices
 from headgate.llm.prices import FREE, PriceBook, open_prices, price_of
@@ -29,6 +30,16 @@ openai/gpt-4o: {input: 3, output: 15.000000001, cache_read: 0.30}
 acme/large:
   - {input: 2, output: 12, valid_from: 2026-06-01}
   - {input: 3, output: 15}
+acme/long:
+  input: 3
+  output: 15
+  cache_write_1h: 6
+  audio_input: 40
+  request: 0.005
+  above: {200000: {input: 6, output: 22.5}}
+  tiers:
+    batch: {input: 1.5, output: 7.5}
+    flex-2: {output: 8, above: {100: {output: 9}}}
 """
 
 
@@ -94,7 +105,7 @@ def test_what_is_not_known_is_unpriced(name: str):
 def test_a_model_that_is_charged_in_ways_that_we_cannot_say_is_unpriced():
     import genai_prices.data
 
-    charges = {"requests_kcount", "output_reasoning_mtok"}
+    charges = {"output_image_mtok", "output_video_mtok", "output_citation_mtok", "input_audio_hours", "input_mchars"}
     odd = [
         (provider.id, model.id)
         for provider in genai_prices.data.providers
@@ -102,30 +113,103 @@ def test_a_model_that_is_charged_in_ways_that_we_cannot_say_is_unpriced():
         if not isinstance(model.prices, list) and charges & vars(model.prices).keys()
     ]
 
-    assert odd
+    assert len(odd) > 10
     prices = [found.price(JUNE) for provider, model in odd if (found := PriceList().find(provider, model))]
-    assert prices
+    assert len(prices) > 10
     assert set(prices) == {None}
 
 
-@given(st.integers(0, 400_000), st.integers(0, 10_000), st.integers(0, 100), st.integers(0, 100))
-def test_what_a_call_costs_agrees_with_the_data_sets_own_reckoning(tokens: int, said: int, read: int, written: int):
+def test_rates_apart_and_fees_for_each_call_are_told():
+    assert listed("anthropic/claude-sonnet-4-5").cache_write_1h == 6_000_000_000
+    flash = listed("google/gemini-2.5-flash")
+    assert (flash.audio_input, flash.cache_read_audio) == (1_000_000_000, 100_000_000)
+    spoken = listed("openai/gpt-audio")
+    assert (spoken.audio_input, spoken.audio_output) == (32_000_000_000, 64_000_000_000)
+    assert listed("perplexity/sonar").request == 12_000_000
+    assert listed("openrouter/perplexity/sonar-deep-research").reasoning == 3_000_000_000
+    assert price_of("perplexity", "sonar-deep-research") is None, "it charges for citations, too"
+
+
+def test_an_embedding_model_that_could_be_given_pictures_costs_what_its_texts_do():
+    price = listed("google/gemini-embedding-2")
+
+    assert (price.input, price.output, price.audio_input) == (200_000_000, 0, None)
+    assert price_of("openai", "gpt-realtime") is None, "of a chat model pictures cost apart"
+
+
+THEIRS = {
+    "cache_read_tokens": "cache_read_tokens",
+    "cache_write_5m_tokens": "cache_write_tokens",
+    "cache_write_1h_tokens": "cache_write_1h_tokens",
+    "input_audio_tokens": "audio_input_tokens",
+    "cache_audio_read_tokens": "cache_read_audio_tokens",
+    "output_audio_tokens": "audio_output_tokens",
+    "output_reasoning_tokens": "reasoning_tokens",
+}
+"""Names of the data set's buckets, and of ours."""
+OCTOBER = datetime.datetime(2026, 10, 20, tzinfo=datetime.UTC)
+OF_MANY_KINDS = [
+    ("anthropic", "claude-sonnet-4-5", {}), ("anthropic", "claude-sonnet-4-5", {"processing": "batch"}),
+    ("anthropic", "claude-fable-5-2", {"speed": "fast"}), ("google", "gemini-2.5-pro", {}),
+    ("google", "gemini-2.5-flash", {}), ("google", "gemini-2.5-flash", {"processing": "batch"}),
+    ("openai", "gpt-4o", {}), ("openai", "gpt-audio", {}), ("openai", "gpt-5", {"service_tier": "flex"}),
+    ("openai", "gpt-5", {"service_tier": "priority"}), ("openai", "gpt-5", {"service_tier": "default"}),
+    ("openai", "gpt-4.1", {"processing": "batch"}), ("perplexity", "sonar", {}),
+    ("openrouter", "perplexity/sonar-deep-research", {}),
+]  # fmt: skip
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    """Return a usage whose parts fit into their sums, in every bucket."""
+    said, thought, spoken = (draw(st.integers(0, 10_000)) for _ in range(3))
+    read, written, kept, heard, plain = (draw(st.integers(0, 80_000)) for _ in range(5))
+    return Usage(
+        input_tokens=read + written + kept + heard + plain,
+        output_tokens=said + thought + spoken,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=kept,
+        audio_input_tokens=heard,
+        cache_read_audio_tokens=draw(st.integers(0, read)),
+        reasoning_tokens=thought,
+        audio_output_tokens=spoken,
+    )
+
+
+@pytest.mark.parametrize(("provider", "model", "context"), OF_MANY_KINDS)
+@given(usage=usages())
+def test_what_a_call_costs_agrees_with_the_data_sets_own_reckoning(
+    provider: str, model: str, context: dict[str, str], usage: Usage
+):
     from genai_prices import Usage as TheirUsage
-    from genai_prices import calc_price
+    from genai_prices.data import providers
 
-    read, written = tokens * read // 200, tokens * written // 200
-    for provider, model in (("anthropic", "claude-sonnet-4-5"), ("google", "gemini-2.5-pro"), ("openai", "gpt-4o")):
-        usage = Usage(input_tokens=tokens, output_tokens=said, cache_read_tokens=read, cache_write_tokens=written)
-        theirs = calc_price(
-            TheirUsage(input_tokens=tokens, output_tokens=said, cache_read_tokens=read, cache_write_tokens=written),
-            model,
-            provider_id=provider,
-            genai_request_timestamp=datetime.datetime(2026, 6, 15, tzinfo=datetime.UTC),
-        ).total_price
+    tier = next(iter(context.values()), "")
+    price = listed(f"{provider}/{model}", "2026-10-20")
+    apart = {name for name in ("audio_input", "audio_output") if getattr(price, name) is None}
+    usage = msgspec.structs.replace(  # theirs asks for prices of what is counted apart
+        usage,
+        tier=tier,
+        cache_read_audio_tokens=0 if price.cache_read_audio is None else usage.cache_read_audio_tokens,
+        **{f"{name}_tokens": 0 for name in apart},
+    )
+    their_usage = {theirs: getattr(usage, ours) for theirs, ours in THEIRS.items()}
+    their_usage["cache_write_tokens"] = usage.cache_write_tokens + usage.cache_write_1h_tokens
+    their_usage["input_audio_tokens"] += usage.cache_read_audio_tokens
+    (vendor,) = [one for one in providers if one.id == provider]
+    found = vendor.find_model(model, all_providers=providers)
+    assert found is not None
+    theirs = found.calc_price(
+        TheirUsage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, **their_usage),
+        vendor,
+        genai_request_timestamp=OCTOBER,
+        price_context=context,
+    ).total_price
 
-        ours = listed(f"{provider}/{model}").cost(usage)
+    ours = price.cost(usage)
 
-        assert 0 <= ours - theirs * 10**9 < 1, f"{model}: {ours} is not {theirs} rounded up"
+    assert 0 <= ours - theirs * 10**9 < 1, f"{ours} is not {theirs} rounded up"
 
 
 def test_every_price_of_the_list_can_be_told_or_is_unpriced():
@@ -153,6 +237,34 @@ def test_a_list_from_a_file_takes_the_place_of_ours(tmp_path: Path):
     assert price_of("openai", "gpt-4o", book) is None
 
 
+def test_of_variants_of_one_tier_the_first_that_holds_is_the_one_rate_by_rate(tmp_path: Path):
+    def batch(since: str, **prices: float) -> dict[str, Any]:
+        return {"when": {"processing": "batch"}, "prices": prices, "constraint": {"start_date": since}}
+
+    variants = [
+        batch("2026-07-01", input_mtok=9),
+        batch("2026-06-01", input_mtok=5),
+        batch("2026-01-01", output_mtok=6),
+    ]
+    variants += [{"when": {"route": "eu"}, "prices": {"input_mtok": 1}}]
+    (tmp_path / "price-list.json").write_text(json.dumps([
+        {"id": "acme", "name": "Acme", "api_pattern": "x", "models": [
+            {"id": "m", "match": {"equals": "m"}, "prices": {"input_mtok": 10, "output_mtok": 12},
+             "price_variants": variants},
+        ]},
+    ]))  # fmt: skip
+
+    found = PriceList(tmp_path / "price-list.json").find("acme", "m")
+
+    assert found is not None
+    price = found.price(JUNE)
+    assert price is not None
+    assert price.variants == (Variant(5_000_000_000, 6_000_000_000, name="batch"),)
+    later = found.price(read_time("2026-07-02", "a test"))
+    assert later is not None
+    assert later.variants[0].input == 9_000_000_000
+
+
 @pytest.mark.parametrize("text", ["[]", "{}", "[1]", "nonsense", '[{"id": "a", "models": [{"id": 3}]}]'])
 def test_a_file_that_is_no_list_says_so(text: str, tmp_path: Path):
     (tmp_path / "list.json").write_text(text)
@@ -173,26 +285,67 @@ def test_a_long_call_costs_the_price_of_its_length_for_all_its_tokens():
     assert short.cost(Usage(input_tokens=201, output_tokens=10)) == 201 * 6 + 10 * 22
 
 
-@given(st.integers(0, 1_000), st.integers(0, 1_000), st.integers(0, 1_000), st.integers(0, 3), st.integers(0, 3))
-def test_the_worst_case_is_never_less_than_what_a_smaller_call_costs(
-    most: int, tokens: int, said: int, read: int, written: int
+NANO_RATES = st.integers(0, 10**10)
+SOME = st.none() | NANO_RATES
+
+
+def rates() -> dict[str, st.SearchStrategy[Any]]:
+    apart = [name for name in Rates.__struct_fields__ if name not in ("input", "output", "request")]
+    return {"input": NANO_RATES, "output": NANO_RATES, "request": NANO_RATES} | dict.fromkeys(apart, SOME)
+
+
+LENGTHS = st.lists(st.integers(0, 400_000), unique=True, max_size=2)
+TIERS = LENGTHS.flatmap(
+    lambda lengths: st.tuples(*(st.builds(Tier, above=st.just(above), **rates()) for above in sorted(lengths)))
+)
+VARIANTS = st.lists(st.sampled_from(["batch", "flex", "priority"]), unique=True, max_size=2).flatmap(
+    lambda names: st.tuples(*(st.builds(Variant, name=st.just(name), tiers=TIERS, **rates()) for name in names))
+)
+PRICES = st.builds(Price, tiers=TIERS, variants=VARIANTS, **rates())
+
+
+@given(PRICES, usages(), st.integers(0, 50_000), st.sampled_from(["", "default", "batch", "flex", "nonsuch"]))
+def test_the_worst_case_is_never_less_than_what_a_call_of_that_size_costs(
+    price: Price, usage: Usage, longer: int, tier: str
 ):
-    price = Price(
-        3_000_000, 5_000_000, 700_000, 4_000_000,
-        tiers=(Tier(above=100, input=9_000_000, output=1_000_000), Tier(above=500, input=2_000_000, output=6_000_000)),
-    )  # fmt: skip
-    tokens = min(tokens, most)
-    read, written = tokens * read // 6, tokens * written // 6
+    answered = msgspec.structs.replace(usage, tier=tier)
 
-    usage = Usage(input_tokens=tokens, output_tokens=said, cache_read_tokens=read, cache_write_tokens=written)
+    worst = price.worst_case(usage.input_tokens + longer, usage.output_tokens + longer, tier=tier)
 
-    assert price.cost(usage) <= price.worst_case(most, said)
+    assert price.cost(answered) <= worst
+    assert price.cost(usage) <= worst, "the provider may answer at its standard tier"
+
+
+@given(PRICES, usages(), st.sampled_from(["", "auto", "default", "batch", "priority", "nonsuch"]))
+def test_a_cost_is_that_of_the_tier_that_answered_and_of_an_unknown_one_the_dearest(
+    price: Price, usage: Usage, tier: str
+):
+    usage = msgspec.structs.replace(usage, tier=tier)
+    known = price.at_tier(tier)
+
+    if known is not None:
+        assert price.cost(usage) == known.cost(usage)
+        assert known.variants == ()
+    else:
+        assert price.cost(usage) == max(
+            at.cost(usage) for name in ("", "batch", "flex", "priority") if (at := price.at_tier(name)) is not None
+        )
+    assert price.of(usage).cost(usage) == price.cost(usage)
+    assert price.of(usage).of(usage) == price.of(usage)
+
+
+def test_of_parts_that_are_more_than_their_sum_nothing_is_given_back():
+    price = Price(10_000_000, 10_000_000, cache_read=1_000_000)
+
+    assert price.cost(Usage(input_tokens=5, cache_read_tokens=8, output_tokens=2, reasoning_tokens=3)) == 8 + 30
 
 
 def test_a_price_with_tiers_reads_as_it_was_written():
     price = listed("anthropic/claude-sonnet-4-5")
 
-    assert price.tiers == (Tier(200_000, 6_000_000_000, 22_500_000_000, 600_000_000, 7_500_000_000),)
+    assert price.tiers == (
+        Tier(6_000_000_000, 22_500_000_000, 600_000_000, 7_500_000_000, 12_000_000_000, above=200_000),
+    )
     assert msgspec.json.decode(msgspec.json.encode(price), type=Price) == price
 
 
@@ -228,6 +381,28 @@ def test_a_price_that_does_not_hold_yet_leaves_the_list_its_word(tmp_path: Path)
     assert price_of("openai", "gpt-4o", book) == listed("openai/gpt-4o")
 
 
+def test_long_calls_fees_and_service_tiers_can_be_set_and_inherit_what_they_do_not_name(tmp_path: Path):
+    price = price_of("acme", "long", book_of(tmp_path))
+
+    dear: dict[str, Any] = {"cache_write_1h": 6_000_000_000, "audio_input": 40_000_000_000, "request": 5_000_000}
+    long = Tier(6_000_000_000, 22_500_000_000, above=200_000, **dear)
+    assert price == Price(
+        3_000_000_000, 15_000_000_000, **dear, id="set:acme/long", tiers=(long,),
+        variants=(
+            Variant(1_500_000_000, 7_500_000_000, **dear, name="batch", tiers=(long,)),
+            Variant(
+                3_000_000_000, 8_000_000_000, **dear, name="flex-2",
+                tiers=(Tier(3_000_000_000, 9_000_000_000, **dear, above=100),),
+            ),
+        ),
+    )  # fmt: skip
+    assert price is not None
+    assert price.at_tier("batch") == Price(
+        1_500_000_000, 7_500_000_000, **dear, id="set:acme/long#batch", tiers=(long,)
+    )
+    assert price.at_tier("priority") is None
+
+
 def test_ollama_is_free_unless_a_price_was_set(tmp_path: Path):
     assert price_of("ollama", "llama3") is FREE
     assert not FREE.simulated
@@ -261,6 +436,13 @@ def test_json_is_read_as_exactly_as_yaml(tmp_path: Path):
         ("a/b: 3", "expected a/b to be like"),
         ("a/b: {output: 1}", "no price of its input"),
         ("a/b: {input: 1, ouput: 2}", "ouput"),
+        ("a/b: {input: 1, above: 7}", "a/b.above: expected"),
+        ("a/b: {input: 1, above: {long: {input: 2}}}", "expected numbers of tokens"),
+        ("a/b: {input: 1, above: {7: {tiers: {}}}}", "a/b.above.7 has tiers"),
+        ("a/b: {input: 1, tiers: {batch: 3}}", "a/b.tiers.batch: expected"),
+        ("a/b: {input: 1, tiers: {batch: {valid_from: 2026-01-01}}}", "has valid_from"),
+        ("a/b: {input: 1, tiers: {default: {input: 1}}}", "the standard tier"),
+        ("a/b: {input: 1, above: {" + ", ".join(f"{n}: {{}}" for n in range(21)) + "}}", "at most 20"),
         ("a/b: {input: cheap}", "a/b.input: expected US dollars"),
         ("a/b: {input: -1}", "from 0 to"),
         ("a/b: {input: nan}", "expected US dollars"),

@@ -10,6 +10,7 @@ from typing import Any, cast
 from headgate.activities.gated_call import Answered, Target, ask_first_available, targets
 from headgate.activities.llm_prompt import usage_fields
 from headgate.core.money import dollars
+from headgate.core.usage_sums import add_up_usages
 from headgate.core.values import Price, Usage
 from headgate.ports import (
     ActivityContext,
@@ -106,11 +107,7 @@ class _Batches:
         self.model = answered.answer.model
 
     def result(self) -> dict[str, Any]:
-        total = Usage(
-            input_tokens=sum(usage.input_tokens for usage in self.usages),
-            output_tokens=sum(usage.output_tokens for usage in self.usages),
-            cache_read_tokens=sum(usage.cache_read_tokens for usage in self.usages),
-        )
+        total = add_up_usages(self.usages)
         result: dict[str, Any] = {
             "embeddings": self.vectors,
             "embedding_count": len(self.vectors),

@@ -66,6 +66,8 @@ class Target(msgspec.Struct, frozen=True):
     provider_name: str
     model: str
     provider: ModelProvider
+    tier: str = ""
+    """The service tier that is asked for; empty: the standard one."""
 
     @property
     def name(self) -> str:
@@ -73,7 +75,9 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def price(self) -> Price | None:
-        return self.provider.price(self.model)
+        """What the model costs; None: that, or what it costs at the tier that is asked for, is not known."""
+        price = self.provider.price(self.model)
+        return price if price is not None and price.at_tier(self.tier) is not None else None
 
 
 class Answered(msgspec.Struct, Generic[Answer], frozen=True):
@@ -87,7 +91,9 @@ class Answered(msgspec.Struct, Generic[Answer], frozen=True):
     budget_skipped: tuple[str, ...]
 
 
-def targets(models: Sequence[str], providers: Mapping[str, ModelProvider], activity: str) -> tuple[Target, ...]:
+def targets(
+    models: Sequence[str], providers: Mapping[str, ModelProvider], activity: str, tier: str = ""
+) -> tuple[Target, ...]:
     """Return the models by their names, "provider/model", split at the first slash.
 
     Raises `Attempt` (`invalid_parameters`) for a name without its two halves, or of an unknown provider.
@@ -105,7 +111,7 @@ def targets(models: Sequence[str], providers: Mapping[str, ModelProvider], activ
                 f"{activity}: expected model {name!r} to begin with a provider of this process ({known}); "
                 f"set HEADGATE_PROVIDER_{provider_name.upper()}_BASE_URL to add one"
             )
-        found.setdefault(name, Target(provider_name, model, providers[provider_name]))
+        found.setdefault(name, Target(provider_name, model, providers[provider_name], tier))
     return tuple(found.values())
 
 
@@ -184,7 +190,9 @@ class _Asking(Generic[Answer]):
 
     def _candidate(self, target: Target) -> Candidate:
         price = target.price
-        return Candidate(target.name, 0 if price is None else self.worst_case(target, price), price)
+        worst_case = 0 if price is None else self.worst_case(target, price)
+        # Its variants stay out of the log: a call that another tier answers brings the price of that tier.
+        return Candidate(target.name, worst_case, None if price is None else price.standard)
 
     def _target(self, name: str) -> Target:
         return {target.name: target for target in self.left}[name]
@@ -211,10 +219,8 @@ class _Asking(Generic[Answer]):
 
     def _answered(self, target: Target, answer: Answer) -> Answered[Answer]:
         """Return the answer at the price of the model that answered, or else of the one that was asked."""
-        usage, asked = _named(answer.usage, target), target.price
-        price = _price_of_answer(asked, target.provider.price(answer.model))
-        if usage.cost_nano is None and price is not None and price != asked:
-            usage = msgspec.structs.replace(usage, cost_nano=price.cost(usage), price=price)
+        usage = _priced(answer.usage, target, answer.model)
+        price = usage.price or target.price
         cost = usage.cost_nano if usage.cost_nano is not None else price.cost(usage) if price else 0
         skipped = tuple(name for name in self.skipped if name != target.name)
         return Answered(target, answer, usage, cost, bool(price and price.simulated), skipped)
@@ -262,9 +268,18 @@ def _another_may_help(error: ProviderError) -> bool:
 def _settlement(error: ProviderError, target: Target) -> Settlement:
     cause = CallError(error.kind, error.status, error.retry_after_seconds)
     if error.usage is not None:
-        return Settlement("used", _named(error.usage, target), cause)
+        return Settlement("used", _priced(error.usage, target, error.usage.model or target.model), cause)
     return Settlement("never_sent" if not error.sent or error.status >= 300 else "lost", error=cause)
 
 
-def _named(usage: Usage, target: Target) -> Usage:
-    return msgspec.structs.replace(usage, provider=target.provider_name, model=usage.model or target.model)
+def _priced(usage: Usage, target: Target, answered: str) -> Usage:
+    """Return the usage with its provider and model, and its cost where another price holds than the one asked for."""
+    named = msgspec.structs.replace(usage, provider=target.provider_name, model=usage.model or target.model)
+    asked = target.price
+    price = _price_of_answer(asked, target.provider.price(answered))
+    if named.cost_nano is not None or price is None:
+        return named
+    held = price.of(named)
+    if asked is not None and held == asked.standard:
+        return named
+    return msgspec.structs.replace(named, cost_nano=held.cost(named), price=held)

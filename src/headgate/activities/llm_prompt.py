@@ -51,10 +51,16 @@ def llm_prompt(providers: Providers) -> ActivityFunction:
             request = await asyncio.to_thread(request_of, parameters, max_tokens_default=default)
         else:
             request = request_of(parameters, max_tokens_default=default)
-        wanted = targets(models_of(parameters), providers, "llm_prompt")
+        wanted = targets(models_of(parameters), providers, "llm_prompt", _tier_of(request))
         return await _Prompt(ctx, request).result(wanted)
 
     return prompt
+
+
+def _tier_of(request: ModelRequest) -> str:
+    """Return the service tier that a request asks for in its vendor's words; empty: the standard one."""
+    asked = request.extra.get("service_tier") or request.extra.get("speed")
+    return asked if isinstance(asked, str) else ""
 
 
 class _Prompt:
@@ -75,7 +81,7 @@ class _Prompt:
 
     def _worst_case(self, target: Target, price: Price) -> int:
         counted = target.provider.count(msgspec.structs.replace(self.request, model=target.model))
-        return price.worst_case(counted, self.request.max_tokens or 0)
+        return price.worst_case(counted, self.request.max_tokens or 0, tier=target.tier)
 
     async def _call(self, target: Target, models_left: int) -> ModelAnswer:
         seconds_left = self.deadline - asyncio.get_running_loop().time()
@@ -170,7 +176,13 @@ def _result(answered: Answered[ModelAnswer], parsed: Any) -> dict[str, Any]:
 
 
 def usage_fields(usage: Usage) -> dict[str, int]:
-    """Return the usage as results show it."""
+    """Return the usage as results show it; what few calls have is there where it is not nothing."""
+    rare = {
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+        "audio_input_tokens": usage.audio_input_tokens,
+        "audio_output_tokens": usage.audio_output_tokens,
+        "cached_audio_tokens": usage.cache_read_audio_tokens,
+    }
     return {
         "prompt_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
@@ -178,4 +190,5 @@ def usage_fields(usage: Usage) -> dict[str, int]:
         "cached_tokens": usage.cache_read_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
+        **{name: tokens for name, tokens in rare.items() if tokens},
     }

@@ -23,12 +23,18 @@ if TYPE_CHECKING:
 
 __all__ = ["costs", "rebuild"]
 
-PROPERTIES = ("activity", "run", "workflow", "model", "provider", "day", "prompt", "kind")
+PROPERTIES = ("activity", "run", "workflow", "model", "provider", "tier", "day", "prompt", "kind")
 LOOK_SECONDS = 0.5
 ROWS_SHOWN_MAX = 200
 """Of a picture that changes in place: what is below the screen nobody sees. The last table has all."""
-HEAD = ["", "calls", "tokens in", "from cache", "tokens out", "cost", "saved"]
-NUMBERS = frozenset(range(1, len(HEAD)))
+RARE: dict[str, tuple[str, ...]] = {
+    "to cache": ("cache_write_tokens", "cache_write_1h_tokens"),
+    "reasoning": ("reasoning_tokens",),
+    "audio in": ("audio_input_tokens", "cache_read_audio_tokens"),
+    "audio out": ("audio_output_tokens",),
+}
+"""Columns that are shown where there is something in them, and the parts of the tokens that they are."""
+NUMBERS = frozenset(range(1, 7 + len(RARE)))
 
 
 @click.command()
@@ -101,21 +107,33 @@ def _print(output: Output, by: str, totals: Sequence[SpendTotal]) -> None:
     if not totals:
         output.notice("Nothing was spent.")
         return
-    output.table([HEAD, *_lines(totals)], right=NUMBERS)
+    output.table(_lines(totals), right=NUMBERS)
 
 
 def _lines(totals: Sequence[SpendTotal]) -> list[list[str]]:
-    lines = [_line(total.name or "(none)", total) for total in totals]
-    return lines + [_line("total", total) for total in _sums(totals)]
+    """Return the table: a head, a line for each total, and their sums."""
+    rare = [column for column in RARE if any(_tokens(column, total) for total in totals)]
+    head = ["", "calls", "tokens in", "from cache", "tokens out", *rare, "cost", "saved"]
+    lines = [_line(total.name or "(none)", total, rare) for total in totals]
+    return [head, *lines, *(_line("total", total, rare) for total in _sums(totals))]
 
 
-def _line(name: str, total: SpendTotal) -> list[str]:
+def _line(name: str, total: SpendTotal, rare: Sequence[str]) -> list[str]:
     demo = " (demo prices)" if total.simulated else ""
-    calls = str(total.calls) + (f" +{total.hits} reused" if total.hits else "")
+    reused = f" +{total.hits} reused" if total.hits else ""
+    guessed = f" ({total.estimated} estimated)" if total.estimated else ""
     return [
-        f"{name}{demo}", calls, f"{total.input_tokens:,}", f"{total.cache_read_tokens:,}", f"{total.output_tokens:,}",
-        _exact(total.cost), _exact(total.saved) if total.saved else "",
-    ]  # fmt: skip
+        f"{name}{demo}",
+        f"{total.calls}{guessed}{reused}",
+        *(f"{tokens:,}" for tokens in (total.input_tokens, total.cache_read_tokens, total.output_tokens)),
+        *(f"{_tokens(column, total):,}" for column in rare),
+        _exact(total.cost),
+        _exact(total.saved) if total.saved else "",
+    ]
+
+
+def _tokens(column: str, total: SpendTotal) -> int:
+    return sum(getattr(total, part) for part in RARE[column])
 
 
 def _exact(amount: int) -> str:
@@ -192,8 +210,8 @@ async def _changes(reader: Reader, log: SqliteLog, by: str, wanted: SpendWanted)
 
 
 def _aligned(totals: Sequence[SpendTotal]) -> list[list[str]]:
-    lines = [HEAD, *_lines(totals)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    lines = _lines(totals)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     shown = lines if len(lines) <= ROWS_SHOWN_MAX else [*lines[:ROWS_SHOWN_MAX], lines[-1]]
     return [
         [

@@ -17,7 +17,7 @@ from headgate.cli.session import make_state_folder
 from headgate.cli.words import plural
 from headgate.core.errors import Invalid, NotFound
 from headgate.core.money import show
-from headgate.core.values import Price
+from headgate.core.values import Price, Rates, Variant
 
 if TYPE_CHECKING:
     from headgate.llm.prices import PriceBook
@@ -26,6 +26,14 @@ __all__ = ["prices"]
 
 Priced = tuple[str, Price | None]
 HEAD = ["model", "input", "output", "cache read", "cache write", "from"]
+APART = {
+    "cache_write_1h": "cached for an hour",
+    "cache_read_audio": "cached audio",
+    "audio_input": "audio in",
+    "audio_output": "audio out",
+    "reasoning": "reasoning",
+}
+"""What few models charge for apart, and how that is called."""
 
 
 @click.group()
@@ -74,21 +82,23 @@ def search_prices(common: Common, text: str) -> None:
 @click.option("--output", metavar="DOLLARS", required=True, help="Per million tokens of output.")
 @click.option("--cache-read", metavar="DOLLARS", help="Per million tokens read from the cache [default: as input].")
 @click.option("--cache-write", metavar="DOLLARS", help="Per million tokens written to it [default: as input].")
+@click.option("--cache-write-1h", metavar="DOLLARS", help="Per million written to it for an hour.")
+@click.option("--cache-read-audio", metavar="DOLLARS", help="Per million tokens of audio read from it.")
+@click.option("--audio-input", metavar="DOLLARS", help="Per million tokens of audio that goes in.")
+@click.option("--audio-output", metavar="DOLLARS", help="Per million tokens of audio that comes out.")
+@click.option("--reasoning", metavar="DOLLARS", help="Per million tokens of reasoning [default: as output].")
+@click.option("--request", metavar="DOLLARS", help="For each call, beside its tokens.")
 @click.option("--from", "since", metavar="DATE", default="", help="From this day or time (UTC) on [default: always].")
-def set_(
-    common: Common,
-    model: str,
-    input_: str,
-    output: str,
-    cache_read: str | None,
-    cache_write: str | None,
-    since: str,
-) -> None:
-    """Set what PROVIDER/MODEL costs. It counts from the next call on, also in a process that is running."""
+def set_(common: Common, model: str, input_: str, since: str, **rest: str | None) -> None:
+    """Set what PROVIDER/MODEL costs. It counts from the next call on, also in a process that is running.
+
+    The file that is written may say more, which is lost for the model when it is set here: prices of long calls
+    (`above`) and of service tiers (`tiers`).
+    """
     from headgate.llm.price_overrides import read_rate, require_model, set_price, write_prices
 
     require_model(model, "prices set")
-    given = {"input": input_, "output": output, "cache_read": cache_read, "cache_write": cache_write}
+    given = {"input": input_, **rest}
     rates = {name: read_rate(text, f"--{name.replace('_', '-')}") for name, text in given.items() if text is not None}
     one = set_price(model, rates, since, "--from")
     file, entries = _file(common), _book(common).set_prices()
@@ -195,28 +205,53 @@ def _line(name: str, price: Price | None) -> list[str]:
     if price is None:
         return [name, "unpriced", "", "", "", ""]
     rates = [price.input, price.output, price.cache_read, price.cache_write]
-    above = "".join(f"; above {tier.above:,} tokens {show(tier.input)} and {show(tier.output)}" for tier in price.tiers)
-    return [name, *("" if rate is None else show(rate) for rate in rates), f"{price.id.partition(':')[0]}{above}"]
+    return [
+        name,
+        *("" if rate is None else show(rate) for rate in rates),
+        "; ".join([price.id.partition(":")[0], *_apart(price)]),
+    ]
+
+
+def _apart(price: Price) -> Iterator[str]:
+    """Yield what a price says beside the four rates that most have, in words."""
+    for rate, called in APART.items():
+        if (amount := getattr(price, rate)) is not None:
+            yield f"{called} {show(amount)}"
+    if price.request:
+        yield f"each call {show(price.request)}"
+    for tier in price.tiers:
+        yield f"above {tier.above:,} tokens {show(tier.input)} and {show(tier.output)}"
+    for variant in price.variants:
+        yield f"{variant.name} {show(variant.input)} and {show(variant.output)}"
 
 
 def _form(name: str, price: Price | None) -> dict[str, Any]:
     if price is None:
         return {"model": name, "price": None}
-    tiers = [{"above": tier.above, **_rates(tier)} for tier in price.tiers]
-    return {"model": name, "price": {"id": price.id, **_rates(price), "tiers": tiers}}
-
-
-def _rates(rates: Any) -> dict[str, str | None]:
-    names = ("input", "output", "cache_read", "cache_write")
+    variants = {variant.name: {**_rates(variant), "tiers": _tiers(variant)} for variant in price.variants}
     return {
-        f"{name}_usd_per_million": None if getattr(rates, name) is None else usd(getattr(rates, name)) for name in names
+        "model": name,
+        "price": {"id": price.id, **_rates(price), "tiers": _tiers(price), "service_tiers": variants},
     }
+
+
+def _tiers(price: Price | Variant) -> list[dict[str, Any]]:
+    return [{"above": tier.above, **_rates(tier)} for tier in price.tiers]
+
+
+def _rates(rates: Rates) -> dict[str, str | None]:
+    """Return all rates by name; None: not listed, it is that of the bucket around it."""
+    names = [name for name in Rates.__struct_fields__ if name != "request"]
+    found = {name: getattr(rates, name) for name in names}
+    per_million = {f"{name}_usd_per_million": None if rate is None else usd(rate) for name, rate in found.items()}
+    return {**per_million, "request_usd": usd(rates.request)}
 
 
 def _in_words(price: Price) -> str:
     cache = "" if price.cache_read is None else f", {show(price.cache_read)} read from the cache"
     write = "" if price.cache_write is None else f", {show(price.cache_write)} written to it"
-    return f"{show(price.input)} in and {show(price.output)} out{cache}{write} per million tokens"
+    more = "".join(f"; {part}" for part in _apart(price))
+    return f"{show(price.input)} in and {show(price.output)} out{cache}{write} per million tokens{more}"
 
 
 def _say(output: Output, text: str, count: int) -> None:

@@ -6,16 +6,21 @@ from typing import Any, Literal
 
 import msgspec
 
+from headgate.core.reckoning import cost_at, worst_case_at
+
 __all__ = [
     "BY_HAND",
+    "STANDARD",
     "Assignment",
     "CallError",
     "Candidate",
     "Failure",
     "PassedOver",
     "Price",
+    "Rates",
     "Tier",
     "Usage",
+    "Variant",
     "Verdict",
 ]
 
@@ -33,58 +38,100 @@ class Failure(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     details: dict[str, Any] | None = None
 
 
-class Tier(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What all tokens of a call cost whose input is longer than `above` tokens, in nano-dollars per million."""
+class Rates(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What tokens cost, bucket by bucket, in nano-dollars per million; `request` is what each call costs beside them.
+
+    None: the vendor lists none; then it is that of the bucket around it (see `core/reckoning.py`).
+    """
+
+    input: int = 0
+    output: int = 0
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    cache_read_audio: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
+    reasoning: int | None = None
+    request: int = 0
+
+
+class Tier(Rates, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """What all tokens of a call cost whose input is longer than `above` tokens."""
 
     above: int
-    input: int = 0
-    output: int = 0
-    cache_read: int | None = None
-    cache_write: int | None = None
 
 
-class Price(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a model costs, in nano-dollars per million tokens. `simulated` prices are notional (demo models)."""
+class Variant(Rates, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """What a model costs at another service tier, such as `batch`, `flex` or `priority`."""
 
-    input: int = 0
-    output: int = 0
-    cache_read: int | None = None
-    cache_write: int | None = None
+    name: str
+    tiers: tuple[Tier, ...] = ()
+
+
+STANDARD = frozenset({"", "auto", "default", "on_demand", "standard", "standard_only"})
+"""What vendors call the service tier that their ordinary prices are of."""
+
+
+class Price(Rates, frozen=True, gc=False, omit_defaults=True):
+    """What a model costs. `simulated` prices are notional (demo models)."""
+
     simulated: bool = False
     id: str = ""
-    """Where the price is from, of which model, and since when: enough to look it up again."""
+    """Where the price is from, of which model and service tier, and since when: enough to look it up again."""
     tiers: tuple[Tier, ...] = ()
     """What long calls cost instead, by rising length."""
+    variants: tuple[Variant, ...] = ()
+    """What other service tiers cost instead; none of them is worked out from the standard one."""
 
     @property
     def by_hand(self) -> bool:
         """Whether somebody set the price: such a one wins over any that is listed."""
         return self.id.startswith(BY_HAND)
 
+    @property
+    def standard(self) -> Price:
+        """This price without its variants."""
+        return msgspec.structs.replace(self, variants=()) if self.variants else self
+
+    def at_tier(self, tier: str) -> Price | None:
+        """Return the price of one service tier, which has no variants; None: it is not known."""
+        if tier in STANDARD or self.id.endswith(f"#{tier}"):
+            return self.standard
+        variant = next((one for one in self.variants if one.name == tier), None)
+        if variant is None:
+            return None
+        rates = {name: getattr(variant, name) for name in Rates.__struct_fields__}
+        return Price(**rates, simulated=self.simulated, id=f"{self.id}#{tier}", tiers=variant.tiers)
+
+    def of(self, usage: Usage) -> Price:
+        """Return the price of the service tier that answered.
+
+        Of a tier that is not known it is the one of those known at which the usage costs most: too much rather than
+        too little.
+        """
+        known = self.at_tier(usage.tier)
+        return known if known is not None else max(self._of_every_tier(), key=lambda price: price.cost(usage))
+
     def cost(self, usage: Usage) -> int:
-        """Return what `usage` costs in nano-dollars, rounded up once for the whole call."""
-        rates = self._rates(usage.input_tokens)
-        read, write = usage.cache_read_tokens, usage.cache_write_tokens
-        total = (
-            (usage.input_tokens - read - write) * rates.input
-            + read * (rates.input if rates.cache_read is None else rates.cache_read)
-            + write * (rates.input if rates.cache_write is None else rates.cache_write)
-            + usage.output_tokens * rates.output
-        )
-        return -(-total // 1_000_000)
+        """Return what `usage` costs in nano-dollars at the tier that answered, rounded up once for the whole call."""
+        if self.variants:
+            return self.of(usage).cost(usage)
+        rates = next((tier for tier in reversed(self.tiers) if tier.above < usage.input_tokens), self)
+        return cost_at(rates, usage)
 
-    def worst_case(self, input_tokens: int, max_output_tokens: int) -> int:
-        """Return the most that a call of this size can cost, in nano-dollars, rounded up."""
-        reached = [self, *(tier for tier in self.tiers if tier.above < input_tokens)]
-        return max(_dearest(rates, input_tokens, max_output_tokens) for rates in reached)
+    def worst_case(self, input_tokens: int, max_output_tokens: int, *, tier: str = "") -> int:
+        """Return the most that a call of this size can cost, in nano-dollars, rounded up.
 
-    def _rates(self, input_tokens: int) -> Price | Tier:
-        return next((tier for tier in reversed(self.tiers) if tier.above < input_tokens), self)
+        `tier` is the service tier that is asked for; the provider may serve the call at the standard one all the same.
+        """
+        asked = self.at_tier(tier)
+        prices = [self.standard, asked] if asked is not None else self._of_every_tier()
+        reached: list[Rates] = [*prices, *(one for price in prices for one in price.tiers if one.above < input_tokens)]
+        return max(worst_case_at(rates, input_tokens, max_output_tokens) for rates in reached)
 
-
-def _dearest(rates: Price | Tier, input_tokens: int, max_output_tokens: int) -> int:
-    dearest = max(rates.input, rates.cache_write or 0)
-    return -(-(input_tokens * dearest + max_output_tokens * rates.output) // 1_000_000)
+    def _of_every_tier(self) -> list[Price]:
+        return [self.standard, *(price for one in self.variants if (price := self.at_tier(one.name)) is not None)]
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -110,6 +157,12 @@ class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     cache_write_1h_tokens: int = 0
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
+    cache_read_audio_tokens: int = 0
+    """Of `cache_read_tokens`, those that are audio; they are no part of `audio_input_tokens`."""
+    tier: str = ""
+    """The service tier that answered, as the provider calls it (`batch`, `flex`, `priority` …); empty: the standard."""
+    estimated_input: int = 0
+    """What the input was estimated at before the call, without any learned factor; 0: it was not."""
 
     @property
     def uncached_input_tokens(self) -> int:

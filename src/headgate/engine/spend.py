@@ -58,7 +58,7 @@ def _settlement(run: Run, row: RunRow, event: e.CallSettled, settled: Call | Non
     if event.replaces and event.outcome != "lost":
         yield _forfeited(run, row, event, model, price, -event.replaces)
     if event.usage is not None and event.outcome == "used":
-        reckoned = event.usage.price or price
+        reckoned = event.usage.price or (None if price is None else price.of(event.usage))
         yield _row(
             run, row, event, kind="call", part=1, call_id=event.call_id, model=model, usage=event.usage,
             cost=event.cost, price=reckoned, simulated=_is_demo(reckoned),
@@ -137,6 +137,12 @@ def _row(
         simulated,
         row.labels,
         str(getattr(owner.planned.activity, "prompt", "") or "") if owner is not None else "",
+        used.cache_write_1h_tokens,
+        used.audio_input_tokens,
+        used.audio_output_tokens,
+        used.cache_read_audio_tokens,
+        used.tier,
+        used.estimated_input,
     )
 
 

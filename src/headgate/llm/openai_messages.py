@@ -14,12 +14,12 @@ import msgspec
 
 from headgate.core.values import Usage
 from headgate.llm.provider_errors import malformed
+from headgate.llm.usage_reports import openai_usage as read_usage
+from headgate.llm.usage_reports import tier_of
 from headgate.ports import EmbeddingAnswer, FinishReason, ModelAnswer, ToolCall
 
 __all__ = ["AnswerParts", "Body", "read_body", "read_embeddings", "read_usage"]
 
-TOKENS_MAX = 10**12
-"""A reported number of tokens above this is nonsense."""
 FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "Stop",
     "eos": "Stop",
@@ -67,13 +67,14 @@ class Body(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
+    service_tier: Any = None
     x_groq: Any = None
     """Where Groq puts the usage of a stream."""
 
     @property
     def reported(self) -> Usage | None:
         elsewhere = cast("dict[str, object]", self.x_groq).get("usage") if isinstance(self.x_groq, dict) else None
-        return read_usage(self.usage) or read_usage(elsewhere)
+        return read_usage(self.usage, tier=self.service_tier) or read_usage(elsewhere, tier=self.service_tier)
 
 
 def read_body(data: bytes | str, who: str) -> Body:
@@ -98,6 +99,7 @@ class AnswerParts:
         self._arguments: dict[int, list[str]] = {}
         self._finish_reason: str | None = None
         self._model = ""
+        self._tier = ""
         self.reported: Usage | None = None
         self.finished = False
 
@@ -119,7 +121,10 @@ class AnswerParts:
     def add(self, body: Body) -> str:
         """Take in a body or an event; return the text that it brought."""
         self._model = body.model or self._model
-        self.reported = body.reported or self.reported
+        if body.service_tier is not None:
+            self._tier = tier_of(body.service_tier)
+        reported = body.reported or self.reported
+        self.reported = msgspec.structs.replace(reported, tier=self._tier) if reported is not None else None
         if not body.choices:
             return ""
         choice = body.choices[0]
@@ -201,43 +206,6 @@ def _text(content: object) -> str:
         return ""
     parts = [part for part in cast("list[object]", content) if isinstance(part, dict)]
     return "".join(text for part in parts if isinstance(text := part.get("text"), str))
-
-
-def read_usage(reported: object, *, of_embedding: bool = False) -> Usage | None:
-    """Return the usage as reported, or None where it does not say how many tokens went in and out.
-
-    All vendors count cached tokens among those that went in. Most count reasoning among those that came out; one
-    that counts it beside them shows it in its total, and is read as the others are.
-    """
-    if not isinstance(reported, dict):
-        return None
-    fields = cast("dict[str, object]", reported)
-    given = _tokens(fields.get("prompt_tokens"))
-    made = 0 if of_embedding else _tokens(fields.get("completion_tokens"))
-    if given is None or made is None:
-        return None
-    reasoned = _detail(fields.get("completion_tokens_details"), "reasoning_tokens")
-    if reasoned and not of_embedding and _tokens(fields.get("total_tokens")) == given + made + reasoned:
-        made += reasoned
-    cached = _detail(fields.get("prompt_tokens_details"), "cached_tokens") or max(
-        _tokens(fields.get("prompt_cache_hit_tokens")) or 0,  # DeepSeek
-        _tokens(fields.get("num_cached_tokens")) or 0,  # Mistral
-    )
-    return Usage(
-        input_tokens=given,
-        output_tokens=made,
-        cache_read_tokens=min(cached, given),
-        reasoning_tokens=min(reasoned, made),
-    )
-
-
-def _detail(details: object, name: str) -> int:
-    return (_tokens(details.get(name)) or 0) if isinstance(details, dict) else 0
-
-
-def _tokens(value: object) -> int | None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return cast("int", value) if whole and 0 <= cast("int", value) <= TOKENS_MAX else None
 
 
 # --- Embeddings ----------------------------------------------------------------------------------------

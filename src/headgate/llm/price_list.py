@@ -1,9 +1,10 @@
 """What vendors list: the data set of `genai-prices`, or one like it from a file, made into our prices.
 
 The data set is imported when a price is first asked for (a fifth of a second, some 20 MB), and never fetched. What a
-`Price` cannot say is not guessed: a model that is also charged by request, by character, or apart for its reasoning
-is unpriced here. Prices of audio, images, video, searches and of caches kept for an hour are left out: the calls that
-are made here have none of these.
+`Price` cannot say is not guessed: a model that is also charged by the character, page, second or citation, or apart for
+its images and video, is unpriced here (an embedding model is not: it is given texts only). Prices of searches and other
+tools on the vendor's side are left out. Variants are service tiers and batches, each key of theirs taking the place of
+the standard one, as the data set means it; those by route or kind of search are passed over.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import msgspec
 
 from headgate.core.errors import Invalid, Unavailable
 from headgate.core.money import nano
-from headgate.core.values import Price, Tier
+from headgate.core.values import STANDARD, Price, Tier, Variant
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, Provider
+    from genai_prices.types import ModelInfo, PriceVariant, Provider
 
 __all__ = ["LIST_BYTES_MAX", "Listed", "PriceList", "is_price_list"]
 
@@ -31,30 +32,81 @@ FOUND_MAX = 2_000
 """How many names are remembered; then all are forgotten and looked up again."""
 THEIR_NAMES = {"bedrock": "aws"}
 """Providers that the data set knows by another name."""
-RATES = ("input", "output", "cache_read", "cache_write")
-NOT_CHARGED_HERE = ("audio", "image", "video", "document", "searches", "cache_write_1h")
-"""Words in the names of prices that no call of ours meets."""
+RATES = {
+    "input_mtok": "input",
+    "output_mtok": "output",
+    "cache_read_mtok": "cache_read",
+    "cache_write_mtok": "cache_write",
+    "cache_write_1h_mtok": "cache_write_1h",
+    "cache_audio_read_mtok": "cache_read_audio",
+    "input_audio_mtok": "audio_input",
+    "output_audio_mtok": "audio_output",
+    "output_reasoning_mtok": "reasoning",
+}
+"""Their names of rates, and ours."""
+REQUEST = "requests_kcount"
+TOOLS = frozenset(
+    {"web_searches_kcount", "storage_searches_kcount", "social_searches_kcount", "code_executions_kcount"}
+)
+"""What the vendor's own tools cost; a call of ours has none of these unless its `extra` asks for one."""
+SIGHTS = frozenset({"input_image_mtok", "cache_image_read_mtok", "input_video_mtok", "input_audio_mtok"})
+"""What costs apart of what an embedding model is given; ours are given texts only."""
+
+Fields = dict[str, Any]
 
 
-class Dated(msgspec.Struct, frozen=True):
-    """A price and when it holds. `price` None: it cannot be expressed."""
+class _Dated(msgspec.Struct, frozen=True):
+    """Prices of the data set, and when they hold."""
 
-    price: Price | None
+    fields: Fields
     since: str
     holds: Callable[[datetime], bool]
 
 
-class Listed(msgspec.Struct, frozen=True):
-    """A model of the list. Of its prices the last that holds is the one."""
+class _Variant(msgspec.Struct, frozen=True):
+    """Prices that take the place of the standard ones at a service tier."""
 
-    provider: str
-    model: str
-    prices: tuple[Dated, ...]
+    name: str
+    fields: Fields
+    holds: Callable[[datetime], bool]
+
+
+class Listed:
+    """A model of the list. Of its prices the last that holds is the one; of its variants, for each rate, the first."""
+
+    def __init__(self, provider: str, model: str, source: str, prices: list[_Dated], variants: list[_Variant]) -> None:
+        self.provider = provider
+        self.model = model
+        self._source = source
+        self._prices = prices
+        self._variants = variants
+        self._made: dict[tuple[int, ...], Price | None] = {}
 
     def price(self, at: int) -> Price | None:
         """Return the price at a time (microseconds), or None: it cannot be expressed."""
         when = datetime.fromtimestamp(at / 1_000_000, UTC)
-        return next((dated for dated in reversed(self.prices) if dated.holds(when)), self.prices[0]).price
+        held = [number for number, dated in enumerate(self._prices) if dated.holds(when)]
+        active = [number for number, variant in enumerate(self._variants) if variant.holds(when)]
+        key = (held[-1] if held else 0, *active)
+        if key not in self._made:
+            self._made[key] = self._price(self._prices[key[0]], [self._variants[number] for number in active])
+        return self._made[key]
+
+    def _price(self, dated: _Dated, active: list[_Variant]) -> Price | None:
+        rates = _rates_of(dated.fields)
+        if rates is None:
+            return None
+        name = f"{self._source}@{dated.since}" if dated.since else self._source
+        variants: list[Variant] = []
+        for tier in dict.fromkeys(variant.name for variant in active):
+            changed: Fields = {}
+            for variant in active:
+                if variant.name == tier:
+                    changed = variant.fields | changed
+            other = _rates_of(dated.fields | changed)
+            if other is not None and other != rates:
+                variants.append(Variant(name=tier, **other))
+        return Price(**rates, id=name, variants=tuple(variants))
 
 
 class PriceList:
@@ -114,7 +166,7 @@ class PriceList:
 
     def _listed(self, provider: str, theirs: str, model: ModelInfo) -> Listed:
         source = f"{self.name}:{theirs}/{model.id}"
-        return Listed(provider, model.id, tuple(_dated(model, source)))
+        return Listed(provider, model.id, source, list(_dated(model)), list(_variants(model)))
 
 
 def is_price_list(value: object) -> bool:
@@ -150,15 +202,34 @@ def _providers_in(data: bytes, source: str) -> list[Provider]:
 # --- One model's prices ------------------------------------------------------------------------------------------
 
 
-def _dated(model: ModelInfo, source: str) -> Iterator[Dated]:
+def _dated(model: ModelInfo) -> Iterator[_Dated]:
     if not isinstance(model.prices, list):
-        yield Dated(_price(vars(model.prices), source), "", _always)
+        yield _Dated(_fields(model.prices), "", _always)
         return
     for conditional in model.prices:
         constraint = conditional.constraint
-        since = "" if constraint is None else _since(constraint)
-        holds = _always if constraint is None else constraint.active
-        yield Dated(_price(vars(conditional.prices), f"{source}@{since}" if since else source), since, holds)
+        since, holds = ("", _always) if constraint is None else (_since(constraint), constraint.active)
+        yield _Dated(_fields(conditional.prices), since, holds)
+
+
+def _variants(model: ModelInfo) -> Iterator[_Variant]:
+    for variant in model.price_variants or ():
+        name = _tier_of(variant)
+        if name:
+            holds = _always if variant.constraint is None else variant.constraint.active
+            yield _Variant(name, _fields(variant.prices), holds)
+
+
+def _tier_of(variant: PriceVariant) -> str:
+    """Return what we call the tier that a variant is of; empty: it is no tier, or the standard one."""
+    if len(variant.when) != 1:
+        return ""
+    ((kind, name),) = variant.when.items()
+    return name if kind in ("processing", "service_tier", "speed") and name not in STANDARD else ""
+
+
+def _fields(prices: object) -> Fields:
+    return {name: value for name, value in vars(prices).items() if value is not None}
 
 
 def _always(_: datetime) -> bool:
@@ -172,29 +243,33 @@ def _since(constraint: Any) -> str:
     return f"{constraint.start_time:%H:%M}-{constraint.end_time:%H:%M}"
 
 
-def _price(given: dict[str, Any], source: str) -> Price | None:
-    """Return the price that these fields of the data set come to, or None where it cannot be said exactly."""
-    fields = {name: value for name, value in given.items() if value is not None}
-    known = {name: fields.pop(f"{name}_mtok", None) for name in RATES}
-    if known["input"] is None or any(not _is_foreign(name) for name in fields):
+def _rates_of(fields: Fields) -> dict[str, Any] | None:
+    """Return what these fields of the data set come to, with `tiers`, or None where it cannot be said exactly."""
+    if not _can_be_said(fields):
         return None
-    tiers = sorted({tier.start for value in known.values() for tier in getattr(value, "tiers", ())})
-    base = {name: _rate(value, None) for name, value in known.items()}
-    steps = [Tier(above=start, **_rates({n: _rate(value, start) for n, value in known.items()})) for start in tiers]
-    return Price(**_rates(base), id=source, tiers=tuple(steps))
+    heard = frozenset[str]() if "output_mtok" in fields else SIGHTS
+    known = {ours: fields[theirs] for theirs, ours in RATES.items() if theirs in fields and theirs not in heard}
+    request = _rate(fields[REQUEST], None) // 1_000 if REQUEST in fields else 0
+    starts = sorted({tier.start for value in known.values() for tier in getattr(value, "tiers", ())})
+
+    def rates(above: int | None) -> dict[str, int]:
+        found = {name: _rate(value, above) for name, value in known.items()}
+        return found | ({"request": request} if request else {})
+
+    return {**rates(None), "tiers": tuple(Tier(above=start, **rates(start)) for start in starts)}
 
 
-def _is_foreign(name: str) -> bool:
-    return any(word in name for word in NOT_CHARGED_HERE)
+def _can_be_said(fields: Fields) -> bool:
+    odd = fields.keys() - RATES.keys() - TOOLS - {REQUEST}
+    if "output_mtok" not in fields:
+        odd -= SIGHTS
+    fee = fields.get(REQUEST, Decimal(0))
+    return "input_mtok" in fields and not odd and isinstance(fee, Decimal) and fee * 10**6 % 1 == 0
 
 
-def _rates(rates: dict[str, int | None]) -> dict[str, Any]:
-    return {name: rate for name, rate in rates.items() if rate is not None}
-
-
-def _rate(value: Any, above: int | None) -> int | None:
+def _rate(value: Any, above: int | None) -> int:
     """Return a price in nano-dollars per million tokens, of calls longer than `above` (None: of short ones)."""
-    if value is None or isinstance(value, Decimal):
-        return None if value is None else nano(value)
+    if isinstance(value, Decimal):
+        return nano(value)
     reached = [tier.price for tier in value.tiers if above is not None and tier.start <= above]
     return nano(reached[-1] if reached else value.base)

@@ -4,9 +4,15 @@
     acme/large:
       - {input: 3, output: 15}
       - {input: 2, output: 12, valid_from: 2026-06-01}
+    acme/long:
+      input: 3
+      output: 15
+      above: {200000: {input: 6, output: 22.5}}
+      tiers: {batch: {input: 1.5, output: 7.5, above: {200000: {input: 3, output: 11.25}}}}
 
-US dollars per million tokens, as exact decimals; `valid_from` is a day or a time, in UTC where it names no other zone.
-Of several entries the one with the latest `valid_from` that has come holds. The file is read again when it changes.
+US dollars per million tokens, as exact decimals, and `request` dollars for each call; `valid_from` is a day or a time,
+in UTC where it names no other zone. Of several entries the one with the latest `valid_from` that has come holds. What a
+service tier, or a long call, does not name costs there as it does otherwise. The file is read again when it changes.
 """
 
 from __future__ import annotations
@@ -24,11 +30,13 @@ import msgspec
 
 from headgate.core.errors import Invalid, Unavailable
 from headgate.core.money import NANO
-from headgate.core.values import BY_HAND, Price
+from headgate.core.values import BY_HAND, STANDARD, Price, Rates, Tier, Variant
 
 __all__ = [
     "ENTRIES_MAX",
     "FILE_BYTES_MAX",
+    "RATES",
+    "TIERS_MAX",
     "SetPrice",
     "read_prices",
     "read_rate",
@@ -41,8 +49,10 @@ __all__ = [
 FILE_BYTES_MAX = 4 * 1024 * 1024
 ENTRIES_MAX = 10_000
 DOLLARS_MAX = 1_000_000
-"""No model costs so much for a million tokens; a price above it is a slip of the unit."""
-RATES = ("input", "output", "cache_read", "cache_write")
+"""No model costs so much for a million tokens, nor for a call; a price above it is a slip of the unit."""
+RATES = Rates.__struct_fields__
+TIERS_MAX = 20
+"""Of lengths, and of service tiers, that one price may name."""
 HEAD = """# Prices in US dollars per million tokens; they win over every list. `valid_from` is in UTC.
 # `headgate prices set` writes this file anew, without comments of your own.
 """
@@ -120,23 +130,78 @@ def require_model(name: str, source: str) -> None:
 
 
 def _one(name: str, fields: Any, source: str) -> SetPrice:
-    if not isinstance(fields, dict):
-        raise Invalid(f"{source}: expected {name} to be like {{input: 3, output: 15}}, got {fields!r}.")
-    given = cast("dict[str, Any]", fields)
-    unknown = sorted(given.keys() - {*RATES, "valid_from"})
-    if unknown:
-        raise Invalid(f"{source}: {name} has {', '.join(unknown)}; known are {', '.join(RATES)} and valid_from.")
+    given = _map(fields, f"{source}: expected {name} to be like {{input: 3, output: 15}}")
     if "input" not in given:
         raise Invalid(f"{source}: {name} has no price of its input.")
-    rates = {rate: _rate(given[rate], f"{source}: {name}.{rate}") for rate in RATES if rate in given}
-    return set_price(name, rates, str(given.get("valid_from") or ""), source)
+    what = f"{source}: {name}"
+    _require_known(given, what, "above", "tiers", "valid_from")
+    rates = _rates(given, what)
+    above = _above(given.get("above") or {}, rates, what)
+    tiers = _map(given.get("tiers") or {}, f"{what}.tiers: expected it to be like {{batch: {{input: 1.5}}}}")
+    _require_few(tiers, f"{what}.tiers")
+    variants = tuple(_variant(tier, value, given, above, what) for tier, value in tiers.items())
+    return set_price(name, rates, str(given.get("valid_from") or ""), source, above, variants)
 
 
-def set_price(name: str, rates: Mapping[str, int], valid_from: str, source: str) -> SetPrice:
+def _variant(tier: str, fields: Any, standard: dict[str, Any], above: tuple[Tier, ...], what: str) -> Variant:
+    """Return the price of a service tier, of which what is not named is as in the standard one."""
+    what = f"{what}.tiers.{tier}"
+    if tier in STANDARD:
+        raise Invalid(f"{what}: that is the standard tier, whose price stands outside `tiers`.")
+    given = _map(fields, f"{what}: expected it to be like {{input: 1.5, output: 7.5}}")
+    _require_known(given, what, "above")
+    rates = _rates(standard | given, what)
+    return Variant(name=tier, **rates, tiers=_above(given["above"], rates, what) if "above" in given else above)
+
+
+def _above(value: Any, rates: Mapping[str, int], what: str) -> tuple[Tier, ...]:
+    given = _map(value, f"{what}.above: expected it to be like {{200000: {{input: 6, output: 22.5}}}}")
+    _require_few(given, f"{what}.above")
+    found: list[Tier] = []
+    for length, fields in given.items():
+        if not (length.isascii() and length.isdecimal()):
+            raise Invalid(f"{what}.above: expected numbers of tokens, got {length!r}.")
+        where = f"{what}.above.{length}"
+        own = _map(fields, f"{where}: expected it to be like {{input: 6, output: 22.5}}")
+        _require_known(own, where)
+        found.append(Tier(above=int(length), **{**rates, **_rates(own, where)}))
+    return tuple(sorted(found, key=lambda tier: tier.above))
+
+
+def _map(value: Any, expected: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Invalid(f"{expected}, got {value!r}.")
+    return {str(key): one for key, one in cast("dict[Any, Any]", value).items()}
+
+
+def _require_known(given: Mapping[str, Any], what: str, *more: str) -> None:
+    unknown = sorted(given.keys() - {*RATES, *more})
+    if unknown:
+        known = ", ".join([*RATES, *more])
+        raise Invalid(f"{what} has {', '.join(unknown)}; known are {known}.")
+
+
+def _require_few(given: Mapping[str, Any], what: str) -> None:
+    if len(given) > TIERS_MAX:
+        raise Invalid(f"{what} has {len(given)} entries; at most {TIERS_MAX} are read.")
+
+
+def _rates(given: Mapping[str, Any], what: str) -> dict[str, int]:
+    return {rate: _rate(given[rate], f"{what}.{rate}") for rate in RATES if rate in given}
+
+
+def set_price(
+    name: str,
+    rates: Mapping[str, int],
+    valid_from: str,
+    source: str,
+    above: tuple[Tier, ...] = (),
+    variants: tuple[Variant, ...] = (),
+) -> SetPrice:
     """Return the price of `name`, with an id that says that it was set, and since when it holds."""
     since = read_time(valid_from, f"{source}: {name}.valid_from") if valid_from else 0
     label = f"{BY_HAND}{name}@{valid_from}" if valid_from else f"{BY_HAND}{name}"
-    price = Price(rates["input"], rates.get("output", 0), rates.get("cache_read"), rates.get("cache_write"), id=label)
+    price = msgspec.structs.replace(Price(id=label, tiers=above, variants=variants), **rates)
     return SetPrice(price, since)
 
 
@@ -186,11 +251,25 @@ def write_prices(path: Path, entries: Entries) -> None:
         raise Unavailable(f"{path} cannot be written: {error.strerror or error}. Nothing was changed.") from None
 
 
-def _form(one: SetPrice) -> dict[str, str]:
-    rates = {rate: getattr(one.price, rate) for rate in RATES}
-    form = {rate: _dollars(value) for rate, value in rates.items() if value is not None}
+def _form(one: SetPrice) -> dict[str, Any]:
     since = one.price.id.rpartition("@")[2] if one.since else ""
+    form = _rates_form(one.price) | _above_form(one.price.tiers)
+    if one.price.variants:
+        form["tiers"] = {
+            variant.name: _rates_form(variant) | _above_form(variant.tiers) for variant in one.price.variants
+        }
     return form | ({"valid_from": since} if since else {})
+
+
+def _rates_form(rates: Rates) -> dict[str, Any]:
+    found = {rate: getattr(rates, rate) for rate in RATES}
+    return {
+        rate: _dollars(value) for rate, value in found.items() if value is not None and (value or rate != "request")
+    }
+
+
+def _above_form(tiers: tuple[Tier, ...]) -> dict[str, Any]:
+    return {"above": {str(tier.above): _rates_form(tier) for tier in tiers}} if tiers else {}
 
 
 def _dollars(amount: int) -> str:
@@ -198,13 +277,22 @@ def _dollars(amount: int) -> str:
     return format((Decimal(amount) / NANO).normalize(), "f")
 
 
-def _yaml_text(forms: dict[str, list[dict[str, str]]]) -> str:
+def _yaml_text(forms: dict[str, list[dict[str, Any]]]) -> str:
     lines: list[str] = []
     for name, prices in forms.items():
         lines.append(f"{json.dumps(name)}:")
-        lines += ["  - {" + ", ".join(f"{key}: {value}" for key, value in form.items()) + "}" for form in prices]
+        lines += [f"  - {_yaml_map(form)}" for form in prices]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _json_text(forms: dict[str, list[dict[str, str]]]) -> str:
+def _yaml_map(form: dict[str, Any]) -> str:
+    parts = (f"{_key(key)}: {_yaml_map(value) if isinstance(value, dict) else value}" for key, value in form.items())
+    return "{" + ", ".join(parts) + "}"
+
+
+def _key(key: str) -> str:
+    return key if key.isidentifier() or key.isdecimal() else json.dumps(key)
+
+
+def _json_text(forms: dict[str, list[dict[str, Any]]]) -> str:
     return json.dumps(forms, indent=2) + "\n"

@@ -1,8 +1,8 @@
-"""How many tokens a request has at most, guessed from its bytes: what a reservation is made of.
+"""How many tokens a request has at most, guessed from its texts: what a reservation is made of.
 
-A byte count needs no vocabulary to be downloaded and errs upwards: three bytes a token is rarely too few for
-any script, where four characters are up to three times too few outside the Latin ones. `factor` is 1.0 for
-the vocabularies this was measured on (OpenAI's) and 1.3 for unknown ones.
+The texts are weighed (`token_weights`) by the vocabularies that a model of that name may have; no vocabulary is
+downloaded. `factor` is 1.0 for vendors whose vocabularies were measured (OpenAI) and 1.3 for others; what the answers
+of a model teach beyond that is `token_factors`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from headgate.llm.token_weights import count_upper, vocabulary_of
 from headgate.ports import ModelRequest, ToolCall
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
 
 FACTOR_MEASURED = 1.0
 FACTOR_UNKNOWN = 1.3
-BYTES_PER_TOKEN = 3
 MESSAGE_TOKENS = 4
 """Counted for each message beside its text: role and borders."""
 IMAGE_TOKENS = 4_000
@@ -43,25 +43,26 @@ def estimate_request(request: ModelRequest, *, factor: float) -> int:
     borders = MESSAGE_TOKENS * len(request.messages) + ANSWER_TOKENS
     images = sum(len(message.images) for message in request.messages)
     borders += images * (IMAGE_TOKENS_OF_4O_MINI if "gpt-4o-mini" in request.model else IMAGE_TOKENS)
-    return borders + sum(estimate_text(text, factor=factor) for text in texts)
+    return borders + sum(estimate_text(text, factor=factor, model=request.model) for text in texts)
 
 
-def estimate_inputs(inputs: Sequence[str], *, factor: float) -> int:
+def estimate_inputs(inputs: Sequence[str], *, factor: float, model: str = "") -> int:
     """Return an upper estimate of the tokens of texts that are to be embedded."""
-    return sum(MESSAGE_TOKENS + estimate_text(text, factor=factor) for text in inputs)
+    return sum(MESSAGE_TOKENS + estimate_text(text, factor=factor, model=model) for text in inputs)
 
 
-def estimate_output(content: str, tool_calls: Sequence[ToolCall], most: int | None, *, factor: float) -> int:
+def estimate_output(
+    content: str, tool_calls: Sequence[ToolCall], most: int | None, *, factor: float, model: str = ""
+) -> int:
     """Return an upper estimate of an answer's tokens, which are never more than `most` (its max_tokens)."""
-    calls = estimate_text(_json(tool_calls), factor=factor) if tool_calls else 0
-    total = estimate_text(content, factor=factor) + calls
+    calls = estimate_text(_json(tool_calls), factor=factor, model=model) if tool_calls else 0
+    total = estimate_text(content, factor=factor, model=model) + calls
     return total if most is None else min(total, most)
 
 
-def estimate_text(text: str, *, factor: float) -> int:
-    """Return the tokens of `text`, rounded up."""
-    # A lone surrogate is no UTF-8; a message with one is refused where it is sent, not where it is counted.
-    return math.ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN * factor)
+def estimate_text(text: str, *, factor: float, model: str = "") -> int:
+    """Return an upper estimate of the tokens of `text`; of a `model` without a name, by any vocabulary."""
+    return math.ceil(count_upper(text, vocabulary_of(model)) * factor)
 
 
 def _json(value: object) -> str:

@@ -196,7 +196,7 @@ class Log(Protocol):
 
     async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
         """Return what the wanted rows come to, dearest first. `by` is `activity`, `run`, `workflow`, `model`,
-        `provider`, `day` (UTC), `prompt`, `kind`, or `label:` and a label's name."""
+        `provider`, `tier`, `day` (UTC), `prompt`, `kind`, or `label:` and a label's name."""
         ...
 
     async def replace_spend(self, run_id: str, rows: Sequence[SpendRow]) -> None:

@@ -14,7 +14,8 @@ class SpendRow(NamedTuple):
 
     `kind`: `call` (settled), `forfeit` (a reservation that counts as spent; taken back with a negative cost when the
     call is settled after all), `reported` (by a worker, of its own), `cached` (nothing was spent, `saved` was not).
-    `price` is the JSON of the `Price` that `cost` was reckoned with, or empty; `labels` is JSON, too.
+    `price` is the JSON of the `Price` that `cost` was reckoned with, or empty; `labels` is JSON, too. The tokens are
+    the buckets of a `Usage`, with the service `tier` that answered and the `estimated_input`.
     """
 
     version: int
@@ -42,6 +43,12 @@ class SpendRow(NamedTuple):
     simulated: bool
     labels: str
     prompt: str
+    cache_write_1h_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    cache_read_audio_tokens: int = 0
+    tier: str = ""
+    estimated_input: int = 0
 
 
 class SpendWanted(msgspec.Struct, frozen=True):
@@ -56,7 +63,10 @@ class SpendWanted(msgspec.Struct, frozen=True):
 
 
 class SpendTotal(NamedTuple):
-    """What rows of one name come to. Rows at demo prices are totals of their own: `simulated`."""
+    """What rows of one name come to. Rows at demo prices are totals of their own: `simulated`.
+
+    `estimated` is how many of the calls were counted by us, for their provider reported nothing.
+    """
 
     name: str
     simulated: bool
@@ -69,3 +79,8 @@ class SpendTotal(NamedTuple):
     reasoning_tokens: int
     cost: int
     saved: int
+    cache_write_1h_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    cache_read_audio_tokens: int = 0
+    estimated: int = 0

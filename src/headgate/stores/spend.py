@@ -93,4 +93,9 @@ def _added(total: SpendTotal, row: SpendRow) -> SpendTotal:
         reasoning_tokens=total.reasoning_tokens + row.reasoning_tokens,
         cost=total.cost + row.cost,
         saved=total.saved + row.saved,
+        cache_write_1h_tokens=total.cache_write_1h_tokens + row.cache_write_1h_tokens,
+        audio_input_tokens=total.audio_input_tokens + row.audio_input_tokens,
+        audio_output_tokens=total.audio_output_tokens + row.audio_output_tokens,
+        cache_read_audio_tokens=total.cache_read_audio_tokens + row.cache_read_audio_tokens,
+        estimated=total.estimated + row.estimated,
     )

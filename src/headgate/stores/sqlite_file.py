@@ -24,14 +24,17 @@ __all__ = [
     "unavailable",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x48656467  # "Hedg"
 BUSY_MILLISECONDS_MAX = 5_000
 
 SQL = load_queries("sqlite.sql")
 
-ADDED_IN: dict[int, tuple[str, ...]] = {2: ("spend.sql", "cache.sql", "schedules.sql", "keeping.sql")}
-"""The tables that came with a schema: the `.sql` files whose `schema` makes them."""
+ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
+    2: tuple((file, "schema") for file in ("spend.sql", "cache.sql", "schedules.sql", "keeping.sql")),
+    3: (("spend.sql", "more_buckets"),),
+}
+"""What came with a schema: the `.sql` files, and in each the statements that make it."""
 
 
 class DatabaseTooNew(Refused):
@@ -70,6 +73,8 @@ def _open(path: Path, *, write: bool, vfs: str | None, immutable: bool = False) 
         new = _is_new(connection, path, write=write)
         if write:
             _set_up(connection, path, new=new)
+        elif connection.pragma("user_version") == 2:
+            connection.execute(load_queries("spend.sql")["before_schema_3"])
         connection.execute("pragma cache_size = -16000")
     except BaseException:
         if _holds_something(Path(f"{path}-wal")):  # which is not ours to fold into a file that we refuse
@@ -119,8 +124,8 @@ def _set_up(connection: apsw.Connection, path: Path, *, new: bool) -> None:
             connection.execute(SQL["schema"])
             connection.execute(f"pragma application_id = {APPLICATION_ID}")
         for number in range(version + 1, SCHEMA_VERSION + 1):
-            for file in ADDED_IN[number]:
-                connection.execute(load_queries(file)["schema"])
+            for file, name in ADDED_IN[number]:
+                connection.execute(load_queries(file)[name])
         connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
 
 
