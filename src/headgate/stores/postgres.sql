@@ -108,10 +108,12 @@ select case $1::text
         when 'day' then to_char(to_timestamp(at / 1000000) at time zone 'UTC', 'YYYY-MM-DD')
         when 'prompt' then prompt
         when 'kind' then kind
+        when 'tier' then tier
         else coalesce(labels::jsonb ->> substr($1, 7), '')
     end collate "C" as name, simulated, count(*) filter (where kind = 'call'), count(*) filter (where kind = 'cached'),
     sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), sum(cache_write_tokens), sum(reasoning_tokens),
-    sum(cost), sum(saved)
+    sum(cost), sum(saved), sum(cache_write_1h_tokens), sum(audio_input_tokens), sum(audio_output_tokens),
+    sum(cache_read_audio_tokens), count(*) filter (where estimated)
 from spend
 where ($6 = '{}' or run_id in (select id from named))
     and ($2::bigint is null or at >= $2) and ($3::bigint is null or at < $3) and ($4::text = '' or workflow = $4)

@@ -90,6 +90,12 @@ create table spend (
     simulated boolean not null,
     labels text not null,
     prompt text collate "C" not null,
+    cache_write_1h_tokens bigint not null,
+    audio_input_tokens bigint not null,
+    audio_output_tokens bigint not null,
+    cache_read_audio_tokens bigint not null,
+    tier text collate "C" not null,
+    estimated_input bigint not null,
     primary key (run_id, version, part)
 );
 create index spend_by_time on spend (at);
