@@ -29,7 +29,7 @@ from headgate.stores.postgres_append import (
     spend_json,
 )
 from headgate.stores.postgres_errors import Address, kind_of
-from headgate.stores.postgres_lines import Line, Lines, Patience, dial
+from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, Patience, dial
 from headgate.stores.postgres_reading import SQL, PostgresReader
 from headgate.stores.postgres_schema import checked_name
 
@@ -62,7 +62,7 @@ class PostgresLog(PostgresReader):
 
     def __init__(self, url: str, *, schema: str = "headgate", patience_seconds: float = PATIENCE_SECONDS) -> None:
         super().__init__(Address(url), checked_name(schema), patience_seconds)
-        self._lanes = Lines(self._address, schema, LANES_MAX)
+        self._lanes = Lines(self._address, schema, LANES_MAX, SETTINGS_TO_APPEND)
         self._keys: deque[int] = deque()
         self._refill: asyncio.Task[None] | None = None
         self._answers_at = 0
@@ -93,7 +93,7 @@ class PostgresLog(PostgresReader):
         """Take twice as many each time: a crowd that starts at once waits a few times, not for each thousand."""
         blocks, self._blocks = self._blocks, min(2 * self._blocks, BLOCKS_MAX)
         try:
-            line = await dial(self._address, self._schema)
+            line = await dial(self._address, self._schema, {})
             try:
                 return _keys(await line.connection.fetch(SQL["new_keys"], blocks))
             finally:

@@ -28,8 +28,6 @@ create function append_batch(
     out outcomes bigint[], out over bigint[]
 ) language plpgsql
     set search_path from current
-    -- A plan that was made while a table was small must not read all of it when it is large.
-    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
@@ -83,15 +81,17 @@ begin
     select coalesce(array_agg(item), '{}') into written from moved;
     foreach n in array written loop outcomes[n] := 0; end loop;
 
-    select coalesce(array_agg(item order by item), '{}') into apart from (
-        select item from unnest(i_apart) with ordinality as items (is_apart, item) where is_apart
-        union all
-        select item from unnest(i_run, i_expected, i_new, i_apart) with ordinality
-            as items (run, expected, is_new, is_apart, item)
-        join runs on runs.key = items.run and runs.version = items.expected
-        where not is_new and not is_apart and not item = any (written)
-            and cardinality(written) < cardinality(i_run) - cardinality(n_item)
-    ) as judged;
+    apart := '{}';
+    if cardinality(written) < cardinality(i_run) then
+        select coalesce(array_agg(item order by item), '{}') into apart from (
+            select item from unnest(i_apart) with ordinality as items (is_apart, item) where is_apart
+            union all
+            select item from unnest(i_run, i_expected, i_new, i_apart) with ordinality
+                as items (run, expected, is_new, is_apart, item)
+            join runs on runs.key = items.run and runs.version = items.expected
+            where not is_new and not is_apart and not item = any (written)
+        ) as judged;
+    end if;
 
     if cardinality(n_item) > 0 then
         foreach n in array n_item loop outcomes[n] := 2; end loop;

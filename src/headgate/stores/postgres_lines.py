@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate.core.errors import HeadgateError, Invalid, Unavailable
@@ -15,7 +16,7 @@ from headgate.stores.postgres_schema import settle_schema
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-__all__ = ["Line", "Lines", "Patience", "dial"]
+__all__ = ["SETTINGS_TO_APPEND", "Line", "Lines", "Patience", "dial"]
 
 CONNECT_SECONDS_MAX = 5.0
 STATEMENT_SECONDS_MAX = 60.0
@@ -31,6 +32,13 @@ SESSION = {
     "idle_in_transaction_session_timeout": "60s",  # a held snapshot keeps dead rows, and the feed, from everybody
 }
 
+SETTINGS_TO_APPEND = {
+    # A plan that was made while a table was small must not read all of it when it is large.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
 
 class Line(NamedTuple):
     """A connection, and what is added to the transaction ids of its server."""
@@ -39,7 +47,7 @@ class Line(NamedTuple):
     position_offset: int
 
 
-async def dial(address: Address, schema: str) -> Line:
+async def dial(address: Address, schema: str, settings: Mapping[str, str]) -> Line:
     """Connect, and see to it that the tables are there. Raises what the driver raises, `Refused`, `Invalid`."""
     try:
         import asyncpg
@@ -49,7 +57,7 @@ async def dial(address: Address, schema: str) -> Line:
         address.url,
         timeout=CONNECT_SECONDS_MAX,
         command_timeout=STATEMENT_SECONDS_MAX,
-        server_settings=SESSION | {"search_path": schema},
+        server_settings={**SESSION, **settings, "search_path": schema},
     )
     try:
         return Line(connection, await settle_schema(connection, schema, address.place))
@@ -78,8 +86,10 @@ class Patience:
 class Lines:
     """At most `count` connections; whoever finds none free waits for one. They belong to the loop they are made on."""
 
-    def __init__(self, address: Address, schema: str, count: int) -> None:
-        self._address, self._schema, self._count = address, schema, count
+    def __init__(
+        self, address: Address, schema: str, count: int, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self._address, self._schema, self._count, self._settings = address, schema, count, settings
         self._idle: list[Line] = []
         self._free: asyncio.Semaphore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -122,7 +132,7 @@ class Lines:
                 if not line.connection.is_closed():
                     return line
             try:
-                line = await dial(self._address, self._schema)
+                line = await dial(self._address, self._schema, self._settings)
                 self._connected_once = True
                 return line
             except HeadgateError:
