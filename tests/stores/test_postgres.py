@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from urllib.parse import unquote
 
 import asyncpg
 import pytest
@@ -16,7 +17,8 @@ from headgate.core.errors import Invalid, Refused, Unavailable
 from headgate.engine.audit import verify
 from headgate.ports import Move, OverBudget
 from headgate.stores import postgres_schema
-from headgate.stores.postgres import KEYS_PER_BLOCK, OutcomeUnknown, PostgresLog
+from headgate.stores.postgres import KEYS_AT_HAND_MIN, KEYS_PER_BLOCK, OutcomeUnknown, PostgresLog
+from headgate.stores.postgres_errors import Address
 from headgate.stores.postgres_schema import POSTGRES_SCHEMA_VERSION, SchemaTooNew
 from headgate.testing.log_conformance import HandmadeRun, on_a_loop
 
@@ -57,16 +59,17 @@ async def test_of_two_nodes_that_race_for_one_run_one_loses_and_leaves_no_trace(
     run = HandmadeRun(log, "run-1")
     await run.commit(moves=[Move("team", limit=100)])
 
-    for _ in range(20):
-        mine = run.append(["mine"], moves=[Move("team", reserve=1)], spend=[run.spent(1)])
-        theirs = run.append(["theirs"], moves=[Move("team", reserve=1)], spend=[run.spent(2)])
+    for number in range(40):
+        moves = [Move("team", reserve=1)] if number % 2 else []
+        mine = run.append(["mine"], moves=moves, spend=[run.spent(1)])
+        theirs = run.append(["theirs"], moves=moves, spend=[run.spent(2)])
         (first,), (second,) = await asyncio.gather(log.commit([mine]), other.commit([theirs]))
         assert sorted([first, second]) == ["accepted", "version_conflict"]
         run.settle(mine if first == "accepted" else theirs, "accepted")
 
     await other.close()
     assert await log.budget("team") == OverBudget("team", 100, 0, 20)
-    assert len(await log.spend("run-1")) == 20
+    assert len(await log.spend("run-1")) == 40
     assert await verify(log) == []
 
 
@@ -85,8 +88,9 @@ async def test_nodes_whose_batches_cross_do_not_deadlock(log: PostgresLog):
 
 
 async def crossing(node: PostgresLog, number: int) -> None:
-    """Commit to forty shared runs and six shared budgets, each time in another order."""
+    """Commit to forty shared runs, then to six shared budgets, each time in another order."""
     chance = random.Random(number)
+    own = [HandmadeRun(node, f"own-{number}-{n}") for n in range(6)]
     for _ in range(15):
         runs = [HandmadeRun(node, f"run-{n}") for n in range(40)]
         known = {row.id: row for row in await node.runs(limit=40)}
@@ -95,10 +99,12 @@ async def crossing(node: PostgresLog, number: int) -> None:
                 run.row, run.head = known[run.id], known[run.id].head
         chance.shuffle(runs)
         await node.commit([run.append() for run in runs[:20]])
+    for _ in range(60):
         budgets = [f"budget-{n}" for n in range(6)]
         chance.shuffle(budgets)
-        items = [run.append(moves=[Move(chance.choice(budgets), spend=1, limit=1_000_000)]) for run in runs[20:]]
-        await node.commit(items)
+        items = [run.append(moves=[Move(name, spend=1, limit=9)]) for run, name in zip(own, budgets, strict=True)]
+        for run, item, outcome in zip(own, items, await node.commit(items), strict=True):
+            run.settle(item, outcome)
 
 
 async def deadlocks() -> int:
@@ -145,8 +151,9 @@ async def test_nodes_never_give_out_the_same_number_however_many_are_asked_for_a
 @on_a_loop
 async def test_numbers_are_taken_before_they_run_out(log: PostgresLog):
     await HandmadeRun(log, "run-1").commit()
-    while log._refill is None:
+    for _ in range(KEYS_PER_BLOCK - KEYS_AT_HAND_MIN + 1):
         log.new_key()
+    assert log._refill is not None
     left = len(log._keys)
 
     await log._refill
@@ -319,6 +326,18 @@ def test_a_schema_that_cannot_stand_in_sql_is_invalid():
         PostgresLog("postgresql://localhost/x", schema="x; drop table runs")
 
 
+@pytest.mark.parametrize("password", ["geheim", "ge%2Fheim"])
+def test_a_password_in_what_a_driver_says_is_not_passed_on(password: str):
+    address = Address(f"postgresql://a:{password}@b/c")
+
+    problem = address.problem(OSError("no way to a:ge/heim@b, nor to a:geheim@b, nor to a:ge%2Fheim@b"), "Nothing.")
+
+    said = str(problem)
+    assert password not in said
+    assert unquote(password) not in said
+    assert "b:5432/c cannot be reached" in said
+
+
 @on_a_loop
 async def test_a_wrong_password_is_refused_at_once_and_not_shown(own_server: PrivatePostgres):
     await sql("create role guarded login password 'richtig'", url=own_server.url)
@@ -371,6 +390,9 @@ async def test_tables_of_somebody_else_are_refused_and_left_alone():
         await sql("drop schema strangers cascade")
 
 
+COUNT = """insert into meta values ('changes', 1) on conflict (name) do update set value = meta.value + 1"""
+
+
 @on_a_loop
 async def test_nodes_that_start_together_make_the_tables_once(monkeypatch: pytest.MonkeyPatch):
     nodes = [PostgresLog(server_url(), schema="together") for _ in range(8)]
@@ -379,10 +401,12 @@ async def test_nodes_that_start_together_make_the_tables_once(monkeypatch: pytes
         runs = [HandmadeRun(node, f"run-{number}") for number, node in enumerate(nodes)]
         assert await asyncio.gather(*(run.commit() for run in runs)) == ["accepted"] * 8
         monkeypatch.setattr(postgres_schema, "POSTGRES_SCHEMA_VERSION", 2)
-        monkeypatch.setitem(postgres_schema.ADDED_IN, 2, ())
+        monkeypatch.setitem(postgres_schema.ADDED_IN, 2, (("later.sql", "count"),))
+        monkeypatch.setattr(postgres_schema, "load_queries", lambda _: {"count": COUNT})
         later = [PostgresLog(server_url(), schema="together") for _ in range(8)]
         assert [len(rows) for rows in await asyncio.gather(*(node.runs() for node in later))] == [8] * 8
         nodes += later
+        assert await sql("select value from together.meta where name = 'changes'") == [(1,)]
     finally:
         for node in nodes:
             await node.close()
