@@ -15,6 +15,7 @@ from tests.servers import PrivatePostgres, private_postgres
 
 from headgate.core.errors import Invalid, Refused, Unavailable
 from headgate.engine.audit import verify
+from headgate.engine.lane import INLINE_BYTES_MAX
 from headgate.ports import Move, OverBudget
 from headgate.stores import postgres_schema
 from headgate.stores.postgres import KEYS_AT_HAND_MIN, KEYS_PER_BLOCK, OutcomeUnknown, PostgresLog
@@ -110,6 +111,30 @@ async def crossing(node: PostgresLog, number: int) -> None:
 async def deadlocks() -> int:
     await sql("select pg_stat_force_next_flush()")
     return (await sql("select deadlocks from pg_stat_database where datname = current_database()"))[0][0]
+
+
+@pytest.mark.parametrize(("table", "column"), [("runs", "id"), ("budgets", "id")])
+@on_a_loop
+async def test_who_waits_for_the_first_of_its_locks_holds_none_of_the_others(log: PostgresLog, table: str, column: str):
+    names = [f"{letter}-of-many" for letter in "abcdefgh"]
+    runs = [HandmadeRun(log, name) for name in names]
+    items = [run.append(moves=[Move(run.id, limit=9)]) for run in runs]
+    await log.commit(items)
+    for run, item in zip(runs, items, strict=True):
+        run.settle(item, "accepted")
+    batch = [run.append(moves=[Move(run.id, spend=1)]) for run in reversed(runs)]
+    other = await asyncpg.connect(server_url(), server_settings={"search_path": SCHEMA})
+    lock = f"select from {table} where {column} = $1 for update nowait"
+
+    async with other.transaction():
+        await other.execute(lock, names[0])
+        commit = asyncio.create_task(log.commit(batch))
+        await until_blocked()
+        for name in names[1:]:
+            await other.execute(lock, name)
+
+    assert await commit == ["accepted"] * 8
+    await other.close()
 
 
 @on_a_loop
@@ -308,6 +333,38 @@ async def test_a_text_with_nul_in_it_spoils_neither_its_run_nor_the_batch(log: P
     assert row is not None
     assert row.head.error == "a�b"
     assert [spend.prompt for spend in await log.spend("run-1")] == ["p�q"]
+
+
+@pytest.mark.parametrize("refusal", ["over budget", "repeated", "version_conflict", "run_exists"])
+@on_a_loop
+async def test_what_is_refused_leaves_no_row_in_any_table(log: PostgresLog, refusal: str):
+    first = HandmadeRun(log, "run-1")
+    await first.commit(moves=[Move("team", limit=5)], commands=["known"])
+    before = await everything()
+    run = first if refusal == "version_conflict" else HandmadeRun(log, "run-1" if refusal == "run_exists" else "run-2")
+    item = run.append(
+        ["x" * (INLINE_BYTES_MAX + 1)],
+        moves=[
+            Move("another", limit=9),
+            Move("another", spend=1),
+            Move("team", reserve=9 * (refusal == "over budget")),
+        ],
+        commands=["unknown", "known" if refusal == "repeated" else "unheard-of"],
+        spend=[run.spent(3)],
+    )
+    item.expected_version -= refusal == "version_conflict"
+
+    (outcome,) = await log.commit([item])
+
+    assert outcome == (OverBudget("team", 5, 0, 0) if refusal == "over budget" else refusal)
+    assert await everything() == before
+
+
+async def everything() -> dict[str, list[asyncpg.Record]]:
+    return {name: await sql(f"select * from {name}") for name in TABLES}
+
+
+TABLES = ("runs", "events", "blobs", "budgets", "answers", "spend")
 
 
 # --- Getting in ------------------------------------------------------------------------------------------------
