@@ -198,6 +198,19 @@ def _step_in(settings: Settings) -> dict[str, Any]:
     return figures
 
 
+def streams(settings: Settings) -> dict[str, Any]:
+    """Measure tokens on their way to a reader: alone, and among a thousand texts. Each repetition compares the bytes
+    that were said, those that arrived, and those in the log."""
+    repetitions: list[dict[str, Any]] = []
+    for _ in range(settings.repetitions):
+        with fresh_database(settings) as path:
+            length = 50 if settings.quick else 1_000
+            asked = Repetition(kind="streams", path=str(path), length=length, seconds_min=settings.seconds_min)
+            repetitions.append(run_fresh("bench.repetition", msgspec.json.encode(asked).decode()))
+    series = {name: medians([each[name] for each in repetitions]) for name in repetitions[0]}
+    return series | {"repetitions": repetitions}
+
+
 def _import_ms(module: str) -> float:
     code = f"import time; begin = time.perf_counter(); import {module}; print((time.perf_counter() - begin) * 1_000)"
     return rounded(float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
@@ -247,5 +260,6 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "fanin": fanin,
     "footprint": footprint,
     "gate": gate,
+    "streams": streams,
     "shim": without_shim,
 }

@@ -15,6 +15,7 @@ from bench.events import measure_events
 from bench.growth import measure_resume, measure_size
 from bench.ours import measure, record_shape
 from bench.shapes import Shape
+from bench.streams import measure_streams
 from bench.workflows import LOADS
 
 __all__ = ["Repetition", "perform"]
@@ -51,6 +52,8 @@ def perform(asked: Repetition) -> dict[str, Any]:
             return asyncio.run(measure_size(path, length=asked.length, activities=asked.activities))
         case "resume":
             return asyncio.run(measure_resume(path, run_id=asked.run_id))
+        case "streams":
+            return asyncio.run(measure_streams(path, streams=asked.length, seconds_min=asked.seconds_min))
         case _:
             raise ValueError(f"expected a kind of repetition, got {asked.kind!r}")
 

@@ -49,12 +49,18 @@ TARGETS = (
     Target("footprint", ("ours", "first_run_seconds"), 0.5, at_most=True),
     Target("footprint", ("ours", "idle_rss_mb"), 60, at_most=True),
     Target("gate", ("ours", "ratio"), 1.5, at_most=True, absolute=False),
+    Target("streams", ("alone", "p50_ms"), 1, at_most=True),
+    Target("streams", ("many", "tokens_per_second"), 49_000),
 )
 
 SHOWN = (
     "runs_per_second",
     "activities_per_second",
     "events_per_second",
+    "tokens_per_second",
+    "tokens_per_chunk",
+    "processor_share",
+    "processor_us_per_token",
     "ms_per_activity",
     "processor_us_per_run",
     "processor_us_per_activity",

@@ -69,6 +69,7 @@ OF_ONE = {
     ("EffectBegun", "what"): "what is about to be done, for people",
     ("MessageDelivered", "message"): "the message's id, the same however often it is derived",
     ("CallRequested", "request_hash"): "hash of what is asked, and of whom",
+    ("CallReused", "request_hash"): "hash of what was asked, and of whom",
     ("CallRequested", "candidates"): "models in order of preference, with price and worst case",
     ("CallAdmitted", "reservation"): "nano-dollars: the call's worst case",
     ("CallAdmitted", "price"): "nano-dollars per million tokens, as they were then",

@@ -28,7 +28,6 @@ PARAMETERS_NOT_YET = vocabulary.PARAMETERS_NOT_YET.keys() | {
     ("llm_prompt", "reasoning"),
     ("llm_prompt", "drop_unsupported"),
 }
-SETTINGS_NOT_YET = {"cache", "cache_ttl"}
 """What the readers know and refuse when it is used; the tables of what there is leave it out."""
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -133,7 +132,7 @@ def activity_keys() -> str:
 
 def setting_keys() -> str:
     settings = vocabulary.SETTINGS.items()
-    return keys({name: key for name, key in settings if not key.not_yet and name not in SETTINGS_NOT_YET})
+    return keys({name: key for name, key in settings if not key.not_yet})
 
 
 def activities() -> str:

@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # what type checkers take for true; `typing` itself would
 
 if TYPE_CHECKING:
     from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unavailable
-    from headgate.ports import ActivityContext, Attempt, Changed, Tokens
+    from headgate.ports import ActivityContext, Attempt, Changed, Ended, Gap, Position, Restarted, Tokens
     from headgate.sdk.activity import activity
     from headgate.sdk.blocking import BlockingHandle, run, start
     from headgate.sdk.connection import Connection, arun, astart
@@ -26,12 +26,16 @@ __all__ = [
     "BlockingHandle",
     "Changed",
     "Connection",
+    "Ended",
+    "Gap",
     "Handle",
     "HeadgateError",
     "Invalid",
     "NotFound",
+    "Position",
     "Reference",
     "Refused",
+    "Restarted",
     "Result",
     "RunFailed",
     "Tokens",
@@ -48,7 +52,7 @@ __all__ = [
 
 _HOMES = {
     "core.errors": ("HeadgateError", "Invalid", "NotFound", "Refused", "Unavailable"),
-    "ports": ("ActivityContext", "Attempt", "Changed", "Tokens"),
+    "ports": ("ActivityContext", "Attempt", "Changed", "Ended", "Gap", "Position", "Restarted", "Tokens"),
     "sdk.activity": ("activity",),
     "sdk.blocking": ("BlockingHandle", "run", "start"),
     "sdk.connection": ("Connection", "arun", "astart", "open"),

@@ -9,7 +9,7 @@ import os
 import secrets as random
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +28,7 @@ from headgate.api.doors import Doors
 from headgate.api.library import Library
 from headgate.api.records import Records
 from headgate.core.values import Price
+from headgate.engine.call_cache import CallCache
 from headgate.engine.clock import WallClock
 from headgate.engine.courier import Courier
 from headgate.engine.dispatcher import Dispatcher
@@ -35,11 +36,12 @@ from headgate.engine.engine import Engine
 from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
 from headgate.engine.ledger import Ledger
+from headgate.engine.limits import limits_of
 from headgate.engine.logs import hide_in_logs
 from headgate.engine.protocol import LocalProtocol
 from headgate.engine.retention import Retention, retention_of
 from headgate.engine.scheduler import Scheduler
-from headgate.engine.streams import Streams
+from headgate.engine.streams import RunStreams
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
 from headgate.llm.prices import open_prices
@@ -49,9 +51,11 @@ from headgate.ports import ActivityFunction, Cache, Clock, KeptLog, Log, ModelPr
 from headgate.queues.memory import MemoryQueue
 from headgate.stores.cache import cache_beside
 from headgate.stores.files import FolderFiles
+from headgate.stores.limits import limits_beside
 from headgate.stores.schedules import schedules_beside
+from headgate.stores.streams import streams_beside
 
-__all__ = ["App", "secrets_of", "tune_process"]
+__all__ = ["App", "secrets_of", "stateless_activities", "tune_process"]
 
 SECRET_PREFIXES = ("HEADGATE_SECRET_", "KRUXIAFLOW_SECRET_")
 
@@ -86,11 +90,12 @@ class App:
         self.clock = clock or WallClock()
         self.engine = Engine(log, self.clock)
         self.queue = MemoryQueue(self.clock)
-        self.streams = Streams()
+        self.streams = streams_beside(log, self.clock)
         secrets = secrets_of(environment)
         hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
-        self.gate = Gate(self.ledger)
+        self.limits = limits_of(environment, limits_beside(log, self.clock))
+        self.gate = Gate(self.engine, self.ledger, self.limits, CallCache(self.engine))
         self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
         self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
@@ -98,6 +103,7 @@ class App:
         self.warden = Warden(self.engine, self.queue, self.dispatcher, self.courier, self.clock)
         self.cache = cache or cache_beside(log)
         self.protocol.cache, self.protocol.reuse = self.cache, reuse
+        self.gate.calls.cache, self.gate.calls.reuse = self.cache, reuse
         self.files = self.protocol.files = FolderFiles(self.folder)
         self.providers = providers or build_providers(
             environment,
@@ -128,17 +134,18 @@ class App:
         self.desk = Desk(
             self.engine,
             self.queue,
-            self.streams,
+            RunStreams(self.engine, self.streams),
             providers=frozenset(self.providers),
             activities=frozenset(activities or ()),
             schedules=self.schedules,
             scheduler=self.scheduler,
+            gate=self.gate,
         )
         self.retention: Retention | None = None
         if isinstance(log, KeptLog):
             keeping = log.keeping(self.folder)
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
-            self.desk.eraser = Eraser(self.engine, keeping)
+            self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         self.doors = Doors(
             self.desk,
             Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
@@ -155,6 +162,8 @@ class App:
 
     async def __aenter__(self) -> Self:
         self.engine.open()
+        await self.streams.open()
+        await self.gate.open()
         await self.warden.recover()
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
@@ -172,8 +181,10 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.worker.close()
         await self.scripts.close()
+        await self.gate.close()
         await self.engine.close()
         await self.cache.close()
+        await self.streams.close()
         with contextlib.suppress(Exception):
             await close_connections()
         await self.postgres.close()
@@ -194,6 +205,43 @@ def _builtins(
         "llm_prompt": llm_prompt(providers),
         "script": scripts.run,
     }
+
+
+@contextlib.asynccontextmanager
+async def stateless_activities(
+    environment: Mapping[str, str],
+    *,
+    prices_in: Path,
+    scripted: ScriptedProvider | None = None,
+    offline: bool = False,
+    demo_pace_seconds: float = 0.0,
+) -> AsyncGenerator[Mapping[str, ActivityFunction]]:
+    """Yield the built-in activities that need nothing of what lies beside a database: any process may have them.
+
+    Of the folder `prices_in` only the prices are read, so that workers and owner reckon alike.
+    """
+    clock, scratch = WallClock(), Path(tempfile.mkdtemp(prefix="headgate-worker-"))
+    providers = build_providers(
+        environment,
+        scripted=scripted,
+        offline=offline,
+        demo_pace_seconds=demo_pace_seconds,
+        prices=open_prices(environment, prices_in),
+    )
+    postgres, scripts = Postgres(), Scripts(ScriptSettings(), folder=scratch / "frames")
+    try:
+        yield (
+            _builtins(providers, HttpSettings(private_addresses="all"), scripts)
+            | postgres.activities
+            | {"email_send": EmailSend(clock)}
+        )
+    finally:
+        await scripts.close()
+        with contextlib.suppress(Exception):
+            await close_connections()
+        await postgres.close()
+        await close_providers(providers)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:

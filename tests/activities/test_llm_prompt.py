@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,8 +16,18 @@ from hypothesis import strategies as st
 
 from headgate.activities.embedding import embedding
 from headgate.activities.json_schema import problems_with
-from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET, llm_prompt
-from headgate.core.values import Assignment, CallError, Candidate, Failure, PassedOver, Price, Usage, Variant
+from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET, PIECES_MAX, llm_prompt
+from headgate.core.values import (
+    Assignment,
+    CallError,
+    Candidate,
+    Failure,
+    PassedOver,
+    Price,
+    RateReport,
+    Usage,
+    Variant,
+)
 from headgate.ports import (
     Admission,
     Admitted,
@@ -50,6 +61,8 @@ class Ledger:
     admissions: list[Admission | Literal["first", "last"]] = field(default_factory=list)
     asked: list[tuple[str, list[Candidate]]] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+    reuse: list[tuple[str, ...]] = field(default_factory=list)
     admitted: list[str] = field(default_factory=list)
     settled: list[tuple[str, Any]] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
@@ -61,6 +74,8 @@ class Ledger:
         candidates = request.candidates
         self.asked.append((request.request_hash, list(candidates)))
         self.passed_over += request.passed_over
+        self.pauses.append(request.pause_seconds)
+        self.reuse.append(request.reuse)
         call_id = f"call-{len(self.asked)}"
         wanted = self.admissions.pop(0) if self.admissions else "first"
         if not isinstance(wanted, str):
@@ -78,6 +93,9 @@ class Ledger:
 
     def stream(self, text: str) -> None:
         self.streamed.append(text)
+
+    def restart_stream(self) -> None:
+        self.streamed.clear()
 
     def log(self, message: str, **fields: Any) -> None:
         self.logged.append((message, fields))
@@ -252,7 +270,7 @@ def test_a_tier_whose_price_is_not_known_makes_the_model_an_unpriced_one():
 
     prompt(Models({"m": says("x")}, price=TIERED), ledger, extra={"service_tier": "priority"})
 
-    assert ledger.asked[0][1] == [Candidate("lab/m", 0, None)]
+    assert ledger.asked[0][1] == [Candidate("lab/m", 0, None, 20)]
 
 
 def test_a_billed_failure_is_priced_by_the_model_and_the_tier_that_failed():
@@ -301,7 +319,7 @@ def test_the_worst_case_is_the_counted_input_and_all_of_max_tokens():
 
     prompt(Models({"m": says("x")}), ledger, prompt="x" * 100, max_tokens=10)
 
-    assert ledger.asked[0][1] == [Candidate("lab/m", 100 * 1000 + 10 * 4000, PRICE)]
+    assert ledger.asked[0][1] == [Candidate("lab/m", 100 * 1000 + 10 * 4000, PRICE, 100, 10)]
 
 
 def test_a_task_under_a_budget_gets_a_limit_that_is_sent_reserved_and_hashed():
@@ -339,7 +357,7 @@ def test_an_unpriced_model_is_offered_as_such():
 
     result = prompt(Models({"m": says("x")}, price=None), ledger, max_tokens=10)
 
-    assert ledger.asked[0][1] == [Candidate("lab/m", 0, None)]
+    assert ledger.asked[0][1] == [Candidate("lab/m", 0, None, 20, 10)]
     assert result["cost_usd"] == 0.0
 
 
@@ -351,14 +369,138 @@ def test_what_the_gate_denies_is_the_failure_and_nobody_is_asked():
     assert (models.requests, ledger.settled) == ([], [])
 
 
-def test_a_hit_is_an_earlier_result_for_nothing():
-    earlier = {"content": "before", "cost_usd": 0.5, "cache_hit": False, "usage": {"total_tokens": 9}}
-    ledger, models = Ledger(admissions=[Hit(earlier)]), Models({"m": says("x")})
+CACHED = {"settings": {"cache_calls": True}}
+FULL = ModelAnswer(
+    content='{"km": 1}',
+    model="m-2026",
+    usage=USED,
+    finish_reason="ToolUse",
+    tool_calls=(ToolCall("t", "add", {"a": 1}),),
+    reasoning="first this, then that",
+    notes=("top_p was left out",),
+)
 
-    result = prompt(models, ledger)
+
+def test_a_hit_is_an_earlier_result_for_nothing_tools_and_reasoning_kept():
+    first, models = Ledger(task(**CACHED)), Models({"m": FULL})
+    earlier = prompt(models, first, response_schema=SCHEMA)
+    kept = msgspec.json.decode(msgspec.json.encode([one.answer for one in first.settlements[0].answers]))
+    again, nobody = Ledger(task(**CACHED), admissions=[Hit("lab/m", tuple(kept))]), Models({"m": says("x")})
+
+    result = prompt(nobody, again, response_schema=SCHEMA)
 
     assert result == {**earlier, "cost_usd": 0.0, "cache_hit": True}
-    assert (models.requests, ledger.settled) == ([], [])
+    assert (earlier["reasoning"], earlier["parsed"]) == ("first this, then that", {"km": 1})
+    assert (nobody.requests, again.settled) == ([], [])
+
+
+def test_a_hit_is_streamed_in_pieces_and_they_are_its_text():
+    text = "Tides follow the moon. " * 5_000
+    kept = msgspec.to_builtins(says(text))
+    ledger = Ledger(task(streaming=True), admissions=[Hit("lab/m", (kept,))])
+
+    prompt(Models({"m": says("x")}), ledger)
+
+    assert "".join(ledger.streamed) == text
+    assert 100 < len(ledger.streamed) <= PIECES_MAX
+
+
+def test_only_a_task_that_caches_asks_for_answers_of_equal_calls_and_gives_its_own():
+    with_cache, without = Ledger(task(**CACHED)), Ledger()
+
+    for ledger in (with_cache, without):
+        prompt(Models({"m": says("x")}), ledger)
+
+    assert [len(reuse) for reuse in with_cache.reuse] == [1]
+    assert len(with_cache.settlements[0].answers) == 1
+    assert (without.reuse, without.settlements[0].answers) == ([()], ())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        says("cut", finish_reason="MaxTokens"),
+        says("filtered", finish_reason="ContentFilter"),
+        says("no JSON"),
+        says('{"km": "far"}'),
+    ],
+)
+def test_what_was_cut_or_filtered_or_does_not_fit_its_schema_is_not_kept(answer: ModelAnswer):
+    schema = None if answer.finish_reason != "Stop" else SCHEMA
+    ledger = Ledger(task(**CACHED))
+
+    with suppress(Attempt):
+        prompt(Models({"m": answer}), ledger, response_schema=schema)
+
+    assert ledger.settlements[0].answers == ()
+
+
+MATTERS: dict[str, st.SearchStrategy[Any]] = {
+    "prompt": st.text(max_size=5),
+    "system_prompt": st.text(min_size=1, max_size=5),
+    "temperature": st.sampled_from([0, 0.5, 1]),
+    "top_p": st.sampled_from([0.1, 0.9]),
+    "max_tokens": st.integers(1, 3),
+    "seed": st.integers(0, 3),
+    "stop_sequences": st.lists(st.sampled_from("ab"), min_size=1, max_size=2),
+    "reasoning": st.sampled_from(["low", "high"]),
+    "tools": st.lists(st.sampled_from([{"name": "a"}, {"name": "b"}]), min_size=1, max_size=2),
+    "tool_choice": st.sampled_from(["auto", "none"]),
+    "extra": st.fixed_dictionaries({"k": st.integers(0, 2)}),
+    "drop_unsupported": st.just(True),
+}
+ASKED = st.fixed_dictionaries({}, optional=MATTERS).map(lambda asked: {"prompt": "?", **asked})
+CHANGES = st.sampled_from(sorted(MATTERS)).flatmap(lambda name: MATTERS[name].map(lambda value: (name, value)))
+
+
+def hash_of_asked(parameters: dict[str, Any], model: Any = "lab/m", **fields: Any) -> str:
+    ledger = Ledger(msgspec.structs.replace(task(**CACHED), **fields))
+    prompt(Models({"m": says("x"), "n": says("x")}), ledger, model=model, **parameters)
+    return ledger.reuse[0][0]
+
+
+@given(ASKED, CHANGES)
+def test_requests_that_differ_in_anything_that_matters_share_no_answer(asked: dict[str, Any], change: tuple[str, Any]):
+    changed = {**asked, change[0]: change[1]}
+
+    assert (hash_of_asked(asked) == hash_of_asked(changed)) == (asked == changed)
+
+
+@given(
+    ASKED,
+    st.permutations(["lab/m", "lab/n"]),
+    st.text(min_size=1, max_size=3),
+    st.floats(1, 9),
+    st.booleans(),
+)
+def test_requests_that_differ_in_who_asks_or_of_whom_or_for_how_long_share_theirs(
+    asked: dict[str, Any], models: list[str], who: str, seconds: float, streaming: bool
+):
+    elsewhere = {"activity_key": who, "trace_id": who, "timeout_seconds": seconds, "streaming": streaming}
+
+    assert hash_of_asked(dict(reversed(asked.items())), models, **elsewhere) == hash_of_asked(asked)
+
+
+@pytest.mark.parametrize("schema", [{"type": "object"}, {"type": "object", "required": []}])
+def test_a_schema_matters(schema: dict[str, Any]):
+    plain, with_schema = Ledger(task(**CACHED)), Ledger(task(**CACHED))
+
+    prompt(Models({"m": says("{}")}), plain)
+    prompt(Models({"m": says("{}")}), with_schema, response_schema=schema)
+
+    assert plain.reuse != with_schema.reuse
+
+
+def test_what_a_model_said_before_it_failed_is_taken_back_where_another_is_asked_and_stays_where_none_is():
+    for models, streamed in ((["lab/a", "lab/b"], ["so ", "y"]), (["lab/a"], ["so "])):
+        ledger = Ledger(task(streaming=True))
+        outcomes = Models({"a": fails(503), "b": says("y")})
+        if len(models) == 1:
+            failure(outcomes, ledger, model=models)
+        else:
+            prompt(outcomes, ledger, model=models)
+
+        assert ledger.streamed == streamed
 
 
 def test_models_that_did_not_fit_the_budget_are_named():
@@ -382,6 +524,7 @@ def test_models_that_did_not_fit_the_budget_are_named():
         (fails(0, "connection_failed", retryable=True, sent=False), "never_sent"),
         (fails(200, "malformed_response", retryable=True), "lost"),
         (fails(400, "context_too_long"), "never_sent"),
+        (fails(400, "content_filter"), "never_sent"),
         (fails(0, "missing_address", sent=False), "never_sent"),
         (fails(422, "demo_cannot"), "never_sent"),
         (fails(0, "missing_key", sent=False), "never_sent"),
@@ -450,6 +593,130 @@ def test_models_share_the_time_of_the_attempt():
     first, second = (request.timeout_seconds or 0 for request in models.requests)
     assert 49 < first <= 50
     assert 98 < second <= 100
+
+
+def test_a_model_is_asked_again_as_often_as_its_entry_says_after_a_pause_that_grows():
+    models = Models({"a": fails(500, "provider_unavailable", retryable=True), "b": says("y")})
+    ledger = Ledger()
+
+    prompt(models, ledger, model=[{"model": "lab/a", "attempts": 4}, "lab/b"])
+
+    assert [request.model for request in models.requests] == ["a", "a", "a", "a", "b"]
+    assert ledger.pauses == [0.0, 0.5, 1.0, 2.0, 0.0]
+    assert ledger.passed_over == [PassedOver("lab/a", "lab said 500 (provider_unavailable).", "provider_unavailable")]
+
+
+def test_what_the_provider_asks_to_wait_is_the_pause_if_the_attempt_has_time_for_it():
+    limited = fails(429, "rate_limited", retryable=True, retry_after_seconds=20.0)
+    patient, hasty = Ledger(task(timeout_seconds=60.0)), Ledger(task(timeout_seconds=10.0))
+
+    for ledger in (patient, hasty):
+        models = Models({"a": limited, "b": says("y")})
+        prompt(models, ledger, model=[{"model": "lab/a", "attempts": 2}, "lab/b"])
+
+    assert (patient.pauses, hasty.pauses) == ([0.0, 20.0, 0.0], [0.0, 0.0])
+
+
+def test_tries_share_the_time_of_the_attempt():
+    models = Models({"a": fails(0, "timed_out", retryable=True), "b": says("y")})
+
+    prompt(models, Ledger(task(timeout_seconds=100.0)), model=[{"model": "lab/a", "attempts": 3}, "lab/b"])
+
+    seconds = [request.timeout_seconds or 0 for request in models.requests]
+    assert [round(given) for given in seconds] == [25, 33, 50, 100]
+
+
+def test_the_time_that_a_call_waits_is_not_the_attempts():
+    class Crowded(Ledger):
+        async def admit(self, request: CallRequest) -> tuple[str, Admission]:
+            loop = asyncio.get_running_loop()
+            later = loop.time() + 1_000
+            loop.time = lambda: later
+            return await super().admit(request)
+
+    models = Models({"m": says("y")})
+
+    prompt(models, Crowded(task(timeout_seconds=100.0)))
+
+    assert 99 < (models.requests[0].timeout_seconds or 0) <= 100
+
+
+FILTERED = says("", finish_reason="ContentFilter")
+
+
+def test_an_answer_that_a_filter_took_is_paid_for_and_the_next_model_asked():
+    ledger = Ledger()
+
+    result = prompt(Models({"a": FILTERED, "b": says("y")}), ledger, model=["lab/a", "lab/b"])
+
+    assert result["content"] == "y"
+    assert [settlement.outcome for settlement in ledger.settlements] == ["used", "used"]
+    assert [(one.model, one.code) for one in ledger.passed_over] == [("lab/a", "content_filter")]
+
+
+@pytest.mark.parametrize("model", [["lab/a"], ["lab/b", "lab/a"]])
+def test_the_last_models_answer_stands_also_where_a_filter_took_it(model: list[str]):
+    result = prompt(Models({"a": FILTERED, "b": FILTERED}), Ledger(), model=model)
+
+    assert (result["finish_reason"], result["content"]) == ("ContentFilter", "")
+
+
+def test_an_answer_that_a_filter_cut_short_stands():
+    cut = says("so far", finish_reason="ContentFilter")
+
+    assert prompt(Models({"a": cut, "b": says("y")}), Ledger(), model=["lab/a", "lab/b"])["content"] == "so far"
+
+
+class Limited(Models):
+    """Models of which some are known to have no reasoning."""
+
+    def cannot(self, request: ModelRequest) -> str:
+        return f"{request.model} cannot reason" if request.reasoning and request.model.startswith("plain") else ""
+
+
+def test_a_model_that_is_known_not_to_be_able_to_is_not_asked_unless_none_can():
+    ledger, models = Ledger(), Limited({"plain": fails(0, "missing_capability", sent=False), "m": says("y")})
+
+    prompt(models, ledger, model=["lab/plain", "lab/m"], reasoning="low")
+    failed = failure(models, Ledger(), model="lab/plain", reasoning="low")
+
+    assert [request.model for request in models.requests] == ["m", "plain"]
+    assert ledger.passed_over == [PassedOver("lab/plain", "plain cannot reason", "missing_capability")]
+    assert failed.code == "missing_capability"
+
+
+class Restartable(Ledger):
+    def restart_stream(self) -> None:
+        self.streamed.append("|")
+
+
+def test_a_try_after_text_went_out_begins_the_stream_anew_and_one_after_none_does_not():
+    late, early = Restartable(task(streaming=True)), Restartable(task(streaming=True))
+
+    prompt(Models({"a": fails(500), "b": says("y")}), late, model=["lab/a", "lab/b"])
+    prompt(Silent({"a": fails(500), "b": says("y")}), early, model=["lab/a", "lab/b"])
+
+    assert late.streamed == ["so ", "|", "so ", "y"]
+    assert early.streamed == ["y"]
+
+
+class Silent(Models):
+    """Models that fail before they say anything."""
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelAnswer]:
+        answer = await self.request(request)
+        yield answer.content
+        yield answer
+
+
+def test_what_a_provider_says_of_its_rates_goes_with_the_settlement():
+    rates = RateReport(requests_left=3)
+    told, refused = Ledger(), Ledger()
+
+    prompt(Models({"m": msgspec.structs.replace(says("x"), rates=rates)}), told)
+    failure(Models({"m": fails(429, "rate_limited", retryable=True, rates=rates)}), refused)
+
+    assert [ledger.settlements[0].rates for ledger in (told, refused)] == [rates, rates]
 
 
 # --- Answers by a schema -------------------------------------------------------------------------------
@@ -531,6 +798,11 @@ def test_the_schema_subset_is_checked(value: Any, schema: dict[str, Any], proble
         ({"model": []}, "model"),
         ({"model": 3}, "model"),
         ({"model": ["lab/m", 3]}, "model"),
+        ({"model": [{"model": "lab/m", "tries": 2}]}, "got tries"),
+        ({"model": {"attempts": 2}}, "model"),
+        ({"model": {"model": "lab/m", "attempts": 0}}, "attempts of lab/m"),
+        ({"model": {"model": "lab/m", "attempts": True}}, "attempts of lab/m"),
+        ({"model": {"model": "lab/m", "when_limited": "fall"}}, "wait or next"),
         ({"model": "m"}, "model"),
         ({"model": "lab/"}, "model"),
         ({"model": "elsewhere/m"}, "provider of this process (lab)"),
@@ -676,7 +948,8 @@ OUTCOMES = st.sampled_from(
         "hangs",
     ]
 )
-ADMISSIONS = st.sampled_from(["first", "last", Denied(Failure("budget_exceeded", "no")), Hit({"content": "h"})])
+HIT = Hit("lab/m0", ({"content": "h", "model": "m0", "usage": {}},))
+ADMISSIONS = st.sampled_from(["first", "last", Denied(Failure("budget_exceeded", "no")), HIT])
 
 
 @given(
@@ -736,6 +1009,43 @@ def test_embeddings_come_in_batches_each_admitted_and_settled():
     }
     assert [asked[0].worst_case for _, asked in ledger.asked] == [3000, 3000]
     assert [usage.input_tokens for _, usage in ledger.settled] == [20, 10]
+
+
+def test_of_texts_to_embed_only_those_that_are_not_there_are_sent_and_the_order_is_theirs():
+    class Noting(Models):
+        sent: tuple[Sequence[str], ...] = ()
+
+        async def embed(self, model: str, inputs: Sequence[str]) -> EmbeddingAnswer:
+            self.sent = (*self.sent, tuple(inputs))
+            return await super().embed(model, inputs)
+
+    first, models = Ledger(task(**CACHED)), Noting({"e": says("")})
+    whole = embed(models, first)
+    kept = [one.answer for one in first.settlements[0].answers]
+    again = Ledger(task(**CACHED), admissions=[Hit("lab/e", (kept[0], None, kept[2]))])
+
+    result = embed(models, again)
+
+    assert models.sent == (("a", "bb", "ccc"), ("bb",))
+    assert result["embeddings"] == whole["embeddings"]
+    assert (result["cache_hit"], result["reused_count"], whole["reused_count"]) == (False, 2, 0)
+    assert result["cost_usd"] == 10_000 / 10**9
+    assert [len(reuse) for reuse in again.reuse] == [3, 1]
+    assert again.reuse[0][1:2] == again.reuse[1]
+    assert sum(one["input_tokens"] for one in kept) == 30
+    assert [one.share for one in first.settlements[0].answers] == [1, 2, 3]
+
+
+def test_texts_that_are_all_there_are_embedded_for_nothing():
+    first = Ledger(task(**CACHED))
+    whole = embed(Models({"e": says("")}), first)
+    kept = tuple(one.answer for one in first.settlements[0].answers)
+    again = Ledger(task(**CACHED), admissions=[Hit("lab/e", kept)])
+
+    result = embed(Models({"e": fails(500, "provider_unavailable")}), again)
+
+    assert result == {**whole, "cost_usd": 0.0, "cache_hit": True, "reused_count": 3}
+    assert again.settled == []
 
 
 def test_no_input_is_no_call():

@@ -57,6 +57,10 @@ def test_attempts_multiply_it_by_default_four_times():
     assert only(prompt().replace("retry: 1", "retry: 3")).most == 3 * 25
 
 
+def test_attempts_of_a_model_multiply_its_part():
+    assert only(prompt(model="[{model: openai/one, attempts: 3}, openai/two]")).most == 3 * 25 + 15
+
+
 def test_every_model_of_a_list_may_be_asked_in_one_attempt():
     assert only(prompt(model="[openai/one, openai/two]")).most == (5 + 20) + (5 + 10)
 

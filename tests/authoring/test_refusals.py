@@ -184,6 +184,18 @@ ACTIVITIES = {
     ),
     "one bad model of several": (llm("model: [demo/large, §gpt]"), 'got "gpt"'),
     "a model that is a number": (llm("model: §4"), "got 4"),
+    "a setting of a model that there is not": (
+        llm("model: [{model: demo/large, §atempts: 2}]"),
+        'a model has no setting "atempts". Did you mean "attempts"?',
+    ),
+    "a map of the list without its model": (llm("model: [§{attempts: 2}]"), "needs `model`"),
+    "too many attempts of a model": (llm("model: [{model: demo/large, attempts: §99}]"), "whole number from 1 to 10"),
+    "another word for waiting": (llm("model: {model: demo/large, when_limited: §skip}"), "to be wait or next"),
+    "an unknown provider in a map": (llm("model: [{model: §antropic/claude}]"), "Did you mean"),
+    "two models for vectors": (
+        activity("use: embedding\nwith: {input: [a], model: §[demo/embed, openai/e]}"),
+        "embedding takes one model by its name",
+    ),
     "no model": (llm("model: §[]"), "at least one model"),
     "a choice": (
         activity("use: approval\nwith: {on_timeout: §aprove}"),

@@ -20,6 +20,12 @@ activities:
 outputs: {to: "{{hello.to}}"}
 """
 
+ASKS = """
+name: asks
+activities:
+  ask: {use: llm_prompt, with: {model: demo/small, prompt: "Summarise: It rained. It was cold."}, cache: true}
+"""
+
 Verb = Callable[..., tuple[int, str, str]]
 
 
@@ -29,6 +35,7 @@ def headgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HEADGATE_DB", raising=False)
     (tmp_path / "flow.yaml").write_text(FLOW)
+    (tmp_path / "asks.yaml").write_text(ASKS)
 
     def call(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
@@ -75,6 +82,24 @@ def test_the_results_are_listed_with_what_they_are_and_how_often_they_were_used(
     assert len(entries[0]["key"]) == 64
     assert [line.split()[1] for line in text.splitlines()] == ["greets/bye", "greets/hello"]
     assert entries[0]["key"][:12] in text
+
+
+def test_answers_of_models_are_listed_with_the_model_and_taken_out_like_results(headgate: Verb):
+    headgate("run", "flow.yaml", "--input", "who=Ann")
+    headgate("run", "asks.yaml")
+    headgate("run", "asks.yaml")
+
+    kinds = {entry["activity"]: (entry["kind"], entry["model"], entry["hits"]) for entry in listed(headgate)}
+    _, text, _ = headgate("cache", "list", "--activity", "ask")
+    code, out, _ = headgate("costs", "-", "--by", "kind", "--json")
+    headgate("cache", "clear", "--activity", "ask")
+
+    assert kinds == {"hello": ("result", "", 0), "bye": ("result", "", 0), "ask": ("call", "demo/small", 1)}
+    assert text.rstrip().endswith("from demo/small")
+    (row,) = json.loads(out)["rows"]
+    assert (code, row["kind"], row["hits"], row["hit_rate"]) == (0, "cached", 1, 1.0)
+    assert float(row["saved_usd"]) > 0
+    assert {entry["activity"] for entry in listed(headgate)} == {"hello", "bye"}
 
 
 def test_the_sums_say_what_is_kept_of_each_activity(headgate: Verb):

@@ -51,7 +51,8 @@ class Recorder:
 
         return ask
 
-    async def watch(self, run, *, tokens=False):
+    async def watch(self, run, **named):
+        self.asked.append(("watch", (run,), named))
         try:
             yield Changed(VIEW)
             yield Tokens("a", 1, 0, "word ")

@@ -85,7 +85,7 @@ def test_one_run_is_shown_by_activity_with_tokens_calls_and_what_was_saved(say: 
         ["calls", "tokens in", "from cache", "tokens out", "reasoning", "cost", "saved"],
         ["answer", "1 +1 reused", "100", "20", "50", "10", "$1.000000001", "$0.07"],
         ["ask", "1", "100", "20", "50", "5", "$0.25"],
-        ["total", "2 +1 reused", "200", "40", "100", "15", "$1.250000001", "$0.07"],
+        ["total", "2 +1 reused (33%)", "200", "40", "100", "15", "$1.250000001", "$0.07"],
     ]
 
 
@@ -94,6 +94,7 @@ def test_json_is_exact_to_the_nano_dollar(say: Say):
 
     assert form["total"]["cost_usd"] == "1.250000001"
     assert form["total"]["saved_usd"] == "0.07"
+    assert (form["total"]["hit_rate"], form["demo_total"]["hit_rate"]) == (0.3333, 0.0)
     assert form["demo_total"]["cost_usd"] == "0.003"
     assert [row["simulated"] for row in form["rows"]] == [False, True]
 

@@ -12,7 +12,7 @@ from headgate.cli.output import Output
 from headgate.cli.plain_display import PlainDisplay
 from headgate.cli.words import now
 from headgate.core.view import PlaceView, RunView
-from headgate.ports import Tokens
+from headgate.ports import Ended, Gap, Restarted, Tokens
 
 
 def place(key, status, **more):
@@ -74,6 +74,62 @@ def test_quiet_says_nothing(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_text_is_told_line_by_line_where_it_is_wanted_and_a_new_beginning_always(capsys):
+    for texts in (False, True):
+        display = PlainDisplay(Output(), texts=texts)
+        for chunk in (
+            Tokens("a", 1, 0, "one\ntw", 1),
+            Tokens("a", 1, 6, "o \x1b[31mred\x9b", 1),
+            Restarted("a", 2, 1),
+            Tokens("a", 2, 0, "three ", 1),
+            Gap("a", 2, 6, 1_006, 1),
+            Tokens("a", 2, 1_006, "four " * 50, 1),
+            Ended("a", 2, 1_256, "completed", 1),
+        ):
+            display.streamed(chunk)
+        lines = capsys.readouterr().err.splitlines()
+
+        assert [line for line in lines if "begins again" in line] == [lines[2] if texts else lines[0]]
+        if texts:
+            assert [line.split("  a  ", 1)[1] for line in lines[:2]] == ["one", "two \ufffd[31mred\ufffd"]
+            assert lines[3].split("  a  ", 1)[1].startswith("three  … (1000 bytes are not kept) … four four")
+            assert " ".join(" ".join(line.split("  a  ", 1)[1] for line in lines[3:]).split()).count("four") == 50
+            assert max(map(len, lines)) < 190
+
+
+def test_a_terminal_gets_nothing_that_it_would_take_for_a_command_and_a_pipe_all(capsys, monkeypatch):
+    said = "a\x1b]52;c;x\x07\u009b31m\tü\r\nb\u202egnp\r!"
+    Output().data(said)
+    assert capsys.readouterr().out == f"{said}\n"
+
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    Output().data(said)
+    Output(json=True).data(said)
+    Output().error(said)
+    shown = capsys.readouterr()
+
+    assert not {"\x1b", "\x07", "\u009b", "\u202e", "\r"} & set(shown.out + shown.err)
+    assert shown.out.startswith("a\ufffd]52;c;x\ufffd\ufffd31m\tü\nb\ufffdgnp\ufffd!\n")
+
+
+def test_a_failure_in_a_models_own_words_is_safe_too(capsys):
+    lines = lines_of(capsys, run_of(place("a", "failed", attempt=1, error_code="x", error="no \x1b[2J go")))
+
+    assert lines[-1].endswith("x: no \ufffd[2J go")
+
+
+def test_a_text_begins_again_in_the_picture_in_place_of_what_it_said():
+    run = run_of(place("a", "running", attempt=1))
+    chunks = [Tokens("a", 1, 0, "old words", 1), Restarted("a", 2, 1)]
+
+    again = "\n".join(drawn(run, tokens=chunks))
+    gap = "\n".join(drawn(run, tokens=[*chunks, Gap("a", 2, 0, 9, 1), Tokens("a", 2, 9, "new words", 1)]))
+
+    assert ("begins again" in again, "old words" in again) == (True, False)
+    assert "… new words" in gap
+    assert "begins" not in gap
+
+
 # --- The picture ---------------------------------------------------------------------------------------------------
 
 
@@ -86,7 +142,7 @@ def drawn(run, *, width=80, height=24, tokens=(), footer=()):
     )
     display._console = console
     for token in tokens:
-        display.tokens(token)
+        display.streamed(token)
     with console.capture() as capture:
         console.print(display._picture(run, last=False))
     text = live_display.Text.from_ansi(capture.get()).plain
@@ -136,7 +192,12 @@ def test_a_fan_out_is_one_line_and_a_few_of_its_items():
 
 def test_tokens_show_their_last_line_of_the_newest_attempt_only():
     run = run_of(place("a", "running", attempt=2))
-    tokens = [Tokens("a", 1, 0, "old words"), Tokens("a", 2, 0, "first line\nsecond "), Tokens("a", 2, 18, "line")]
+    tokens = [
+        Tokens("a", 1, 0, "old words", 1),
+        Restarted("a", 2, 2),
+        Tokens("a", 2, 0, "first line\nsecond ", 2),
+        Tokens("a", 2, 18, "line", 2),
+    ]
 
     text = "\n".join(drawn(run, tokens=tokens))
 
@@ -148,13 +209,14 @@ def test_tokens_show_their_last_line_of_the_newest_attempt_only():
 def test_the_words_of_an_attempt_that_failed_are_not_shown_for_the_next_one():
     run = run_of(place("a", "running", attempt=2))
 
-    assert "old words" not in "\n".join(drawn(run, tokens=[Tokens("a", 1, 0, "old words")]))
+    assert "old words" not in "\n".join(drawn(run, tokens=[Tokens("a", 1, 0, "old words", 1)]))
 
 
 def test_control_characters_of_a_model_do_not_reach_the_terminal():
     run = run_of(place("a", "running", attempt=1))
 
-    text = "\n".join(drawn(run, tokens=[Tokens("a", 1, 0, "red \x1b[31mred\x07")]))
+    text = "\n".join(drawn(run, tokens=[Tokens("a", 1, 0, "red \x1b[31mred\x07", 1)]))
+    assert "red" in text
 
     assert "\x1b" not in text
     assert "\x07" not in text

@@ -64,6 +64,8 @@ def test_every_benchmark_runs_and_survives_its_audit(tmp_path: Path):
     pair = benchmarks["seq5"]["repetitions"][0]
     assert pair["ours"]["audited"]["runs"] >= pair["ours"]["runs"]
     assert pair["ours"]["evidence"]["syncs"] >= pair["ours"]["evidence"]["commits"] > 0
+    assert benchmarks["streams"]["many"]["streams"] == 50
+    assert benchmarks["streams"]["alone"]["tokens_per_chunk"] >= 1
     assert result["machine"]["disk"]["fdatasync_p50_ms"] > 0
     assert [path.name for path in tmp_path.iterdir()] == ["quick.json"], "databases are removed"
 

@@ -18,6 +18,8 @@ from headgate.stores.memory import MemoryLog
 from headgate.testing.clock import VirtualClock
 
 PATIENCE_SECONDS = 10.0
+TURNS_OF_REST = 50
+ALARMS_MAX = 2_000
 
 
 class Bench:
@@ -44,6 +46,25 @@ class Bench:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not holds():  # noqa: ASYNC110 - what is waited for happens in threads and in the engine's own tasks
                 await asyncio.sleep(0.001)
+
+    async def rest(self) -> None:
+        """Let everything happen that happens by itself while time stands still."""
+        quiet, before = 0, None
+        while quiet < TURNS_OF_REST:
+            await asyncio.sleep(0)
+            now = (self.app.engine.appender.commits, self.app.gate.waiting, self.clock.next_alarm)
+            quiet = quiet + 1 if now == before else 0
+            before = now
+
+    async def live_until_done(self, *runs: str) -> None:
+        """Let time pass, from one alarm to the next, until the runs have ended."""
+        for _ in range(ALARMS_MAX):
+            await self.rest()
+            rows = [await self.log.run(run) for run in runs]
+            if all(row and row.head.finished_at for row in rows):
+                return
+            self.clock.advance(to=self.clock.next_alarm)
+        raise AssertionError(f"{runs} have not ended after {ALARMS_MAX} alarms")
 
     async def events(self, run_id: str) -> list[Event]:
         row = await self.log.run(run_id)

@@ -1,4 +1,7 @@
-"""The reuse of results: when an attempt is completed with what an equal one came to, and when it is not."""
+"""The reuse of results: when an attempt is completed with what an equal one came to, and when it is not.
+
+Model calls without a key of their author's are reused one by one: `test_call_cache.py`.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ activities:
   ask:
     use: llm_prompt
     with: {model: scripted/m, prompt: "Explain {{INPUT.what}}."}
-    cache: {ttl: 1h}
+    cache: {ttl: 1h, key: ["{{parameters}}"]}
 """
 ANSWERS = [{"text": f"Answer {number}.", "usage": {"input_tokens": 100, "output_tokens": 50}} for number in range(9)]
 PRICES = {"m": Price(input=1_000_000_000, output=2_000_000_000)}  # 1 and 2 dollars a million tokens
@@ -132,7 +135,7 @@ def test_items_are_cached_one_by_one(play: Any):
 def test_the_text_of_a_reused_answer_reaches_whoever_watches_the_stream(play: Any):
     async def scene(bench: Any) -> None:
         await ran(bench, ASK, {"what": "tides"})
-        waits = ASK.replace("    cache", "    wait_for: go\n    cache").replace("name: asks", "name: waits")
+        waits = ASK.replace("    cache", "    wait_for: go\n    cache")
         run_id = await bench.start(waits, {"what": "tides"})
 
         heard: list[str] = []
@@ -148,21 +151,24 @@ def test_the_text_of_a_reused_answer_reaches_whoever_watches_the_stream(play: An
 
 
 def test_what_follows_at_once_is_a_hit_already(play: Any):
-    provider = scripted()
+    worked: list[Any] = []
     definition = """
 name: chain
 activities:
-  one: {use: llm_prompt, with: {model: scripted/m, prompt: Same.}, cache: true}
-  two: {use: llm_prompt, with: {model: scripted/m, prompt: Same.}, cache: true, after: one}
+  one: {use: work, with: {n: 1}, cache: true}
+  two: {use: work, with: {n: 1}, cache: true, after: one}
 """
+
+    async def work(parameters: dict[str, Any], _: Any) -> Any:
+        worked.append(parameters)
 
     async def scene(bench: Any) -> None:
         run_id = await ran(bench, definition)
 
         assert [event.cached for event in completed(await bench.events(run_id))] == [False, True]
 
-    play(scene, scripted=provider)
-    assert len(provider.calls) == 1
+    play(scene, activities={"work": work})
+    assert len(worked) == 1
 
 
 # --- Misses -----------------------------------------------------------------------------------------------
@@ -199,7 +205,7 @@ def test_without_the_setting_nothing_is_kept_or_reused(play: Any):
     provider = scripted()
 
     async def scene(bench: Any) -> None:
-        plain = ASK.replace("    cache: {ttl: 1h}\n", "")
+        plain = ASK.partition("    cache:")[0]
         await ran(bench, ASK, {"what": "tides"})
         run_id = await ran(bench, plain, {"what": "tides"})
 
@@ -263,7 +269,7 @@ def test_a_key_of_ones_own_decides_what_is_equal(play: Any):
     provider = scripted()
 
     async def scene(bench: Any) -> None:
-        definition = ASK.replace("{ttl: 1h}", "{key: ['{{INPUT.what | lower}}', '{{parameters.model}}']}")
+        definition = ASK.replace('["{{parameters}}"]', "['{{INPUT.what | lower}}', '{{parameters.model}}']")
         await ran(bench, definition, {"what": "Tides"})
         await ran(bench, definition, {"what": "TIDES"})
         assert len(provider.calls) == 1

@@ -9,6 +9,8 @@ import pytest
 
 from headgate.core.errors import Invalid, Refused
 from headgate.engine.audit import verify
+from headgate.llm.scripted import ScriptedProvider
+from headgate.ports import Reusable
 from headgate.stores.sqlite import SqliteLog
 
 WORD = "planted-Anna-Karenina"
@@ -177,3 +179,34 @@ def test_a_run_that_was_looked_at_is_forgotten_in_memory_too(play: Any, log: Sql
         assert [update async for update in bench.app.desk.watch(run)][-1].run.outputs is None
 
     play(scene, log)
+
+
+PROMPT = """
+name: prompts
+activities:
+  ask: {use: llm_prompt, with: {model: scripted/m, prompt: "Say it."}, cache: true}
+"""
+
+
+def test_answers_that_a_run_has_kept_go_with_it_also_those_that_are_not_in_the_file_yet(
+    play: Any, log: SqliteLog, tmp_path: Path
+):
+    async def scene(bench: Any) -> None:
+        cache, runs = bench.app.cache, [await bench.start(PROMPT) for _ in range(2)]
+        for run in runs:
+            await bench.finished(run)
+        await cache.close()
+        assert WORD.encode() in on_disk(tmp_path)
+        (key, output), *_ = log.read("select key, output from cache")
+        now = bench.clock.now()
+        write_soon, cache._write_soon = cache._write_soon, lambda: None
+        cache.keep(Reusable("default", key[::-1], "prompts", "ask", "scripted/m", now, now + 1, 0, output))
+        cache._write_soon = write_soon
+
+        await bench.app.desk.erase(runs)
+
+        await cache.close()
+        assert log.read("select count(*) from cache") == [(0,)]
+        assert WORD.encode() not in on_disk(tmp_path)
+
+    play(scene, log, scripted=ScriptedProvider({"m": [{"text": WORD}]}))

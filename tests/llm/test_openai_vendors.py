@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from headgate.core.values import Usage
+from headgate.core.values import RateReport, Usage
+from headgate.llm import provider_errors
 from headgate.llm.openai_compatible import OpenAICompatibleProvider
 from headgate.llm.openai_messages import read_usage
 from headgate.llm.openai_requests import DROPS_MAX, Dialect
-from headgate.llm.provider_errors import wait_seconds
+from headgate.llm.provider_errors import rate_report, wait_seconds
 from headgate.llm.registry import build_providers, close_providers
 from headgate.ports import Message, ModelAnswer, ModelRequest, ProviderError
 
@@ -274,6 +275,65 @@ def test_more_refusals_are_named(status: int, error: dict[str, Any], kind: str, 
 )
 def test_how_long_to_wait_is_read_from_what_the_refusal_says(headers: dict[str, str], seconds: float | None):
     assert wait_seconds(headers) == seconds
+
+
+IN_AN_HOUR = "2100-01-01T01:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("headers", "report"),
+    [
+        (
+            {
+                "x-ratelimit-limit-requests": "60",
+                "x-ratelimit-remaining-requests": "59",
+                "x-ratelimit-reset-requests": "1s",
+                "x-ratelimit-remaining-tokens": "0",
+                "x-ratelimit-reset-tokens": "6m0s",
+            },
+            RateReport(59, 1.0, 0, 360.0),
+        ),
+        ({"x-ratelimit-remaining-tokens": "7"}, RateReport(tokens_left=7)),
+        (
+            {
+                "anthropic-ratelimit-requests-remaining": "0",
+                "anthropic-ratelimit-requests-reset": IN_AN_HOUR,
+                "anthropic-ratelimit-input-tokens-remaining": "9",
+                "anthropic-ratelimit-input-tokens-reset": IN_AN_HOUR,
+                "anthropic-ratelimit-output-tokens-remaining": "4",
+                "anthropic-ratelimit-output-tokens-reset": "nonsense",
+            },
+            RateReport(0, 3_600.0, 4, None),
+        ),
+        ({"x-ratelimit-remaining-requests": "soon"}, None),
+        ({"retry-after": "9"}, None),
+    ],
+)
+def test_rates_are_read_from_the_headers_of_any_answer(
+    headers: dict[str, str], report: RateReport | None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(provider_errors.time, "time", lambda: 4_102_444_800.0)
+
+    assert rate_report(headers) == report
+
+
+def test_only_what_is_used_up_is_waited_for():
+    assert RateReport(3, 60.0, 9, 120.0).wait_seconds == 0
+    assert RateReport(0, 60.0, 9, 120.0).wait_seconds == 60
+    assert RateReport(0, 60.0, 0, 120.0).wait_seconds == 120
+    assert RateReport(0, None).wait_seconds == 0
+
+
+def test_answers_and_refusals_bring_the_rates_with_them():
+    headers = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "20s"}
+    question = ModelRequest(model="m", messages=ASKED)
+
+    answer, _ = talk(question, json_reply(completion("yes"), headers=headers))
+    refused, _ = talk(question, json_reply({"error": {"message": "no"}}, status=500, headers=headers))
+    silent, _ = talk(question, json_reply(completion("yes")))
+
+    assert answer.rates == refused.rates == RateReport(3, 20.0)
+    assert silent.rates is None
 
 
 # --- What was used ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import msgspec
 from headgate.activities.conversation_store import Conversations, Summary, Turn
 from headgate.activities.gated_call import targets
 from headgate.activities.llm_prompt import llm_prompt
+from headgate.core.model_list import entries_of, read_entry
 from headgate.ports import ActivityContext, ActivityFunction, Attempt, Message, ModelRequest, Providers
 
 __all__ = ["conversation"]
@@ -131,9 +132,11 @@ def _counting(given: dict[str, Any], providers: Providers) -> Count:
     """Return what counts tokens: the provider of `model` where one is named, else our estimate from the bytes."""
     if "model" not in given:
         return _estimated
-    if not isinstance(given["model"], str):
-        raise _invalid(f'expected model to be "provider/model", got {given["model"]!r}')
-    (target,) = targets([given["model"]], providers, "conversation")
+    try:
+        entry = read_entry(entries_of(given["model"])[0])
+    except (ValueError, IndexError):
+        raise _invalid(f'expected model to be "provider/model", got {given["model"]!r}') from None
+    (target,) = targets([entry], providers, "conversation")
 
     def counted(role: str, content: str) -> int:
         return target.provider.count(ModelRequest(model=target.model, messages=(Message(cast("Any", role), content),)))

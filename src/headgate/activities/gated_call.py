@@ -9,11 +9,19 @@ call ended is told to the ledger as one of three things, and its money follows:
 - "lost": the request left, and nobody can say what was done: it timed out, the stream was cut, the answer was
   not readable, or the attempt was cancelled meanwhile. The reservation is forfeited: counted as spent.
 
-Of an ordered list of models the ledger takes the first that fits. When that model cannot serve now (429,
-5xx, timeout, broken connection, context too long, something it cannot do, no key), the rest of the list is
-admitted anew, once each; the attempt fails only when all have. A refusal that another model would not mend
-(a wrong request, a wrong key) ends the attempt at once. Text that a failed model has streamed stays in the
-live stream, whose readers are served from the result in the end.
+Here, and nowhere else, a call is made again within an attempt. Of an ordered list of models the gate takes the
+first that can be called and fits. One that fails for a reason that may pass (429, 5xx, timeout, broken connection,
+an answer that cannot be read) is asked again until it was asked as often as its entry says, after what the provider
+asked to wait, or else after half a second, one, two … eight. Then, and at once for what it cannot do (a text too
+long, a content filter, pictures, no key), the rest of the list is asked; the attempt fails only when all have. A
+refusal that no model would mend (a wrong request, a wrong key) ends the attempt at once. Each try is admitted,
+settled and priced as a call of its own, so a failing activity makes attempts of the model x models x attempts of
+the activity, and no more.
+
+The time of an attempt (`timeout_seconds`) runs while a model is asked, and stands still while a call waits: for money,
+for a rate, or for its next try. What is left of it is shared by the tries that are left. A provider that asks for a
+longer pause than what is left is not waited for, and the next model is asked instead.
+Text that a try has streamed is taken back before the next one begins: nothing of two answers is ever read as one.
 """
 
 from __future__ import annotations
@@ -25,6 +33,7 @@ from typing import Generic, TypeVar, assert_never
 
 import msgspec
 
+from headgate.core.model_list import ModelEntry
 from headgate.core.values import CallError, Candidate, Failure, PassedOver, Price, Usage
 from headgate.ports import (
     ActivityContext,
@@ -33,20 +42,25 @@ from headgate.ports import (
     CallRequest,
     Denied,
     EmbeddingAnswer,
+    Foresees,
+    HasAccounts,
     Hit,
+    Kept,
     ModelAnswer,
     ModelProvider,
+    ModelRequest,
     ProviderError,
     Settlement,
 )
 
-__all__ = ["Answered", "Target", "ask_first_available", "request_hash", "targets"]
+__all__ = ["Answered", "Target", "ask_first_available", "asked_hash", "request_hash", "targets"]
 
 ELSEWHERE = frozenset(
     {"rate_limited", "quota_exhausted", "provider_unavailable", "timed_out", "connection_failed"}
     | {
         "malformed_response",
         "context_too_long",
+        "content_filter",
         "missing_capability",
         "demo_cannot",
         "missing_address",
@@ -56,6 +70,9 @@ ELSEWHERE = frozenset(
 )
 """Codes of failures that say nothing against asking the next model."""
 MODELS_MAX = 20
+PAUSE_SECONDS = 0.5
+PAUSE_SECONDS_MAX = 8.0
+"""The first pause before a model is asked again, and the longest, where its provider asks for none."""
 
 Answer = TypeVar("Answer", ModelAnswer, EmbeddingAnswer)
 
@@ -68,6 +85,12 @@ class Target(msgspec.Struct, frozen=True):
     provider: ModelProvider
     tier: str = ""
     """The service tier that is asked for; empty: the standard one."""
+    attempts: int = 1
+    """How often it is asked before the next one is."""
+    hurries: bool = False
+    """While a rate keeps it waiting the next one is asked."""
+    account: str = ""
+    """Which of its provider's keys it is asked with."""
 
     @property
     def name(self) -> str:
@@ -92,16 +115,19 @@ class Answered(msgspec.Struct, Generic[Answer], frozen=True):
 
 
 def targets(
-    models: Sequence[str], providers: Mapping[str, ModelProvider], activity: str, tier: str = ""
+    models: Sequence[str | ModelEntry], providers: Mapping[str, ModelProvider], activity: str, tier: str = ""
 ) -> tuple[Target, ...]:
-    """Return the models by their names, "provider/model", split at the first slash.
+    """Return the models by their names, "provider/model", split at the first slash. Of two that are
+    equal the first counts.
 
     Raises `Attempt` (`invalid_parameters`) for a name without its two halves, or of an unknown provider.
     """
     if not 1 <= len(models) <= MODELS_MAX:
         raise _invalid(f"{activity}: expected model to name 1 to {MODELS_MAX} models, got {len(models)}")
     found: dict[str, Target] = {}
-    for name in models:
+    for one in models:
+        entry = ModelEntry(one) if isinstance(one, str) else one
+        name = entry.model
         provider_name, _, model = name.partition("/")
         if not provider_name or not model:
             raise _invalid(f'{activity}: expected model to be "provider/model", got {name!r}')
@@ -111,7 +137,10 @@ def targets(
                 f"{activity}: expected model {name!r} to begin with a provider of this process ({known}); "
                 f"set HEADGATE_PROVIDER_{provider_name.upper()}_BASE_URL to add one"
             )
-        found.setdefault(name, Target(provider_name, model, providers[provider_name], tier))
+        provider = providers[provider_name]
+        account = provider.account if isinstance(provider, HasAccounts) else ""
+        hurries = entry.when_limited == "next"
+        found.setdefault(name, Target(provider_name, model, provider, tier, entry.attempts, hurries, account))
     return tuple(found.values())
 
 
@@ -124,8 +153,17 @@ def request_hash(request: object, models: Sequence[str]) -> str:
 
     Raises `Attempt` (`invalid_parameters`) for a request that no JSON can hold.
     """
+    return _hash([request, models])
+
+
+def asked_hash(asked: object) -> str:
+    """Return the SHA-256 of what is asked, whomever it is asked of: equal calls share it. Raises as `request_hash`."""
+    return _hash(asked)
+
+
+def _hash(value: object) -> str:
     try:
-        return hashlib.sha256(msgspec.json.encode([request, models], order="sorted")).hexdigest()
+        return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
     except (TypeError, ValueError, OverflowError) as error:
         raise _invalid(f"The request to the model cannot be written as JSON: {error}") from None
 
@@ -135,16 +173,21 @@ async def ask_first_available(
     wanted: Sequence[Target],
     *,
     request: object,
-    worst_case: Callable[[Target, Price], int],
-    call: Callable[[Target, int], Awaitable[Answer]],
+    size: Callable[[Target], tuple[int, int]],
+    call: Callable[[Target, float], Awaitable[Answer]],
+    reuse: tuple[str, ...] = (),
+    keep: Callable[[Answer], tuple[Kept, ...]] = lambda answer: (),
 ) -> Answered[Answer] | Hit:
     """Ask the models in order until one answers; return its settled answer, or a hit, which needed no call.
 
-    `request` is what is hashed; `worst_case` says the most that a call may cost (nano-dollars) at a price;
-    `call` asks one model, given how many are left (itself included). Raises `Attempt`: what the gate denied
+    `request` is what is hashed; `size` says how many tokens a call may take in, and give (0: there is no limit);
+    `call` asks one model, given the seconds that it may take. `reuse` are the hashes under which answers of equal calls
+    may be taken, and `keep` says what of an answer is to be kept under them. Raises `Attempt`: what the gate denied
     with, or what the models failed with.
     """
-    return await _Asking(ctx, list(wanted), request, worst_case, call).first_answer()
+    asking = _Asking(ctx, list(wanted), request, size, call)
+    asking.reuse, asking.keep = reuse, keep
+    return await asking.first_answer()
 
 
 class _Asking(Generic[Answer]):
@@ -153,20 +196,27 @@ class _Asking(Generic[Answer]):
         ctx: ActivityContext,
         left: list[Target],
         request: object,
-        worst_case: Callable[[Target, Price], int],
-        call: Callable[[Target, int], Awaitable[Answer]],
+        size: Callable[[Target], tuple[int, int]],
+        call: Callable[[Target, float], Awaitable[Answer]],
     ) -> None:
         self.ctx = ctx
         self.left = left
         self.request = request
-        self.worst_case = worst_case
+        self.size = size
         self.call = call
+        self.tries = dict.fromkeys((target.name for target in left), 0)
+        self.pause = 0.0
+        """Before the next try, in seconds."""
+        self.deadline = asyncio.get_running_loop().time() + ctx.task.timeout_seconds
+        self.reuse: tuple[str, ...] = ()
+        self.keep: Callable[[Answer], tuple[Kept, ...]] = lambda answer: ()
         self.skipped: dict[str, None] = {}
         self.errors: list[ProviderError] = []
         self.passed_over: list[PassedOver] = []
         """What has failed and not been told to the gate yet."""
 
     async def first_answer(self) -> Answered[Answer] | Hit:
+        self._leave_out_who_cannot()
         while self.left:
             call_id, admission = await self._admit()
             match admission:
@@ -183,39 +233,83 @@ class _Asking(Generic[Answer]):
                     assert_never(admission)
         raise Attempt(self._failure())
 
+    def _leave_out_who_cannot(self) -> None:
+        """Pass over models that are known not to be able to; if none could, they say so themselves."""
+        cannot = {target.name: why for target in self.left if (why := _cannot(target, self.request))}
+        if len(cannot) < len(self.left):
+            self.left = [target for target in self.left if target.name not in cannot]
+            self.passed_over = [PassedOver(name, why, "missing_capability") for name, why in cannot.items()]
+
     async def _admit(self) -> tuple[str, Admitted | Hit | Denied]:
         digest = request_hash(self.request, [target.name for target in self.left])
         candidates = tuple(self._candidate(target) for target in self.left)
-        return await self.ctx.admit(CallRequest(digest, candidates, passed_over=tuple(self.passed_over)))
+        request = CallRequest(
+            digest, candidates, passed_over=tuple(self.passed_over), pause_seconds=self.pause, reuse=self.reuse
+        )
+        self.passed_over, self.pause = [], 0.0
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        answer = await self.ctx.admit(request)
+        self.deadline += loop.time() - began  # in which the attempt's time stood still
+        return answer
 
     def _candidate(self, target: Target) -> Candidate:
-        price = target.price
-        worst_case = 0 if price is None else self.worst_case(target, price)
+        price, (input_tokens, output_tokens) = target.price, self.size(target)
+        worst_case = 0 if price is None else price.worst_case(input_tokens, output_tokens, tier=target.tier)
         # Its variants stay out of the log: a call that another tier answers brings the price of that tier.
-        return Candidate(target.name, worst_case, None if price is None else price.standard)
+        held = None if price is None else price.standard
+        return Candidate(target.name, worst_case, held, input_tokens, output_tokens, target.account, target.hurries)
 
     def _target(self, name: str) -> Target:
         return {target.name: target for target in self.left}[name]
 
+    @property
+    def _seconds_left(self) -> float:
+        return max(self.deadline - asyncio.get_running_loop().time(), 0.0)
+
     async def _ask(self, call_id: str, target: Target) -> Answered[Answer] | None:
-        """Make the admitted call and settle it; return None where the next model is to be asked."""
+        """Make the admitted call and settle it; return None where one is to be asked (again)."""
+        tries_left = sum(one.attempts - self.tries[one.name] for one in self.left)
+        self.tries[target.name] += 1
         try:
-            answer = await self.call(target, len(self.left))
+            answer = await self.call(target, self._seconds_left / tries_left)
         except ProviderError as error:
             await self._settle(call_id, _settlement(error, target))
             self.errors.append(error)
-            self.passed_over = [PassedOver(target.name, str(error), error.kind)]
             if not _another_may_help(error):
                 raise Attempt(self._failure()) from None
-            self.ctx.log(f"{target.name} could not answer", code=error.kind, reason=str(error))
-            self.left.remove(target)
+            self._go_on(target, error)
             return None
         except BaseException:
             await self._settle(call_id, Settlement("lost"))
             raise
         answered = self._answered(target, answer)
-        await self._settle(call_id, Settlement.used(answered.usage))
+        kept = self.keep(answer) if self.reuse else ()
+        await self._settle(call_id, Settlement.used(answered.usage, rates=answer.rates, answers=kept))
+        if len(self.left) > 1 and _is_filtered(answer):
+            message = f"{target.name} answered with nothing: its content filter stopped it."
+            self.errors.append(ProviderError(message, status=200, code="content_filter"))
+            self._go_on(target, self.errors[-1])
+            return None
         return answered
+
+    def _go_on(self, target: Target, error: ProviderError) -> None:
+        """Have the model asked again if that may help, and it has tries and the attempt has time for it; else the
+        next one."""
+        has_tries = error.retryable and self.tries[target.name] < target.attempts
+        if has_tries and (error.retry_after_seconds or 0.0) <= self._seconds_left:
+            tried = f"try {self.tries[target.name]} of {target.attempts}"
+            self.ctx.log(f"{target.name} is asked again", code=error.kind, reason=str(error), tried=tried)
+            self.pause = self._pause_after(target, error)
+            return
+        self.ctx.log(f"{target.name} could not answer", code=error.kind, reason=str(error))
+        self.passed_over = [PassedOver(target.name, str(error), error.kind)]
+        self.left.remove(target)
+
+    def _pause_after(self, target: Target, error: ProviderError) -> float:
+        if error.retry_after_seconds is not None:
+            return error.retry_after_seconds
+        return min(PAUSE_SECONDS * 2 ** (self.tries[target.name] - 1), PAUSE_SECONDS_MAX, self._seconds_left)
 
     def _answered(self, target: Target, answer: Answer) -> Answered[Answer]:
         """Return the answer at the price of the model that answered, or else of the one that was asked."""
@@ -268,8 +362,28 @@ def _another_may_help(error: ProviderError) -> bool:
 def _settlement(error: ProviderError, target: Target) -> Settlement:
     cause = CallError(error.kind, error.status, error.retry_after_seconds)
     if error.usage is not None:
-        return Settlement("used", _priced(error.usage, target, error.usage.model or target.model), cause)
-    return Settlement("never_sent" if not error.sent or error.status >= 300 else "lost", error=cause)
+        return Settlement(
+            "used", _priced(error.usage, target, error.usage.model or target.model), cause, rates=error.rates
+        )
+    outcome = "never_sent" if not error.sent or error.status >= 300 else "lost"
+    return Settlement(outcome, error=cause, rates=error.rates)
+
+
+def _cannot(target: Target, request: object) -> str:
+    """Return why the model is known not to be able to take the request, or nothing."""
+    if not isinstance(request, ModelRequest) or not isinstance(target.provider, Foresees):
+        return ""
+    return target.provider.cannot(msgspec.structs.replace(request, model=target.model))
+
+
+def _is_filtered(answer: ModelAnswer | EmbeddingAnswer) -> bool:
+    """Say whether a content filter left nothing of the answer."""
+    return (
+        isinstance(answer, ModelAnswer)
+        and answer.finish_reason == "ContentFilter"
+        and not answer.content.strip()
+        and not answer.tool_calls
+    )
 
 
 def _priced(usage: Usage, target: Target, answered: str) -> Usage:

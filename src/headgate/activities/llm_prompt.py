@@ -14,16 +14,17 @@ from typing import Any
 
 import msgspec
 
-from headgate.activities.gated_call import Answered, Target, ask_first_available, targets
+from headgate.activities.gated_call import Answered, Target, ask_first_available, asked_hash, targets
 from headgate.activities.json_schema import problems_with
 from headgate.activities.prompt_parameters import models_of, request_of
 from headgate.core.money import dollars
-from headgate.core.values import Price, Usage
+from headgate.core.values import Usage
 from headgate.ports import (
     ActivityContext,
     ActivityFunction,
     Attempt,
     Hit,
+    Kept,
     ModelAnswer,
     ModelRequest,
     ProviderError,
@@ -34,6 +35,11 @@ __all__ = ["MAX_TOKENS_UNDER_BUDGET", "llm_prompt", "usage_fields"]
 
 MAX_TOKENS_UNDER_BUDGET = 1024
 """`max_tokens` of a call under a budget that sets none: without a limit there is no worst case to reserve."""
+PIECES_MAX = 1_000
+PIECE_CHARACTERS_MIN = 64
+"""How a reused answer is streamed: in pieces of so many characters, larger ones where it would be more pieces."""
+WHOLE = frozenset({"Stop", "ToolUse"})
+"""How answers end that may be kept: neither cut nor filtered."""
 _FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 
 
@@ -64,39 +70,70 @@ def _tier_of(request: ModelRequest) -> str:
 
 
 class _Prompt:
-    """One attempt. Its models share its time, so that a silent first one leaves some for the next."""
+    """One attempt."""
 
     def __init__(self, ctx: ActivityContext, request: ModelRequest) -> None:
         self.ctx = ctx
         self.request = request
-        self.deadline = asyncio.get_running_loop().time() + ctx.task.timeout_seconds
+        self.said = False
+        """Whether text has gone out that a further try must not be glued to."""
 
     async def result(self, wanted: tuple[Target, ...]) -> Any:
         answered = await ask_first_available(
-            self.ctx, wanted, request=self.request, worst_case=self._worst_case, call=self._call
+            *(self.ctx, wanted),
+            request=self.request,
+            size=self._size,
+            call=self._call,
+            reuse=(asked_hash(self.request),) if self.ctx.task.settings.get("cache_calls") else (),
+            keep=self._kept,
         )
         if isinstance(answered, Hit):
-            return _as_hit(answered.response)
+            return self._reused(answered, wanted)
         return _result(answered, self._parsed(answered.answer))
 
-    def _worst_case(self, target: Target, price: Price) -> int:
-        counted = target.provider.count(msgspec.structs.replace(self.request, model=target.model))
-        return price.worst_case(counted, self.request.max_tokens or 0, tier=target.tier)
+    def _kept(self, answer: ModelAnswer) -> tuple[Kept, ...]:
+        """Return what equal calls may have in the place of an answer of their own: nothing, where it is of no use."""
+        if answer.finish_reason not in WHOLE:
+            return ()
+        try:
+            self._parsed(answer)
+        except Attempt:
+            return ()
+        return (Kept(msgspec.to_builtins(answer)),)
 
-    async def _call(self, target: Target, models_left: int) -> ModelAnswer:
-        seconds_left = self.deadline - asyncio.get_running_loop().time()
+    def _reused(self, hit: Hit, wanted: tuple[Target, ...]) -> dict[str, Any]:
+        """Return the result of an equal call: the same, streamed as it was, and free."""
+        answer = msgspec.convert(hit.answers[0], ModelAnswer)
+        target = next(target for target in wanted if target.name == hit.model)
+        if self.ctx.task.streaming:
+            size = max(PIECE_CHARACTERS_MIN, -(-len(answer.content) // PIECES_MAX))
+            for start in range(0, len(answer.content), size):
+                self.ctx.stream(answer.content[start : start + size])
+        price = target.price
+        simulated = bool(price and price.simulated)
+        result = _result(Answered(target, answer, answer.usage, 0, simulated, ()), self._parsed(answer))
+        return {**result, "cache_hit": True}
+
+    def _size(self, target: Target) -> tuple[int, int]:
+        counted = target.provider.count(msgspec.structs.replace(self.request, model=target.model))
+        return counted, self.request.max_tokens or 0
+
+    async def _call(self, target: Target, seconds: float) -> ModelAnswer:
         request = msgspec.structs.replace(
             self.request,
             model=target.model,
             # Neither belongs to what is asked, so neither is in the hash.
             activity_key=self.ctx.task.activity_key,
-            timeout_seconds=max(seconds_left, 0.0) / models_left,
+            timeout_seconds=seconds,
         )
         if not self.ctx.task.streaming:
             return await target.provider.request(request)
         return await self._streamed(target, request)
 
     async def _streamed(self, target: Target, request: ModelRequest) -> ModelAnswer:
+        if self.said:
+            self.ctx.restart_stream()
+        self.said = False
         stream = target.provider.stream(request)
         answer: ModelAnswer | None = None
         try:
@@ -104,6 +141,7 @@ class _Prompt:
                 if isinstance(item, ModelAnswer):
                     answer = item
                 else:
+                    self.said = True
                     self.ctx.stream(item)
         finally:
             close = getattr(stream, "aclose", None)  # generators have it; the port does not ask for it
@@ -149,11 +187,6 @@ def _not_fitting(answer: ModelAnswer, what: str) -> Attempt:
 # --- Results -------------------------------------------------------------------------------------------
 
 
-def _as_hit(response: Any) -> Any:
-    """Return an earlier result as one that was reused: the same, and free."""
-    return {**response, "cache_hit": True, "cost_usd": 0.0} if isinstance(response, dict) else response
-
-
 def _result(answered: Answered[ModelAnswer], parsed: Any) -> dict[str, Any]:
     answer = answered.answer
     result: dict[str, Any] = {
@@ -168,6 +201,8 @@ def _result(answered: Answered[ModelAnswer], parsed: Any) -> dict[str, Any]:
         "cache_hit": False,
         "budget_skipped_models": list(answered.budget_skipped),
     }
+    if answer.reasoning:
+        result["reasoning"] = answer.reasoning
     if answer.notes:
         result["notes"] = list(answer.notes)
     if answered.simulated:

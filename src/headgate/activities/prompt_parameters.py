@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from headgate.activities.prompt_images import image_urls, split_parts
+from headgate.core.model_list import ModelEntry, entries_of, read_entry
 from headgate.ports import Attempt, Message, ModelRequest, ToolCall
 
 __all__ = ["invalid", "models_of", "request_of"]
@@ -37,13 +38,15 @@ def invalid(message: str) -> Attempt:
     return Attempt.failed("invalid_parameters", f"llm_prompt: {message}.", retryable=False)
 
 
-def models_of(parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names under `model`: a string, or a list of strings in order of preference."""
-    model = parameters.get("model")
-    names = cast("list[object]", model) if isinstance(model, list) else [model]
-    if not names or not all(isinstance(name, str) for name in names):
-        raise invalid(f'expected model to be "provider/model" or a list of these, got {_shown(model)}')
-    return tuple(cast("list[str]", names))
+def models_of(parameters: Mapping[str, Any]) -> tuple[ModelEntry, ...]:
+    """Return the models under `model`: one, or a list in order of preference, each a name or a map of settings."""
+    entries = entries_of(parameters.get("model"))
+    if not entries:
+        raise invalid('expected model to be "provider/model" or a list of these, got []')
+    try:
+        return tuple(read_entry(entry) for entry in entries)
+    except ValueError as error:
+        raise invalid(f"expected {error}") from None
 
 
 def request_of(parameters: Mapping[str, Any], *, max_tokens_default: int | None) -> ModelRequest:

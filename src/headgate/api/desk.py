@@ -16,21 +16,25 @@ from headgate.core.errors import Refused
 from headgate.core.view import RunSummary, RunView, view_run
 from headgate.engine.engine import Engine, Start
 from headgate.engine.erasure import Eraser
+from headgate.engine.gate import Gate
 from headgate.engine.lane import Lane
+from headgate.engine.limits import checked_limit
 from headgate.engine.reader import Reader, contents_shown, summary_of
 from headgate.engine.retention import Retention
 from headgate.engine.scheduler import Scheduler, checked_schedule, named
-from headgate.engine.streams import Streams
+from headgate.engine.streams import NOTHING, Following, RunStreams
 from headgate.ports import (
     Changed,
     Collected,
+    Ended,
     Erased,
     EventView,
+    Position,
     Queue,
+    RateLimit,
     Schedule,
     Schedules,
     StartRequest,
-    Tokens,
     Update,
 )
 
@@ -44,13 +48,15 @@ class Desk:
         self,
         engine: Engine,
         queue: Queue,
-        streams: Streams,
+        streams: RunStreams,
         *,
         providers: frozenset[str] = frozenset(),
         activities: frozenset[str] = frozenset(),
         schedules: Schedules,
         scheduler: Scheduler,
+        gate: Gate,
     ) -> None:
+        self._gate = gate
         self._schedules = schedules
         self._scheduler = scheduler
         self._engine = engine
@@ -58,7 +64,7 @@ class Desk:
         self._streams = streams
         self._providers = providers
         self._activities = activities
-        self._reader = Reader(engine.log, engine.clock.now)
+        self._reader = Reader(engine.log, engine.clock.now, waits=gate.waits)
         self._watchers: dict[str, set[_Watcher]] = {}
         self._any_change: set[asyncio.Event] = set()
         self.eraser: Eraser | None = None
@@ -206,6 +212,12 @@ class Desk:
         self._scheduler.changed()
         return schedule
 
+    async def set_limit(self, limit: RateLimit) -> RateLimit:
+        return await self._gate.set_limit(checked_limit(limit))
+
+    async def remove_limit(self, scope: str) -> RateLimit:
+        return await self._gate.remove_limit(scope)
+
     async def _act(self, run: str, command: c.Command) -> RunView:
         row = await self._reader.find(run)
         await self._engine.submit(row.id, command)
@@ -218,51 +230,78 @@ class Desk:
 
     # --- Watching ------------------------------------------------------------------------------------------------
 
-    async def watch(self, run: str, *, tokens: bool = False) -> AsyncIterator[Update]:
+    async def watch(
+        self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()
+    ) -> AsyncIterator[Update]:
         row = await self._reader.find(run)
         watcher = _Watcher()
         self._watchers.setdefault(row.id, set()).add(watcher)
-        updates: asyncio.Queue[Update] = asyncio.Queue(1)
-        feeds = [asyncio.create_task(self._feed_changes(row.id, watcher, updates))]
-        if tokens:
-            feeds.append(asyncio.create_task(self._feed_tokens(row.id, updates)))
+        following = None
         try:
+            async for view in self._first(row.id, watcher):
+                yield Changed(view)
+            following = await self._follow(row.id, watcher, place, resume) if tokens else NOTHING
+            async for chunk in following.earlier():
+                yield chunk
             while True:
-                update = await updates.get()
-                yield update
-                if isinstance(update, Changed) and update.run.finished_at:
-                    return
+                chunk = following.take()
+                if isinstance(chunk, Ended) and not chunk.offset:
+                    async for part in following.instead(chunk):
+                        yield part
+                elif chunk is not None:
+                    yield chunk
+                if watcher.has_news and (view := await self._newest(row.id, watcher)) is not None:
+                    yield Changed(view)
+                elif chunk is None and watcher.last is not None and following.over:
+                    break
+                elif chunk is None:
+                    await watcher.sleep()
+            yield Changed(watcher.last)  # the finished run comes when all that was streamed is told
         finally:
-            for feed in feeds:
-                feed.cancel()
-            await asyncio.gather(*feeds, return_exceptions=True)
+            if following is not None:
+                following.close()
             watching = self._watchers[row.id]
             watching.discard(watcher)
             if not watching:
                 del self._watchers[row.id]
 
-    async def _feed_changes(self, run_id: str, watcher: _Watcher, updates: asyncio.Queue[Update]) -> None:
-        """Put the run's newest durable state, once per change that the reader has not seen: a slow one skips some."""
-        while True:
-            watcher.changed.clear()
-            lane = await self._engine.lane(run_id)
-            view = view_run(lane.run, {}, self._now) if lane.durable else await watcher.next_view()
-            if view.finished_at:
-                lane = await self._engine.lane(run_id)
-                values = await self._engine.load_values(lane.row.key, contents_shown(lane.run))
-                view = view_run(lane.run, values, self._now) if lane.durable else view
-            await updates.put(Changed(view))
-            await watcher.changed.wait()
+    async def _follow(self, run_id: str, watcher: _Watcher, place: str, resume: Sequence[Position]) -> Following:
+        return await self._streams.follow(run_id, place=place, resume=resume, wake=watcher.wake)
 
-    async def _feed_tokens(self, run_id: str, updates: asyncio.Queue[Update]) -> None:
-        async for chunk in self._streams.subscribe(run_id):
-            await updates.put(Tokens(chunk.place, chunk.epoch, chunk.offset, chunk.text))
+    async def _first(self, run_id: str, watcher: _Watcher) -> AsyncIterator[RunView]:
+        """Yield the run as it is, as soon as all of it is durable; nothing where it has ended."""
+        while True:
+            view = await self._newest(run_id, watcher)
+            if view is not None:
+                yield view
+            if view is not None or watcher.last is not None:
+                return
+            await watcher.sleep()
+
+    async def _newest(self, run_id: str, watcher: _Watcher) -> RunView | None:
+        """Return the run's newest durable state, once per change that the reader has not seen: a slow one skips some.
+        That of a run that has ended is not returned: it stays in `watcher.last`."""
+        lane = await self._engine.lane(run_id)
+        view, watcher.view = watcher.view, None
+        if watcher.changed:
+            watcher.changed = False
+            view = view_run(lane.run, {}, self._now) if lane.durable else view
+            watcher.wanted = not lane.durable
+        if view is None or not view.finished_at:
+            watcher.last = watcher.last if view is None else None
+            return view
+        values = await self._engine.load_values(lane.row.key, contents_shown(lane.run))
+        lane = await self._engine.lane(run_id)
+        watcher.last = view_run(lane.run, values, self._now) if lane.durable else view
+        return None
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         for watcher in self._watchers.get(lane.run.id, ()):
-            watcher.changed.set()
-            if watcher.wanted is not None and not watcher.wanted.done():
-                watcher.wanted.set_result(view_run(lane.run, {}, self._now))
+            watcher.changed = True
+            if watcher.wanted:
+                watcher.wanted = False
+                watcher.view = view_run(lane.run, {}, self._now)
+            watcher.wake.set()
         for changed in self._any_change:
             changed.set()
 
@@ -287,12 +326,20 @@ class _Watcher:
     a view is made when there is nothing of the kind, or at the moment of the next commit."""
 
     def __init__(self) -> None:
-        self.changed = asyncio.Event()
-        self.wanted: asyncio.Future[RunView] | None = None
+        self.wake = asyncio.Event()
+        self.changed = True
+        self.wanted = False
+        """A view is to be made at the next commit."""
+        self.view: RunView | None = None
+        """It was, and waits to be shown."""
+        self.last: RunView | None = None
 
-    async def next_view(self) -> RunView:
-        self.wanted = asyncio.get_running_loop().create_future()
-        try:
-            return await self.wanted
-        finally:
-            self.wanted = None
+    @property
+    def has_news(self) -> bool:
+        return self.changed or self.view is not None
+
+    async def sleep(self) -> None:
+        """Return when there may be something new, of the run or of what streams."""
+        if not self.has_news:
+            await self.wake.wait()
+        self.wake.clear()

@@ -17,6 +17,7 @@ from typing import Any, Self, cast
 
 import msgspec
 
+from headgate.api.worker_door import WorkerDoor
 from headgate.client.address import Address
 from headgate.client.frames import LINE_BYTES_MAX, VERBS, Answer, Request, WireError, error_of
 from headgate.core.errors import HeadgateError, Invalid, Refused, Unavailable
@@ -40,8 +41,9 @@ class SocketServer:
     A socket file that a dead owner left is replaced: only who holds the database's lock may start a server.
     """
 
-    def __init__(self, client: Client, address: Address) -> None:
+    def __init__(self, client: Client, address: Address, workers: WorkerDoor | None = None) -> None:
         self._client = client
+        self.workers = workers
         self.address = address
         self.handed: list[str] = []
         """The runs that were started through this socket, oldest first."""
@@ -74,6 +76,8 @@ class SocketServer:
         if self._server is None:
             return
         self._server.close()
+        if self.workers is not None:
+            self.workers.closing = True
         await asyncio.sleep(0)  # a connection that was just accepted gets its task, and is closed with the others
         for task in list(self._open):
             task.cancel()
@@ -115,6 +119,7 @@ class _Connection:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def read(self, reader: asyncio.StreamReader) -> None:
+        first = True
         while True:
             try:
                 line = await reader.readuntil(b"\n")
@@ -124,10 +129,25 @@ class _Connection:
                 too_long = Invalid(f"The line is longer than {LINE_BYTES_MAX} bytes.")
                 await self.send(Answer(0, error=error_of(too_long)))
                 return
+            if first and self._server.workers is not None and (hello := self._hello(line)) is not None:
+                await self._server.workers.serve(hello, reader, self._writer)
+                return
+            first = False
             await self._room.acquire()
             task = asyncio.get_running_loop().create_task(self._answer(line))
             self._under_way.add(task)
             task.add_done_callback(self._ended)
+
+    def _hello(self, line: bytes) -> Request | None:
+        """Return what a worker begins with: from then on the connection is its. Any other line is None."""
+        try:
+            request = _requests.decode(line)
+            if request.verb == "work":
+                self._check_token(request)
+                return request
+        except (msgspec.MsgspecError, Refused):
+            pass  # told when the line is answered
+        return None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -177,9 +197,7 @@ class _Connection:
 
     def _checked(self, request: Request) -> dict[str, Any]:
         """Return the arguments of a request as the client's method takes them. Raises `Refused`, `Invalid`."""
-        token = self._server.address.token
-        if token and not secrets.compare_digest(token, request.token):
-            raise Refused("The token is not that of the lock file beside the database.")
+        self._check_token(request)
         shape = VERBS.get(request.verb)
         if shape is None:
             raise Invalid(f"There is no verb {request.verb!r}; there are {', '.join(VERBS)}.")
@@ -188,6 +206,11 @@ class _Connection:
         except msgspec.ValidationError as error:
             raise Invalid(f"{request.verb}: {error}.") from None
         return {field: getattr(arguments, field) for field in arguments.__struct_fields__}
+
+    def _check_token(self, request: Request) -> None:
+        token = self._server.address.token
+        if token and not secrets.compare_digest(token, request.token):
+            raise Refused("The token is not that of the lock file beside the database.")
 
     async def _watch(self, request_id: int, arguments: dict[str, Any]) -> None:
         updates = cast("AsyncGenerator[Update]", self._client.watch(**arguments))

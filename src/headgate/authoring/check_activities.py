@@ -4,6 +4,7 @@ their models."""
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import cast
 
 from headgate.authoring.checking import Checking
 from headgate.authoring.positions import Path
@@ -11,11 +12,14 @@ from headgate.authoring.problems import one_of
 from headgate.authoring.vocabulary import ACTIVITIES_NOT_YET, PARAMETERS_NOT_YET, PROVIDERS
 from headgate.core.catalogue import BUILTINS, Builtin
 from headgate.core.definition import Activity
+from headgate.core.model_list import ENTRY_KEYS, entries_of, read_entry
 
 __all__ = ["check_activities"]
 
 STD = "std"
 MODEL_ACTIVITIES = frozenset({"llm_prompt", "embedding", "vector_index", "conversation"})
+ONE_MODEL: dict[str, type | tuple[type, ...]] = {"embedding": (str, dict), "vector_index": str}
+"""Activities that ask one model only, and how it is written."""
 ONE_OF_PARAMETERS = {
     "llm_prompt": ("prompt", "messages", "template"),
     "wait": ("seconds", "duration", "until"),
@@ -102,17 +106,45 @@ def _check_parameters(
                 f"expected {parameter} to be {one_of(words)}, got {value!r}.",
             )
     if name in MODEL_ACTIVITIES and "model" in given:
-        _check_models(checking, (*place, "parameters", "model"), given["model"], providers)
+        at = (*place, "parameters", "model")
+        if not isinstance(given["model"], ONE_MODEL.get(name, object)):
+            checking.note(at, f"{name} takes one model by its name: vectors of two models cannot be compared.")
+        else:
+            _check_models(checking, at, given["model"], providers)
 
 
 def _check_models(checking: Checking, place: Path, model: object, providers: Collection[str]) -> None:
-    if isinstance(model, list | tuple):
-        if not model:
-            checking.note(place, "expected at least one model, got an empty list.")
-        for number, one in enumerate(model):  # pyright: ignore[reportUnknownVariableType] # a JSON list holds anything
-            _check_model(checking, (*place, number), one, providers)
-    else:
-        _check_model(checking, place, model, providers)
+    if not isinstance(model, list | tuple):
+        _check_entry(checking, place, model, providers)
+        return
+    if not model:
+        checking.note(place, "expected at least one model, got an empty list.")
+    for number, one in enumerate(entries_of(model)):
+        _check_entry(checking, (*place, number), one, providers)
+
+
+def _check_entry(checking: Checking, place: Path, entry: object, providers: Collection[str]) -> None:
+    """Check an entry of the list: a model, or a map of one and how it is asked."""
+    if not isinstance(entry, dict):
+        _check_model(checking, place, entry, providers)
+        return
+    fields = cast("dict[str, object]", entry)
+    for key in fields:
+        if key not in ENTRY_KEYS:
+            near = checking.near(str(key), ENTRY_KEYS)
+            known = ", ".join(ENTRY_KEYS)
+            checking.note((*place, str(key)), f'a model has no setting "{key}".{near} There are {known}.', at_key=True)
+    if "model" not in fields:
+        checking.note(place, "a map in the list of models needs `model`: {model: openai/gpt-5, attempts: 2}.")
+        return
+    _check_model(checking, (*place, "model"), fields["model"], providers)
+    settings = {name: fields[name] for name in ("attempts", "when_limited") if name in fields}
+    for name, value in settings.items():
+        if not (isinstance(value, str) and "{{" in value):
+            try:
+                read_entry({"model": "the model", name: value})
+            except ValueError as error:
+                checking.note((*place, name), f"expected {error}.")
 
 
 def _check_model(checking: Checking, place: Path, model: object, providers: Collection[str]) -> None:

@@ -8,6 +8,7 @@ unknown, and named as such. A budget bounds what it covers, known or not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -16,6 +17,7 @@ from headgate.core.catalogue import BUILTINS, default_backoff
 from headgate.core.definition import ITERATION_LIMIT_DEFAULT, Activity, Definition
 from headgate.core.expression import ExpressionError, Template, compile_value
 from headgate.core.graph import Graph, analyse
+from headgate.core.model_list import ModelEntry, entries_of, names_of, read_entry
 from headgate.core.values import Price
 
 __all__ = ["MODEL_ACTIVITIES", "ActivityEstimate", "Estimate", "Pricing", "estimate_cost", "models_of"]
@@ -68,9 +70,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 def models_of(activity: Activity) -> tuple[str, ...]:
     """Return the models that an activity names; templates are left out."""
-    given: object = activity.parameters.get("model")
-    named = cast("list[object]", given) if isinstance(given, list) else [given]
-    return tuple(model for model in named if isinstance(model, str) and not _is_template(model))
+    return tuple(model for model in names_of(activity.parameters.get("model")) if not _is_template(model))
 
 
 def estimate_cost(definition: Definition, value: object, pricing: Pricing) -> Estimate:
@@ -86,6 +86,15 @@ def estimate_cost(definition: Definition, value: object, pricing: Pricing) -> Es
     budget = definition.budget
     limit = None if budget is None or budget.action == "alert" else budget.limit
     return Estimate(tuple(costing), most, simulated, limit, tuple(_assumptions(definition, graph)))
+
+
+def _entries(given: object) -> list[ModelEntry]:
+    """Return the models that are named, as far as they can be read: what cannot is told where they are checked."""
+    found: list[ModelEntry] = []
+    for entry in entries_of(given):
+        with suppress(ValueError):
+            found.append(read_entry(entry))
+    return found
 
 
 def _sum(amounts: Iterable[int | None]) -> int | None:
@@ -199,9 +208,9 @@ class _Costing:
 
     def _attempt_cost(self, scope: Mapping[str, object]) -> int:
         parameters = self._rendered(self.activity.parameters, scope, "the size of its input")
-        model = parameters.get("model")
-        models = cast("list[object]", model) if isinstance(model, list) else [model]
-        return sum(self._call_cost(str(name), parameters) for name in models)
+        return sum(
+            entry.attempts * self._call_cost(entry.model, parameters) for entry in _entries(parameters.get("model"))
+        )
 
     def _call_cost(self, model: str, parameters: dict[str, Any]) -> int:
         price = self.pricing.price_of(model)

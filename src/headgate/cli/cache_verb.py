@@ -43,10 +43,10 @@ def cache(
     older: str | None,
     limit: int,
 ) -> None:
-    """Look after the results that are kept for reuse.
+    """Look after the results, and the answers of models, that are kept for reuse.
 
     \b
-    list        the results, the last used first
+    list        what is kept, the last used first
     stats       per activity: how many there are, how often they were used, what that saved
     clear       take results out: all, or those that the options name
     forget KEY  take one out; a beginning of its key will do
@@ -92,7 +92,9 @@ def _line(line: CacheLine) -> list[str]:
     holds = f"for {span(left)}" if left > 0 else "expired"
     where = f"{line.workflow}/{line.activity}"
     uses = plural(line.hits, "use")
-    return [line.key.hex()[:KEY_CHARACTERS], where, clock(line.at), uses, money(line.saves), _bytes(line.size), holds]
+    model = f"from {line.name}" if line.of_a_call else ""
+    figures = [uses, money(line.saves), _bytes(line.size)]
+    return [line.key.hex()[:KEY_CHARACTERS], where, clock(line.at), *figures, holds, model]
 
 
 def _line_form(line: CacheLine) -> dict[str, Any]:
@@ -100,7 +102,9 @@ def _line_form(line: CacheLine) -> dict[str, Any]:
         "key": line.key.hex(),
         "workflow": line.workflow,
         "activity": line.activity,
-        "activity_name": line.name,
+        "kind": "call" if line.of_a_call else "result",
+        "activity_name": "" if line.of_a_call else line.name,
+        "model": line.name if line.of_a_call else "",
         "at": iso(line.at),
         "expires_at": iso(line.expires_at),
         "used_at": iso(line.used_at),

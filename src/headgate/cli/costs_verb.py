@@ -121,6 +121,8 @@ def _lines(totals: Sequence[SpendTotal]) -> list[list[str]]:
 def _line(name: str, total: SpendTotal, rare: Sequence[str]) -> list[str]:
     demo = " (demo prices)" if total.simulated else ""
     reused = f" +{total.hits} reused" if total.hits else ""
+    if total.hits and name == "total":
+        reused += f" ({_hit_rate(total):.0%})"
     guessed = f" ({total.estimated} estimated)" if total.estimated else ""
     return [
         f"{name}{demo}",
@@ -134,6 +136,11 @@ def _line(name: str, total: SpendTotal, rare: Sequence[str]) -> list[str]:
 
 def _tokens(column: str, total: SpendTotal) -> int:
     return sum(getattr(total, part) for part in RARE[column])
+
+
+def _hit_rate(total: SpendTotal) -> float:
+    """Return which part of what was wanted had been made before."""
+    return total.hits / (total.hits + total.calls) if total.hits else 0.0
 
 
 def _exact(amount: int) -> str:
@@ -172,7 +179,8 @@ def _figures(total: SpendTotal) -> dict[str, Any]:
     figures: dict[str, Any] = total._asdict()
     del figures["name"]
     cost, saved = figures.pop("cost"), figures.pop("saved")
-    return figures | {"cost_usd": usd(cost), "saved_usd": usd(saved)}
+    rate = {"hit_rate": round(_hit_rate(total), 4)}
+    return figures | {"cost_usd": usd(cost), "saved_usd": usd(saved)} | rate
 
 
 # --- Live ----------------------------------------------------------------------------------------------------------

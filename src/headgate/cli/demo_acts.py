@@ -17,6 +17,7 @@ from headgate.cli.demo_record import (
     activity_of,
     calls_by,
     completed,
+    is_reuse,
     lost_amount,
     model_of,
     open_calls,
@@ -251,8 +252,8 @@ class Acts:
         }
         done = [event for event in events if event.type == "activity_completed"]
         equal = [event.place for event in done if known.get(event.place) == event.fields["input_hash"]]
-        taken = [event.place for event in done if event.fields.get("cached")]
-        must(set(taken) <= set(equal), "a result was reused for another input")
+        taken = {event.place for event in events if is_reuse(event)} & {event.place for event in done}
+        must(taken <= set(equal), "a result was reused for another input")
         return len(equal), len(done) - len(equal)
 
     # --- The proof -----------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ __all__ = [
     "activity_of",
     "calls_by",
     "completed",
+    "is_reuse",
     "lost_amount",
     "model_of",
     "open_calls",
@@ -118,10 +119,13 @@ def model_of(event: EventView) -> str:
 
 
 def reused(events: Sequence[EventView]) -> Counter[str]:
-    """Return how many results were taken over from equal attempts before, by activity."""
-    return Counter(
-        activity_of(event) for event in events if event.type == "activity_completed" and event.fields.get("cached")
-    )
+    """Return how many results and answers were taken over from equal attempts and calls before, by activity."""
+    return Counter(activity_of(event) for event in events if is_reuse(event))
+
+
+def is_reuse(event: EventView) -> bool:
+    """Whether the event says that what was made before was taken."""
+    return event.type == "call_reused" or (event.type == "activity_completed" and bool(event.fields.get("cached")))
 
 
 def spent(events: Sequence[EventView]) -> int:

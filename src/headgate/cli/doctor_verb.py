@@ -20,7 +20,7 @@ import msgspec
 from headgate.cli import exit_codes
 from headgate.cli.doctor_providers import Asked, Finding, look_at_providers
 from headgate.cli.options import Common, common
-from headgate.cli.words import span
+from headgate.cli.words import now, plural, span
 from headgate.core.errors import HeadgateError
 from headgate.stores.ownership import state_folder
 
@@ -73,6 +73,7 @@ def _findings(common: Common, asked: Asked) -> Iterator[Finding]:
     yield _state(common)
     yield _retention()
     yield from _schedules(common)
+    yield from _models(common)
     yield from _disk(common)
     yield from look_at_providers(asked, state_folder(common.database))
 
@@ -198,6 +199,29 @@ def _schedules(common: Common) -> Iterator[Finding]:
             asyncio.run(log.close())
         paused = sum(not schedule.enabled for schedule in there)
         yield Finding("schedules", "good", f"{len(there)}" + (f", {paused} of them paused" if paused else ""))
+
+
+def _models(common: Common) -> Iterator[Finding]:
+    """Name the models that are not asked now, and count the rates; nothing where there is no database."""
+    import apsw
+
+    from headgate.engine.limit_view import view_limits
+    from headgate.stores.limits import limits_in
+    from headgate.stores.sqlite import SqliteLog
+
+    if not common.database.exists():
+        return
+    with suppress(HeadgateError, apsw.Error):
+        log = SqliteLog(common.database, read_only=True)
+        try:
+            view = view_limits(limits_in(log), now())
+        finally:
+            asyncio.run(log.close())
+        yield Finding("rates", "good", f"{len(view.limits)} set, {plural(len(view.waits), 'call')} waiting")
+        for circuit in view.circuits:
+            if circuit.state != "closed":
+                text = f"{circuit.model}: {circuit.state} after {plural(circuit.failed, 'failure')}; `headgate limit`"
+                yield Finding("circuit", "note", text)
 
 
 def _disk(common: Common) -> Iterator[Finding]:

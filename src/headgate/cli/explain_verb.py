@@ -17,7 +17,7 @@ AGAIN = {"yes": "It is tried again, as far as the definition allows.", "no": "It
 
 GROUPS = {
     "Begin": ("init", "demo", "run", "check", "test", "record", "schema", "doctor"),
-    "Look": ("runs", "show", "events", "state", "files", "costs", "prices", "explain", "help", "version"),
+    "Look": ("runs", "show", "watch", "events", "state", "files", "costs", "prices", "explain", "help", "version"),
     "Act on a run": ("signal", "approve", "reject", "cancel", "pause", "resume", "retry"),
     "Work": ("work", "dev", "schedule", "cache"),
     "Keep": ("gc", "erase", "audit", "backup", "restore", "rebuild"),

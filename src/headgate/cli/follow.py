@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Protocol, cast
 
 from headgate.cli.exit_codes import waits_for_person
 from headgate.core.view import RunView
-from headgate.ports import Changed, Client, Tokens, Update
+from headgate.ports import Changed, Chunk, Ended, Position, ReaderTooSlow, Update
 
-__all__ = ["Display", "follow"]
+__all__ = ["Display", "Reading", "Watched", "follow"]
 
 PULSE_SECONDS = 0.1
 PAUSE_SECONDS_PER_ACTIVITY = 0.00005
@@ -23,23 +23,68 @@ class Display(Protocol):
 
     def changed(self, run: RunView) -> None: ...
 
-    def tokens(self, tokens: Tokens) -> None: ...
+    def streamed(self, chunk: Chunk) -> None: ...
 
     def pulse(self) -> None:
         """Ten times a second: whatever moves without news, such as elapsed time."""
         ...
 
 
-async def follow(client: Client, run: str, display: Display, *, until_waiting: bool = False) -> RunView:
+class Watched(Protocol):
+    """Whatever can be watched: a client, or a file that nobody owns."""
+
+    def watch(
+        self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()
+    ) -> AsyncIterator[Update]: ...
+
+
+class Reading:
+    """One person's reading of a run: goes on where it was, when it is cut off or another process takes the run up."""
+
+    def __init__(self, run: str, place: str = "") -> None:
+        self._run = run
+        self._place = place
+        self._positions: dict[str, Position] = {}
+        self._ended: set[str] = set()
+
+    async def updates(self, source: Watched) -> AsyncIterator[Update]:
+        """Yield what is new of the run, nothing of a text twice; ends with the finished run. Raises `OwnerGone`: call
+        it again with another source."""
+        while True:
+            positions = [position for place, position in self._positions.items() if place not in self._ended]
+            updates = source.watch(self._run, tokens=True, place=self._place, resume=positions)
+            try:
+                async with aclosing(cast("AsyncGenerator[Update]", updates)):
+                    async for update in updates:
+                        if isinstance(update, Changed) or self._is_new(update):
+                            yield update
+            except ReaderTooSlow:
+                continue
+            return
+
+    def _is_new(self, chunk: Chunk) -> bool:
+        if chunk.place in self._ended:
+            return False
+        self._positions[chunk.place] = chunk.after
+        if isinstance(chunk, Ended):
+            self._ended.add(chunk.place)
+            del self._positions[chunk.place]
+        return True
+
+
+async def follow(
+    source: Watched, run: str, display: Display, *, until_waiting: bool = False, reading: Reading | None = None
+) -> RunView:
     """Return the run when it has finished, or with `until_waiting` as soon as it waits for a person.
 
-    Raises `OwnerGone` when the process that works on it ends first; the run itself goes on with the next one.
+    Raises `OwnerGone` when the process that works on it ends first; the run itself goes on with the next one, and with
+    the same `reading` so does what is told of it.
     """
     pulse = asyncio.get_running_loop().create_task(_pulse(display))
-    updates = cast("AsyncGenerator[Update]", client.watch(run, tokens=True))
+    updates = (reading or Reading(run)).updates(source)
     view: RunView | None = None
     try:
-        async with aclosing(updates):
+        async with aclosing(cast("AsyncGenerator[Update]", updates)):
             async for update in updates:
                 if isinstance(update, Changed):
                     view = update.run
@@ -48,7 +93,7 @@ async def follow(client: Client, run: str, display: Display, *, until_waiting: b
                     if until_waiting and waits_for_person(view):
                         return view
                 else:
-                    display.tokens(update)
+                    display.streamed(update)
     finally:
         pulse.cancel()
         await asyncio.gather(pulse, return_exceptions=True)

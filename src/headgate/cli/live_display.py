@@ -17,7 +17,7 @@ from rich.text import Text
 from headgate.cli.output import Output
 from headgate.cli.words import MARKS, brief_wait, cost_of_run, elapsed, money, now, place_detail, plural, short, span
 from headgate.core.view import PlaceView, RunView
-from headgate.ports import Tokens
+from headgate.ports import Chunk, Ended, Gap, Restarted, Tokens
 
 __all__ = ["LiveDisplay"]
 
@@ -44,6 +44,7 @@ class LiveDisplay:
         self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop", redirect_stdout=False)
         self._run: RunView | None = None
         self._texts: dict[str, tuple[int, str]] = {}
+        """The end of what each place's newest attempt has said."""
         self._dirty = False
         self._pulses = 0
 
@@ -61,10 +62,18 @@ class LiveDisplay:
         if run.finished_at:
             self._draw()
 
-    def tokens(self, tokens: Tokens) -> None:
-        epoch, text = self._texts.get(tokens.place, (0, ""))
-        text = text + tokens.text if epoch == tokens.epoch else tokens.text
-        self._texts[tokens.place] = (tokens.epoch, text[-TOKENS_KEPT:])
+    def streamed(self, chunk: Chunk) -> None:
+        _, text = self._texts.get(chunk.place, (0, ""))
+        match chunk:
+            case Tokens():
+                text = chunk.text if chunk.offset == 0 else text + chunk.text
+                self._texts[chunk.place] = (chunk.attempt, text[-TOKENS_KEPT:])
+            case Restarted():
+                self._texts[chunk.place] = (chunk.attempt, "")
+            case Gap():
+                self._texts[chunk.place] = (chunk.attempt, f"{text} … ")
+            case Ended():
+                self._texts.pop(chunk.place, None)
         self._dirty = True
 
     def pulse(self) -> None:
@@ -136,9 +145,9 @@ class LiveDisplay:
 
     def _detail(self, place: PlaceView) -> str:
         if place.status == "running" and place.place in self._texts and not place.waiting_for:
-            epoch, text = self._texts[place.place]
-            if epoch == place.attempt:
-                return _last_line(text, self._console)
+            attempt, text = self._texts[place.place]
+            if attempt == place.attempt:
+                return _last_line(text, self._console) if text else "begins again"
         if place.count is not None and place.status == "running":
             return f"{place.done} of {plural(place.count, 'item')} done, {len(place.items)} under way"
         return brief_wait(place, place_detail(place)) if place.waits else place_detail(place)

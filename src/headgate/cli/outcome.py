@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from headgate.cli import exit_codes
 from headgate.cli.approval import Asking, Keys, how_to_go_on
-from headgate.cli.follow import Display, follow
+from headgate.cli.follow import Display, Reading, follow
 from headgate.cli.options import Common
 from headgate.cli.output import Output
 from headgate.cli.plain_display import PlainDisplay
@@ -16,10 +16,10 @@ from headgate.cli.words import first_line, plural, short
 from headgate.client.frames import OwnerGone
 from headgate.core.errors import Refused
 from headgate.core.view import RunView
-from headgate.ports import Client, StartRequest, Tokens
+from headgate.ports import Chunk, Client, StartRequest
 from headgate.sdk.embedded import finish_handed
 
-__all__ = ["follow_to_end", "refuse_options"]
+__all__ = ["Telling", "follow_to_end", "print_end", "refuse_options"]
 
 
 async def follow_to_end(
@@ -30,6 +30,7 @@ async def follow_to_end(
     When the owner that works on it ends, this process takes its place: the run goes on from its log.
     """
     run_id = request if isinstance(request, str) else ""
+    reading: Reading | None = None
     while True:
         try:
             async with open_session(common.database, engine) as session:
@@ -37,18 +38,19 @@ async def follow_to_end(
                 if not isinstance(request, str):
                     run_id = (await session.client.start(request)).id
                 try:
-                    view = await _show(common, session, run_id, until_waiting=until_waiting)
+                    reading = reading or Reading(run_id)
+                    view = await _show(common, session, run_id, reading, until_waiting=until_waiting)
                 except asyncio.CancelledError:
                     common.output.notice(_where_it_goes_on(session, run_id))
                     raise
-                await _print_end(common, session.client, view)
+                await print_end(common, session.client, view)
                 await _finish_handed(common, session)
                 return exit_codes.code_of_run(view)
         except OwnerGone:
             common.output.notice("The process that owned the database has ended; going on here.")
 
 
-async def _show(common: Common, session: Session, run_id: str, *, until_waiting: bool) -> RunView:
+async def _show(common: Common, session: Session, run_id: str, reading: Reading, *, until_waiting: bool) -> RunView:
     output = common.output
     if session.owner_pid:
         output.notice(
@@ -57,8 +59,8 @@ async def _show(common: Common, session: Session, run_id: str, *, until_waiting:
     option = f" --db {common.database}" if common.named else ""
     with ExitStack() as stack:
         if not output.draws:
-            display: Display = _Telling(PlainDisplay(output), output, option, silent=until_waiting)
-            return await follow(session.client, run_id, display, until_waiting=until_waiting)
+            display: Display = Telling(PlainDisplay(output), output, option, silent=until_waiting)
+            return await follow(session.client, run_id, display, until_waiting=until_waiting, reading=reading)
         from headgate.cli.live_display import LiveDisplay
 
         asking = Asking(session.client, option, lambda: live.redraw())
@@ -66,7 +68,8 @@ async def _show(common: Common, session: Session, run_id: str, *, until_waiting:
         if output.interactive and not until_waiting:
             stack.enter_context(Keys(asking.key))
         try:
-            return await follow(session.client, run_id, _Both(live, asking), until_waiting=until_waiting)
+            both = _Both(live, asking)
+            return await follow(session.client, run_id, both, until_waiting=until_waiting, reading=reading)
         finally:
             await asking.close()
 
@@ -77,7 +80,7 @@ class _Both:
     def __init__(self, live: Display, asking: Asking) -> None:
         self._live = live
         self._asking = asking
-        self.tokens = live.tokens
+        self.streamed = live.streamed
         self.pulse = live.pulse
 
     def changed(self, run: RunView) -> None:
@@ -85,7 +88,7 @@ class _Both:
         self._live.changed(run)
 
 
-class _Telling:
+class Telling:
     """Plain lines, and once for each wait the command that ends it."""
 
     def __init__(self, plain: PlainDisplay, output: Output, option: str, *, silent: bool) -> None:
@@ -103,14 +106,15 @@ class _Telling:
                     self._told.add(line)
                     self._output.notice(f"         To go on, elsewhere: {line}")
 
-    def tokens(self, tokens: Tokens) -> None:
-        self._plain.tokens(tokens)
+    def streamed(self, chunk: Chunk) -> None:
+        self._plain.streamed(chunk)
 
     def pulse(self) -> None:
         self._plain.pulse()
 
 
-async def _print_end(common: Common, client: Client, view: RunView) -> None:
+async def print_end(common: Common, client: Client, view: RunView) -> None:
+    """Print what a run came to, or why it is left."""
     output = common.output
     if output.json:
         from headgate.cli.json_form import run_form

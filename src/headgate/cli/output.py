@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headgate.cli.words import MARKS
+from headgate.cli.words import MARKS, terminal_safe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,13 +44,19 @@ class Output:
     # --- stdout --------------------------------------------------------------------------------------------------
 
     def data(self, value: Any) -> None:
-        """Print a result: as it is if it is a text and not `--json`, else as JSON."""
+        """Print a result: as it is if it is a text and not `--json`, else as JSON. A terminal gets nothing that it
+        would take for a command."""
         if isinstance(value, str) and not self.json:
-            print(value)
+            text = value
         elif self.json:
-            print(msgspec.json.encode(value).decode())
+            text = msgspec.json.encode(value).decode()
         else:
-            print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+            text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+        self.text(f"{text}\n")
+
+    def text(self, text: str) -> None:
+        """Print a part of a text at once, without a newline of its own."""
+        sys.stdout.write(terminal_safe(text) if sys.stdout.isatty() else text)
         sys.stdout.flush()
 
     def line(self, text: str = "") -> None:
@@ -95,7 +101,7 @@ class Output:
 
     def error(self, text: str) -> None:
         """Say what went wrong, always."""
-        print(f"{self.paint('error:', 'red', error=True)} {text}", file=sys.stderr, flush=True)
+        print(f"{self.paint('error:', 'red', error=True)} {terminal_safe(text)}", file=sys.stderr, flush=True)
 
     def mark(self, status: str, *, error: bool = False) -> str:
         symbol, colour = MARKS.get(status, ("?", "dim"))

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headgate.cli.output import Output
-from headgate.cli.words import cost_of_run, elapsed, first_line, money, now, place_detail, short, span
+from headgate.cli.words import cost_of_run, elapsed, first_line, money, now, place_detail, short, span, terminal_safe
 from headgate.core.view import PlaceView, RunView
-from headgate.ports import Tokens
+from headgate.ports import Chunk, Ended, Gap, Restarted, Tokens
 
 __all__ = ["PlainDisplay"]
 
+LINE_CHARACTERS_MAX = 160
+"""A longer line of streamed text is shown in several."""
 FAN_LINES = 10
 """Of a fan-out: about so many lines say how far it is, however many items it has."""
 
 
 class PlainDisplay:
-    """Compares each view with the one before. What happens between two views is shown by what it came to."""
+    """Compares each view with the one before. What happens between two views is shown by what it came to.
 
-    def __init__(self, output: Output) -> None:
+    Streamed text is for eyes: only with `texts` it is shown, line by line.
+    """
+
+    def __init__(self, output: Output, *, texts: bool = False) -> None:
         self._output = output
+        self._texts: dict[str, str] | None = {} if texts else None
+        """Of each place the line that is being written."""
+        self._created_at = now()
         self._shown: dict[str, tuple[object, ...]] = {}
         self._begun = False
         self._status = ""
@@ -27,6 +35,7 @@ class PlainDisplay:
     def changed(self, run: RunView) -> None:
         if not self._begun:
             self._begun = True
+            self._created_at = run.created_at
             self._say(f"run {short(run.id)} of {run.workflow} (trace {run.trace_id})")
         for activity in run.activities:
             for place in (activity, *_told_items(activity)):
@@ -38,8 +47,42 @@ class PlainDisplay:
             elif run.finished_at:
                 self._say("  ".join(_end_of_run(run)))
 
-    def tokens(self, tokens: Tokens) -> None:
-        """Streamed text is for eyes; in a pipe the result says it all."""
+    def streamed(self, chunk: Chunk) -> None:
+        match chunk:
+            case Tokens():
+                self._add(chunk.place, chunk.text)
+            case Restarted():
+                self._end_line(chunk.place)
+                mark = self._output.mark("running", error=True)
+                parts = (f"{span(now() - self._created_at):>7}", mark, chunk.place, "begins again")
+                self._say("  ".join((*parts, "what it said before is void")))
+            case Gap():
+                self._add(chunk.place, f" … ({chunk.until - chunk.offset} bytes are not kept) … ")
+            case Ended():
+                self._end_line(chunk.place)
+
+    def _add(self, place: str, text: str) -> None:
+        """Show the lines that are whole now; the last one when it is."""
+        if self._texts is None:
+            return
+        text = self._texts.get(place, "") + text
+        *lines, rest = text.split("\n")
+        while len(rest) > LINE_CHARACTERS_MAX:
+            cut = rest.rfind(" ", 1, LINE_CHARACTERS_MAX) + 1 or LINE_CHARACTERS_MAX
+            lines.append(rest[:cut])
+            rest = rest[cut:]
+        for line in lines:
+            self._say_line(place, line)
+        self._texts[place] = rest
+
+    def _end_line(self, place: str) -> None:
+        rest = self._texts.pop(place, "") if self._texts is not None else ""
+        if rest:
+            self._say_line(place, rest)
+
+    def _say_line(self, place: str, line: str) -> None:
+        if line.strip():
+            self._say(f"{'':>7}  |  {place}  {terminal_safe(line).rstrip()}")
 
     def pulse(self) -> None:
         """Nothing moves here."""

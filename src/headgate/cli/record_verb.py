@@ -14,6 +14,7 @@ from headgate.cli.options import Common, common
 from headgate.cli.session import open_reader
 from headgate.cli.words import short
 from headgate.core.errors import Invalid
+from headgate.core.model_list import names_of
 
 if TYPE_CHECKING:
     from headgate.core.definition import Definition
@@ -101,9 +102,8 @@ def _version(path: Path, definition: Definition) -> str:
     from headgate.cli.definition_folder import DefinitionFolder
 
     names = frozenset(activity.name for activity in definition.activities)
-    models = [activity.parameters.get("model") for activity in definition.activities]
-    listed = [name for model in models for name in (model if isinstance(model, list) else [model])]
-    providers = frozenset(str(name).partition("/")[0] for name in listed if name)
+    listed = [name for activity in definition.activities for name in names_of(activity.parameters.get("model"))]
+    providers = frozenset(name.partition("/")[0] for name in listed if name)
     try:
         text, folder = path.read_bytes(), DefinitionFolder(path.parent)
         return load_definition(text, providers=providers, activities=names, read=folder.read).version

@@ -14,6 +14,7 @@ from headgate.sdk.embedded import Engine, Session
 
 if TYPE_CHECKING:
     from headgate.engine.reader import Reader
+    from headgate.ports import Cell
     from headgate.stores.sqlite import SqliteLog
 
 __all__ = ["Engine", "Session", "make_state_folder", "open_reader", "open_session", "require_database"]
@@ -43,12 +44,17 @@ async def open_reader(common: Common) -> AsyncGenerator[tuple[Reader, SqliteLog]
     """Yield a reader of the file itself: it needs no owner, and disturbs none."""
     from headgate.cli.words import now
     from headgate.engine.reader import Reader
+    from headgate.stores.limits import limits_in
     from headgate.stores.sqlite import SqliteLog
 
     require_database(common)
     log = SqliteLog(common.database, read_only=True)
+
+    async def waits() -> list[Cell]:
+        return [cell for cell in limits_in(log) if cell.name.startswith("wait ")]
+
     try:
-        yield Reader(log, now), log
+        yield Reader(log, now, waits=waits), log
     finally:
         await log.close()
 

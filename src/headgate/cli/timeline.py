@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from headgate.cli.output import Output
-from headgate.cli.words import clock, cost_of_run, elapsed, money, now, place_detail, span
+from headgate.cli.words import clock, cost_of_run, elapsed, money, now, place_detail, span, terminal_safe
 from headgate.core.view import PlaceView, RunView
 
 __all__ = ["run_lines"]
@@ -88,7 +88,7 @@ def _bar(output: Output, run: RunView, place: PlaceView, end: int, width: int) -
 def _outputs(run: RunView) -> Iterator[str]:
     yield "outputs:"
     if isinstance(run.outputs, str):
-        lines = run.outputs.splitlines()
+        lines = terminal_safe(run.outputs).splitlines()
     else:
         lines = msgspec.json.format(msgspec.json.encode(run.outputs), indent=2).decode().splitlines()
     for line in lines[:OUTPUT_LINES_MAX]:

@@ -23,6 +23,7 @@ __all__ = [
     "plural",
     "short",
     "span",
+    "terminal_safe",
 ]
 
 SHORT_ID_CHARACTERS = 8
@@ -41,6 +42,13 @@ MARKS = {
     "created": ("○", "dim"),
 }
 """A mark and a colour for each status; the mark alone says it where there is no colour."""
+
+
+UNSAFE = dict.fromkeys(
+    (*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd"
+)
+"""Control characters but tab and newline (C1 as well, which terminals take for escape sequences), and those that
+override the direction of writing."""
 
 
 def now() -> int:
@@ -119,5 +127,11 @@ def plural(count: int, thing: str) -> str:
 
 
 def first_line(text: str) -> str:
-    lines = text.strip().splitlines()
+    lines = terminal_safe(text).strip().splitlines()
     return lines[0] if lines else ""
+
+
+def terminal_safe(text: str) -> str:
+    """Return a text of a model or a program as a terminal may have it: nothing in it moves the cursor, changes colours,
+    asks the terminal anything or turns the direction of writing round."""
+    return text.replace("\r\n", "\n").translate(UNSAFE)

@@ -28,13 +28,16 @@ WAITING_LOOKED_AT_MAX = 1_000
 @click.option(
     "--forever", is_flag=True, help="Do not exit: wait for what becomes due, schedules and runs of other terminals too."
 )
+@click.option(
+    "--no-worker", is_flag=True, help="Leave the work to `headgate worker` processes, as far as they can do it."
+)
 @engine_options
-def work(common: Common, forever: bool, **rest: Any) -> int:
+def work(common: Common, forever: bool, no_worker: bool, **rest: Any) -> int:
     """Do what is due of all runs, then exit: 0, or 3 where a run waits for a person.
 
     With another owner at work, wait until it has nothing to do.
     """
-    engine = make_engine(**rest)
+    engine = make_engine(**rest, work=not no_worker)
     if forever:
         engine = msgspec.structs.replace(engine, run_schedules=True)
         make_state_folder(common)

@@ -13,7 +13,7 @@ import msgspec
 
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Problem, Refused, Unavailable
 from headgate.core.view import RunSummary, RunView
-from headgate.ports import Collected, Erased, EventView, Schedule, StartRequest, Update
+from headgate.ports import Collected, Erased, EventView, Position, RateLimit, Schedule, StartRequest, Update
 
 __all__ = [
     "LINE_BYTES_MAX",
@@ -141,9 +141,19 @@ class _ChangeSchedule(_Arguments, frozen=True):
     change: Literal["pause", "resume", "remove", "trigger"]
 
 
+class _SetLimit(_Arguments, frozen=True):
+    limit: RateLimit
+
+
+class _RemoveLimit(_Arguments, frozen=True):
+    scope: str
+
+
 class _Watch(_Arguments, frozen=True):
     run: str
     tokens: bool = False
+    place: str = ""
+    resume: tuple[Position, ...] = ()
 
 
 class _Nothing(_Arguments, frozen=True):
@@ -166,6 +176,8 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "schedule": _Schedule,
     "schedules": _Nothing,
     "change_schedule": _ChangeSchedule,
+    "set_limit": _SetLimit,
+    "remove_limit": _RemoveLimit,
     "watch": _Watch,
     "settled": _Nothing,
 }
@@ -187,6 +199,8 @@ RESULTS: dict[str, Any] = {
     "schedule": Schedule,
     "schedules": list[Schedule],
     "change_schedule": Schedule,
+    "set_limit": RateLimit,
+    "remove_limit": RateLimit,
     "watch": Update,
     "settled": None,
 }

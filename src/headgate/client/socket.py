@@ -17,7 +17,7 @@ from headgate.client.address import Address
 from headgate.client.frames import LINE_BYTES_MAX, RESULTS, Answer, OwnerGone, Request, raise_error
 from headgate.core.errors import Invalid
 from headgate.core.view import RunSummary, RunView
-from headgate.ports import Collected, Erased, EventView, Schedule, StartRequest, Update
+from headgate.ports import Collected, Erased, EventView, Position, RateLimit, Schedule, StartRequest, Update
 
 __all__ = ["SocketClient"]
 
@@ -87,10 +87,19 @@ class SocketClient:
     async def change_schedule(self, name: str, change: Literal["pause", "resume", "remove", "trigger"]) -> Schedule:
         return await self._ask("change_schedule", name=name, change=change)
 
-    async def watch(self, run: str, *, tokens: bool = False) -> AsyncIterator[Update]:
-        """Yield the run as it is, then each change; ends after the finished run, or raises `OwnerGone`."""
+    async def set_limit(self, limit: RateLimit) -> RateLimit:
+        return await self._ask("set_limit", limit=limit)
+
+    async def remove_limit(self, scope: str) -> RateLimit:
+        return await self._ask("remove_limit", scope=scope)
+
+    async def watch(
+        self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()
+    ) -> AsyncIterator[Update]:
+        """Yield what the owner's `watch` yields; ends after the finished run, or raises `OwnerGone`."""
+        asked = {"run": run, "tokens": tokens, "place": place, "resume": list(resume)}
         async with self._connection() as (reader, writer):
-            await self._send(writer, "watch", {"run": run, "tokens": tokens})
+            await self._send(writer, "watch", asked)
             while not (answer := await self._read(reader)).end:
                 if answer.update is not msgspec.UNSET:
                     yield msgspec.json.decode(answer.update, type=Update)

@@ -102,6 +102,11 @@ CODES: dict[str, Code] = {
                 "the process that owned the database went away while it was asked",
                 "Ask again: the next command takes over, and every run goes on.",
             ),
+            (
+                "reader_too_slow",
+                "more waits for a reader of a stream than is kept for one",
+                "Watch again from the last position (`resume`): what is still there follows, the rest is a gap.",
+            ),
         ),
         *_codes(
             "activity",
@@ -276,6 +281,11 @@ CODES: dict[str, Code] = {
                 "no price is known, so a limit could not be kept; the call was not made",
                 "`headgate prices set PROVIDER/MODEL --input … --output …`, or remove the limit.",
             ),
+            (
+                "reused_answer_gone",
+                "the answer of an equal call was promised to the attempt, and is not kept any more",
+                "Nothing: the next attempt asks the model.",
+            ),
             ("attempt_over", "the attempt ended while its call waited", "Nothing: the run says how the attempt ended."),
             (
                 "quota_exhausted",
@@ -319,8 +329,13 @@ CODES: dict[str, Code] = {
             ),
             (
                 "rate_limited",
-                "the provider asks to slow down",
-                "It is tried again when the provider says; use max_parallel.",
+                "the provider asks to slow down, or its rate here keeps the call waiting for too long",
+                "It is tried again when it can be; `headgate limit` shows the rates, `max_parallel` asks for less.",
+            ),
+            (
+                "circuit_open",
+                "the model has failed so often of late that it is not asked for a while; the call was not made",
+                "It is tried again at the next probe; `headgate limit` says when. Add another provider to the list.",
             ),
             ("provider_unavailable", "the provider failed (5xx)", "It is tried again; add a second model to the list."),
             ("provider_error", "the provider failed in a way that has no name", "Its message says more."),

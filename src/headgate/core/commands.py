@@ -26,6 +26,7 @@ __all__ = [
     "Pause",
     "Resume",
     "Retry",
+    "ReuseCall",
     "SettleCall",
     "Signal",
     "StartRun",
@@ -215,6 +216,18 @@ class SettleCall(Command, frozen=True, gc=False, tag=True):
     usage: Usage | None = None
     error: CallError | None = None
     verdicts: tuple[Verdict, ...] = ()
+
+
+class ReuseCall(Command, frozen=True, gc=False, tag=True):
+    """Take the kept answer of an equal call to `model` in the place of a call; it had cost `saved` nano-dollars."""
+
+    place: str
+    attempt: int
+    call_id: str
+    request_hash: str
+    model: str
+    saved: int = 0
+    simulated: bool = False
 
 
 class FreeBudget(Command, frozen=True, gc=False, tag=True):

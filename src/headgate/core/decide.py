@@ -467,6 +467,28 @@ def _admit(decision: Decision, command: c.AdmitCall) -> None:
     admit(decision, command, place)
 
 
+def _reuse(decision: Decision, command: c.ReuseCall) -> None:
+    """Repeated: nothing. A call that was asked for already is not taken back."""
+    run = decision.run
+    known = run.calls.get(command.call_id)
+    place = _current(run, command.place, command.attempt)
+    if place is None or run.status == "cancelling":
+        if known is not None:
+            return
+        raise StaleAttempt(run.id, command.place, reported=command.attempt, current=place.attempt if place else 0)
+    if known is None:
+        decision.emit(
+            e.CallReused,
+            place.path,
+            place.attempt,
+            call_id=command.call_id,
+            request_hash=command.request_hash,
+            model=command.model,
+            saved=command.saved,
+            simulated=command.simulated,
+        )
+
+
 HANDLERS: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.StartRun: _start,
     c.CompleteActivity: _complete,
@@ -485,6 +507,7 @@ HANDLERS: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.Resume: _resume,
     c.Retry: _retry,
     c.AdmitCall: _admit,
+    c.ReuseCall: _reuse,
     c.SettleCall: settle,
     c.FreeBudget: free,
 }

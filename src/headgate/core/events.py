@@ -37,6 +37,7 @@ __all__ = [
     "CallForfeited",
     "CallRefused",
     "CallRequested",
+    "CallReused",
     "CallSettled",
     "CallWaiting",
     "CancelRequested",
@@ -361,6 +362,19 @@ class CallRequested(Fact, frozen=True, gc=False, array_like=True, tag="call_requ
     """What the policies made of the request."""
 
 
+class CallReused(Fact, frozen=True, gc=False, array_like=True, tag="call_reused"):
+    """A model call was not made: an equal one to `model` was answered before, and its answer (or a part of it, of
+    texts to embed) was taken. The answer itself is not in the log."""
+
+    call_id: str
+    request_hash: str
+    model: str
+    saved: int = 0
+    """Nano-dollars that what was taken had cost."""
+    simulated: bool = False
+    """`saved` is at the notional prices of demo models."""
+
+
 class ModelSkipped(Event, frozen=True, gc=False, array_like=True, tag="model_skipped"):
     """A candidate was passed over."""
 
@@ -469,6 +483,7 @@ AnyEvent = (
     | MessageDelivered
     | EffectBegun
     | CallRequested
+    | CallReused
     | ModelSkipped
     | CallAdmitted
     | CallWaiting

@@ -55,6 +55,15 @@ def _call_requested(run: Run, event: e.CallRequested) -> None:
         run.calls_of.setdefault(event.place, []).append(event.call_id)
 
 
+def _call_reused(run: Run, event: e.CallReused) -> None:
+    run.calls[event.call_id] = Call(event.call_id, event.place, event.attempt, "reused", event.model, since=event.at)
+    run.calls_of.setdefault(event.place, []).append(event.call_id)
+    place = run.place(event.place)
+    for counted in () if place is None else {place, run.owner(place)}:
+        counted.reused += 1
+        counted.saved += event.saved
+
+
 def _call_waiting(run: Run, event: e.CallWaiting) -> None:
     call = run.calls[event.call_id]
     call.model, call.needed, call.waits_for = event.model, event.needed, event.budget
@@ -111,6 +120,7 @@ def _budget_overrun(run: Run, event: e.BudgetOverrun) -> None:
 
 CALL_FOLDS: dict[type[e.Event], Callable[[Run, Any], None]] = {
     e.CallRequested: _call_requested,
+    e.CallReused: _call_reused,
     e.CallAdmitted: _call_admitted,
     e.CallWaiting: _call_waiting,
     e.CallRefused: _call_refused,

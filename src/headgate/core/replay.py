@@ -181,6 +181,10 @@ COMMANDS: dict[type[e.Event], tuple[type[c.Command], Fields]] = {
             *("place", "attempt", "call_id", "request_hash", "candidates", "over", "passed_over", "verdicts"),
         ),
     ),
+    e.CallReused: (
+        c.ReuseCall,
+        _own("place", "attempt", "call_id", "request_hash", "model", "saved", "simulated"),
+    ),
     e.BudgetFreed: (c.FreeBudget, _own("budget", "over")),
     e.CallSettled: (c.SettleCall, _own("call_id", "outcome", "usage", "error", "verdicts")),
 }

@@ -102,9 +102,9 @@ class Place:
         self.round_cost = 0
         self.reserved = 0
         self.reused = 0
-        """How many of its outputs, over iterations and items, were those of equal attempts before."""
+        """How many of its outputs and model calls, over iterations and items, were those of equal ones before."""
         self.saved = 0
-        """What these attempts cost, in nano-dollars."""
+        """What these had cost, in nano-dollars."""
         self.scheduled_at = 0
         self.scheduled_version = 0
         self.started_at = 0
@@ -155,7 +155,7 @@ class Loop:
 
 
 class Call(msgspec.Struct):
-    """A model call that was asked for. `state`: waiting, admitted, settled, forfeited, refused."""
+    """A model call that was asked for. `state`: waiting, admitted, settled, forfeited, refused, reused."""
 
     call_id: str
     place: str

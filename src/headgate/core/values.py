@@ -17,6 +17,7 @@ __all__ = [
     "Failure",
     "PassedOver",
     "Price",
+    "RateReport",
     "Rates",
     "Tier",
     "Usage",
@@ -186,6 +187,10 @@ class Candidate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The most that the input is estimated to have."""
     output_tokens: int = 0
     """The most that the answer may have; 0: no limit was set."""
+    account: str = ""
+    """Which of the provider's keys the caller would use, by a name that is no secret; empty: there is one."""
+    hurries: bool = False
+    """While a rate keeps this model waiting, a later one of the list that can be called now is."""
 
 
 class PassedOver(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -214,6 +219,29 @@ class CallError(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     code: str
     status: int = 0
     retry_after_seconds: float | None = None
+
+
+class RateReport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a provider said of the rates it holds us to: what is left of each, and in how many seconds all of it is
+    there again. None: it said nothing of it."""
+
+    requests_left: int | None = None
+    requests_reset_seconds: float | None = None
+    tokens_left: int | None = None
+    tokens_reset_seconds: float | None = None
+
+    @property
+    def wait_seconds(self) -> float:
+        """In how many seconds it may be asked again; 0: now, as far as it says."""
+        used_up = (
+            reset or 0.0
+            for left, reset in (
+                (self.requests_left, self.requests_reset_seconds),
+                (self.tokens_left, self.tokens_reset_seconds),
+            )
+            if left == 0
+        )
+        return max(used_up, default=0.0)
 
 
 class Assignment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):

@@ -10,6 +10,7 @@ from headgate.core.run import Place, Run
 from headgate.core.scope import View
 from headgate.core.values import Assignment
 from headgate.core.view import output_of
+from headgate.engine.cache import caches_calls
 from headgate.engine.rendering import Rendered
 from headgate.ports import Claim
 
@@ -44,10 +45,13 @@ def assignment_of(claim: Claim, run: Run, place: Place, rendered: Rendered, valu
 
 
 def _settings(run: Run, place: Place, values: Mapping[int, object]) -> dict[str, Any]:
-    """Return what an activity's code may know of its settings: whether its author asked for retries, and for a script
-    without inputs of its own the run's input, overlaid by the outputs of what it directly depends on."""
+    """Return what an activity's code may know of its settings: whether its author asked for retries, whether its model
+    calls may be those of equal ones before, and for a script without inputs of its own the run's input, overlaid by the
+    outputs of what it directly depends on."""
     activity = place.planned.activity
     settings: dict[str, Any] = {} if activity.retry is None else {"retry": activity.retry.max_attempts}
+    if caches_calls(activity):
+        settings["cache_calls"] = True
     if activity.name == "script":
         settings["script_input"] = _script_input(run, place, values)
     return settings

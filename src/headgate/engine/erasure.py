@@ -13,7 +13,7 @@ import msgspec
 from headgate.core.errors import Invalid, Refused
 from headgate.engine.engine import Engine
 from headgate.engine.reader import Reader
-from headgate.ports import Erased, Keeping, RunRow
+from headgate.ports import Cache, Erased, Keeping, RunRow
 
 __all__ = ["Eraser"]
 
@@ -24,9 +24,10 @@ SHOWN_MAX = 5
 class Eraser:
     """The one that erases. Every method may be repeated: what is erased stays as it is."""
 
-    def __init__(self, engine: Engine, keeping: Keeping) -> None:
+    def __init__(self, engine: Engine, keeping: Keeping, cache: Cache) -> None:
         self._engine = engine
         self._keeping = keeping
+        self._cache = cache
         self._reader = Reader(engine.log, engine.clock.now)
 
     async def erase(self, runs: Sequence[str], *, label: str = "", actor: str = "client") -> Erased:
@@ -68,6 +69,7 @@ class Eraser:
         return lane is not None and not lane.idle
 
     async def _erase(self, rows: Sequence[RunRow], actor: str) -> Erased:
+        await self._cache.close()  # what the runs have kept for reuse is in the file now, and goes with them
         erased: list[Erased] = []
         files: set[str] = set()
         for row in rows:

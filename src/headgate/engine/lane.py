@@ -198,7 +198,7 @@ class Lane:
             order.failure = error
             return
         self._encode(decision, item)
-        if self.run.spent != spent or getattr(command, "usage", None) or getattr(command, "cached", False):
+        if self.run.spent != spent or _may_be_listed(command):
             item.spend = [*item.spend, *spend_of(self.run, self.row, decision.events, settled)]
         if decision.events and command.command_id:
             item.commands = [*item.commands, (self.row.tenant, command.command_id, command.at, self.row.id.encode())]
@@ -293,6 +293,11 @@ class Lane:
         if not self._busy and self._orders:
             self._busy = True
             self.turn()
+
+
+def _may_be_listed(command: c.Command) -> bool:
+    """Whether the command may have rows of spend though it changes none: of usage without cost, of what was reused."""
+    return bool(getattr(command, "usage", None)) or getattr(command, "cached", False) or type(command) is c.ReuseCall
 
 
 def head_of(run: Run, head_hash: bytes) -> Head:

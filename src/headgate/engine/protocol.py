@@ -7,7 +7,9 @@ claim is remembered, is still fenced by its attempt.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ import msgspec
 from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core.decision import Decision
-from headgate.core.errors import HeadgateError, Invalid, NotFound, StaleAttempt, Unavailable
+from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, StaleAttempt, Unavailable
 from headgate.core.run import Place
 from headgate.core.values import Assignment, Failure
 from headgate.engine.assignment import assignment_of
@@ -27,7 +29,6 @@ from headgate.engine.lane import Lane
 from headgate.engine.masking import MaskedStream, masked
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.rendering import render, rendering_needs
-from headgate.engine.streams import Streams
 from headgate.ports import (
     Acknowledged,
     Admission,
@@ -37,10 +38,12 @@ from headgate.ports import (
     Completed,
     Failed,
     Files,
+    Kept,
     Queue,
     Report,
     Reusable,
     Settlement,
+    Streams,
     Task,
 )
 
@@ -52,6 +55,8 @@ CLAIMS_MAX = 1_000
 PIPELINED_MIN = 32
 """Reports on so many runs are worth two commits, the second decided while the first waits for the disk."""
 NEVER = 1 << 62
+SPLITS_KEPT_MAX = 10_000
+"""Ids of claims whose parts are remembered: each token of a stream names one."""
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -107,16 +112,32 @@ class LocalProtocol:
                 if not assignments:
                     raise
                 break
+            except asyncio.CancelledError:  # whoever asked is gone: nobody has got any of them
+                self._give_back(claims)
+                raise
             if assignment is not None:
                 assignments.append(assignment)
         self.claims += len(assignments)
         return assignments
 
     def _give_back(self, claims: Sequence[Claim]) -> None:
-        """Offer tasks anew that could not be handed out, for the log cannot be read now."""
+        """Offer tasks anew that could not be handed out."""
         for claim in claims:
+            self._held.pop(claim.activity_id, None)
             self._queue.finish(claim.activity_id)
             self._queue.put(claim.task)
+
+    async def lose(self, activity_ids: Sequence[str], reason: str) -> None:
+        """Whoever worked on these is gone: a new attempt of each is offered, and calls that were open are forfeited.
+        Of an attempt that is over, or was never handed out, there is nothing to lose."""
+        for activity_id in activity_ids:
+            run_id, place, attempt = split_activity_id(activity_id)
+            command = c.LoseAttempt(
+                at=self._engine.clock.now(), actor="engine", place=place, attempt=attempt, reason=reason
+            )
+            with contextlib.suppress(Invalid, Refused):
+                await self._engine.insist(run_id, command)
+            self._release(activity_id)
 
     async def _assign(self, claim: Claim) -> Assignment | None:
         """Render a claim. One that is of no use any more is let go; one that cannot be rendered has failed."""
@@ -254,6 +275,7 @@ class LocalProtocol:
                 refused.set_exception(error)
                 return refused
         if held.secrets:
+            self._stream_rest(report)
             report = masked_report(report, held.secrets)  # before anything of it is kept, as a file or in the log
         command = outcome_of(
             self._with_files(report, task),
@@ -315,12 +337,9 @@ class LocalProtocol:
     def _release(self, activity_id: str) -> None:
         self._queue.finish(activity_id)
         self._held.pop(activity_id, None)
-        self._masks.pop(activity_id, None)  # what still waits in it is in the result, from which readers are served now
+        self._masks.pop(activity_id, None)
         if self._made:
             self._made.pop(split_activity_id(activity_id), None)
-        if self._streams.used:
-            run_id, place, _ = split_activity_id(activity_id)
-            self._streams.forget(run_id, place)
 
     # --- Calls and streams ---------------------------------------------------------------------------------------
 
@@ -352,6 +371,10 @@ class LocalProtocol:
 
     async def settle(self, activity_id: str, *, call_id: str, settlement: Settlement) -> None:
         run_id, _, _ = split_activity_id(activity_id)
+        if settlement.answers:
+            secrets = self._held.get(activity_id, self._unknown).secrets
+            answers = tuple(Kept(masked(kept.answer, secrets), kept.share) for kept in settlement.answers)
+            settlement = msgspec.structs.replace(settlement, answers=answers)
         await self._gate.settle(run_id, call_id=call_id, settlement=settlement)
 
     async def begin_effect(self, activity_id: str, *, what: str) -> None:
@@ -369,11 +392,22 @@ class LocalProtocol:
             text = self._masks.setdefault(activity_id, MaskedStream(held.secrets)).add(text)
         self._streams.publish(run_id, place, attempt, text)
 
+    def _stream_rest(self, report: Report) -> None:
+        """Pass on what has waited for the rest of a secret that does not come."""
+        mask = self._masks.pop(report.activity_id, None)
+        if mask is not None and isinstance(report, Completed):
+            self._streams.publish(*split_activity_id(report.activity_id), mask.rest())
+
+    def restart_stream(self, activity_id: str) -> None:
+        self._masks.pop(activity_id, None)
+        self._streams.restart(*split_activity_id(activity_id))
+
 
 def _runs_of(reports: Sequence[Report]) -> int:
     return 1 if len(reports) < PIPELINED_MIN else len({report.activity_id.partition("/")[0] for report in reports})
 
 
+@lru_cache(maxsize=SPLITS_KEPT_MAX)
 def split_activity_id(activity_id: str) -> tuple[str, str, int]:
     """Return run, place and attempt. Raises `Invalid` for an id that we did not give."""
     parts = activity_id.split("/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from headgate.core.plan import Plan, load_plan
 from headgate.core.run import Run
 from headgate.core.view import RunSummary, RunView, output_versions, result_versions, view_run
 from headgate.engine.engine import fold_run
-from headgate.ports import EventRow, EventView, KeptLog, Log, RunRow
+from headgate.engine.limit_view import with_waits
+from headgate.engine.streams import chunks_of, ended_places
+from headgate.ports import Cell, Changed, EventRow, EventView, KeptLog, Log, Position, RunRow, Update
 
 __all__ = ["Reader", "contents_shown", "summary_of", "view_events"]
 
@@ -26,12 +28,20 @@ RUNS_MAX = 1_000
 EVENTS_MAX = 100_000
 
 
-class Reader:
-    """Reads runs from a log. `now` gives the time for sentences such as "retries in 3 s"."""
+async def _no_waits() -> Sequence[Cell]:
+    return ()
 
-    def __init__(self, log: Log, now: Callable[[], int]) -> None:
+
+class Reader:
+    """Reads runs from a log. `now` gives the time for sentences such as "retries in 3 s", `waits` what is known of
+    calls that wait for a provider: the log says nothing of it."""
+
+    def __init__(
+        self, log: Log, now: Callable[[], int], *, waits: Callable[[], Awaitable[Sequence[Cell]]] = _no_waits
+    ) -> None:
         self._log = log
         self._now = now
+        self._waits = waits
         self._plans: dict[str, Plan] = {}
 
     async def find(self, run: str) -> RunRow:
@@ -66,6 +76,8 @@ class Reader:
         folded = await fold_run(self._log, row, await self._plan(row), at_version=at)
         values = await self._values(row.key, contents_shown(folded)) if contents else {}
         view = view_run(folded, values, self._now() if at is None else folded.at)
+        if at is None and not view.finished_at and (waits := await self._waits()):
+            view = with_waits(view, waits, self._now())
         return msgspec.structs.replace(view, erased=True) if row.erased else view
 
     async def runs(
@@ -81,6 +93,25 @@ class Reader:
         if contents:
             values = await self._values(row.key, {event.version for event in stored if decode(event.data)[1]})
         return list(view_events(stored, values))
+
+    async def watch(
+        self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()
+    ) -> AsyncIterator[Update]:
+        """Yield what `ports.Client.watch` yields of a run that has ended. Raises `Refused` for one that has not: only
+        the process that works on it knows what is new."""
+        row = await self.find(run)
+        folded = await fold_run(self._log, row, await self._plan(row))
+        if not folded.finished:
+            raise Refused(f"Run {row.id} has not ended, and no process is there that could tell of it.")
+
+        async def load(version: int) -> Any:
+            return (await self._values(row.key, {version})).get(version)
+
+        positions = {position.place: position for position in resume}
+        for ended in ended_places(folded, place) if tokens else ():
+            async for chunk in chunks_of(ended, load, positions.get(ended.place)):
+                yield chunk
+        yield Changed(await self.show(row.id))
 
     async def _plan(self, row: RunRow) -> Plan:
         if row.definition not in self._plans:

@@ -43,6 +43,8 @@ def spend_of(run: Run, row: RunRow, events: Iterable[e.Event], settled: Call | N
             case e.CallForfeited() if event.amount:
                 call = run.calls[event.call_id]
                 found.append(_forfeited(run, row, event, call.model, call.price, event.amount))
+            case e.CallReused():
+                found.append(_reused(run, row, event))
             case e.ActivityCompleted() if event.cached:
                 found.append(_row(run, row, event, kind="cached", saved=event.saved, simulated=event.simulated))
             case e.ActivityCompleted() | e.AttemptFailed() if event.usage or event.cost:
@@ -63,6 +65,13 @@ def _settlement(run: Run, row: RunRow, event: e.CallSettled, settled: Call | Non
             run, row, event, kind="call", part=1, call_id=event.call_id, model=model, usage=event.usage,
             cost=event.cost, price=reckoned, simulated=_is_demo(reckoned),
         )  # fmt: skip
+
+
+def _reused(run: Run, row: RunRow, event: e.CallReused) -> SpendRow:
+    return _row(
+        run, row, event, kind="cached", call_id=event.call_id, model=event.model, saved=event.saved,
+        simulated=event.simulated,
+    )  # fmt: skip
 
 
 def _forfeited(

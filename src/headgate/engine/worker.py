@@ -61,6 +61,7 @@ class Worker:
         activities: Mapping[str, ActivityFunction] | None = None,
         queues: Sequence[str] = ("std", "py-std"),
         worker_id: str = "built-in",
+        slots: int = BUILT_IN_SLOTS,
     ) -> None:
         self._protocol = protocol
         self._builtins = builtins
@@ -68,6 +69,7 @@ class Worker:
         self._activities = activities or {}
         self._queues = tuple(queues)
         self._worker_id = worker_id
+        self._slots = slots
         self._running: dict[str, asyncio.Task[None]] = {}
         self._reporting: set[asyncio.Task[None]] = set()
         self._slot_free = asyncio.Event()
@@ -78,7 +80,7 @@ class Worker:
     async def run(self) -> None:
         """Work until `close`."""
         while not self._closing:
-            free = BUILT_IN_SLOTS - len(self._running)
+            free = self._slots - len(self._running)
             if free <= 0:
                 self._slot_free.clear()
                 await self._slot_free.wait()
@@ -91,9 +93,23 @@ class Worker:
                 logger.warning("cannot take tasks, trying again: %s", error)
                 await asyncio.sleep(POLL_AGAIN_SECONDS)
                 continue
-            done = [(task, report) for task in batch if (report := self._begin(task)) is not None]
-            if done:
-                self._report_soon(done)
+            self.accept(batch)
+
+    def accept(self, tasks: Sequence[Assignment]) -> None:
+        """Work on these."""
+        done = [(task, report) for task in tasks if (report := self._begin(task)) is not None]
+        if done:
+            self._report_soon(done)
+
+    async def drain(self, seconds: float) -> bool:
+        """Return when what is under way has ended and is reported, or after so many seconds; return whether it has.
+
+        To be called when nothing calls `run` any more.
+        """
+        until = asyncio.get_running_loop().time() + seconds
+        while (left := [*self._running.values(), *self._reporting]) and until > asyncio.get_running_loop().time():
+            await asyncio.wait(left, timeout=until - asyncio.get_running_loop().time())
+        return not left
 
     async def close(self) -> None:
         """Stop polling and working; what was under way is taken up again by the next process."""
@@ -224,6 +240,9 @@ class TaskContext:
     def stream(self, text: str) -> None:
         self._protocol.stream(self.task.activity_id, text)
 
+    def restart_stream(self) -> None:
+        self._protocol.restart_stream(self.task.activity_id)
+
     def log(self, message: str, **fields: Any) -> None:
         task = self.task
         logger.info(message, extra={"trace_id": task.trace_id, "fields": {**fields, "place": task.place}})
@@ -250,6 +269,9 @@ class UserContext:
 
     def stream(self, text: str) -> None:
         self._loop.call_soon_threadsafe(self._inner.stream, text)
+
+    def restart_stream(self) -> None:
+        self._loop.call_soon_threadsafe(self._inner.restart_stream)
 
     def log(self, message: str, **fields: Any) -> None:
         self._inner.log(message, **fields)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
+from headgate.core.values import RateReport
 from headgate.llm.provider_errors import (
     RETRYABLE,
     code_of_status,
     malformed,
+    rate_report,
     refused_here,
     wait_seconds,
 )
@@ -116,6 +118,12 @@ class Exchange:
         assert self._response is not None
         return self._response.headers.get("content-type", "").lower().startswith("text/event-stream")
 
+    @property
+    def rates(self) -> RateReport | None:
+        """What the provider says of its rates."""
+        assert self._response is not None
+        return rate_report(self._response.headers)
+
     async def read(self) -> bytes:
         """Return the whole answer."""
         return await self._within(self._all())
@@ -194,7 +202,9 @@ class Exchange:
         with suppress(msgspec.DecodeError, RecursionError):
             said = msgspec.json.decode(body)
         self.said = said
-        return self.refusal(response.status_code, said, retry_after=wait_seconds(response.headers))
+        error = self.refusal(response.status_code, said, retry_after=wait_seconds(response.headers))
+        error.rates = rate_report(response.headers)
+        return error
 
     def refusal(self, status: int, said: object, *, retry_after: float | None = None) -> ProviderError:
         """Return the error for a refusal with `status`, and with `said` by the provider (a body, or text)."""

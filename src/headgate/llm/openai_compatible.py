@@ -20,7 +20,7 @@ import msgspec
 from headgate.core.values import Price, Usage
 from headgate.llm.exchange import DONE, Exchange
 from headgate.llm.openai_messages import AnswerParts, Body, read_body, read_embeddings, read_usage
-from headgate.llm.openai_requests import DROPS_MAX, Dialect, chat_request, refused_field
+from headgate.llm.openai_requests import DROPS_MAX, Dialect, chat_request, refused_field, without_effort
 from headgate.llm.prices import price_of
 from headgate.llm.provider_errors import malformed, refused_here
 from headgate.llm.token_estimate import FACTOR_UNKNOWN, estimate_inputs, estimate_output, estimate_request
@@ -93,17 +93,21 @@ class OpenAICompatibleProvider:
         """Return an upper estimate of the request's input tokens."""
         return estimate_request(request, factor=self._token_factor)
 
+    def cannot(self, request: ModelRequest) -> str:
+        """Return why the model could not take the request, as far as that is known without asking it."""
+        return without_effort(request, self._dialect)
+
     async def request(self, request: ModelRequest) -> ModelAnswer:
         """Make the call and return its whole answer. Raises `ProviderError`."""
         async with self._opened(request, streamed=False) as (exchange, notes):
-            return _noted(await self._read_whole(exchange, request), notes)
+            return _noted(await self._read_whole(exchange, request), notes, exchange)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelAnswer]:
         """Yield text as it comes, then the whole answer. Raises `ProviderError`, also for a cut stream: what was
         delivered before is its usage then, as reported, or estimated where nothing was."""
         async with self._opened(request, streamed=True) as (exchange, notes):
             if not exchange.streamed:
-                answer = _noted(await self._read_whole(exchange, request), notes)
+                answer = _noted(await self._read_whole(exchange, request), notes, exchange)
                 if answer.content:
                     yield answer.content
                 yield answer
@@ -112,7 +116,7 @@ class OpenAICompatibleProvider:
             async with aclosing(self._texts(exchange, parts, request)) as texts:
                 async for text in texts:
                     yield text
-            yield _noted(parts.answer(request.model, self._counter(request)), notes)
+            yield _noted(parts.answer(request.model, self._counter(request)), notes, exchange)
 
     async def embed(self, model: str, inputs: Sequence[str]) -> EmbeddingAnswer:
         """Return one vector per input. Raises `ProviderError`."""
@@ -126,7 +130,9 @@ class OpenAICompatibleProvider:
             except ProviderError as error:
                 error.usage = error.usage or _billed(exchange.said, of_embedding=True)
                 raise
-            return read_embeddings(await exchange.read(), model, len(inputs), estimated, who)
+            answer = read_embeddings(await exchange.read(), model, len(inputs), estimated, who)
+            rates = exchange.rates
+            return answer if rates is None else msgspec.structs.replace(answer, rates=rates)
 
     async def close(self) -> None:
         """Close the running loop's connections. Harmless when repeated; a later call opens new ones."""
@@ -275,8 +281,9 @@ class OpenAICompatibleProvider:
         return f"{self._name}/{model} at {self._host}"
 
 
-def _noted(answer: ModelAnswer, notes: tuple[str, ...]) -> ModelAnswer:
-    return msgspec.structs.replace(answer, notes=notes) if notes else answer
+def _noted(answer: ModelAnswer, notes: tuple[str, ...], exchange: Exchange) -> ModelAnswer:
+    rates = exchange.rates
+    return msgspec.structs.replace(answer, notes=notes, rates=rates) if notes or rates else answer
 
 
 def _billed(said: object, *, of_embedding: bool = False) -> Usage | None:

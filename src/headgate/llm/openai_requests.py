@@ -16,7 +16,7 @@ import msgspec
 from headgate.llm.provider_errors import refused_here
 from headgate.ports import Message, ModelRequest
 
-__all__ = ["DROPS_MAX", "Asked", "Dialect", "chat_request", "refused_field"]
+__all__ = ["DROPS_MAX", "Asked", "Dialect", "chat_request", "refused_field", "without_effort"]
 
 OURS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"})
 """What `extra` may not set: it would change what was reserved, or the shape of the answer."""
@@ -110,14 +110,21 @@ def _effort(request: ModelRequest, dialect: Dialect, notes: list[str]) -> dict[s
         return {}
     if dialect.reasoning:
         return {dialect.reasoning: request.reasoning}
-    if not request.drop_unsupported:
-        raise refused_here(
-            "missing_capability",
-            f"{request.model} was not asked: its provider has no field for `reasoning`. Leave it out, set the "
-            "provider's own under `extra`, or say `drop_unsupported: true`.",
-        )
+    if why := without_effort(request, dialect):
+        raise refused_here("missing_capability", why)
     notes.append("reasoning was left out, for the provider has no field for it.")
     return {}
+
+
+def without_effort(request: ModelRequest, dialect: Dialect) -> str:
+    """Return that the vendor has no field for the effort that is asked for, in a sentence; nothing: it has, or the
+    effort may be dropped."""
+    if not request.reasoning or dialect.reasoning or request.drop_unsupported:
+        return ""
+    return (
+        f"{request.model} was not asked: its provider has no field for `reasoning`. Leave it out, set the "
+        "provider's own under `extra`, or say `drop_unsupported: true`."
+    )
 
 
 def _with_schema(messages: list[dict[str, Any]], schema: dict[str, Any] | None) -> list[dict[str, Any]]:

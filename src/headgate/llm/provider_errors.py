@@ -10,11 +10,22 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 
+from headgate.core.values import RateReport
 from headgate.ports import ProviderError
 
-__all__ = ["RETRYABLE", "code_of_status", "malformed", "refused_here", "retry_after_seconds", "wait_seconds"]
+__all__ = [
+    "RETRYABLE",
+    "code_of_status",
+    "malformed",
+    "rate_report",
+    "refused_here",
+    "retry_after_seconds",
+    "wait_seconds",
+]
 
 RETRYABLE = frozenset({"rate_limited", "provider_unavailable", "timed_out", "connection_failed", "malformed_response"})
 """Codes of what may go well when it is asked again."""
@@ -30,6 +41,10 @@ _CODES = {
 _CONTEXT_CODES = frozenset({"context_length_exceeded", "string_above_max_length"})
 _FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
 _RESET = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_LEFT = re.compile(
+    r"(?P<before>x-ratelimit-|anthropic-ratelimit-)"
+    r"(?P<rest>remaining-(?:requests|tokens)|(?:requests|tokens|input-tokens|output-tokens)-remaining)"
+)
 _CONTEXT_PHRASES = (
     "maximum context length",
     "context length exceeded",
@@ -73,6 +88,37 @@ def wait_seconds(headers: Mapping[str, str]) -> float | None:
         if headers.get(f"x-ratelimit-remaining-{what}", "").strip() == "0"
     ]
     return max((wait for wait in waits if wait is not None), default=None)
+
+
+def rate_report(headers: Mapping[str, str]) -> RateReport | None:
+    """Return what an answer's headers (their names in lower case) say of the provider's rates; None: nothing.
+
+    OpenAI and most say `x-ratelimit-remaining-requests` and in how long that is reset (`6m0s`, `120ms`); Anthropic has
+    its own prefix, and times of day. Of several kinds of tokens the scarcest counts.
+    """
+    found: dict[str, tuple[int, float | None]] = {}
+    for name, value in headers.items():
+        match = _LEFT.fullmatch(name)
+        if match is None or not value.strip().isdecimal():
+            continue
+        what, left = ("requests" if "requests" in match["rest"] else "tokens"), int(value.strip())
+        reset = _moment_seconds(headers.get(match["before"] + match["rest"].replace("remaining", "reset"), ""))
+        if what not in found or (left, -(reset or 0.0)) < (found[what][0], -(found[what][1] or 0.0)):
+            found[what] = (left, reset)
+    if not found:
+        return None
+    requests, tokens = found.get("requests", (None, None)), found.get("tokens", (None, None))
+    return RateReport(*requests, *tokens)
+
+
+def _moment_seconds(text: str) -> float | None:
+    """Return the seconds until a reset, which is a span, or a time of day in RFC 3339."""
+    if (seconds := _reset_seconds(text)) is not None:
+        return seconds
+    with suppress(ValueError):
+        until = datetime.fromisoformat(text.strip()).timestamp() - time.time()
+        return min(max(until, 0.0), RETRY_AFTER_SECONDS_MAX)
+    return None
 
 
 def _reset_seconds(text: str) -> float | None:

@@ -5,14 +5,17 @@ Floor 2 (engine, activities, stores, queues, llm, client) meets only here; nothi
 
 from headgate.ports.activity import ActivityContext, ActivityFunction, Attempt
 from headgate.ports.cache import Cache, Reusable
-from headgate.ports.client import Changed, Client, EventView, StartRequest, Tokens, Update
+from headgate.ports.client import Changed, Client, EventView, StartRequest, Update
 from headgate.ports.clock import Clock
 from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
+from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import Append, EventRow, Head, Log, Move, NewEvent, Outcome, OverBudget, RunRow, Tables
 from headgate.ports.model import (
     EmbeddingAnswer,
     FinishReason,
+    Foresees,
+    HasAccounts,
     Message,
     ModelAnswer,
     ModelProvider,
@@ -24,6 +27,24 @@ from headgate.ports.model import (
 from headgate.ports.queue import Claim, Queue, Task
 from headgate.ports.schedule import Schedule, Schedules
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
+from headgate.ports.streams import (
+    CHUNK_BYTES_MAX,
+    RESULT,
+    Chunk,
+    Ended,
+    Final,
+    Gap,
+    Position,
+    ReaderTooSlow,
+    Restarted,
+    Streams,
+    Subscription,
+    Tokens,
+    character_begin,
+    digest_of,
+    pieces,
+    wants,
+)
 from headgate.ports.worker import (
     Acknowledged,
     Admission,
@@ -33,12 +54,15 @@ from headgate.ports.worker import (
     Denied,
     Failed,
     Hit,
+    Kept,
     Report,
     Settlement,
     WorkerProtocol,
 )
 
 __all__ = [
+    "CHUNK_BYTES_MAX",
+    "RESULT",
     "Acknowledged",
     "ActivityContext",
     "ActivityFunction",
@@ -48,7 +72,9 @@ __all__ = [
     "Attempt",
     "Cache",
     "CallRequest",
+    "Cell",
     "Changed",
+    "Chunk",
     "Claim",
     "Client",
     "Clock",
@@ -57,17 +83,24 @@ __all__ = [
     "Deletion",
     "Denied",
     "EmbeddingAnswer",
+    "Ended",
     "Erased",
     "Erasure",
     "EventRow",
     "EventView",
     "Failed",
     "Files",
+    "Final",
     "FinishReason",
+    "Foresees",
+    "Gap",
+    "HasAccounts",
     "Head",
     "Hit",
     "Keeping",
+    "Kept",
     "KeptLog",
+    "LimitStore",
     "Log",
     "Message",
     "ModelAnswer",
@@ -77,10 +110,14 @@ __all__ = [
     "NewEvent",
     "Outcome",
     "OverBudget",
+    "Position",
     "ProviderError",
     "Providers",
     "Queue",
+    "RateLimit",
+    "ReaderTooSlow",
     "Report",
+    "Restarted",
     "Reusable",
     "RunRow",
     "Schedule",
@@ -90,10 +127,17 @@ __all__ = [
     "SpendTotal",
     "SpendWanted",
     "StartRequest",
+    "Streams",
+    "Subscription",
+    "Swap",
     "Tables",
     "Task",
     "Tokens",
     "ToolCall",
     "Update",
     "WorkerProtocol",
+    "character_begin",
+    "digest_of",
+    "pieces",
+    "wants",
 ]

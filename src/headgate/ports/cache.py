@@ -10,9 +10,11 @@ __all__ = ["Cache", "Reusable"]
 
 
 class Reusable(msgspec.Struct, frozen=True):
-    """The output of an attempt (JSON bytes), kept for equal attempts until `expires_at` (microseconds).
+    """The output of an attempt, or the answer of a model call (JSON bytes), kept for equal ones until `expires_at`
+    (microseconds).
 
-    `saves` is what the attempt cost, in nano-dollars; workflow, activity and name say where it was made.
+    `saves` is what it cost, in nano-dollars; workflow and activity say where it was made. `name` is that of the
+    activity, or "provider/model" of a call.
     """
 
     tenant: str

@@ -9,9 +9,11 @@ import msgspec
 
 from headgate.core.view import RunSummary, RunView
 from headgate.ports.keeping import Collected, Erased
+from headgate.ports.limits import RateLimit
 from headgate.ports.schedule import Schedule
+from headgate.ports.streams import Chunk, Position
 
-__all__ = ["Changed", "Client", "EventView", "StartRequest", "Tokens", "Update"]
+__all__ = ["Changed", "Client", "EventView", "StartRequest", "Update"]
 
 
 class EventView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -30,22 +32,13 @@ class EventView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     hash: str = ""
 
 
-class Tokens(msgspec.Struct, frozen=True, tag="tokens"):
-    """Streamed text of one attempt; `offset` counts characters from the start of the attempt's text."""
-
-    place: str
-    epoch: int
-    offset: int
-    text: str
-
-
 class Changed(msgspec.Struct, frozen=True, tag="changed"):
     """The run has new events; this is it now (contents left out)."""
 
     run: RunView
 
 
-Update = Tokens | Changed
+Update = Chunk | Changed
 
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -116,8 +109,24 @@ class Client(Protocol):
         """Change a schedule; return it as it is then (a removed one: as it was). Raises `NotFound`."""
         ...
 
-    def watch(self, run: str, *, tokens: bool = False) -> AsyncIterator[Update]:
-        """Yield the run as it is, then each change, and tokens where wanted; ends after the finished run."""
+    async def set_limit(self, limit: RateLimit) -> RateLimit:
+        """Keep a rate of a provider or model; one of the same scope is replaced. Raises `Invalid`."""
+        ...
+
+    async def remove_limit(self, scope: str) -> RateLimit:
+        """Take a rate out; return it as it was. Raises `NotFound`."""
+        ...
+
+    def watch(
+        self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()
+    ) -> AsyncIterator[Update]:
+        """Yield the run as it is, then each change; ends with the finished run.
+
+        With `tokens` also what streams, as `ports.Streams` has it: of each place that streams (or of the one, or the
+        one activity, that `place` names) the text of its newest epoch, from its beginning or from where `resume` says,
+        then an `Ended` with its outcome. Of a place that ended before, the text is that of its result. All of it comes
+        before the finished run. Raises `Invalid` for a position that cannot be, `ReaderTooSlow`.
+        """
         ...
 
     async def settled(self) -> None:

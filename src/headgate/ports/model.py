@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from headgate.core.errors import HeadgateError
-from headgate.core.values import Price, Usage
+from headgate.core.values import Price, RateReport, Usage
 
 __all__ = [
     "EmbeddingAnswer",
     "FinishReason",
+    "Foresees",
+    "HasAccounts",
     "Message",
     "ModelAnswer",
     "ModelProvider",
@@ -79,6 +81,7 @@ class ModelAnswer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     """What the model lets be seen of its thinking; no part of `content`."""
     notes: tuple[str, ...] = ()
     """Where the model was asked something else than the request says, a sentence each."""
+    rates: RateReport | None = None
 
 
 class EmbeddingAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +90,7 @@ class EmbeddingAnswer(msgspec.Struct, frozen=True, kw_only=True):
     embeddings: tuple[tuple[float, ...], ...]
     model: str
     usage: Usage
+    rates: RateReport | None = None
 
 
 class ProviderError(HeadgateError):
@@ -108,6 +112,7 @@ class ProviderError(HeadgateError):
         sent: bool = True,
         retry_after_seconds: float | None = None,
         usage: Usage | None = None,
+        rates: RateReport | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -116,6 +121,7 @@ class ProviderError(HeadgateError):
         self.sent = sent
         self.retry_after_seconds = retry_after_seconds
         self.usage = usage
+        self.rates = rates
 
 
 class ModelProvider(Protocol):
@@ -140,6 +146,25 @@ class ModelProvider(Protocol):
 
     def count(self, request: ModelRequest) -> int:
         """Return an upper estimate of the request's input tokens."""
+        ...
+
+
+@runtime_checkable
+class Foresees(Protocol):
+    """A provider that knows beforehand what its models cannot do."""
+
+    def cannot(self, request: ModelRequest) -> str:
+        """Return why the model could not take the request, in a sentence; nothing: it may be asked."""
+        ...
+
+
+@runtime_checkable
+class HasAccounts(Protocol):
+    """A provider with several keys: rates are held for each."""
+
+    @property
+    def account(self) -> str:
+        """Which key it uses, by a name that is no secret."""
         ...
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from headgate.core.values import Assignment, CallError, Candidate, Failure, PassedOver, Usage, Verdict
+from headgate.core.values import Assignment, CallError, Candidate, Failure, PassedOver, RateReport, Usage, Verdict
 
 __all__ = [
     "Acknowledged",
@@ -18,6 +18,7 @@ __all__ = [
     "Denied",
     "Failed",
     "Hit",
+    "Kept",
     "Report",
     "Settlement",
     "WorkerProtocol",
@@ -56,26 +57,46 @@ class CallRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A model call that an attempt asks the gate for: what is asked (by its hash), and of whom, in order of preference.
 
     `passed_over` are models that the author's list had before these; `verdicts` what the policies made of the text.
+    `pause_seconds`: it is another try of what has just failed, and is not to be made before.
+    `reuse` asks for the answers of equal calls: the hash of what is asked, as it would leave and without the model; of
+    an embedding one hash for each text. Empty: the activity does not cache.
     """
 
     request_hash: str
     candidates: tuple[Candidate, ...]
     passed_over: tuple[PassedOver, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    pause_seconds: float = 0.0
+    reuse: tuple[str, ...] = ()
+
+
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An answer to be kept for equal calls (any JSON value), and its share of what the call cost, beside the others'
+    shares."""
+
+    answer: Any
+    share: int = 1
 
 
 class Settlement(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a call ended: `used` with its `usage`, `never_sent` (nothing was done for us), or `lost` (nobody knows)."""
+    """How a call ended: `used` with its `usage`, `never_sent` (nothing was done for us), or `lost` (nobody knows).
+
+    `answers` are to be kept: one for each hash that the request had in `reuse`, or none.
+    """
 
     outcome: Literal["used", "never_sent", "lost"]
     usage: Usage | None = None
     error: CallError | None = None
     verdicts: tuple[Verdict, ...] = ()
+    rates: RateReport | None = None
+    """What the provider said of its rates; it is learnt from, and not recorded."""
+    answers: tuple[Kept, ...] = ()
+    """What of the answer is to be kept for equal calls; it is not recorded."""
 
     @classmethod
-    def used(cls, usage: Usage) -> Settlement:
+    def used(cls, usage: Usage, *, rates: RateReport | None = None, answers: tuple[Kept, ...] = ()) -> Settlement:
         """Return the settlement of a call that was answered."""
-        return cls("used", usage)
+        return cls("used", usage, rates=rates, answers=answers)
 
 
 class Admitted(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -88,9 +109,11 @@ class Admitted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The call need not be made: this is the response of an equal one."""
+    """The call need not be made: these are the answers of equal calls to `model`, one for each hash of the request's
+    `reuse`; None where there is none (at least one is there), which is to be asked for anew."""
 
-    response: Any
+    model: str
+    answers: tuple[Any, ...]
 
 
 class Denied(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -130,4 +153,8 @@ class WorkerProtocol(Protocol):
 
     def stream(self, activity_id: str, text: str) -> None:
         """Pass on tokens of the attempt's output as they come; never blocks, never fails."""
+        ...
+
+    def restart_stream(self, activity_id: str) -> None:
+        """What was streamed of this attempt is void: its text begins again. Never blocks, never fails."""
         ...

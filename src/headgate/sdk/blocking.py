@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar, cast
 
 from headgate.core.errors import Refused
 from headgate.core.view import RunView
-from headgate.ports import Update
+from headgate.ports import Position, Update
 from headgate.sdk.connection import Database, arun, astart
 from headgate.sdk.embedded import database_path, owned_by_this_loop
 from headgate.sdk.given import Mode, Models, Runnable
@@ -114,8 +114,8 @@ class BlockingHandle:
     def result(self) -> Result:
         return self._bridge.call(self._handle.result())
 
-    def stream(self) -> Iterator[Update]:
-        updates = cast("AsyncGenerator[Update]", self._handle.stream())
+    def stream(self, place: str = "", *, resume: Sequence[Position] = ()) -> Iterator[Update]:
+        updates = cast("AsyncGenerator[Update]", self._handle.stream(place, resume=resume))
         self._streams.append(updates)
         try:
             while (update := self._bridge.call(_next(updates))) is not None:

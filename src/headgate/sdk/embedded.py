@@ -32,6 +32,7 @@ __all__ = [
     "STATE_FOLDER",
     "Engine",
     "Session",
+    "connect",
     "database_path",
     "finish_handed",
     "make_state_folder",
@@ -109,21 +110,29 @@ async def _take_or_connect(database: Path) -> Ownership | SocketClient:
             return Ownership.take(database)
         except Owned as error:
             owned = error
-        owner = owner_of(database)
-        address = parse_address(owner.address) if owner else None
-        if address is not None:
-            with suppress(OwnerGone):
-                client = SocketClient(address)
-                await client.ping()
-                return client
+        if (client := await connect(database)) is not None:
+            return client
         if time.monotonic() > until:
             raise Unavailable(f"{owned.message} It does not answer at its control socket.") from owned
         await asyncio.sleep(CONNECT_PAUSE_SECONDS)
 
 
+async def connect(database: Path) -> SocketClient | None:
+    """Return a client of the process that owns the database; None: none does, or it is not to be reached now."""
+    owner = owner_of(database)
+    address = parse_address(owner.address) if owner else None
+    if address is not None:
+        with suppress(OwnerGone):
+            client = SocketClient(address)
+            await client.ping()
+            return client
+    return None
+
+
 @asynccontextmanager
 async def _own(database: Path, ownership: Ownership, engine: Engine) -> AsyncGenerator[Session]:
     from headgate.api.socket import SocketServer
+    from headgate.api.worker_door import WorkerDoor
     from headgate.app import App
     from headgate.client.address import choose_address
     from headgate.stores.sqlite import SqliteLog
@@ -134,7 +143,8 @@ async def _own(database: Path, ownership: Ownership, engine: Engine) -> AsyncGen
         await stack.enter_async_context(app)
         address = choose_address(database)
         stack.callback(_remove_folder, database, address.path)
-        server = await stack.enter_async_context(SocketServer(app.desk, address))
+        workers = WorkerDoor(app.protocol, lose=app.protocol.lose, keep=app.worker.accept)
+        server = await stack.enter_async_context(SocketServer(app.desk, address, workers))
         ownership.announce(str(server.address))
         stack.enter_context(_noted(database))
         yield Session(app.desk, app, server)

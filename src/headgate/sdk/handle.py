@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 from typing import Any, Self, cast
@@ -12,7 +12,7 @@ import msgspec
 from headgate.core.errors import HeadgateError
 from headgate.core.money import NANO
 from headgate.core.view import RunView
-from headgate.ports import Changed, Client, Update
+from headgate.ports import Changed, Client, Position, Update
 
 __all__ = ["Handle", "Result", "RunFailed"]
 
@@ -96,12 +96,18 @@ class Handle:
         assert view is not None, "a watch yields the run as it is before it ends"
         return result_of(view)
 
-    def stream(self) -> AsyncIterator[Update]:
+    def stream(self, place: str = "", *, resume: Sequence[Position] = ()) -> AsyncIterator[Update]:
         """Yield the run as it is, then `Changed` for each change and `Tokens` as models write; ends with the run.
 
-        A slow reader skips changes, never the last one. Called again, it begins with the run as it is then.
+        Of every text that is under way its newest epoch is told from the beginning, or from where `resume` says (the
+        `after` of the last that was read of it), and of one that has ended its result; `Ended` follows it. `Restarted`:
+        what was told of this place before is void. `Gap`: a part is not kept any more. `place` names the one activity
+        or item whose texts are wanted. A slow reader skips changes, never the last one, and no token.
+
+        Raises `Invalid` for a position that cannot be, `Unavailable` (`reader_too_slow`) when too much waits for the
+        reader: go on with `resume`.
         """
-        return self._client.watch(self.id, tokens=True)
+        return self._client.watch(self.id, tokens=True, place=place, resume=resume)
 
     async def signal(self, name: str, data: Any = None, *, key: str = "") -> None:
         """Send a signal; it is kept until an activity waits for it. `key` names the one that it is for."""

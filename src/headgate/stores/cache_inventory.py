@@ -20,8 +20,8 @@ class _Tables(Protocol):
 
 
 class CacheLine(NamedTuple):
-    """A result that is kept. Times are microseconds, `saves` is what a use of it saves in nano-dollars, `name` the
-    activity's name."""
+    """A result or an answer that is kept. Times are microseconds, `saves` is what a use of it saves in nano-dollars,
+    `name` the activity's name, or the model of a call."""
 
     key: bytes
     workflow: str
@@ -33,6 +33,11 @@ class CacheLine(NamedTuple):
     saves: int
     hits: int
     size: int
+
+    @property
+    def of_a_call(self) -> bool:
+        """Whether it is the answer of a model call, rather than the result of an attempt."""
+        return "/" in self.name
 
 
 class CacheSum(NamedTuple):

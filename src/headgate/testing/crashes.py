@@ -196,6 +196,9 @@ class CrashingProtocol:
     def stream(self, activity_id: str, text: str) -> None:
         self._protocol.stream(activity_id, text)
 
+    def restart_stream(self, activity_id: str) -> None:
+        self._protocol.restart_stream(activity_id)
+
 
 # --- Children ----------------------------------------------------------------------------------------------------
 

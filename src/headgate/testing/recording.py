@@ -79,6 +79,9 @@ class _Attempt:
 
     def __init__(self) -> None:
         self.calls: list[EventView] = []
+        """Those that were made, and those that reused what an equal call of another run was answered."""
+        self.repeats = 0
+        """How many reused what an equal call of this run was answered: they will do so again."""
         self.settled: dict[str, EventView] = {}
         self.end: EventView | None = None
 
@@ -118,9 +121,12 @@ class _Recording:
     def _attempts_by_place(self) -> dict[str, list[_Attempt]]:
         """Return the attempts that ended by themselves, of each place in their order."""
         found: dict[tuple[str, int], _Attempt] = defaultdict(_Attempt)
+        answered = _Answered()
         for event in self._events:
             attempt = found[event.place, event.attempt]
-            if event.type == "call_admitted":
+            if answered.before(event):
+                attempt.repeats += 1
+            elif event.type in ("call_admitted", "call_reused"):
                 attempt.calls.append(event)
             elif event.type == "call_settled":
                 attempt.settled[event.fields["call_id"]] = event
@@ -204,6 +210,26 @@ class _Recording:
         return {key: count for key, count in counts.items() if count}
 
 
+class _Answered:
+    """What was asked and answered in the run so far."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, str] = {}
+        self._hashes: set[str] = set()
+
+    def before(self, event: EventView) -> bool:
+        """Take note of the event; return whether it is the reuse of an answer that the run has had before."""
+        if event.type == "call_requested":
+            self._asked[event.fields["call_id"]] = event.fields["request_hash"]
+        elif event.type == "call_settled" and event.fields["outcome"] == "used":
+            self._hashes.add(self._asked.get(event.fields["call_id"], ""))
+        elif event.type == "call_reused":
+            known = event.fields["request_hash"] in self._hashes
+            self._hashes.add(event.fields["request_hash"])
+            return known
+        return False
+
+
 def _hash(end: EventView) -> str:
     return end.fields.get("input_hash", "")
 
@@ -214,13 +240,14 @@ def _hash(end: EventView) -> str:
 def _model_answers(attempt: _Attempt) -> Iterator[dict[str, Any]]:
     """Yield what each call of an attempt was answered."""
     assert attempt.end is not None
-    if not attempt.calls and attempt.end.type == "activity_completed":
-        # Answered by an earlier, equal call. In a case the call is made, and free.
-        yield {**_content(attempt.end.content), "usage": {"input_tokens": 0, "output_tokens": 0}}
+    if not attempt.calls and not attempt.repeats and attempt.end.type == "activity_completed":
+        yield _reused(attempt.end.content)
         return
     for number, call in enumerate(attempt.calls, 1):
         settled = attempt.settled.get(call.fields["call_id"])
-        if number < len(attempt.calls):
+        if call.type == "call_reused":
+            yield _reused(attempt.end.content)
+        elif number < len(attempt.calls):
             yield _failed_call(settled, "provider_unavailable")
         elif attempt.end.type == "activity_completed":
             yield _answer(call, settled, attempt.end.content)
@@ -228,6 +255,11 @@ def _model_answers(attempt: _Attempt) -> Iterator[dict[str, Any]]:
             yield {"text": "", "delay": float(attempt.end.fields["seconds"]) + LASTING}
         else:
             yield _last_of_failed(settled, attempt.end.fields["error"])
+
+
+def _reused(output: Any) -> dict[str, Any]:
+    """Return the answer of an earlier, equal attempt or call. In a case the call is made, and free."""
+    return {**_content(output), "usage": {"input_tokens": 0, "output_tokens": 0}}
 
 
 def _answer(call: EventView, settled: EventView | None, output: Any) -> dict[str, Any]:

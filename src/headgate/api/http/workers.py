@@ -133,17 +133,19 @@ class CallBody(msgspec.Struct, frozen=True):
     candidates: tuple[Candidate, ...]
     passed_over: tuple[PassedOver, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
+    reuse: tuple[str, ...] = ()
+    pause_seconds: float = 0.0
 
 
 class CallAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`admitted`: the call may go to `model`. `hit`: it need not be made, `response` is the answer of an equal one.
+    """`admitted`: the call may go to `model`. `hit`: it need not be made, `answers` are those of equal ones.
     `denied`: it may not."""
 
     decision: Literal["admitted", "hit", "denied"]
     model: str | None = None
     reservation: int | None = None
     skipped: tuple[str, ...] = ()
-    response: Any = None
+    answers: tuple[Any, ...] = ()
     error: Failure | None = None
 
 
@@ -226,7 +228,14 @@ async def fail_task(call: Call[NoQuery, FailBody]) -> RecordedFailure:
 async def ask_for_call(call: Call[NoQuery, CallBody]) -> CallAnswer:
     """Ask the gate for a model call; answered when there is an answer, for it may have to wait for money"""
     body = call.body
-    request = CallRequest(body.request_hash, body.candidates, body.passed_over, body.verdicts)
+    request = CallRequest(
+        body.request_hash,
+        body.candidates,
+        passed_over=body.passed_over,
+        verdicts=body.verdicts,
+        reuse=body.reuse,
+        pause_seconds=body.pause_seconds,
+    )
     call_id = _opened(body.call_id)
     admission = await call.doors.workers.admit(_activity_id(call), call_id=call_id, request=request)
     return _call_answer(admission)
@@ -243,7 +252,7 @@ def _call_answer(admission: Admission) -> CallAnswer:
             skipped=admission.skipped,
         )
     if isinstance(admission, Hit):
-        return CallAnswer(decision="hit", response=admission.response)
+        return CallAnswer(decision="hit", model=admission.model, answers=admission.answers)
     return CallAnswer(decision="denied", error=admission.error)
 
 

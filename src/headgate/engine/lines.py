@@ -1,0 +1,351 @@
+"""Where calls wait for a provider: a line for each account, in which tenants take turns.
+
+A call is looked at when it comes, and again whenever something may have changed: the time of its rate has come, a call
+has ended, a rate was set. It goes to the first model of its list that can be called now. One that must wait waits for
+the first of them (unless the list says that it hurries, or its rate opens late): it keeps its place among the calls of
+its tenant, and tenants take turns. While the first of a model must wait, nobody behind it passes it; while the rate is
+the account's, nobody of the account does.
+
+Each line has one task while somebody is in it. What waits is written down in the store (`wait RUN PLACE`), so that
+`headgate show` can say why, from another process too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+import msgspec
+
+from headgate.core.errors import StaleAttempt
+from headgate.core.run import Run
+from headgate.core.values import Candidate, Failure, PassedOver
+from headgate.engine.limit_view import Wait
+from headgate.engine.limits import Limits, State, Take, account_of, model_of
+from headgate.engine.turns import Turns
+from headgate.ports import CallRequest, Clock, Denied, Swap
+
+__all__ = ["FALL_SECONDS", "WAITING_MAX", "WAIT_SECONDS_MAX", "Asked", "Lines", "Turn"]
+
+WAITING_MAX = 10_000
+"""Calls that wait here at a time; a further one is denied, and its attempt may come again."""
+WAIT_SECONDS_MAX = 3_600
+"""A call that has waited so long is denied, and its attempt may come again."""
+FALL_SECONDS = 60
+"""A model whose rate opens later than this is passed over where the list has another one."""
+FULL_RETRY_SECONDS = 30.0
+LOOKS_MAX = 100
+"""So often a call looks again at once when another was faster; then it waits a moment."""
+CROWDED_MICROSECONDS = 10_000
+MICROSECONDS = 1_000_000
+
+
+class Asked(NamedTuple):
+    """A call as it was asked for, and by whom."""
+
+    run_id: str
+    place: str
+    attempt: int
+    tenant: str
+    call_id: str
+    request: CallRequest
+
+
+class Turn(NamedTuple):
+    """A call may go: what to ask the ledger, the model that it is to go to, and what was taken for that."""
+
+    request: CallRequest
+    candidate: Candidate
+    takes: tuple[Take, ...]
+
+
+class _Must(NamedTuple):
+    """A call must wait for a model until then."""
+
+    state: State
+    passed_over: tuple[PassedOver, ...]
+
+
+class _Waiter:
+    """A call in a line. `answer` is its turn, or why it has none."""
+
+    __slots__ = ("answer", "asked", "line", "model", "noted", "since")
+
+    def __init__(self, asked: Asked, since: int, answer: asyncio.Future[Turn | Denied]) -> None:
+        self.asked = asked
+        self.since = since
+        self.answer = answer
+        self.line: _Line | None = None
+        self.model = ""
+        self.noted: str | None = None
+
+
+class _Line:
+    """Those who wait for one account, and what looks after them."""
+
+    __slots__ = ("task", "turns", "wake")
+
+    def __init__(self) -> None:
+        self.turns: Turns[_Waiter] = Turns()
+        self.wake = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+
+class Lines:
+    """One per gate."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._lines: dict[str, _Line] = {}
+        self._waiters: dict[str, set[_Waiter]] = {}
+        """Who waits, by run."""
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    async def open(self) -> None:
+        """Nobody waits any more who waited in the process before."""
+        store = self._limits.store
+        for cell in await store.cells("wait "):
+            await store.swap([Swap(cell.name, cell.body, None)])
+
+    async def close(self) -> None:
+        tasks = [line.task for line in self._lines.values() if line.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- One call ----------------------------------------------------------------------------------------------------
+
+    async def turn(self, asked: Asked) -> Turn | Denied:
+        """Return when it is the call's turn. Raises `StaleAttempt` when its attempt ends meanwhile."""
+        waiter = _Waiter(asked, self._limits.store.now(), asyncio.get_running_loop().create_future())
+        if asked.request.pause_seconds:
+            if self._count >= WAITING_MAX:
+                return _full()
+            await self._pause(waiter)
+        found = await self._look(asked)
+        if isinstance(found, Denied):
+            return found
+        line = self._lines.get(account_of(found.candidate if isinstance(found, Turn) else found.state.candidate))
+        if isinstance(found, Turn):
+            if line is None or not self._is_behind(line, found.candidate):
+                return found
+            await self._limits.give_back(found.candidate, asked.call_id, found.takes)
+            found = _Must(State(found.candidate, 0), ())
+        if self._count >= WAITING_MAX:
+            return _full()
+        return await self._wait_in_line(waiter, found)
+
+    def _is_behind(self, line: _Line, candidate: Candidate) -> bool:
+        """Whether others have waited in the line already for what the call would take."""
+        of_account = candidate.model.partition("/")[0] in self._limits.rates
+        return len(line.turns) > 0 if of_account else line.turns.waits_for(model_of(candidate))
+
+    async def _look(self, asked: Asked) -> Turn | Denied | _Must:
+        """Take a turn for the first model that can be called now; else say which to wait for."""
+        for _ in range(LOOKS_MAX):
+            states = [await self._limits.state(candidate, asked.call_id) for candidate in asked.request.candidates]
+            now = self._limits.store.now()
+            chosen, passed = _choose(states, now)
+            if chosen is None:
+                return _none_left(states, passed, now)
+            if chosen.opens_at > now:
+                if chosen.opens_at > now + WAIT_SECONDS_MAX * MICROSECONDS:
+                    return _too_late(chosen, now)
+                return _Must(chosen, passed)
+            takes = await self._limits.take(chosen.candidate, asked.call_id)
+            if takes is not None:
+                return Turn(_narrowed(asked.request, passed), chosen.candidate, takes)
+            await asyncio.sleep(0)  # somebody else was faster
+        return _Must(State(asked.request.candidates[0], self._limits.store.now() + CROWDED_MICROSECONDS), ())
+
+    # --- Waiting -----------------------------------------------------------------------------------------------------
+
+    async def _pause(self, waiter: _Waiter) -> None:
+        """Wait before another try of what has just failed."""
+        request = waiter.asked.request
+        until = waiter.since + int(request.pause_seconds * MICROSECONDS)
+        why = f"a pause before {request.candidates[0].model} is asked again"
+        self._enter(waiter)
+        try:
+            await self._note(waiter, Wait(why, until, waiter.since, request.candidates[0].model, waiter.asked.tenant))
+            alarm = asyncio.Event()
+            waiter.answer.add_done_callback(lambda _: alarm.set())
+            while self._clock.now() < until and not waiter.answer.done():
+                await self._clock.wait(until, alarm)
+            if waiter.answer.done():
+                waiter.answer.result()
+        finally:
+            self._leave(waiter)
+            await asyncio.shield(self._note(waiter, None))
+
+    async def _wait_in_line(self, waiter: _Waiter, must: _Must) -> Turn | Denied:
+        self._enter(waiter)
+        try:
+            self._join(waiter, must.state.candidate)
+            await self._note(waiter, _wait_of(waiter, must.state))
+            return await waiter.answer
+        except BaseException:
+            if waiter.answer.done() and not waiter.answer.cancelled() and not waiter.answer.exception():
+                turn = waiter.answer.result()  # its turn came as it was being cancelled
+                if isinstance(turn, Turn):
+                    await asyncio.shield(self._limits.give_back(turn.candidate, waiter.asked.call_id, turn.takes))
+            raise
+        finally:
+            waiter.answer.cancel()
+            if waiter.line is not None and waiter.line.turns.remove(waiter.asked.tenant, waiter.model, waiter):
+                waiter.line.wake.set()
+            self._leave(waiter)
+            await asyncio.shield(self._note(waiter, None))
+
+    def _enter(self, waiter: _Waiter) -> None:
+        self._waiters.setdefault(waiter.asked.run_id, set()).add(waiter)
+        self._count += 1
+
+    def _leave(self, waiter: _Waiter) -> None:
+        waiting = self._waiters[waiter.asked.run_id]
+        waiting.discard(waiter)
+        if not waiting:
+            del self._waiters[waiter.asked.run_id]
+        self._count -= 1
+
+    def _join(self, waiter: _Waiter, candidate: Candidate) -> None:
+        account, waiter.model = account_of(candidate), model_of(candidate)
+        line = waiter.line = self._lines.setdefault(account, _Line())
+        line.turns.add(waiter.asked.tenant, waiter.model, waiter)
+        line.wake.set()
+        if line.task is None:
+            line.task = asyncio.get_running_loop().create_task(self._look_after(account, line))
+
+    async def _note(self, waiter: _Waiter, wait: Wait | None) -> None:
+        """Write down that the call waits, and for what; None: no more."""
+        after = None if wait is None else msgspec.json.encode(wait).decode()
+        if after != waiter.noted:
+            before, waiter.noted = waiter.noted, after
+            name = f"wait {waiter.asked.run_id} {waiter.asked.place} {waiter.asked.call_id}"
+            await self._limits.store.swap([Swap(name, before, after)])
+
+    # --- A line ------------------------------------------------------------------------------------------------------
+
+    async def _look_after(self, account: str, line: _Line) -> None:
+        try:
+            while line.turns:
+                line.wake.clear()
+                until = await self._give_turns(account, line)
+                if line.turns:
+                    await self._clock.wait(until, line.wake)
+        except Exception as error:  # noqa: BLE001 - the store cannot be read: those who wait are told, each its own
+            for waiter in line.turns:
+                if not waiter.answer.done():
+                    waiter.answer.set_exception(error)
+        finally:
+            line.task = None
+            if self._lines.get(account) is line:
+                del self._lines[account]
+
+    async def _give_turns(self, account: str, line: _Line) -> int | None:
+        """Let everybody go who can; return when to look again."""
+        blocked: set[str] = set()
+        until: int | None = None
+        while (first := line.turns.next(blocked)) is not None:
+            tenant, model, waiter = first
+            found = await self._look(waiter.asked)
+            now = self._limits.store.now()
+            if waiter.answer.done():  # it has gone meanwhile
+                if isinstance(found, Turn):
+                    await self._limits.give_back(found.candidate, waiter.asked.call_id, found.takes)
+                line.turns.remove(tenant, model, waiter)
+            elif isinstance(found, _Must) and now < waiter.since + WAIT_SECONDS_MAX * MICROSECONDS:
+                if account_of(found.state.candidate) != account:
+                    line.turns.remove(tenant, model, waiter)
+                    self._join(waiter, found.state.candidate)
+                    continue
+                look_at = min(found.state.opens_at, waiter.since + WAIT_SECONDS_MAX * MICROSECONDS)
+                until = look_at if until is None else min(until, look_at)
+                blocked.add(model)
+                await self._note(waiter, _wait_of(waiter, found.state))
+                if found.state.scope == account:
+                    break
+            else:
+                line.turns.served(tenant, model)
+                waiter.answer.set_result(_too_late(found.state, now) if isinstance(found, _Must) else found)
+        return until
+
+    def look_again(self, candidate: Candidate) -> None:
+        """Something of the candidate's account has changed."""
+        line = self._lines.get(account_of(candidate))
+        if line is not None:
+            line.wake.set()
+
+    def look_again_everywhere(self) -> None:
+        """Something of all accounts has changed."""
+        for line in self._lines.values():
+            line.wake.set()
+
+    def drop_stale(self, run: Run) -> None:
+        """Send away the calls of the run whose attempts are over."""
+        for waiter in list(self._waiters.get(run.id, ())):
+            place = run.tasks.get(waiter.asked.place)
+            over = place is None or place.attempt != waiter.asked.attempt
+            if over and not waiter.answer.done():
+                current = place.attempt if place is not None else waiter.asked.attempt
+                waiter.answer.set_exception(
+                    StaleAttempt(run.id, waiter.asked.place, reported=waiter.asked.attempt, current=current)
+                )
+
+
+# --- Choosing --------------------------------------------------------------------------------------------------------
+
+
+def _choose(states: list[State], now: int) -> tuple[State | None, tuple[PassedOver, ...]]:
+    """Return the model to call, or to wait for, and those before it that are passed over."""
+    passed: list[PassedOver] = []
+    for number, state in enumerate(states):
+        if state.closed:
+            passed.append(PassedOver(state.candidate.model, state.why, "circuit_open"))
+            continue
+        others = [other for other in states[number + 1 :] if not other.closed]
+        late = bool(others) and state.opens_at > now + FALL_SECONDS * MICROSECONDS
+        hurries = state.candidate.hurries and any(other.opens_at <= now for other in others)
+        if state.opens_at > now and (late or hurries):
+            seconds = (state.opens_at - now) / MICROSECONDS
+            passed.append(PassedOver(state.candidate.model, f"{state.why}, {seconds:.0f} s", "rate_limited"))
+            continue
+        return state, tuple(passed)
+    return None, tuple(passed)
+
+
+def _narrowed(request: CallRequest, passed: tuple[PassedOver, ...]) -> CallRequest:
+    """Return the request without the models that are passed over, which are named in it instead."""
+    if not passed:
+        return request
+    over = {one.model for one in passed}
+    left = tuple(candidate for candidate in request.candidates if candidate.model not in over)
+    return msgspec.structs.replace(request, candidates=left, passed_over=(*request.passed_over, *passed))
+
+
+def _wait_of(waiter: _Waiter, state: State) -> Wait:
+    why = state.why or f"its turn with {state.candidate.model}"
+    return Wait(why, state.opens_at, waiter.since, state.candidate.model, waiter.asked.tenant)
+
+
+def _none_left(states: list[State], passed: tuple[PassedOver, ...], now: int) -> Denied:
+    seconds = max(0.0, (min(state.opens_at for state in states) - now) / MICROSECONDS)
+    reasons = "; ".join(f"{one.model}: {one.reason}" for one in passed)
+    return Denied(Failure("circuit_open", f"The call was not made: {reasons}.", retry_after_seconds=seconds))
+
+
+def _too_late(state: State, now: int) -> Denied:
+    seconds = max(0.0, (state.opens_at - now) / MICROSECONDS)
+    message = (
+        f"The call was not made: {state.candidate.model} cannot be called for another {seconds:.0f} s ({state.why})."
+    )
+    return Denied(Failure("rate_limited", message, retry_after_seconds=seconds))
+
+
+def _full() -> Denied:
+    message = f"The call was not made: {WAITING_MAX:,} calls wait for a provider already."
+    return Denied(Failure("rate_limited", message, retry_after_seconds=FULL_RETRY_SECONDS))
