@@ -30,8 +30,9 @@ from headgate.stores.postgres_append import (
 )
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, Patience, dial
-from headgate.stores.postgres_reading import SQL, PostgresReader
+from headgate.stores.postgres_reading import PostgresReader
 from headgate.stores.postgres_schema import checked_name
+from headgate.stores.queries import load_queries
 
 __all__ = ["PostgresLog"]
 
@@ -43,6 +44,8 @@ ANSWERS_FORGOTTEN_EVERY_MICROSECONDS = 3_600 * 1_000_000
 KEYS_PER_BLOCK = 1_000
 KEYS_AT_HAND_MIN = 500
 BLOCKS_MAX = 64
+
+SQL = load_queries("postgres.sql")
 
 Result = TypeVar("Result")
 
