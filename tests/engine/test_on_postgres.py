@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +68,28 @@ def test_the_quickstart_runs_and_its_bill_is_in_the_database(play):
         assert await verify(bench.log) == []
 
     play(scene)
+
+
+@pytest.mark.slow
+def test_the_program_of_the_page_runs(tmp_path: Path):
+    page = (QUICKSTART.parents[1] / "docs" / "how-to" / "keep-the-log-in-postgresql.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "on_postgres.py").write_text(program, encoding="utf-8")
+    environment = {**os.environ, "DATABASE_URL": server_url()}
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "on_postgres.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert " completed\n{" in done.stdout
+    assert "'synchronous_commit': 'on'" in done.stdout
 
 
 def test_a_wait_for_weeks_survives_a_restart(play):
