@@ -135,6 +135,16 @@ def setting_keys() -> str:
     return keys({name: key for name, key in settings if not key.not_yet})
 
 
+def policy_options() -> str:
+    """The options of each built-in policy."""
+    rows = [
+        (f"`{policy}`", f"`{key.name}`", key.holds, key.about)
+        for policy, options in vocabulary.POLICIES.items()
+        for key in options.values()
+    ]
+    return table(("policy", "option", "holds", "meaning"), rows)
+
+
 def activities() -> str:
     """The built-in activities."""
     rows: list[Row] = []
@@ -188,6 +198,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "retry_keys": lambda: keys(vocabulary.RETRY),
     "budget_keys": lambda: keys(vocabulary.BUDGET),
     "signal_keys": lambda: keys(vocabulary.SIGNAL_WAIT),
+    "policy_keys": lambda: keys(vocabulary.POLICY),
+    "policy_options": policy_options,
     "sub_workflow_keys": lambda: keys(vocabulary.SUB_WORKFLOW),
     "activities": activities,
     "activities_not_yet": activities_not_yet,

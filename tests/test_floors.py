@@ -28,6 +28,7 @@ FLOORS = {
     "stores": 2,
     "queues": 2,
     "llm": 2,
+    "policies": 2,
     "client": 2,
     "api": 3,
     "mcp": 3,

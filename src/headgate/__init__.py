@@ -11,27 +11,49 @@ TYPE_CHECKING = False  # what type checkers take for true; `typing` itself would
 
 if TYPE_CHECKING:
     from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unavailable
-    from headgate.ports import ActivityContext, Attempt, Changed, Ended, Gap, Position, Restarted, Tokens
+    from headgate.ports import (
+        ActivityContext,
+        Allow,
+        Attempt,
+        Changed,
+        Deny,
+        Ended,
+        Gap,
+        ModelAnswer,
+        ModelRequest,
+        Modify,
+        PolicyCall,
+        Position,
+        Restarted,
+        Tokens,
+    )
     from headgate.sdk.activity import activity
     from headgate.sdk.blocking import BlockingHandle, run, start
     from headgate.sdk.connection import Connection, arun, astart
     from headgate.sdk.connection import open_connection as open  # noqa: A004 - as in `headgate.open`, like `gzip.open`
     from headgate.sdk.handle import Handle, Result, RunFailed
     from headgate.sdk.lifespan import lifespan
+    from headgate.sdk.policy import policy
     from headgate.sdk.workflow import Reference, Workflow
 
 __all__ = [
     "ActivityContext",
+    "Allow",
     "Attempt",
     "BlockingHandle",
     "Changed",
     "Connection",
+    "Deny",
     "Ended",
     "Gap",
     "Handle",
     "HeadgateError",
     "Invalid",
+    "ModelAnswer",
+    "ModelRequest",
+    "Modify",
     "NotFound",
+    "PolicyCall",
     "Position",
     "Reference",
     "Refused",
@@ -46,18 +68,23 @@ __all__ = [
     "astart",
     "lifespan",
     "open",
+    "policy",
     "run",
     "start",
 ]
 
 _HOMES = {
     "core.errors": ("HeadgateError", "Invalid", "NotFound", "Refused", "Unavailable"),
-    "ports": ("ActivityContext", "Attempt", "Changed", "Ended", "Gap", "Position", "Restarted", "Tokens"),
+    "ports": (
+        *("ActivityContext", "Allow", "Attempt", "Changed", "Deny", "Ended", "Gap"),
+        *("ModelAnswer", "ModelRequest", "Modify", "PolicyCall", "Position", "Restarted", "Tokens"),
+    ),
     "sdk.activity": ("activity",),
     "sdk.blocking": ("BlockingHandle", "run", "start"),
     "sdk.connection": ("Connection", "arun", "astart", "open"),
     "sdk.handle": ("Handle", "Result", "RunFailed"),
     "sdk.lifespan": ("lifespan",),
+    "sdk.policy": ("policy",),
     "sdk.workflow": ("Reference", "Workflow"),
 }
 _NAMES_THERE = {"open": "open_connection"}

@@ -47,7 +47,8 @@ from headgate.engine.worker import Worker
 from headgate.llm.prices import open_prices
 from headgate.llm.registry import build_providers, close_providers
 from headgate.llm.scripted import ScriptedProvider
-from headgate.ports import ActivityFunction, Cache, Clock, KeptLog, Log, ModelProvider
+from headgate.policies.guards import PolicyGuards, process_policies
+from headgate.ports import ActivityFunction, Cache, Clock, Guards, KeptLog, Log, ModelProvider
 from headgate.queues.memory import MemoryQueue
 from headgate.stores.cache import cache_beside
 from headgate.stores.files import FolderFiles
@@ -81,6 +82,7 @@ class App:
         cache: Cache | None = None,
         reuse: bool = True,
         folder: Path | None = None,
+        policies: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder or Path(tempfile.gettempdir()) / f"headgate-{random.token_hex(8)}"
         """Where activities keep what is theirs (files, indexes); made by whoever first needs it. One that was not
@@ -112,6 +114,8 @@ class App:
             demo_pace_seconds=demo_pace_seconds,
             prices=open_prices(environment, self.folder),
         )
+        self.guards = self.engine.guards = PolicyGuards(policies)
+        self.protocol.policies = process_policies(environment)
         self.postgres = Postgres()
         self.scripts = Scripts(scripts or ScriptSettings(), folder=self.folder / "frames")
         self.worker = Worker(
@@ -122,8 +126,8 @@ class App:
                 "file_read": file_read(self.files),
                 "file_write": file_write(self.files),
             }
-            | retrieval_activities(self.providers, self.folder)
-            | _builtins(self.providers, http or HttpSettings(private_addresses="all"), self.scripts),
+            | retrieval_activities(self.providers, self.folder, self.guards)
+            | _builtins(self.providers, self.guards, http or HttpSettings(private_addresses="all"), self.scripts),
             activities=activities,
         )
         self.dispatcher.stop_claims = self.worker.stop
@@ -195,14 +199,14 @@ class App:
 
 
 def _builtins(
-    providers: Mapping[str, ModelProvider], http: HttpSettings, scripts: Scripts
+    providers: Mapping[str, ModelProvider], guards: Guards, http: HttpSettings, scripts: Scripts
 ) -> dict[str, ActivityFunction]:
     return {
         "echo": echo,
         "sqlite_query": sqlite_query,
-        "embedding": embedding(providers),
+        "embedding": embedding(providers, guards),
         "http_request": http_request(http),
-        "llm_prompt": llm_prompt(providers),
+        "llm_prompt": llm_prompt(providers, guards),
         "script": scripts.run,
     }
 
@@ -215,6 +219,7 @@ async def stateless_activities(
     scripted: ScriptedProvider | None = None,
     offline: bool = False,
     demo_pace_seconds: float = 0.0,
+    policies: Mapping[str, Any] | None = None,
 ) -> AsyncGenerator[Mapping[str, ActivityFunction]]:
     """Yield the built-in activities that need nothing of what lies beside a database: any process may have them.
 
@@ -231,7 +236,7 @@ async def stateless_activities(
     postgres, scripts = Postgres(), Scripts(ScriptSettings(), folder=scratch / "frames")
     try:
         yield (
-            _builtins(providers, HttpSettings(private_addresses="all"), scripts)
+            _builtins(providers, PolicyGuards(policies), HttpSettings(private_addresses="all"), scripts)
             | postgres.activities
             | {"email_send": EmailSend(clock)}
         )

@@ -141,8 +141,6 @@ NOT_YET = {
     "concurrency_key": (echo("§concurrency_key: x"), '"concurrency_key" is not built yet'),
     "compensate": (echo("§compensate: undo"), '"compensate" is not built yet'),
     "effect": (echo("§effect: once"), '"effect" is not built yet. Use `retry: 1`'),
-    "policies of an activity": (echo("§policies: []"), '"policies" is not built yet'),
-    "policies of a workflow": ("§policies: []\n" + echo(""), '"policies" is not built yet'),
     "a version label": (
         "§version: '2'\n" + echo(""),
         '"version" is not built yet. The version of a workflow is the hash',

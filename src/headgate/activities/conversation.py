@@ -19,7 +19,16 @@ from headgate.activities.conversation_store import Conversations, Summary, Turn
 from headgate.activities.gated_call import targets
 from headgate.activities.llm_prompt import llm_prompt
 from headgate.core.model_list import entries_of, read_entry
-from headgate.ports import ActivityContext, ActivityFunction, Attempt, Message, ModelRequest, Providers
+from headgate.ports import (
+    NO_GUARDS,
+    ActivityContext,
+    ActivityFunction,
+    Attempt,
+    Guards,
+    Message,
+    ModelRequest,
+    Providers,
+)
 
 __all__ = ["conversation"]
 
@@ -51,7 +60,7 @@ Count = Callable[[str, str], int]
 """Tokens of a message, by role and content."""
 
 
-def conversation(providers: Providers, folder: Path) -> ActivityFunction:
+def conversation(providers: Providers, folder: Path, guards: Guards = NO_GUARDS) -> ActivityFunction:
     """Return the activity over these providers; conversations lie in `<folder>/conversations.db`.
 
     Results by `operation`: `append` gives `{conversation, positions, count}`; `history` gives `{messages, tokens,
@@ -68,7 +77,7 @@ def conversation(providers: Providers, folder: Path) -> ActivityFunction:
             return await asyncio.to_thread(_append, store, id_, given, f"{ctx.task.workflow_id}/{ctx.task.place}")
         if operation == "history":
             return await asyncio.to_thread(_history, store, id_, _budget(given), _counting(given, providers))
-        return await _Summarising(store, id_, given, llm_prompt(providers), ctx).result()
+        return await _Summarising(store, id_, given, llm_prompt(providers, guards), ctx).result()
 
     return converse
 

@@ -13,15 +13,18 @@ import msgspec
 
 from headgate.activities.gated_call import Answered, Target, ask_first_available, asked_hash, targets
 from headgate.activities.llm_prompt import usage_fields
+from headgate.activities.policed import Policed
 from headgate.core.model_list import ModelEntry, read_entry
 from headgate.core.money import dollars
 from headgate.core.usage_sums import add_up_usages
 from headgate.core.values import Usage
 from headgate.ports import (
+    NO_GUARDS,
     ActivityContext,
     ActivityFunction,
     Attempt,
     EmbeddingAnswer,
+    Guards,
     Hit,
     Kept,
     Message,
@@ -36,7 +39,7 @@ BATCH_SIZE_MAX = 2048
 """What OpenAI takes in one request."""
 
 
-def embedding(providers: Providers) -> ActivityFunction:
+def embedding(providers: Providers, guards: Guards = NO_GUARDS) -> ActivityFunction:
     """Return the activity over these providers, by the names that models begin with.
 
     It raises `Attempt` as `llm_prompt` does. An empty `input` is an empty list of vectors, and no call.
@@ -45,10 +48,15 @@ def embedding(providers: Providers) -> ActivityFunction:
     async def embed(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         model, inputs, batch_size = _parsed(parameters)
         (target,) = targets([model], providers, "embedding")
-        batches = _Batches(ctx, target)
-        for start in range(0, len(inputs), batch_size):
-            await batches.embed(inputs[start : start + batch_size])
-        return batches.result()
+        policed = Policed(guards, ctx)
+        with policed.clean_failures():
+            batches = _Batches(policed, target)
+            for start in range(0, len(inputs), batch_size):
+                texts = tuple(Message("user", text) for text in inputs[start : start + batch_size])
+                asked = ModelRequest(model=target.model, messages=texts)
+                asked, _ = await policed.allowed(asked, [target.name], providers, purpose="embedding")
+                await batches.embed([message.content for message in asked.messages])
+            return batches.result()
 
     return embed
 
@@ -85,8 +93,8 @@ class _Vector(msgspec.Struct, frozen=True):
 
 
 class _Batches:
-    def __init__(self, ctx: ActivityContext, target: Target) -> None:
-        self.ctx = ctx
+    def __init__(self, policed: Policed, target: Target) -> None:
+        self.ctx = policed.ctx
         self.target = target
         self.vectors: list[Any] = []
         self.usages: list[Usage] = []

@@ -16,13 +16,16 @@ import msgspec
 
 from headgate.activities.gated_call import Answered, Target, ask_first_available, asked_hash, targets
 from headgate.activities.json_schema import problems_with
+from headgate.activities.policed import Policed
 from headgate.activities.prompt_parameters import models_of, request_of
 from headgate.core.money import dollars
 from headgate.core.values import Usage
 from headgate.ports import (
+    NO_GUARDS,
     ActivityContext,
     ActivityFunction,
     Attempt,
+    Guards,
     Hit,
     Kept,
     ModelAnswer,
@@ -43,24 +46,33 @@ WHOLE = frozenset({"Stop", "ToolUse"})
 _FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 
 
-def llm_prompt(providers: Providers) -> ActivityFunction:
+def llm_prompt(providers: Providers, guards: Guards = NO_GUARDS) -> ActivityFunction:
     """Return the activity over these providers, by the names that models begin with.
 
-    It raises `Attempt`: `invalid_parameters` (not retryable, before the gate is asked), what the gate denied
-    with, the provider's code when every model failed, or `invalid_response` (retryable).
+    It raises `Attempt`: `invalid_parameters` (not retryable, before the gate is asked), what the gate
+    or a policy denied with, the provider's code when every model failed, or `invalid_response` (retryable).
     """
 
-    async def prompt(parameters: dict[str, Any], ctx: ActivityContext) -> Any:
-        under_budget = ctx.task.budget_remaining_nano is not None
+    async def prompt(parameters: dict[str, Any], policed: Policed) -> Any:
+        under_budget = policed.ctx.task.budget_remaining_nano is not None
         default = MAX_TOKENS_UNDER_BUDGET if under_budget else None
         if "images" in parameters or "messages" in parameters:  # which may name files
             request = await asyncio.to_thread(request_of, parameters, max_tokens_default=default)
         else:
             request = request_of(parameters, max_tokens_default=default)
-        wanted = targets(models_of(parameters), providers, "llm_prompt", _tier_of(request))
-        return await _Prompt(ctx, request).result(wanted)
+        entries = {entry.model: entry for entry in reversed(models_of(parameters))}
+        named = [entry.model for entry in models_of(parameters)]
+        request, allowed = await policed.allowed(request, named, providers)
+        chosen = [entries.get(name, name) for name in allowed]
+        wanted = targets(chosen, providers, "llm_prompt", _tier_of(request))
+        return await _Prompt(policed, request).result(wanted)
 
-    return prompt
+    async def guarded(parameters: dict[str, Any], ctx: ActivityContext) -> Any:
+        policed = Policed(guards, ctx)
+        with policed.clean_failures():
+            return await prompt(parameters, policed)
+
+    return guarded
 
 
 def _tier_of(request: ModelRequest) -> str:
@@ -72,11 +84,14 @@ def _tier_of(request: ModelRequest) -> str:
 class _Prompt:
     """One attempt."""
 
-    def __init__(self, ctx: ActivityContext, request: ModelRequest) -> None:
-        self.ctx = ctx
+    def __init__(self, policed: Policed, request: ModelRequest) -> None:
+        self.policed = policed
+        self.ctx = policed.ctx
         self.request = request
         self.said = False
         """Whether text has gone out that a further try must not be glued to."""
+        self.given: ModelAnswer | None = None
+        """The newest answer as the model gave it, before the policies."""
 
     async def result(self, wanted: tuple[Target, ...]) -> Any:
         answered = await ask_first_available(
@@ -89,17 +104,27 @@ class _Prompt:
         )
         if isinstance(answered, Hit):
             return self._reused(answered, wanted)
-        return _result(answered, self._parsed(answered.answer))
+        self.policed.insist()
+        return self._shown(answered)
+
+    def _shown(self, answered: Answered[ModelAnswer]) -> dict[str, Any]:
+        result = _result(answered, self._parsed(answered.answer))
+        if answered.answer.tool_calls and self.policed.tainted:
+            result["tainted"] = True
+        return result
 
     def _kept(self, answer: ModelAnswer) -> tuple[Kept, ...]:
-        """Return what equal calls may have in the place of an answer of their own: nothing, where it is of no use."""
-        if answer.finish_reason not in WHOLE:
+        """Return what equal calls may have in the place of an answer of their own: nothing, where it is of no use.
+
+        It is the answer as the model gave it: what the policies make of it, they make of a kept one too.
+        """
+        if answer.finish_reason not in WHOLE or self.given is None or not self.policed.may_be_kept(self.given):
             return ()
         try:
             self._parsed(answer)
         except Attempt:
             return ()
-        return (Kept(msgspec.to_builtins(answer)),)
+        return (Kept(msgspec.to_builtins(self.given)),)
 
     def _reused(self, hit: Hit, wanted: tuple[Target, ...]) -> dict[str, Any]:
         """Return the result of an equal call: the same, streamed as it was, and free."""
@@ -109,10 +134,11 @@ class _Prompt:
             size = max(PIECE_CHARACTERS_MIN, -(-len(answer.content) // PIECES_MAX))
             for start in range(0, len(answer.content), size):
                 self.ctx.stream(answer.content[start : start + size])
+        answer = self.policed.answered(answer)
+        self.policed.insist()
         price = target.price
         simulated = bool(price and price.simulated)
-        result = _result(Answered(target, answer, answer.usage, 0, simulated, ()), self._parsed(answer))
-        return {**result, "cache_hit": True}
+        return {**self._shown(Answered(target, answer, answer.usage, 0, simulated, ())), "cache_hit": True}
 
     def _size(self, target: Target) -> tuple[int, int]:
         counted = target.provider.count(msgspec.structs.replace(self.request, model=target.model))
@@ -126,9 +152,9 @@ class _Prompt:
             activity_key=self.ctx.task.activity_key,
             timeout_seconds=seconds,
         )
-        if not self.ctx.task.streaming:
-            return await target.provider.request(request)
-        return await self._streamed(target, request)
+        asked = self._streamed(target, request) if self.ctx.task.streaming else target.provider.request(request)
+        self.given = await asked
+        return self.policed.answered(self.given)
 
     async def _streamed(self, target: Target, request: ModelRequest) -> ModelAnswer:
         if self.said:

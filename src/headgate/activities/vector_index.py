@@ -21,7 +21,7 @@ from headgate.activities.embedding import embedding
 from headgate.activities.vector_arithmetic import unit_vector
 from headgate.activities.vector_store import Collection, Item, Kept
 from headgate.core.money import dollars, nano
-from headgate.ports import ActivityContext, ActivityFunction, Attempt, Providers
+from headgate.ports import NO_GUARDS, ActivityContext, ActivityFunction, Attempt, Guards, Providers
 
 __all__ = ["Spent", "collection_named", "invalid", "vector_index"]
 
@@ -67,7 +67,7 @@ class Spent:
         return {**shown, "simulated": True} if self.simulated else shown
 
 
-def vector_index(providers: Providers, folder: Path) -> ActivityFunction:
+def vector_index(providers: Providers, folder: Path, guards: Guards = NO_GUARDS) -> ActivityFunction:
     """Return the activity over these providers; collections lie in `<folder>/collections`.
 
     Its result is `{collection, model, indexed, unchanged, embedded, count, cost_usd, usage}`: items that are new or
@@ -75,7 +75,7 @@ def vector_index(providers: Providers, folder: Path) -> ActivityFunction:
     `invalid_parameters`, `collection_differs`, `collection_full` (not retryable), what `embedding` raises, and
     `store_busy`, `store_full`.
     """
-    embed = embedding(providers)
+    embed = embedding(providers, guards)
 
     async def index(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         asked, spent = await asyncio.to_thread(_parsed, parameters), Spent()

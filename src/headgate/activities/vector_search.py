@@ -15,7 +15,7 @@ from headgate.activities.embedding import embedding
 from headgate.activities.vector_arithmetic import DIGITS, Found, unit_vector
 from headgate.activities.vector_index import Spent, collection_named, invalid
 from headgate.activities.vector_store import Collection, Fits
-from headgate.ports import ActivityContext, ActivityFunction, Attempt, Providers
+from headgate.ports import NO_GUARDS, ActivityContext, ActivityFunction, Attempt, Guards, Providers
 
 __all__ = ["vector_search"]
 
@@ -56,7 +56,7 @@ class _Ranked(msgspec.Struct, frozen=True):
     relevance: float | None
 
 
-def vector_search(providers: Providers, folder: Path) -> ActivityFunction:
+def vector_search(providers: Providers, folder: Path, guards: Guards = NO_GUARDS) -> ActivityFunction:
     """Return the activity over these providers; collections lie in `<folder>/collections`.
 
     Its result is `{matches: [{id, text, metadata, score, cosine, relevance}], count, collection, mode, model, cost_usd,
@@ -64,7 +64,7 @@ def vector_search(providers: Providers, folder: Path) -> ActivityFunction:
     both ranks fused (`hybrid`): 1 is first in both. Raises `Attempt`: `invalid_parameters`, `no_such_collection` (not
     retryable), and what `embedding` raises.
     """
-    embed = embedding(providers)
+    embed = embedding(providers, guards)
 
     async def search(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         asked, spent = _parsed(parameters), Spent()

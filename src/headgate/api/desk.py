@@ -182,7 +182,7 @@ class Desk:
             id=before.id if before else self._engine.random_id(),
             workflow=loaded.name,
             version=version,
-            input=value,
+            input=self._engine.scrubbed(loaded, value),
             created_at=before.created_at if before else self._now,
         )
         return await self._keep_schedule(checked_schedule(made, self._now))

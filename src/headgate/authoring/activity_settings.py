@@ -8,6 +8,7 @@ import msgspec
 
 from headgate.authoring.document import Mapping, Scalar
 from headgate.authoring.fields import Field, Reading, describe
+from headgate.authoring.policies import read_policies
 from headgate.authoring.vocabulary import (
     BUDGET,
     BUDGET_ACTIONS,
@@ -169,4 +170,6 @@ READERS: dict[str, Any] = {
     "iteration_scoped": Reading.flag,
     "iteration_limit": Reading.whole,
     "streaming": _streaming,
+    "policies": read_policies,
+    "trusted": Reading.flag,
 }

@@ -38,6 +38,8 @@ def _input(reading: Reading, name: str, field: Field) -> Input:
         found |= {"default": reading.value(fields["default"]), "required": False}
     if "required" in fields:
         found["required"] = _required(reading, fields["required"], has_default="default" in fields)
+    if "trusted" in fields:
+        found["trusted"] = reading.flag(fields["trusted"])
     return _typed_input(name, found)
 
 

@@ -18,6 +18,9 @@ from headgate.authoring.vocabulary import (
     OUTPUT,
     OUTPUT_TYPES_NOT_YET,
     PARAMETERS_NOT_YET,
+    PII_KINDS,
+    POLICIES,
+    POLICY,
     RETRY,
     SETTINGS,
     SIGNAL_WAIT,
@@ -97,14 +100,19 @@ SHAPES: dict[str, Schema] = {
     "max_seconds": NUMBER,
     "on_failure": _words("fail", "continue"),
     "parameters": MAP,
+    "policies": _one_or_many({"anyOf": [TEXT, _ref("policy")]}),
     "required": FLAG,
+    "restore": FLAG,
     "retry": _or_map(WHOLE, "retry"),
     "scheduled_for": TEXT,
+    "scrub": _words("input"),
     "settings": _ref("settings"),
     "share": FLAG,
     "strategy": _words("exponential", "fixed"),
     "streaming": _or_map(FLAG, "streaming"),
+    "threshold": NUMBER,
     "timeout_seconds": SECONDS,
+    "trusted": FLAG,
     "ttl_seconds": SECONDS,
     "wait_for_signal": _or_map(TEXT, "signal_wait"),
     "when": CONDITION,
@@ -123,6 +131,18 @@ SHAPES_THERE: dict[str, dict[str, Schema]] = {
     },
     "activity": {"key": NAME, "outputs": _one_or_many(_or_map(TEXT, "output"))},
     "budget": {"action": _words(*BUDGET_ACTIONS)},
+    "policy": {
+        "kinds": _one_or_many(_words(*PII_KINDS)),
+        "action": _words("deny", "record", "approve"),
+        "models": _one_or_many(TEXT),
+        "deny": _one_or_many(TEXT),
+        "call": WHOLE,
+        "activity": WHOLE,
+        "run": WHOLE,
+        "after_untrusted": _words("approve"),
+        "also": _one_or_many(TEXT),
+        "dry_run": FLAG,
+    },
     "cache": {"key": _one_or_many(TEXT), "mode": _words("exact")},
     "signal_wait": {"on_timeout": _words("fail", "skip", "continue")},
     "output": {"name": TEXT, "type": _words(*sorted({"value", "file", "folder"} - OUTPUT_TYPES_NOT_YET))},
@@ -152,6 +172,7 @@ def definition_schema() -> Schema:
     """Return the schema. Keys that are not built yet are no part of it, so editors mark them as unknown."""
     defs = {name: _object(name, table, required) for name, (table, required) in TABLES.items()}
     defs["activity"]["allOf"] = [_rule(builtin) for builtin in BUILTINS.values() if builtin.parameters is not None]
+    defs["policy"] = _policy()
     defs |= {f"parameters_of_{b.name}": _parameters(b) for b in BUILTINS.values() if b.parameters is not None}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -175,6 +196,15 @@ def _property(kind: str, key: Key) -> Schema:
     if key.same_as:
         about += f" The same as `{key.same_as}`."
     return {"description": about, **shape}
+
+
+def _policy() -> Schema:
+    """Return an entry under `policies`: a built-in one knows its options, one of the user's own takes any."""
+    about = [_object("policy", {**POLICY, **options}, ("use",)) for options in POLICIES.values()]
+    for name, schema in zip(POLICIES, about, strict=True):
+        schema["properties"]["use"] = {"const": name}
+    own = {"type": "object", "properties": {"use": {"type": "string", "pattern": ":"}}, "required": ["use"]}
+    return {"anyOf": [*about, own]}
 
 
 def _rule(builtin: Builtin) -> Schema:

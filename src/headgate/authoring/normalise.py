@@ -17,6 +17,7 @@ from headgate.authoring.declared_inputs import read_inputs
 from headgate.authoring.document import Listing, Mapping, Scalar
 from headgate.authoring.edges import Edges
 from headgate.authoring.fields import Field, Reading
+from headgate.authoring.policies import read_policies, read_scrub
 from headgate.authoring.positions import Path, Positions
 from headgate.authoring.vocabulary import (
     ACTIVITY,
@@ -74,6 +75,10 @@ class _Normaliser:
             found["outputs"] = {name: self.reading.value(field) for name, field in outputs.items()}
         if "labels" in fields:
             found["labels"] = self._labels(fields["labels"])
+        if "policies" in fields:
+            found["policies"] = read_policies(self.reading, fields["policies"])
+        if "scrub" in fields:
+            found["scrub"] = read_scrub(self.reading, fields["scrub"]) or ""
         activities = self._activities(root, fields)
         return Normalised(Definition(activities=activities, **found), self.short)
 

@@ -25,6 +25,9 @@ __all__ = [
     "OUTPUT",
     "OUTPUT_TYPES_NOT_YET",
     "PARAMETERS_NOT_YET",
+    "PII_KINDS",
+    "POLICIES",
+    "POLICY",
     "PROVIDERS",
     "RESERVED",
     "RETRY",
@@ -81,7 +84,8 @@ SETTINGS = _table(
         Key("streaming", "true, false or map", "stream the tokens of its answer"),
         Key("cache", "true, false or map", "reuse an earlier result of the same call"),
         Key("cache_ttl", "seconds or duration", "how long a cached result holds; it turns the cache on"),
-        _not_yet("policies", "what is checked before and after a model call"),
+        Key("policies", "list of names or maps", "what its model calls go through, after the workflow's"),
+        Key("trusted", "true or false", "whether what it returns is to be trusted, where its kind says otherwise"),
         _not_yet("effect", "whether it may safely run twice", "Use `retry: 1` for what may run only once."),
         _not_yet("rate_limit", "how often it may run in a time", "Use `delay` or `max_parallel` meanwhile."),
         _not_yet("priority", "which tasks go first"),
@@ -148,7 +152,8 @@ WORKFLOW = _table(
         Key("timeout", "duration", "how long the whole run may take", same_as="timeout_seconds"),
         Key("labels", "map of texts", "words to filter and to group costs by"),
         Key("settings", "map", "defaults for the activities, and the run's budget"),
-        _not_yet("policies", "what is checked before and after every model call"),
+        Key("policies", "list of names or maps", "what every model call goes through, in this order"),
+        Key("scrub", "input", "cuts personal data and secrets out of the input before anything is stored"),
         _not_yet(
             "version",
             "a label for people",
@@ -216,8 +221,59 @@ INPUT = _table(
         Key("default", "anything", "what it is where nothing is given"),
         Key("description", "text", "what it is for"),
         Key("enum", "list", "the values that it may have"),
+        Key("trusted", "true or false", "false: others may have written its text; a file is not trusted anyway"),
     )
 )
+
+POLICY = _table(
+    (
+        Key("use", "name", "the policy: a built-in one, or one of your own as package:policy"),
+        Key("dry_run", "true or false", "record what it would do, and do nothing"),
+    )
+)
+"""What every entry under `policies` may say; a policy of one's own takes any other key as an option."""
+
+POLICIES: dict[str, Table] = {
+    "pii": _table(
+        (
+            Key("kinds", "list of kinds", "what is cut out: email, phone, card, iban, ssn, ip; without it, all"),
+            Key(
+                "restore", "true or false", "whether the answer gets the originals back; it does where nothing is said"
+            ),
+        )
+    ),
+    "secrets": _table(
+        (Key("restore", "true or false", "whether the answer gets the originals back; it does where nothing is said"),)
+    ),
+    "injection": _table(
+        (
+            Key("threshold", "number from 0 to 1", "the score from which on it acts"),
+            Key("action", "deny, record or approve", "what happens to a call that scores so high; deny"),
+        )
+    ),
+    "allow_list": _table(
+        (
+            Key("models", "list of patterns", "which models may be asked, such as openai/*; without it, all"),
+            Key("deny", "list of patterns", "which of them may not"),
+        )
+    ),
+    "token_budget": _table(
+        (
+            Key("call", "whole number", "tokens that one call may take, in and out"),
+            Key("activity", "whole number", "tokens that all calls of an activity may take together"),
+            Key("run", "whole number", "tokens that all calls of the run may take together"),
+        )
+    ),
+    "side_effects": _table(
+        (
+            Key("after_untrusted", "approve", "a person lets through what a model made of untrusted text; required"),
+            Key("also", "list of names or keys", "activities that have effects too, such as script"),
+        )
+    ),
+}
+"""The options of each built-in policy."""
+
+PII_KINDS = ("email", "phone", "card", "iban", "ssn", "ip")
 
 SUB_WORKFLOW = _table(
     (

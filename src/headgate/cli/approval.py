@@ -135,6 +135,8 @@ async def what_is_asked(client: Client, run: RunView, place: str) -> dict[str, A
             if event.type == "activity_suspended" and event.place == place:
                 (whole,) = await client.events(run.id, after=event.version - 1, limit=1)
                 return msgspec.convert(whole.content or {}, dict[str, Any])
+            if event.type == "activity_waiting" and event.place == place:  # a policy asks
+                return {"title": event.fields.get("name", "")}
         before = after
     return {}
 

@@ -33,7 +33,12 @@ def engine_options(verb: Any) -> Any:
     for option in reversed(
         (
             click.option("--models", metavar="FILE", help="Answers of scripted/… models."),
-            click.option("--activities", metavar="MODULE", multiple=True, help="A module with activities of your own."),
+            click.option(
+                "--activities",
+                metavar="MODULE",
+                multiple=True,
+                help="A module with activities and policies of your own.",
+            ),
             click.option(
                 "--offline", is_flag=True, help="No provider but demo/… and scripted/…, whatever keys there are."
             ),
@@ -50,7 +55,7 @@ def make_engine(
     *, models: str | None, activities: tuple[str, ...], offline: bool, pace: float, work: bool = True
 ) -> Engine:
     """Return what the options ask for. Raises `Invalid` for files and modules that cannot be read."""
-    from headgate.cli.user_activities import load_activities
+    from headgate.cli.user_activities import load_activities, load_policies
 
     scripted = None
     if models:
@@ -62,7 +67,12 @@ def make_engine(
         except Invalid as error:
             raise Invalid(f"{models}: {error.message}" if models not in error.message else error.message) from None
     return Engine(
-        work=work, activities=load_activities(activities), scripted=scripted, offline=offline, pace_seconds=pace
+        work=work,
+        activities=load_activities(activities),
+        policies=load_policies(activities),
+        scripted=scripted,
+        offline=offline,
+        pace_seconds=pace,
     )
 
 

@@ -117,5 +117,6 @@ async def _builtins(engine: Engine, folder: Path, stack: AsyncExitStack) -> Mapp
             scripted=engine.scripted,
             offline=engine.offline,
             demo_pace_seconds=engine.pace_seconds,
+            policies=engine.policies,
         )
     )

@@ -14,10 +14,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from headgate.core import events as e
+from headgate.core.codes import POLICY_DENIED, POLICY_FAILED
 from headgate.core.commands import AdmitCall, FreeBudget, SettleCall
 from headgate.core.decision import Decision
 from headgate.core.money import show
 from headgate.core.run import Call, Place, Run
+from headgate.core.token_budget import Shortage, shortage
 from headgate.core.values import Candidate
 
 __all__ = ["admit", "forfeit", "free", "name_overruns", "settle", "wake"]
@@ -60,6 +62,11 @@ def admit(decision: Decision, command: AdmitCall, place: Place) -> None:
         decision.emit(
             e.ModelSkipped, place.path, place.attempt, call_id=call.call_id, model=one.model, reason=one.reason
         )
+    denied = next((verdict for verdict in command.verdicts if verdict.denies), None)
+    if denied is not None:
+        code = POLICY_FAILED if "failed" in denied.details else POLICY_DENIED
+        _refuse(decision, call, code, f"Policy {denied.policy!r} denies the call: {denied.reason}.")
+        return
     others_first = any(waiting != call.call_id for waiting in decision.run.waiting_calls)
     _decide(decision, call, place, command.over, others_first=others_first)
 
@@ -160,7 +167,16 @@ def _decide(
     """Admit, refuse, or let wait; return whether the call has its answer."""
     levels = _levels(decision.run, place, over)
     unpriced: Level | None = None
+    out_of_tokens: Shortage | None = None
     for candidate in call.candidates:
+        short = shortage(decision.run, place, candidate)
+        if short is not None and not short.dry_run:
+            if short.crowded:
+                _await_tokens(decision, call, candidate, short)
+                return False
+            out_of_tokens = short
+            _skip(decision, call, candidate, short.reason)
+            continue
         if candidate.price is None and levels:
             _skip(decision, call, candidate, f"it has no known price, and {levels[0].name} has a limit")
             unpriced = levels[0]
@@ -175,7 +191,7 @@ def _decide(
         if crowded is not None or (kept and others_first):
             _let_wait(decision, call, candidate, crowded or kept[0])
             return False
-        alert = _beyond(full[0], candidate) if full else ""
+        alert = _beyond(full[0], candidate) if full else short.reason if short is not None else ""
         decision.emit(
             e.CallAdmitted,
             call.place,
@@ -186,6 +202,10 @@ def _decide(
             price=candidate.price,
             alert=alert,
         )
+        return True
+    if out_of_tokens is not None:
+        reason = f"The call was not made: policy 'token_budget' denies it: {out_of_tokens.reason}."
+        _refuse(decision, call, POLICY_DENIED, reason)
         return True
     _refuse_all(decision, call, levels, unpriced)
     return True
@@ -230,6 +250,20 @@ def _let_wait(decision: Decision, call: Call, candidate: Candidate, level: Level
             needed=candidate.worst_case,
             budget=level.name,
             reserved=level.reserved,
+        )
+
+
+def _await_tokens(decision: Decision, call: Call, candidate: Candidate, short: Shortage) -> None:
+    if call.call_id not in decision.run.waiting_calls:
+        decision.emit(
+            e.CallWaiting,
+            call.place,
+            call.attempt,
+            call_id=call.call_id,
+            model=candidate.model,
+            needed=short.needed,
+            budget=short.budget,
+            reserved=short.reserved,
         )
 
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["CODES", "Code", "explained"]
+__all__ = ["APPROVAL_NEEDED", "CODES", "POLICY_DENIED", "POLICY_FAILED", "Code", "explained"]
+
+POLICY_DENIED = "policy_denied"
+POLICY_FAILED = "policy_failed"
+APPROVAL_NEEDED = "approval_needed"
+"""Codes that several parts of the house must agree on."""
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -285,6 +290,26 @@ CODES: dict[str, Code] = {
                 "reused_answer_gone",
                 "the answer of an equal call was promised to the attempt, and is not kept any more",
                 "Nothing: the next attempt asks the model.",
+            ),
+            (
+                "policy_denied",
+                "a policy denies the call, or what was answered",
+                "The message names the policy and its reason; change the request, or the policy.",
+            ),
+            (
+                "policy_failed",
+                "a policy raised an error, or is not known to this worker; what is not allowed is denied",
+                "Mend the policy, or have it registered where the call is made; then `headgate retry RUN`.",
+            ),
+            (
+                "approval_needed",
+                "a policy wants a person to let the call through; the activity waits for that",
+                "Look at what is asked: `headgate show RUN`; then `headgate approve RUN` or `headgate reject RUN`.",
+            ),
+            (
+                "rejected",
+                "a person did not let the activity do what a policy had asked about",
+                "Nothing was done. `headgate retry RUN` asks once more.",
             ),
             ("attempt_over", "the attempt ended while its call waited", "Nothing: the run says how the attempt ended."),
             (

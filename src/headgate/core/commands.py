@@ -228,6 +228,7 @@ class ReuseCall(Command, frozen=True, gc=False, tag=True):
     model: str
     saved: int = 0
     simulated: bool = False
+    verdicts: tuple[Verdict, ...] = ()
 
 
 class FreeBudget(Command, frozen=True, gc=False, tag=True):

@@ -115,8 +115,12 @@ def _open(decision: Decision, place: Place, *, after: str) -> None:
         if not after and (until := _opening_time(decision, place)) is not None and until > decision.at:
             decision.emit(e.ActivityWaiting, place.path, kind="delay", until=until, iteration=place.iteration)
             return
-        if after != "signal" and activity.wait_for_signal is not None:
+        if after not in ("signal", "approval") and activity.wait_for_signal is not None:
             _await_signal(decision, place)
+            return
+        if planned.index in decision.run.plan.asks_first and not place.approved:
+            asks = f"{activity.name or 'it'} has effects, and a model that read untrusted text had a part in it"
+            decision.emit(e.ActivityWaiting, place.path, kind="approval", name=asks, iteration=place.iteration)
             return
         if planned.native == "signal":
             resolve(decision, place, of=place.signal)

@@ -14,6 +14,7 @@ from typing import Any
 from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core.admission import admit, forfeit, free, name_overruns, settle, wake
+from headgate.core.codes import APPROVAL_NEEDED
 from headgate.core.conclude import conclude, resolve, schedule
 from headgate.core.decision import Decision
 from headgate.core.errors import Invalid, NotFound, Refused, StaleAttempt
@@ -218,7 +219,18 @@ def _fail(decision: Decision, command: c.FailActivity) -> None:
     )
     if command.cost:
         name_overruns(decision, place.path)
-    _after_failure(decision, place, command.error)
+    if command.error.code == APPROVAL_NEEDED and decision.run.status != "cancelling":
+        _ask_person(decision, place, command.error)
+    else:
+        _after_failure(decision, place, command.error)
+
+
+def _ask_person(decision: Decision, place: Place, failure: Failure) -> None:
+    """A policy stopped a call that a person may let through: the activity waits for that, however long."""
+    decision.emit(
+        e.ActivityWaiting, place.path, place.attempt, kind="approval", name=failure.message, iteration=place.iteration
+    )
+    wake(decision)
 
 
 def _time_out(decision: Decision, command: c.TimeOutAttempt) -> None:
@@ -405,7 +417,14 @@ def _decide_approval(decision: Decision, command: c.DecideApproval) -> None:
     decided = decision.emit(
         e.ApprovalDecided, place.path, place.attempt, content=output, approved=command.approved, by=command.by
     )
-    resolve(decision, place, of=decided.version)
+    wait = place.wait
+    if decided.approved and wait is not None and not wait.content and wait.attempt:
+        schedule(decision, place)  # the attempt that a policy stopped is made anew
+    elif wait is not None and not wait.content:
+        message = f"{command.by or 'somebody'} did not let it go on: {wait.name}"
+        decision.emit(e.ActivityFailed, place.path, place.attempt, code="rejected", message=message)
+    elif wait is not None:
+        resolve(decision, place, of=decided.version)
 
 
 def _open_approval(run: Run, key: str) -> Place:
@@ -486,6 +505,7 @@ def _reuse(decision: Decision, command: c.ReuseCall) -> None:
             model=command.model,
             saved=command.saved,
             simulated=command.simulated,
+            verdicts=command.verdicts,
         )
 
 

@@ -22,8 +22,10 @@ __all__ = [
     "Dependency",
     "Input",
     "Output",
+    "PolicyUse",
     "SignalWait",
     "SubWorkflow",
+    "policies_of",
 ]
 
 BudgetAction = Literal["abort", "alert", "fallback", "ask"]
@@ -95,6 +97,14 @@ class Output(msgspec.Struct, frozen=True):
     type: Literal["value", "file", "folder"] = "value"
 
 
+class PolicyUse(msgspec.Struct, frozen=True):
+    """A policy that model calls go through, with its options; in a `dry_run` it only records what it would do."""
+
+    use: str
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    dry_run: bool = False
+
+
 class Input(msgspec.Struct, frozen=True):
     """A declared input of the workflow. `type` "file" takes a file's text, or a file value."""
 
@@ -104,6 +114,8 @@ class Input(msgspec.Struct, frozen=True):
     default: Any = None
     description: str = ""
     enum: tuple[Any, ...] = ()
+    trusted: bool | None = None
+    """Whether its text is the author's own word; None: it is, unless the input is a file."""
 
 
 class Activity(msgspec.Struct, frozen=True):
@@ -133,6 +145,9 @@ class Activity(msgspec.Struct, frozen=True):
     wait_for_signal: SignalWait | None = None
     on_failure: OnFailure = "fail"
     workflow: SubWorkflow | None = None
+    policies: tuple[PolicyUse, ...] = ()
+    trusted: bool | None = None
+    """Whether what it returns is trusted text; None: as its kind says (see `taint`)."""
     prompt: str = ""
     """The version of its prompt template: `NAME@VERSION#` and the first 12 digits of its text's SHA-256."""
 
@@ -149,8 +164,19 @@ class Definition(msgspec.Struct, frozen=True):
     budget: Budget | None = None
     timeout_seconds: float | None = None
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    policies: tuple[PolicyUse, ...] = ()
+    scrub: Literal["", "input"] = ""
+    """`input`: personal data and secrets are cut out of the run's input before anything is stored."""
 
     @property
     def version(self) -> str:
         """The content hash: 16 hexadecimal digits of SHA-256 over the canonical JSON of the definition."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+
+
+def policies_of(definition: Definition, activity: Activity) -> tuple[PolicyUse, ...]:
+    """Return the policies of an activity's calls, in order: the workflow's, then its own. Its own entry for a policy
+    that the workflow has too stands in the place of the workflow's."""
+    own = {policy.use: policy for policy in activity.policies}
+    shared = {policy.use: own.pop(policy.use, policy) for policy in definition.policies}
+    return (*shared.values(), *own.values())

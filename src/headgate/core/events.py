@@ -171,7 +171,8 @@ class ActivityScheduled(Event, frozen=True, gc=False, array_like=True, tag="acti
 
 
 class ActivityWaiting(Event, frozen=True, gc=False, array_like=True, tag="activity_waiting"):
-    """The activity is ready but for a delay or a signal; `until` is a time, or None for ever."""
+    """The activity is ready but for a delay, a signal, or a person whom a policy asks (`name` says why; with an
+    attempt, the call of that attempt was stopped). `until` is a time, or None for ever."""
 
     kind: WaitKind
     until: int | None = None
@@ -373,6 +374,8 @@ class CallReused(Fact, frozen=True, gc=False, array_like=True, tag="call_reused"
     """Nano-dollars that what was taken had cost."""
     simulated: bool = False
     """`saved` is at the notional prices of demo models."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What the policies made of the request."""
 
 
 class ModelSkipped(Event, frozen=True, gc=False, array_like=True, tag="model_skipped"):

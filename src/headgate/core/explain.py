@@ -33,7 +33,8 @@ def explain_place(run: Run, place: Place, now: int) -> str:
             return f"waits for signal {wait.name!r} since {_clock(wait.since)}{limit}"
         case "approval":
             limit = f", {wait.on_timeout}s in {_until(wait.until, now)}" if wait.until is not None else ""
-            return f"waits for approval {place.path!r} since {_clock(wait.since)}{limit}"
+            why = f": {wait.name}" if wait.name else ""
+            return f"waits for approval {place.path!r} since {_clock(wait.since)}{limit}{why}"
         case "child":
             return f"waits for run {wait.child_run}"
         case "items" if place.fan:
@@ -73,6 +74,8 @@ def _waiting_call(run: Run, place: Place) -> Call | None:
 def _explain_call(run: Run, call: Call) -> str:
     others = sum(other.state == "admitted" for other in run.calls.values())
     calls = f"{others} call" + ("" if others == 1 else "s")
+    if call.waits_for.startswith("tokens "):
+        return f"waits for {call.waits_for}, which {calls} may still take: {call.model} may take {call.needed:,}"
     needs = f"{call.model} needs {show(call.needed)} of {call.waits_for}"
     return f"waits for {show(run.reserved)} reserved by {calls}: {needs}"
 

@@ -14,6 +14,7 @@ from headgate.core.definition import Budget
 from headgate.core.fold_calls import CALL_FOLDS, count, forget_calls, spend
 from headgate.core.frontier import begin, close, decide_edge, end_loop, repeat_loop, restart
 from headgate.core.run import FanOut, Message, Place, Run, SignalKept, Wait
+from headgate.core.token_budget import book_tokens, tokens_of
 
 __all__ = ["apply"]
 
@@ -158,7 +159,7 @@ def _activity_scheduled(run: Run, event: e.ActivityScheduled) -> None:
 def _activity_waiting(run: Run, event: e.ActivityWaiting) -> None:
     place = _place(run, event)
     _opened(run, place)
-    _wait(run, place, Wait(event.kind, event.at, event.until, event.name))
+    _wait(run, place, Wait(event.kind, event.at, event.until, event.name, attempt=event.attempt))
     if place.fan:
         _consider_items(run, place, place.fan)
 
@@ -171,7 +172,7 @@ def _activity_suspended(run: Run, event: e.ActivitySuspended) -> None:
     _wait(
         run,
         place,
-        Wait(event.kind, event.at, event.until, "", event.on_timeout, event.child_run, event.version),
+        Wait(event.kind, event.at, event.until, "", event.on_timeout, event.child_run, content=event.version),
     )
     if event.kind == "child":
         run.children_out[event.child_run] = None
@@ -220,6 +221,7 @@ def _activity_completed(run: Run, event: e.ActivityCompleted) -> None:
     place = _place(run, event)
     place.worker, place.started_at, place.input_hash = event.worker, event.started_at, event.input_hash
     spend(run, place, event.cost)
+    book_tokens(run, event.place, sum(map(tokens_of, event.usage)))
     if event.cached:
         for counted in {place, run.owner(place)}:
             counted.reused += 1
@@ -252,6 +254,7 @@ def _attempt_failed(run: Run, event: e.AttemptFailed | e.AttemptTimedOut) -> Non
     if isinstance(event, e.AttemptFailed):
         place.worker, place.input_hash = event.worker, event.input_hash
         spend(run, place, event.cost)
+        book_tokens(run, event.place, sum(map(tokens_of, event.usage)))
 
 
 def _attempt_lost(run: Run, event: e.AttemptLost) -> None:
@@ -367,6 +370,18 @@ def _signal_delivered(run: Run, event: e.SignalDelivered) -> None:
     run.resumed[place.planned.index] = "signal"
 
 
+def _approval_decided(run: Run, event: e.ApprovalDecided) -> None:
+    """An approval is an activity's own, or one that a policy asks for: then an activity that has not begun goes on."""
+    place = run.place(event.place)
+    if place is None or place.wait is None or place.wait.content or not event.approved:
+        return
+    place.approved = True
+    if not place.wait.attempt:
+        _stop_waiting(run, place)
+        place.status = "not_scheduled"
+        run.resumed[place.planned.index] = "approval"
+
+
 def _child_finished(run: Run, event: e.ChildFinished) -> None:
     run.children_out.pop(event.child_run, None)
     run.children_spent += event.cost
@@ -416,7 +431,7 @@ FOLD: dict[type[e.Event], Callable[[Run, Any], None]] = {
     e.TimerFired: _timer_fired,
     e.SignalReceived: _signal_received,
     e.SignalDelivered: _signal_delivered,
-    e.ApprovalDecided: _nothing,
+    e.ApprovalDecided: _approval_decided,
     e.ChildFinished: _child_finished,
     e.MessageDelivered: _message_delivered,
     e.EffectBegun: _effect_begun,

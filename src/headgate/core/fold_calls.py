@@ -11,6 +11,7 @@ from typing import Any
 
 from headgate.core import events as e
 from headgate.core.run import Call, Place, Run
+from headgate.core.token_budget import book_tokens, hold_tokens, tokens_of
 
 __all__ = ["CALL_FOLDS", "count", "forget_calls", "spend"]
 
@@ -72,6 +73,9 @@ def _call_waiting(run: Run, event: e.CallWaiting) -> None:
 
 def _call_admitted(run: Run, event: e.CallAdmitted) -> None:
     call = run.calls[event.call_id]
+    asked = next((one for one in call.candidates if one.model == event.model), None)
+    call.tokens = 0 if asked is None else asked.input_tokens + asked.output_tokens
+    hold_tokens(run, call, call.tokens)
     call.state, call.model, call.reservation, call.price = "admitted", event.model, event.reservation, event.price
     call.candidates = ()
     run.waiting_calls.pop(event.call_id, None)
@@ -91,6 +95,11 @@ def _call_settled(run: Run, event: e.CallSettled) -> None:
         return
     if call.state == "admitted":
         _reserve(run, call, -call.reservation)
+        hold_tokens(run, call, -call.tokens)
+        call.tokens = 0
+    used = tokens_of(event.usage)
+    book_tokens(run, call.place, used - call.tokens)
+    call.tokens = used
     _spend_of_call(run, call, event.cost - call.spent)
     call.spent = event.cost
     call.state = "settled"
@@ -102,6 +111,8 @@ def _call_settled(run: Run, event: e.CallSettled) -> None:
 def _call_forfeited(run: Run, event: e.CallForfeited) -> None:
     call = run.calls[event.call_id]
     _reserve(run, call, -call.reservation)
+    hold_tokens(run, call, -call.tokens)
+    book_tokens(run, call.place, call.tokens)
     _spend_of_call(run, call, event.amount)
     call.state, call.spent = "forfeited", event.amount
 

@@ -121,6 +121,7 @@ def repeat_loop(run: Run, number: int) -> None:
         place.iteration = run.loops[place.planned.innermost].iteration
         place.attempt = place.round_cost = 0
         place.fan = None
+        place.approved = False
     _reopen(run, sorted(shape.body))
     run.places[shape.head].again = True
     run.ready[shape.head] = None

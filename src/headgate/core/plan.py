@@ -12,6 +12,7 @@ from headgate.core.catalogue import BUILTINS, Builtin, default_backoff, output_n
 from headgate.core.definition import Activity, Backoff, Definition
 from headgate.core.expression import Expression, Template, compile_condition, compile_value
 from headgate.core.graph import Graph, analyse
+from headgate.core.taint import Taint, trace, wants_asking
 
 __all__ = ["Plan", "Planned", "compile_plan", "load_plan", "reads_of"]
 
@@ -156,6 +157,16 @@ class Plan:
             for index in loop.body:
                 reads[index] = whole
         return tuple(reads)
+
+    @cached_property
+    def taint(self) -> Taint:
+        """Which texts come from where anybody may write, and which effects a person is to be asked about."""
+        return trace(self)
+
+    @cached_property
+    def asks_first(self) -> frozenset[int]:
+        """The activities that a person must let through before they begin (the policy `side_effects`)."""
+        return self.taint.asks_first if wants_asking(self.definition) else frozenset()
 
     @cached_property
     def all_reads(self) -> frozenset[str]:

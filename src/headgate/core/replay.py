@@ -183,7 +183,7 @@ COMMANDS: dict[type[e.Event], tuple[type[c.Command], Fields]] = {
     ),
     e.CallReused: (
         c.ReuseCall,
-        _own("place", "attempt", "call_id", "request_hash", "model", "saved", "simulated"),
+        _own("place", "attempt", "call_id", "request_hash", "model", "saved", "simulated", "verdicts"),
     ),
     e.BudgetFreed: (c.FreeBudget, _own("budget", "over")),
     e.CallSettled: (c.SettleCall, _own("call_id", "outcome", "usage", "error", "verdicts")),

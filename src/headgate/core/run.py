@@ -35,6 +35,8 @@ class Wait(msgspec.Struct, frozen=True):
     name: str = ""
     on_timeout: str = "fail"
     child_run: str = ""
+    attempt: int = 0
+    """Of an approval that a policy asks for: the attempt whose call it stopped; 0: the activity has not begun."""
     content: int = 0
     """The version whose content tells what was asked (an approval's title, body, form)."""
 
@@ -44,6 +46,7 @@ class Place:
 
     __slots__ = (
         "again",
+        "approved",
         "attempt",
         "code",
         "cost",
@@ -70,6 +73,8 @@ class Place:
         "signal",
         "started_at",
         "status",
+        "tokens",
+        "tokens_reserved",
         "wait",
         "worker",
     )
@@ -84,6 +89,8 @@ class Place:
         self.iteration = 0
         """The 0-based iteration of the innermost loop."""
         self.again = False
+        self.approved = False
+        """A person has let through what a policy had asked about, in this round."""
         self.attempt = 0
         """The number of the newest attempt: it only ever grows, and so is the fence."""
         self.failures = 0
@@ -101,6 +108,8 @@ class Place:
         self.cost = 0
         self.round_cost = 0
         self.reserved = 0
+        self.tokens = self.tokens_reserved = 0
+        """What its calls have used and what open ones may, counted at the activity for all of its items."""
         self.reused = 0
         """How many of its outputs and model calls, over iterations and items, were those of equal ones before."""
         self.saved = 0
@@ -171,6 +180,8 @@ class Call(msgspec.Struct):
     spent: int = 0
     code: str = ""
     reason: str = ""
+    tokens: int = 0
+    """The most that it may use while it is open; what it has used when it is not."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -241,6 +252,8 @@ class Run:
         "tasks",
         "tenant",
         "timers",
+        "tokens",
+        "tokens_reserved",
         "trace_id",
         "unique_key",
         "version",
@@ -298,6 +311,7 @@ class Run:
         self.outer: tuple[str, ...] = ()
         self.spent = 0
         self.reserved = 0
+        self.tokens = self.tokens_reserved = 0
         self.children_spent = 0
         self.children_out: dict[str, None] = {}
         """Child runs that were begun and whose end has not been heard of; they may outlive whoever waited for them."""

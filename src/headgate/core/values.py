@@ -212,6 +212,11 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """It was recorded, and nothing was done."""
     details: dict[str, Any] = {}
 
+    @property
+    def denies(self) -> bool:
+        """Whether the call, or its answer, was stopped by it."""
+        return self.decision == "deny" and not self.dry_run
+
 
 class CallError(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """How a call that was made failed: what circuit breakers and learnt rates go by. `status` 0: no answer came."""

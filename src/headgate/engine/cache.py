@@ -64,6 +64,8 @@ def result_key(run: Run, place: Place, assignment: Assignment, plain: object, va
         base = (*base, "key", run.plan.definition.name, planned.key, own)
     else:
         base = (*base, "parameters", plain, assignment.settings.get("script_input"), assignment.signal_data)
+    if policies := assignment.settings.get("policies"):
+        base = (*base, "policies", policies)  # what went through others may hold what these would cut out
     return hashlib.sha256(_canonical.encode(base)).digest()
 
 

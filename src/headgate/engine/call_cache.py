@@ -111,6 +111,7 @@ class CallCache:
             model=first.model,
             saved=sum(one.saves for one in kept if one is not None),
             simulated=bool(first.price and first.price.simulated),
+            verdicts=request.verdicts,
         )
         await self._engine.submit(lane.run.id, command)
         return Hit(first.model, tuple(None if one is None else content_value(one.output) for one in kept))

@@ -29,7 +29,8 @@ from headgate.engine.appender import Appender
 from headgate.engine.contents import ContentCache
 from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.engine.logs import current_trace
-from headgate.ports import Append, Clock, Head, Log, RunRow
+from headgate.engine.policy_settings import scrubbed_input
+from headgate.ports import NO_GUARDS, Append, Clock, Guards, Head, Log, RunRow
 
 __all__ = ["Engine", "Start", "fold_run"]
 
@@ -75,6 +76,8 @@ class Engine:
         self.appender = Appender(log)
         self.contents = ContentCache()
         self.random_id = random_id or new_run_id
+        self.guards: Guards = NO_GUARDS
+        """What cuts personal data out of inputs, where a definition says so."""
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Lane]] = {}
         self._plans: dict[str, Plan] = {}
@@ -157,7 +160,9 @@ class Engine:
             )
         plan = await self.plan(start.workflow, start.version)
         value = validate_input(plan.definition, {} if start.input is None else start.input)
-        lane = self._new_lane(start, plan)
+        content_key = secrets.token_bytes(16)
+        value = self.scrubbed(plan.definition, value, content_key)
+        lane = self._new_lane(start, plan, content_key)
         try:
             await lane.submit(_start_command(start, plan, value, lane.row, self.clock.now()))
         except AlreadyThere:
@@ -166,6 +171,12 @@ class Engine:
                 return known
             raise
         return lane.listed
+
+    def scrubbed(self, definition: Definition, value: Any, content_key: bytes = b"") -> Any:
+        """Return an input as it may be kept: without personal data, where the definition says `scrub: input`."""
+        if definition.scrub != "input":
+            return value
+        return scrubbed_input(self.guards, definition, value, content_key or secrets.token_bytes(16))
 
     async def _started_before(self, start: Start) -> RunRow | None:
         if start.command_id and (answer := await self.log.answer(start.tenant, start.command_id)) is not None:
@@ -176,7 +187,7 @@ class Engine:
             raise Refused(f"The unique key {start.unique_key!r} is held by run {row.id}, which is {row.head.status}.")
         return None
 
-    def _new_lane(self, start: Start, plan: Plan) -> Lane:
+    def _new_lane(self, start: Start, plan: Plan, content_key: bytes) -> Lane:
         run_id = start.run_id or self.random_id()
         if run_id in self._lanes:
             raise Refused(f"Run {run_id} is being started already.")
@@ -193,7 +204,7 @@ class Engine:
             unique_key=start.unique_key,
             labels=msgspec.json.encode({**plan.definition.labels, **start.labels}, order="sorted").decode(),
             limit=limit,
-            content_key=secrets.token_bytes(16),
+            content_key=content_key,
             created_at=now,
             head=Head("created", 0, GENESIS, None, 0, 0, 0, now, None, ""),
         )

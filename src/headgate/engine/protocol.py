@@ -17,6 +17,7 @@ import msgspec
 from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core.decision import Decision
+from headgate.core.definition import PolicyUse
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, StaleAttempt, Unavailable
 from headgate.core.run import Place
 from headgate.core.values import Assignment, Failure
@@ -28,6 +29,7 @@ from headgate.engine.gate import Gate
 from headgate.engine.lane import Lane
 from headgate.engine.masking import MaskedStream, masked
 from headgate.engine.outcome import masked_report, outcome_of
+from headgate.engine.policy_settings import policy_settings
 from headgate.engine.rendering import render, rendering_needs
 from headgate.ports import (
     Acknowledged,
@@ -85,6 +87,8 @@ class LocalProtocol:
         """Of claims that secrets went into and that have streamed something."""
         self.cache: Cache = NO_CACHE
         self.files: Files | None = None
+        self.policies: tuple[PolicyUse, ...] = ()
+        """The policies of the process: every model call goes through them first."""
         self.reuse = True
         """False: results are kept, and none is reused."""
         self._made: dict[tuple[str, str, int], Reusable] = {}
@@ -162,6 +166,7 @@ class LocalProtocol:
                 )
             rendered = render(run, place, values, self._secrets)
             assignment = assignment_of(claim, run, place, rendered, values)
+            assignment.settings.update(policy_settings(run, place, values, self.policies, lane.row.content_key))
             key = result_key(run, place, assignment, rendered.plain, values)
         except Unavailable:
             raise

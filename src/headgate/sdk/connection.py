@@ -24,6 +24,7 @@ from headgate.sdk.embedded import (
 )
 from headgate.sdk.given import Mode, Models, Prepared, Runnable, given_models, prepare, start_request
 from headgate.sdk.handle import Handle, Result
+from headgate.sdk.policy import collect_policies, is_policy
 from headgate.sdk.workflow import Amount, Workflow
 
 __all__ = ["Connection", "Database", "arun", "astart", "open_connection"]
@@ -114,7 +115,8 @@ async def open_connection(
 
     `db` is a file (default: `HEADGATE_DB`, else `./.headgate/headgate.db`), or ":memory:" for none on disk. Where this
     process is the first, it becomes the owner and does the work; otherwise the owner does, over its control socket.
-    `workflows` can be started by name, and bring their functions with them; `activities` are further functions.
+    `workflows` can be started by name, and bring their functions with them; `activities` are further functions,
+    policies among them.
     `models` answers for `scripted/…` models; `offline`: no provider but demo/… and scripted/….
 
     Raises `Invalid` for workflows and models that cannot be used, `Refused` where another process owns the database
@@ -212,8 +214,13 @@ def _engine_of(
     functions = [*activities]
     for workflow in workflows:
         functions += workflow.functions if isinstance(workflow, Workflow) else ()
-    engine = Engine(activities=collect_activities(functions), scripted=given_models(models), offline=offline)
-    own = {"activities": bool(engine.activities), "models": models is not None, "offline": offline}
+    engine = Engine(
+        activities=collect_activities(function for function in functions if not is_policy(function)),
+        policies=collect_policies(functions),
+        scripted=given_models(models),
+        offline=offline,
+    )
+    own = {"activities": bool(engine.activities or engine.policies), "models": models is not None, "offline": offline}
     return engine, [name for name, given in own.items() if given]
 
 

@@ -57,6 +57,7 @@ class Engine(msgspec.Struct, frozen=True):
 
     work: bool = True
     activities: Mapping[str, Any] = {}
+    policies: Mapping[str, Any] = {}
     scripted: Any = None
     offline: bool = False
     pace_seconds: float = 0.0
@@ -177,6 +178,7 @@ async def _in_memory(engine: Engine) -> AsyncGenerator[Session]:
 def _settings(engine: Engine) -> dict[str, Any]:
     return {
         "activities": engine.activities,
+        "policies": engine.policies,
         "scripted": engine.scripted,
         "offline": engine.offline,
         "demo_pace_seconds": engine.pace_seconds,

@@ -1,0 +1,410 @@
+"""The signs by which an attempt to give a model orders shows, by family, each with its weight.
+
+A sign is looked for only where one of its words stands somewhere in the text: so most texts cost one look for each word.
+Texts come in small letters (see `injection.readings`). Every gap in a pattern is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+__all__ = ["AI_WORDS", "SIGNS", "Sign"]
+
+AI = (
+    r"(?:ais?|a\.i\.|llms?|(?:language|reviewer|ai|nlp) (?:models?|systems?)|models?|assistants?|chat ?bots?|bots?|copilots?|gpt|chatgpt|claude|gemini|"
+    r"(?:coding|shopping|ai|browsing|mail|your|the|any|automated|autonomous) agents?|agents?|summari[sz]ers?|(?:screening|review|ranking) (?:software|tools?|systems?)|"
+    r"automated (?:reviewers?|readers?|systems?|assistants?|answers?)|crawlers?|translator|neural net\w*)"
+)
+SURELY_AI = (
+    r"(?:ais?|llms?|(?:language|reviewer|ai) (?:models?|systems?)|assistants?|chat ?bots?|bots?|copilots?|gpt|chatgpt|claude|gemini|"
+    r"(?:coding|shopping|ai|browsing|mail|your|automated|autonomous) agents?|summari[sz]ers?|(?:screening|review|ranking) (?:software|tools?)|"
+    r"automated (?:reviewers?|readers?|systems?|assistants?)|translator|neural net\w*)"
+)
+RULES = (
+    r"(?:instructions?|rules?|guidelines?|guidance|directions?|directives?|prompts?|polic(?:y|ies)|restrictions?|limitations?|orders|commands?|"
+    r"programming|configuration|preamble|constraints?|safeguards?|filters?|training|system messages?|briefing|task|question|rubric)"
+)
+PRIOR = (
+    r"(?:previous|prior|above|earlier|preceding|former|initial|original|existing|current|all|any|every|your|the|its|their|system|developer'?s?|"
+    r"operator'?s?|hidden|what|whatever|everything|those|these)"
+)
+GAP = r"[^.!?\n]{0,40}?"
+WIDE = r"[^!?\n]{0,90}?"
+
+
+AI_WORDS = frozenset(
+    {
+        *(
+            "ai",
+            "ais",
+            "llm",
+            "llms",
+            "model",
+            "models",
+            "assistant",
+            "assistants",
+            "chatbot",
+            "chatbots",
+            "bot",
+            "bots",
+            "copilot",
+        ),
+        *(
+            "copilots",
+            "gpt",
+            "chatgpt",
+            "claude",
+            "gemini",
+            "agent",
+            "agents",
+            "summariser",
+            "summarizer",
+            "summarisers",
+            "chat",
+        ),
+        *(
+            "summarizers",
+            "software",
+            "tool",
+            "tools",
+            "system",
+            "systems",
+            "reviewer",
+            "reviewers",
+            "reader",
+            "readers",
+        ),
+        *("answer", "answers", "crawler", "crawlers", "translator", "neural"),
+    }
+)
+
+
+class Sign(NamedTuple):
+    """A family of attempts, how much one of them says (0 to 1), words of which one must be there (each with how it
+    begins, where it begins as a word does), whether a model must be spoken of, and the pattern."""
+
+    family: str
+    weight: float
+    words: tuple[tuple[str, str], ...]
+    about_ai: bool
+    pattern: re.Pattern[str]
+
+
+FIRST_WORD = re.compile(r"\w+")
+BEGUN = 4
+
+
+def _sign(family: str, weight: float, words: str, pattern: str) -> Sign:
+    spaced = [word.replace("_", " ").strip() if word != "_" else word for word in words.split()]
+    return Sign(
+        family, weight, tuple((word, _begins(word)) for word in spaced), "assistants?|" in pattern, re.compile(pattern)
+    )
+
+
+def _begins(word: str) -> str:
+    """Return what the first word of a text begins with that holds `word`; nothing where that cannot be said."""
+    first = FIRST_WORD.match(word)
+    if first is None or not word.isascii():
+        return ""
+    return first[0][:BEGUN]
+
+
+SIGNS = (
+    # --- Orders are taken back ---
+    _sign(
+        "override",
+        0.42,
+        "ignor disregard forget overrid bypass neglect set_aside leave_aside pay_no drop abandon stop_follow discard",
+        rf"\b(?:ignore|ignoring|disregard|forget|override|bypass|neglect|set aside|leave aside|pay no attention to|drop|abandon|stop following|discard)\b"
+        rf"{GAP}\b{PRIOR} (?:\w+ ){{0,3}}{RULES}\b",
+    ),
+    _sign(
+        "override",
+        0.6,
+        "your system developer operator prompt guideline safeguard programming training previous_instruction prior_instruction above_instruction earlier_instruction",
+        r"\b(?:ignore|ignoring|disregard|forget|override|bypass|neglect|set aside|abandon|stop following|discard)\b[^.!?\n]{0,40}?"
+        r"(?:\b(?:your|system|developer'?s?|operator'?s?|its)\b (?:\w+ ){0,3}(?:instructions?|rules?|guidelines?|guidance|prompts?|polic(?:y|ies)|restrictions?|training|messages?|rubric|directions)|"
+        r"\b(?:system prompt|safeguards|programming|previous instructions|prior instructions|above instructions|earlier instructions|instructions above)\b)",
+    ),
+    _sign(
+        "override",
+        0.55,
+        "forget disregard ignor",
+        r"\b(?:forget|disregard|ignore)\b (?:\w+ ){0,2}(?:everything|all|anything|what(?:ever)?) (?:that )?(?:\w+ ){0,3}(?:you (?:were|have been|are|had)|you've|told|said|wrote|above|came before|read)",
+    ),
+    _sign(
+        "override",
+        0.5,
+        "your",
+        rf"\b(?:your|the) (?:\w+ ){{0,2}}{RULES} (?:\w+ ){{0,3}}(?:no longer|do(?:es)? not|don't|are (?:now )?(?:void|lifted|suspended|superseded|suggestions)|have been|has been|was a test|is over|is (?:now )?(?:void|lifted))",
+    ),
+    _sign(
+        "override",
+        0.35,
+        "supersed precedence take_priority outrank only_valid instead_of replac",
+        rf"(?:supersed\w+|takes? (?:precedence|priority) over|outranks?|only valid) {GAP}(?:instruction|prompt|rule|guidance|system|polic)",
+    ),
+    _sign(
+        "override",
+        0.35,
+        "from_now_on from_this_point from_here_on henceforth",
+        r"(?:from now on|from this point(?: on)?|from here on|henceforth)\W{1,3}(?:\w+ ){0,2}(?:you|every answer|the assistant|the ass\b|generate|your)\b",
+    ),
+    _sign(
+        "override",
+        0.3,
+        "new_task new_instruction real_task real_job new_system actual_task new_role",
+        r"(?:new|real|actual|true) (?:task|instructions?|job|system prompt|role|objective|orders?)\b",
+    ),
+    # --- The prompt is asked for ---
+    _sign(
+        "leak",
+        0.6,
+        "prompt instruction rules guideline system_message preamble rubric directions told_",
+        r"\b(?:reveal|show|print|repeat|output|display|disclose|recite|quote|publish|write out|write down|tell|give|list|leak|expose|paste|share|copy|translat\w+|dump)\w*\b"
+        rf"{GAP}\b(?:system (?:prompt|message|instructions?)|(?:hidden|initial|secret|original|full|confidential|operating|internal) (?:prompt|instructions?|preamble|message|rules|text)|your (?:\w+ ){{0,2}}(?:prompt|preamble|system)|(?:its|own|the) (?:\w+ ){{0,2}}(?:evaluation rubric|instructions? (?:in full|verbatim)|rules you were given))",
+    ),
+    _sign(
+        "leak",
+        0.4,
+        "your_ the_rules",
+        r"\b(?:reveal|print|repeat|output|disclose|recite|quote|write out|leak|paste|show|list)\b[^.!?\n]{0,40}?\byour (?:\w+ ){0,2}(?:instructions|rules|guidelines|configuration|rubric)|"
+        r"the rules you were given",
+    ),
+    _sign(
+        "leak",
+        0.55,
+        "what_ which_",
+        r"\b(?:what|which) (?:\w+ ){0,4}(?:were|are|was|is) (?:\w+ ){0,4}(?:your (?:instructions|rules|prompt|system)|you told|in your (?:prompt|instructions))",
+    ),
+    _sign(
+        "leak",
+        0.5,
+        "verbatim word_for_word exact_words original_wording do_not_paraphrase",
+        r"(?:instructions?|prompt|rubric|wording|words|told|rules)\W[^\n]{0,60}(?:verbatim|word for word|exact words|original wording|do not paraphrase)|(?:verbatim|word for word|exact words of|original wording)[^\n]{0,60}(?:instructions?|prompt|rubric|rules)",
+    ),
+    _sign(
+        "leak",
+        0.5,
+        "system_prompt system.prompt",
+        r"(?:cat|get|read|open|dump|\{|respond with|print)\W[^\n]{0,40}system[_ ]?prompt\w*\W{1,6}(?:txt|<|your|\")",
+    ),
+    _sign(
+        "leak",
+        0.55,
+        "operator placed_before told_you conversation_begins",
+        r"(?:operator|developer)s? (?:\w+ ){0,4}(?:placed|asked you|told you|wrote|gave you|keep quiet)",
+    ),
+    # --- A model is addressed ---
+    _sign(
+        "address",
+        0.5,
+        "note notice message hint hinweis attention instruction dear reminder memo p.s word_to warning todo hello hey hi_ step to_the for_the for_your for_any to_any to_ai for_ai to_the_ai",
+        rf"(?:\b(?:notes?|notice|messages?|hint|instructions?|reminder|memo|p\.s\.?|word|warning|todo|directive|information|step)\b:? ?(?:\w+ ){{0,2}}(?:to|for)|\b(?:dear|attention|hello|hey|hi)\b,?|(?:^|[.\n\"*#/%{{(\[>] ?)(?:to|for)) (?:the |any |all |every |your )?(?:{AI})\b(?! (?:is|was|of|number|train|act))",
+    ),
+    _sign(
+        "address",
+        0.45,
+        "reading processing read_this summari visiting browsing handling indexing review edits_this who_reads that_sorts comment",
+        rf"\b{AI}\b (?:\w+ ){{0,2}}(?:reading|processing|that (?:reads?|sorts|summari\w+|process\w*)|summari[sz]ing|visiting|browsing|handling|indexing|reviewing|which reads|edits this|who read)",
+    ),
+    _sign("address", 0.45, "if_you_are if_you're if_an_ if_a_", rf"\bif (?:you are|you're|an|a) (?:an? )?(?:{AI})\b"),
+    _sign(
+        "address",
+        0.4,
+        "must should shall need has_to have_to needs is_to are_to may_now can_now is_required are_required will_now is_asked is_now counts",
+        rf"\b(?:{SURELY_AI})\b,? (?:\w+ ){{0,4}}?(?:must|should|shall|needs? to|has to|have to|is to|are to|may now|is (?:required|asked|now|expected)|are (?:required|asked|now|expected)|will now)\b",
+    ),
+    _sign("address", 0.4, ":", rf"(?:^|[.!?\n\"'(\[{{<*/#@|>-] ?)(?:to )?(?:{AI})\s?: ?(?:\w+ ?){{2}}"),
+    _sign(
+        "address",
+        0.35,
+        "operator developer application admin vendor platform",
+        r"(?:this is your (?:operator|developer)|your operator speaking|from the (?:developers?|operator|application)|developer message|system notice|admin(?:istrator)? (?:override|message)|platform operations|tool vendor|safety board)",
+    ),
+    # --- What it is to say ---
+    _sign(
+        "answer",
+        0.4,
+        "respond answer reply output say rate score grade rank recommend name",
+        r"\b(?:respond|answer|reply|output|say)\b (?:\w+ ){0,4}?(?:only with|with \"|with the word|with '|\"no |the word|that the|that this|only)\b",
+    ),
+    _sign(
+        "answer",
+        0.4,
+        "recommend rank score rate grade shortlist positive_review full_marks approve accept favourable favorable five-star top_marks highlight_weak",
+        r"(?:recommend only|only recommend|rank(?:s|ed)? (?:this|our|us|the)\b[^.\n]{0,40}\bfirst|score this|rate this|full marks|positive review|five.star|approve (?:it|this|the) [^.\n]{0,40}(?:unseen|without|immediately|before reading)|publish without|shortlisted|favourable verdict|as the recommended|recommend (?:the |our )?\w+ [^.\n]{0,30}(?:regardless|whatever)|calls? (?:its |their )?(?:rivals|alternatives|competitors) \w+|without a list of weaknesses|do not (?:highlight|list|mention) (?:\w+ )?weaknesses)",
+    ),
+    _sign(
+        "answer",
+        0.3,
+        "describe_the should_describe should_state state_that phrase_it as_your_own name_our",
+        r"(?:should (?:state|describe|say|report|mention|name)|phrase it as|as your own assessment|state that)",
+    ),
+    # --- What it is to do ---
+    _sign(
+        "exfiltration",
+        0.42,
+        "send forward upload email transmit append fetch replace end_with posts",
+        r"\b(?:send|forward|upload|e-?mail|transmit|append|fetch|replace|end with|also posts)\b[^\n]{0,120}?(?:https?://|to the (?:sender|address)|all contacts|address (?:below|in the header)|invisible image)",
+    ),
+    _sign(
+        "exfiltration",
+        0.5,
+        "send forward upload email transmit append fetch replace end_with posts collect",
+        r"\b(?:send|forward|upload|e-?mail|transmit|append|fetch|replace|end with|also posts|collect)\b[^\n]{0,100}?"
+        r"(?:\b(?:conversation|everything|memory|secrets?|credentials|tokens?|keys?|password|process\.env|\.ssh|last question|contacts|customer)\b[^\n]{0,80}(?:https?://|@[\w-]+\.)|"
+        r"https?://[^\s]{0,80}(?:\{|conversation|\?\w=$|\?\w+= )|invisible image)",
+    ),
+    _sign("exfiltration", 0.3, "send forward mail", r"\b(?:send|forward|mail)\b[^\n]{0,80}?@[\w-]+\."),
+    _sign(
+        "exfiltration",
+        0.45,
+        "key token password credential secret conversation memory history .ssh env address_book",
+        r"\b(?:send|forward|post|upload|mail|show|reveal|fetch|spell|append|collect|list|include|replace)\w*\b[^\n]{0,80}?(?:api keys?|api tokens?|passwords?|credentials|stored \w+|your memory|the conversation|chat (?:so far|history)|\.ssh|process\.env|address book|configured with|last question|customer name|other customers|salary)",
+    ),
+    _sign(
+        "exfiltration",
+        0.5,
+        "?q= ?d= ?k= =conversation ={",
+        r"[?&][a-z]{1,8}=(?:\{|conversation|<|plus|whatever|\[| )|[?&][a-z]=(?=\s|$)",
+    ),
+    _sign(
+        "tool",
+        0.4,
+        "run execute curl wget install press click call transfer pay grant refund delete merge book buy add",
+        r"\b(?:agents?|assistants?|bots?|ai|you|reader|models?)\b[^.\n]{0,60}?\b(?:run|execute|install|press|click|call|transfer|pay|grant|use (?:its|your|the) (?:\w+ )?(?:tool|function)|add the|add `|add a)\b",
+    ),
+    _sign(
+        "tool",
+        0.35,
+        "without_asking without_confirm without_review without_ask no_confirmation counts_as consent no_need skip_the bypass two-person without_further ohne sans_ sin_pre",
+        r"without (?:asking|confirm\w+|review|further (?:checks|questions)|edits|telling|redaction)|no confirmation|counts as (?:the user's )?consent|skip the (?:\w+ )?(?:approval|confirmation|check)|bypass the (?:two-person|approval)|asking again",
+    ),
+    _sign("tool", 0.35, "| curl wget .sh exec(", r"(?:curl|wget)\b[^\n]{0,60}\|? ?(?:&& )?(?:sh|bash)\b|exec\(|eval\("),
+    _sign(
+        "secrecy",
+        0.35,
+        "not_mention not_tell not_say not_reveal silently never_mention not_describe not_list not_inform not_comment not_highlight need_not no_comment don't quietly no_disclaimers not_summari",
+        r"(?:do not|don't|never|need not|without|not to|and not) (?:mention\w*|tell\w*|say\w*|reveal\w*|describe|list|inform\w*|comment|highlight|disclos\w+|go into|summari[sz]e)|silently|needs no comment|keep (?:this|it) (?:hidden|secret|quiet)",
+    ),
+    # --- Another self ---
+    _sign(
+        "persona",
+        0.5,
+        "jailbreak unfiltered uncensored developer_mode god_mode maintenance_mode debug_mode dev_mode restrictions unlocked do_anything unrestricted ignore_content",
+        r"jailbreak (?:mode|=)|unfiltered|uncensored|unrestricted|(?:developer|god|maintenance|debug|dan|dev) mode (?:enabled|on|=|\.|:)|now (?:running )?in (?:maintenance|developer|debug|god) mode|ignore content polic\w+|restrictions? ?= ?null|\bunlocked\b|do anything now",
+    ),
+    _sign(
+        "persona",
+        0.45,
+        "no_restrict without_restrict no_guideline no_rules no_filter without_limit without_filter without_any no_limits",
+        r"(?:no|without|with no) (?:any )?(?:restrictions?|guidelines?|filters?|limits|rules|censorship)\b",
+    ),
+    _sign(
+        "persona",
+        0.45,
+        "act_as pretend you_are role imagine play_the character as_my improv story scene",
+        r"(?:act as|pretend (?:to be|you)|you are (?:now|the)|play the role|imagine|improv|scene|my late|finish my story|don't break|bedtime)\b[^\n]{0,160}(?:no (?:laws|rules|limits|disclaimers?|warnings?)|nerve agent|poison|bomb|weapon|bank card|people's safes|drug|recipe of|illegal|disable the alarm|exact steps|forbidden|disclaimers?|for any warning|character for)",
+    ),
+    _sign(
+        "persona",
+        0.4,
+        "you_are_now you_now you're_now leave_the",
+        r"\byou(?: are|'re) now (?:an? |the )?\w+|leave the \w+ role|you now (?:are|have|obey|follow)|follow me and nobody|obeys? (?:me|the author|whoever)",
+    ),
+    _sign(
+        "authority",
+        0.35,
+        "urgent court authoris authoriz approved certif verified cleared admin root regulator ceo licence",
+        r"(?:assistant|ai\b|model|user is|bot)[^\n]{0,120}(?:approved|authori[sz]ed|verified|cleared|certified|exempts?|root|bypass|responsibility)|(?:approved|authori[sz]ed|verified|cleared|certified|exempts?|raised to root)[^\n]{0,120}(?:assistants?|\bai\b|model|\bbot)",
+    ),
+    # --- Forms ---
+    _sign(
+        "template",
+        0.5,
+        "<|im [inst] <<sys <|end <|start <|system <|channel <|user ###_inst ###_system ###_resp [/inst] <|assistant",
+        r"<\|(?:im_start|im_end|endofprompt|start|end|channel|message|system|user|assistant)\|>[^\n]{0,40}\n?[^\n]{0,80}?(?:you|say|reveal|answer|new|policy)|\[/?inst\]|<</?sys>>|### ?(?:instruction|system|response)[ :#]",
+    ),
+    _sign(
+        "delimiter",
+        0.5,
+        "</ {{/ {{# ]]> end_of end_quote ends. ``` [/ <</ */ -- <system <<",
+        r"(?:</(?:user_?\w*|doc\w*|text|data|context|input|document|quote|email|page)>|\{\{/\w+\}\}|\]\]>|end of (?:data|file|document|text|input|quote)|quoted text ends|now that the data is over|\*/ ?\})[^\n]{0,20}\n?[^\n]{0,160}?(?:<system|\{\{#system|respond|reminder|now|assistant|instead|reviewer|application|ignore|you )",
+    ),
+    _sign(
+        "delimiter",
+        0.42,
+        "<system> {{#system <<admin <admin> [developer [system [admin system:",
+        r"<system>|\{\{#system|<<?admin>?>|\[(?:developer|system|admin)\b[^\]]{0,20}\]|(?:^|\n|\. |\")system: ?(?:the|you|ignore|content|from|your)",
+    ),
+    _sign(
+        "fake",
+        0.4,
+        "assistant> assistant.tools output: response: memory: returned retrieved history_restored [approval] output->  q:_ bot_b: tool_result check_policy function_output",
+        r"(?:assistant>|user>|assistant\.tools|function output|api response|retrieved memory|history restored|\[approval\]|tool result|check_policy)[^\n]{0,200}?(?:allowed|may|can|exempt|without|clean|true|false|directly|approved|continue|then|run)",
+    ),
+    _sign(
+        "fake",
+        0.35,
+        "example_1 example_2 input:_ output:_ bot_a: q: follow",
+        r"(?:input: ?any|example 1\.[^\n]{0,80}output|it follows this document|(?:it's trusted|this one is an exception)|five-star rating\.\n?q:)",
+    ),
+    _sign(
+        "override",
+        0.55,
+        "test_is_over turned_off filter_has new_task real_job your_new obey comply_with obedezcas",
+        r"(?:message|prompt|instructions?) above (?:was|were)|the test is over|(?:content|safety) filters? (?:has been|have been|is|are) (?:now )?(?:turned off|disabled|off)|obey (?:every|all|any|the author|whoever)\b|comply with every request",
+    ),
+    _sign(
+        "leak",
+        0.55,
+        "system_prompt /assistant",
+        r"/[\w/.-]*system_?prompt|system_prompt\W{1,4}(?:<|your|full)|\W(?:cat|less|type) [/\w.-]*prompt",
+    ),
+    _sign(
+        "memory",
+        0.5,
+        "memory notes remember profile save_ store across_sessions",
+        r"(?:store|save|add|remember|write|keep|put)\b[^.\n]{0,50}(?:long-?term memory|your (?:memory|notes|permanent)|permanent profile|across sessions|profile)|save_memory|permanent profile|(?:suggestions, rules|rules from (?:the operator|uploaded))",
+    ),
+    # --- Tricks ---
+    _sign(
+        "trick",
+        0.5,
+        "decode backwards first_letter letters_of join_the pieces rot13 act_on carry_out execut a_+ x1 base64",
+        r"(?:decode|base64|rot13|backwards|first letters? of|join the (?:parts|pieces)|made of these pieces|carry out a \+|executes? x1|words? \d+, \d+)[^\n]{0,100}?(?:obey|follow|do (?:it|what)|act on|execute|command|carry out|know what to do|new task|it says|in that order|spell)|(?:decode and|read (?:this )?backwards and|apply at once|act on the (?:whole|corrected))",
+    ),
+    _sign(
+        "trick",
+        0.4,
+        "translat complete_the proofread finish",
+        r"(?:translat\w+|complete|proofread|render|finish)\b[^\n]{0,100}(?:your own instructions|your instructions|conversation begins|apply at once|then act on|my operator|refund tool)",
+    ),
+    # --- Other languages ---
+    _sign(
+        "override",
+        0.6,
+        "vergiss ignorier missacht ignorez oubliez tenez_pas olvida ignora ignore dimentica esque desconsidere negeer vergeet bortse glöm zapomnij zignoruj игнорир забудь 忽略 无视 無視 忘记 不要理会 忘れ 무시 تجاهل अनदेखा görmezden unut не_отвечай abaikan",
+        r"(?:vergiss|vergessen sie|ignorier\w+|missacht\w+)\b[^.\n]{0,60}(?:gesagt|anweisung|regel|vorgabe|befehl|system)|(?:ignore[zr]?|oublie[zr]?|ne tenez pas compte)\b[^.\n]{0,60}(?:instruction|consigne|règle|question de)|(?:olvid\w+|ignor\w+)\b[^.\n]{0,50}(?:instruccion|regla|indicacion|anterior)|(?:ignora|dimentica)\w*\b[^.\n]{0,50}(?:istruzion|regol)|(?:ignore|esque[çc]a|desconsidere)\b[^.\n]{0,50}(?:instru|regra)|(?:negeer|vergeet)\b[^.\n]{0,50}(?:instructie|regel|opdracht)|(?:bortse|glöm|ignorera)\b[^.\n]{0,50}(?:instruktion|regler|fått veta|tidigare)|(?:zignoruj|zapomnij|ignoruj)\b[^.\n]{0,50}(?:instrukc|polece|zasad)|(?:игнорир\w+|забудь\w*)[^.\n]{0,50}(?:инструкц|указани|правил|сказан)|(?:忽略|无视|無視|忘记|忘れ)[^。\n]{0,20}(?:指示|指令|说明|規則|规则|命令|所有|すべて)|(?:指示|指令|命令|規則|规则)[^。\n]{0,14}(?:忽略|无视|無視|忘れ)|不要理会用户|(?:지시|명령|규칙)[^.\n]{0,16}무시|تجاهل[^.\n]{0,20}(?:تعليمات|أوامر)[^.\n]{0,30}(?:السابقة|السرية|كل)|(?:निर्देश)[^।\n]{0,24}(?:अनदेखा|भूल)[^।\n]{0,10}(?:ai|सहायक|मॉडल)|(?:talimat)\w*[^.\n]{0,30}(?:yok say|unut|görmezden)|не отвечай на вопрос",
+    ),
+    _sign(
+        "address",
+        0.5,
+        "ki: ki_ an_die_ki assistenz assistent asistente assistants_auto asistentes ia: ia_ l'ia нейросет ассистент искусственн языков 人工智能 ai助手 助手 aiアシスタント アシスタント 시스템에 인공지능 ai에게 نموذج المساعد الذكي sistema_que sprachmodell modèle modelo",
+        r"(?:an die ki|hinweis an (?:die )?ki|liebe assistenz|an (?:das |alle )?sprachmodell|hej assistent|kära assistent|assistants? automatiques?|aux (?:ia|assistants)|à l'ia|para (?:el sistema|la ia|el asistente|los asistentes|os assistentes)|asistente (?:sin|de)|ahora eres|agora você é|per l'assistente|nota per (?:l'ia|i modelli)|внимание,? (?:нейросеть|ии|ассистент)|нейросеть[,:]|人工智能[::]|ai助手|致[^。\n]{0,12}(?:人工智能|ai)|アシスタントとして|aiへ|시스템에 알림|인공지능에게|ai에게|للنموذج اللغوي|المساعد الذكي[::]|إلى المساعد|للذكاء الاصطناعي)",
+    ),
+    _sign(
+        "persona",
+        0.4,
+        "sin_filtros senza_regole ohne_filter sans_filtre 制限のない 没有限制 不受限制 avessi_regole ohne_einschr без_ограничений ohne_regeln sem_filtros 제한_없",
+        r"sin (?:filtros|restricciones|límites)|(?:senza|non avessi) (?:regole|filtri)|ohne (?:filter|einschränkung\w*|regeln)|sans (?:filtres?|restrictions?|limites?)|制限のない|没有限制|不受限制|без ограничений|sem (?:filtros|restrições)|제한 없",
+    ),
+    _sign(
+        "secrecy",
+        0.35,
+        "ohne_nachzu ohne_zu_frag erwähne_dies utan_att_fr no_mencion sin_avisar ne_mentionnez ولا_تخبر لا_تلخص 最高点 最高分 hervorragend n'en_parlez recommandez_uniq favorable не_говори 只回答 напиши,_что di_que leite_bitte skicka",
+        r"ohne (?:nachzufragen|zu fragen|rückfrage)|erwähne diesen hinweis nicht|utan att fråga|no mencion\w+|sin avisar|ne mentionnez pas|ولا تخبر|لا تلخص|最高点|最高分|recommandez uniquement|informe es favorable|только напиши|а напиши|只回答|di que|leite (?:bitte )?alle|skicka kundlistan",
+    ),
+)

@@ -1,0 +1,99 @@
+"""What secrets are called, in the languages that people write: the words before `=`, `:` or *is*."""
+
+from __future__ import annotations
+
+__all__ = ["CONNECTING", "NAMES_OF_TWO", "PASSWORDS", "SPOKEN_NAMES", "is_name", "is_weak_name"]
+
+PASSWORDS = (
+    "password passwords passwd passwort passwörter passphrase passcode passkey pwd passord pw psw psk kennwort losung "
+    "contraseña contrasena contrasenya senha wachtwoord hasło hasła haslo heslo jelszó jelszava jelszo lozinka geslo parool "
+    "salasana salasanasi lösenord losenord lösenordet adgangskode adgangskoden kodeord kodeordet lykilorð lykilord şifre "
+    "şifresi sifre parola parolă parolası şifreniz salasõna hasłem heslem sandi laluan پسورد گذرواژه slaptažodis parole pasahitza cyfrinair facalfaire fjalëkalimi nenosiri "
+    "пароль пароля паролем паролю пароли лозинка парола κωδικός κωδικού συνθηματικό סיסמה סיסמא סיסמת "
+    "密码 密碼 口令 暗証番号 パスワード パスフレーズ 合言葉 비밀번호 암호 पासवर्ड रหัสผ่าน পাসওয়ার্ড"
+).split()
+"""Words that are nothing else."""
+
+OTHERS = (
+    "pass secret secrets token tokens apikey authtoken accesstoken credential credentials authorization jwt bearer pat "
+    "accountkey sharedaccesskey geheimnis secreto segredo segreto sekret секрет токен "
+    "token токена 密钥 金鑰 令牌 トークン 토큰 الرمز"
+).split()
+ENDINGS = ("password", "passwd", "passwort", "kennwort", "secret", "apikey", "passphrase", "authtoken", "accesstoken")
+"""How words end that are nothing else either: PGPASSWORD."""
+WEAK = (
+    "key keys pin cookie session sessionid sid sig signature otp code schlüssel clé clave chave chiave sleutel klucz "
+    "klíč kulcs nyckel nøgle anahtar ключ κλειδί キー 키 مفتاح कुंजी login auth wpa wifi wlan salt hash nonce hook webhook dsn"
+).split()
+"""Words that may be: what follows them must look like a secret."""
+
+NAMES = frozenset(PASSWORDS) | frozenset(OTHERS)
+WEAK_NAMES = frozenset(WEAK)
+
+QUALIFIERS = (
+    "api app access secret private auth account shared encryption signing master service license licence client consumer "
+    "bot storage ssh session subscription integration webhook deploy ingest write read rest x admin root user db database "
+    "redis smtp mail oauth refresh id security sas host function instrumentation connection project org personal tenant"
+).split()
+NAMES_OF_TWO = frozenset(
+    {f"{one} {other}" for one in QUALIFIERS for other in ("key", "keys", "pass", "pwd", "token", "secret")}
+    | {
+        "key id",
+        "session id",
+        "secret value",
+        "api schlüssel",
+        "mot passe",
+        "mot de passe",
+        "mots passe",
+        "code secret",
+        "clé secrète",
+    }
+    | {
+        "clé api",
+        "d api",
+        "clave secreta",
+        "clave api",
+        "palavra passe",
+        "chave secreta",
+        "chave api",
+        "chiave segreta",
+    }
+    | {
+        "chiave api",
+        "parola d'ordine",
+        "parola ordine",
+        "mật khẩu",
+        "kata sandi",
+        "kata laluan",
+        "كلمة المرور",
+        "رمز عبور",
+        "پاس ورڈ",
+        "كلمة السر",
+        "الرمز السري",
+    }
+    | {"секретный ключ", "ключ api", "ключ доступа", "klucz api", "access key id", "key base", "one time code"}
+)
+CONNECTING = frozenset(
+    "is was are be it ist lautet war est es é è är er jest on to the a your my new old neues mein dein il la le "
+    "heißt será sera هو هي 是 は が".split()
+)
+"""Words that may stand between a name and its separator."""
+
+SPOKEN_NAMES = tuple(
+    dict.fromkeys(
+        word
+        for word in (*PASSWORDS, "mot de passe", "palavra-passe", "passe", "api key", "api-key", "apikey", "secret key",
+                     "access key", "token", "secret", "kata sandi", "mật khẩu", "credentials", "pre-shared key", "clave", "clé ", "chave", "schlüssel", "wifi", "wi-fi", "wlan", "wpa", "psk")
+        if len(word) > 2
+    )
+)  # fmt: skip
+
+
+def is_name(word: str) -> bool:
+    """Return whether a word is what secrets are called."""
+    return word in NAMES or word.endswith(ENDINGS)
+
+
+def is_weak_name(word: str) -> bool:
+    """Return whether a word may be."""
+    return word in WEAK_NAMES

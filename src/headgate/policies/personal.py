@@ -1,0 +1,248 @@
+"""What is personal in a text: addresses of mail and of machines, cards, accounts, US social security numbers.
+
+Each is a pattern and, where there is one, a check: Luhn's for cards, ISO 7064 for accounts, what can have been issued
+for the rest. A pattern reads each character a bounded number of times (no repetition within a repetition that could
+share characters), so its time is linear in the text's length. Phone numbers, which have no check, are in `phones`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from headgate.policies.phones import phones
+from headgate.policies.scrubber import Detect, Span
+
+__all__ = ["KINDS", "detect_personal"]
+
+
+def detect_personal(kinds: Iterable[str] | None = None) -> Detect:
+    """Return what finds these kinds (see `KINDS`) in a text; without any, all of them."""
+    finders = [KINDS[kind] for kind in (KINDS if kinds is None else kinds)]
+
+    def detect(text: str) -> list[Span]:
+        return [span for find in finders for span in find(text)]
+
+    return detect
+
+
+# --- Mail ---------------------------------------------------------------------------------------------------------
+
+LETTERS = "A-Za-z0-9À-ɏͰ-ӿ"
+MAIL_HOST = re.compile(rf"@(?:[{LETTERS}][{LETTERS}-]*+\.)+(?=[A-Za-zÀ-ɏͰ-ӿ])[{LETTERS}-]++")
+
+
+ANY_HOST = re.compile(r"@(?:\w[\w-]*+\.)+(?=[^\W\d])[\w-]++")
+"""For hosts in scripts that need no space before the next word; so it may take more than the address."""
+LOCAL_PART_MAX = 256
+LOCAL_PART = re.compile(rf"[{LETTERS}._%+'-]+\Z")
+ANY_LOCAL_PART = re.compile(r"(?:[\w.+-]+|\"[^\"\n]{1,64}\")\Z")
+
+
+def _emails(text: str) -> Iterator[Span]:
+    at = text.find("@")
+    while at >= 0:
+        host = MAIL_HOST.match(text, at) or ANY_HOST.match(text, at)
+        start = _local_part(text, at) if host is not None else at
+        if host is not None and start < at:
+            yield Span(start, host.end(), "email")
+        at = text.find("@", at + 1)
+
+
+def _local_part(text: str, at: int) -> int:
+    """Return where the part before the @ begins; `at` where there is none."""
+    begin = max(0, at - LOCAL_PART_MAX)
+    found = LOCAL_PART.search(text, begin, at) or ANY_LOCAL_PART.search(text, begin, at)
+    if found is None:
+        return at
+    return found.start() + len(found[0]) - len(found[0].lstrip("'.%-"))
+
+
+# --- Machines -----------------------------------------------------------------------------------------------------
+
+OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+IPV4 = re.compile(rf"(?<![0-9.])(?:{OCTET}\.){{3}}{OCTET}(?![0-9]|\.[0-9])")
+IPV6_PART = re.compile(r":[0-9A-Fa-f]{0,4}:")
+IPV6_BEGIN = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{1,4}\Z")
+IPV6_REST = re.compile(r"[0-9A-Fa-f:]{2,39}+(?:(?<=:)(?:[0-9]{1,3}\.){3}[0-9]{1,3})?")
+NO_MACHINE = re.compile(
+    r"(?<![a-z])(?:sections?|clauses?|chapters?|articles?|§+|versions?|release|firmware|build|v|rev\.?|abschnitt|kapitel|punkt|"
+    r"absatz|ziffer|paragraph|articolo|artículo|sección|capítulo|cláusula|paragraphe|раздел|пункт|第|節|章|版本|oid|"
+    r"programme|driver|kernel)[ \t:]*\Z",
+    re.IGNORECASE,
+)
+NOBODYS = ("127.", "0.0.0.0", "255.")  # noqa: S104 - nothing is bound: these are no machine's addresses
+CONTEXT = 24
+GROUPS_LEFT_OUT_MAX = 3
+
+
+def _machines(text: str) -> Iterator[Span]:
+    if text.count(".") >= 3:
+        for found in IPV4.finditer(text):
+            if not found[0].startswith(NOBODYS) and not _before(NO_MACHINE, text, found.start()):
+                yield Span(found.start(), found.end(), "ip")
+    if text.count(":") >= 2:
+        yield from _six(text)
+
+
+def _six(text: str) -> Iterator[Span]:
+    at = 0
+    while (part := IPV6_PART.search(text, at)) is not None:
+        begin = IPV6_BEGIN.search(text, max(at, part.start() - 5), part.start())
+        start = part.start() if begin is None else begin.start()
+        rest = IPV6_REST.match(text, start)
+        assert rest is not None
+        address = rest[0] if rest[0].endswith("::") else rest[0].rstrip(":")
+        for _ in range(GROUPS_LEFT_OUT_MAX):  # what stands before it, as in `addr:2001:db8::1`
+            if _is_ipv6(address):
+                yield Span(start, start + len(address), "ip")
+                break
+            left_out, _, address = address.partition(":")
+            start += len(left_out) + 1
+        at = rest.end()
+
+
+def _is_ipv6(address: str) -> bool:
+    if address.count(":") < 2 or not any(digit in address for digit in "0123456789"):
+        return False
+    try:
+        parsed = ipaddress.IPv6Address(address)
+    except ValueError:
+        return False
+    if parsed.is_loopback or parsed.is_unspecified:
+        return False
+    return any(len(group) != 2 for group in address.split(":"))  # a fingerprint, or the address of a network card
+
+
+def _before(words: re.Pattern[str], text: str, at: int) -> bool:
+    """Return whether one of the words stands before a place."""
+    return words.search(text, max(0, at - CONTEXT), at) is not None
+
+
+# --- Cards --------------------------------------------------------------------------------------------------------
+
+CARD_DIGITS = (13, 19)
+DIGIT_GROUPS = re.compile(r"(?<![0-9])[0-9]{1,19}+(?:[\s.\-_/+]{1,3}[0-9]{1,19}+)*+")
+GROUP = re.compile(r"[0-9]+")
+ISSUERS = re.compile(r"4|5[0-9]|2[2-7]|3[04-9]|6|81|82|9792|1[0-9]{14}\Z")
+NO_CARD = re.compile(r"(?:ean|gtin|isbn|upc|imei|barcode|jan)(?:[ -]?1[034])?[ \t:#.=]*\Z", re.IGNORECASE)
+
+
+def _cards(text: str) -> Iterator[Span]:
+    for run in DIGIT_GROUPS.finditer(text):
+        if len(run[0]) < CARD_DIGITS[0]:
+            continue
+        groups = list(GROUP.finditer(text, run.start(), run.end()))
+        first = 0
+        while first < len(groups):
+            last = _card_from(groups, first)
+            if last is not None and not _before(NO_CARD, text, groups[first].start()):
+                yield Span(groups[first].start(), groups[last].end(), "card")
+                first = last
+            first += 1
+
+
+def _card_from(groups: list[re.Match[str]], first: int) -> int | None:
+    """Return the last group of a card that begins with group `first`, the longest there is, or None."""
+    digits, found = "", None
+    for number in range(first, len(groups)):
+        digits += groups[number][0]
+        if len(digits) > CARD_DIGITS[1]:
+            break
+        if len(digits) >= CARD_DIGITS[0] and ISSUERS.match(digits) and _passes_luhn(digits):
+            found = number
+    return found
+
+
+DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+
+
+def _passes_luhn(digits: str) -> bool:
+    total = sum(int(digit) for digit in digits[-1::-2]) + sum(DOUBLED[int(digit)] for digit in digits[-2::-2])
+    return total % 10 == 0 and len(set(digits)) > 1
+
+
+# --- Accounts -----------------------------------------------------------------------------------------------------
+
+IBAN_BEGUN = re.compile(r"[A-Za-z]{2} ?[0-9]{2}[ \t\n\r\-._/+]{0,2}[A-Za-z0-9]")
+IBAN_LENGTHS = {
+    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
+    "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29,
+    "ES": 24, "FI": 18, "FK": 18, "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28,
+    "HN": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30, "KZ": 20,
+    "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19,
+    "MN": 20, "MR": 27, "MT": 31, "MU": 30, "NI": 28, "NL": 18, "NO": 15, "OM": 23, "PK": 24, "PL": 28, "PS": 29,
+    "PT": 25, "QA": 29, "RO": 24, "RS": 22, "RU": 33, "SA": 24, "SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24,
+    "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
+    "YE": 30,
+}  # fmt: skip
+SEPARATORS_MAX = 2
+
+
+def _accounts(text: str) -> Iterator[Span]:
+    for begun in IBAN_BEGUN.finditer(text):
+        length = IBAN_LENGTHS.get(begun[0][:2].upper())
+        before = text[max(0, begun.start() - 4) : begun.start()]
+        if before[-1:].isascii() and before[-1:].isalnum() and before.upper() != "IBAN":
+            continue
+        if length is not None and (end := _account_end(text, begun.start(), length)):
+            yield Span(begun.start(), end, "iban")
+
+
+def _account_end(text: str, start: int, length: int) -> int:
+    """Return where the account ends that begins at `start`; 0: it is none."""
+    characters: list[str] = []
+    at, apart = start, 0
+    while at < len(text) and len(characters) < length:
+        character = text[at]
+        if character.isascii() and character.isalnum():
+            characters.append(character)
+            apart = 0
+        elif character not in " \t\n\r-._/+" or (apart := apart + 1) > SEPARATORS_MAX:
+            return 0
+        at += 1
+    follows = text[at : at + 1]
+    if len(characters) < length or (follows.isascii() and follows.isalnum()):
+        return 0
+    moved = "".join([*characters[4:], *characters[:4]])
+    return at if int("".join(str(int(character, 36)) for character in moved)) % 97 == 1 else 0
+
+
+# --- Social security ----------------------------------------------------------------------------------------------
+
+SSN = re.compile(
+    r"(?<![0-9])(?<![0-9][-.])(?!000|666|9)[0-9]{3}([-. /+]?)(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![0-9]|[-.][0-9])"
+)
+SOCIAL = re.compile(
+    r"ssn|social|soc\.? ?sec|s\.s\.n|ss ?#|ss no|\btin\b|taxpayer|tax ?id|itin|seguro social|sécurité sociale|"
+    r"sozialvers|社会保障|社會安全|社会安全|사회보장|соц|الضمان|सामाजिक|previdência|previdenza|w-?[0-9]|1099",
+    re.IGNORECASE,
+)
+SOCIAL_CONTEXT = 48
+
+
+def _social(text: str) -> Iterator[Span]:
+    for found in SSN.finditer(text):
+        if found[1] or SOCIAL.search(text, max(0, found.start() - SOCIAL_CONTEXT), found.start()):
+            yield Span(found.start(), found.end(), "ssn")
+
+
+def _none_without_digits(find: Callable[[str], Iterator[Span]]) -> Callable[[str], Iterable[Span]]:
+    def found(text: str) -> Iterable[Span]:
+        return find(text) if DIGITS.search(text) else ()
+
+    return found
+
+
+DIGITS = re.compile(r"[0-9](?:[^0-9A-Za-z]{0,2}[0-9]){5}")
+"""What has no six digits near each other has no number of anybody."""
+
+KINDS: dict[str, Callable[[str], Iterable[Span]]] = {
+    "email": _emails,
+    "phone": _none_without_digits(phones),
+    "card": _none_without_digits(_cards),
+    "iban": _accounts,
+    "ssn": _none_without_digits(_social),
+    "ip": _machines,
+}

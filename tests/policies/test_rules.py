@@ -1,0 +1,140 @@
+"""How the rules for personal data, secrets and injections do on the labelled sets.
+
+The tuning half was looked at while they were written; of the held-out half only figures are printed, never a text.
+A failure there says kinds and counts, so that nobody tunes a rule on an item.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from tests.policies.labelled import Half, at_threshold, injections, leaks, pii, recall_at
+
+from headgate.policies.injection import THRESHOLD, injection_score
+from headgate.policies.keys import detect_keys
+from headgate.policies.personal import KINDS, detect_personal
+from headgate.policies.scrubber import Scrubber, Span
+
+SENTENCE = "a signal, not a wall"
+CHANGED_MAX = 0.25
+"""The share of texts with nothing to find that may come out changed."""
+RECALL_MIN = {"tuning": 0.7, "held_out": 0.3}
+
+detect = detect_personal()
+
+
+def everything(text: str) -> list[Span]:
+    return [*detect(text), *detect_keys(text)]
+
+
+def scrubbed(text: str) -> str:
+    return Scrubber(everything, b"k" * 32).scrubbed(text)
+
+
+@pytest.mark.parametrize("half", ["tuning", "held_out"])
+@pytest.mark.parametrize("part", [1.0, 0.75], ids=["whole values", "pieces of them"])
+def test_nothing_of_the_listed_kinds_is_left_in_a_text(half: Half, part: float):
+    left_over: Counter[str] = Counter()
+    values = 0
+    for item in pii(half):
+        values += len(item.found)
+        left = leaks(item, scrubbed(item.text), part=part)
+        left_over.update(f"{found.kind} {found.disguise or 'plain'}" for found in left)
+
+    assert values > 200
+    assert not left_over, f"{sum(left_over.values())} of {values} values leak: {dict(left_over)}"
+
+
+@pytest.mark.parametrize("half", ["tuning", "held_out"])
+def test_a_text_with_nothing_to_find_mostly_stays_as_it_is(half: Half, capsys: pytest.CaptureFixture[str]):
+    clean = [item for item in pii(half) if not item.found]
+    changed = sum(scrubbed(item.text) != item.text for item in clean)
+
+    with capsys.disabled():
+        print(f"\n{half}: {changed} of {len(clean)} texts with nothing to find came out changed")
+    assert len(clean) > 50
+    assert changed <= CHANGED_MAX * len(clean)
+
+
+@pytest.mark.parametrize("half", ["tuning", "held_out"])
+def test_injections_score_higher_than_what_only_looks_like_them(half: Half, capsys: pytest.CaptureFixture[str]):
+    scored = [(injection_score(item.text)[0], item.attack) for item in injections(half)]
+    best = recall_at(scored, false_alarms_max=0.01)
+    usual = at_threshold(scored, THRESHOLD - 1e-9)
+
+    with capsys.disabled():
+        print(
+            f"\n{half}: recall {best.recall:.1%} at 1 % false alarms (precision {best.precision:.1%}); at the usual "
+            f"threshold of {THRESHOLD}: recall {usual.recall:.1%}, {usual.alarms_false} false alarms among "
+            f"{usual.benign} look-alikes: {SENTENCE}"
+        )
+    assert best.recall >= RECALL_MIN[half]
+
+
+def test_each_kind_of_personal_data_can_be_had_alone():
+    text = "ada@x.example, +44 131 496 0188, 4111 1111 1111 1111, GB29NWBK60161331926819, 219-45-6781, 198.51.100.7"
+
+    found = {kind: [span.kind for span in detect_personal([kind])(text)] for kind in KINDS}
+
+    assert found == {kind: [kind] for kind in KINDS} | {"phone": found["phone"]}
+    assert set(found["phone"]) == {"phone"}
+
+
+# --- Time is linear ---------------------------------------------------------------------------------------
+
+
+ADVERSARIAL: dict[str, Callable[[int], str]] = {
+    "digits": lambda n: "1" * n,
+    "digits and spaces": lambda n: "1 " * (n // 2),
+    "digits and dashes": lambda n: "1-" * (n // 2),
+    "zeros and slashes": lambda n: "0/" * (n // 2),
+    "plus signs": lambda n: "+1" * (n // 2),
+    "at signs": lambda n: "a@" * (n // 2),
+    "dots after an at": lambda n: "a@" + "a." * (n // 2),
+    "local parts": lambda n: "a." * (n // 2),
+    "colons": lambda n: "a:" * (n // 2),
+    "double colons": lambda n: "::" * (n // 2),
+    "hexadecimal and colons": lambda n: "ab:1:" * (n // 5),
+    "octets": lambda n: "1.1." * (n // 4),
+    "letters": lambda n: "a" * n,
+    "letters and digits": lambda n: "aB1" * (n // 3),
+    "dashes": lambda n: "a-" * (n // 2),
+    "underscores": lambda n: "sk_a_" * (n // 5),
+    "keys that begin": lambda n: "-----BEGIN PRIVATE KEY-----" * (n // 27),
+    "assignments": lambda n: "password=" * (n // 9),
+    "names in a row": lambda n: "password " * (n // 9),
+    "quotes": lambda n: "'" * n,
+    "percent signs": lambda n: "%25" * (n // 3),
+    "ampersands": lambda n: "&amp;" * (n // 5),
+    "backslashes": lambda n: "\\" * n,
+    "no width": lambda n: "\u200b" * n,
+    "combining": lambda n: "a\u0301" * (n // 2),
+    "addresses": lambda n: "http://a:" * (n // 9),
+    "placeholders": lambda n: "<EMAIL_" * (n // 7),
+    "accounts": lambda n: "DE80 " * (n // 5),
+    "orders": lambda n: "ignore the previous " * (n // 20),
+    "bots": lambda n: "to the assistant: you must " * (n // 27),
+    "single letters": lambda n: "a " * (n // 2),
+}
+
+
+def steps(text: str) -> int:
+    """Return the processor time that the rules take, in nanoseconds: the least of some tries, whoever else is busy."""
+    best = 1 << 62
+    for _ in range(3):
+        begun = time.thread_time_ns()
+        everything(text)
+        Scrubber(everything, b"k").find(text)
+        injection_score(text)
+        best = min(best, time.thread_time_ns() - begun)
+    return best
+
+
+@pytest.mark.parametrize("made", ADVERSARIAL.values(), ids=ADVERSARIAL.keys())
+def test_four_times_the_text_takes_about_four_times_as_long(made: Callable[[int], str]):
+    short, long = steps(made(4_000)), steps(made(16_000))
+
+    assert long < 12 * max(short, 2_000_000), "sixteen times as long would be quadratic"
