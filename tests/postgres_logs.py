@@ -65,6 +65,8 @@ class Proxy:
         self._when = ""
         self._for_good = False
         self.cuts = 0
+        self.asked = 0
+        """How often something was sent to the server."""
         self.url = ""
 
     def cut(self, when: str, *, for_good: bool = False) -> None:
@@ -115,6 +117,7 @@ class Proxy:
                     self._server.close()
                 back.transport.abort()
                 raise _Cut
+            self.asked += target is not back
             target.write(data)
             await target.drain()
         raise _Cut

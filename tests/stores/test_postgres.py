@@ -470,6 +470,49 @@ async def test_nodes_that_start_together_make_the_tables_once(monkeypatch: pytes
         await sql("drop schema together cascade")
 
 
+# --- Commits ---------------------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_a_batch_is_one_round_trip_whatever_is_in_it(log: PostgresLog):
+    runs = [HandmadeRun(log, f"run-{number}") for number in range(20)]
+    async with Proxy(server_url()) as proxy:
+        far = PostgresLog(proxy.url, schema=SCHEMA)
+        for _ in range(2):  # the first time the statement is prepared
+            items = [run.append([None, "x"], moves=[Move("team", limit=99)], spend=[run.spent(1)]) for run in runs]
+            before = proxy.asked
+            assert await far.commit(items) == ["accepted"] * 20
+            trips = proxy.asked - before
+            for run, item in zip(runs, items, strict=True):
+                run.settle(item, "accepted")
+        await far.close()
+
+    assert trips == 1
+
+
+@on_a_loop
+async def test_who_is_cancelled_while_the_server_writes_is_let_go_when_it_has(log: PostgresLog):
+    run = HandmadeRun(log, "run-1")
+    await run.commit()
+    other = await asyncpg.connect(server_url(), server_settings={"search_path": SCHEMA})
+    async with other.transaction():
+        await other.execute("select from runs where key = $1 for update", run.key)
+        commit = asyncio.create_task(log.commit([run.append(["x"])]))
+        await until_blocked()
+        commit.cancel()
+        closing = asyncio.create_task(log.close())
+        await asyncio.sleep(0)
+        assert not commit.done()
+    await other.close()
+
+    with pytest.raises(asyncio.CancelledError):
+        await commit
+    await closing
+    there = another()
+    assert await there.contents(run.key, [2]) == {2: b'"x"'}
+    await there.close()
+
+
 # --- A server that goes away -----------------------------------------------------------------------------------
 
 
