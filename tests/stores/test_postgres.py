@@ -475,13 +475,13 @@ async def test_nodes_that_start_together_make_the_tables_once(monkeypatch: pytes
 
 @on_a_loop
 async def test_a_batch_is_one_round_trip_whatever_is_in_it(log: PostgresLog):
-    runs = [HandmadeRun(log, f"run-{number}") for number in range(20)]
+    runs = [HandmadeRun(log, f"run-{number}") for number in range(5)]
     async with Proxy(server_url()) as proxy:
         far = PostgresLog(proxy.url, schema=SCHEMA)
         for _ in range(2):  # the first time the statement is prepared
             items = [run.append([None, "x"], moves=[Move("team", limit=99)], spend=[run.spent(1)]) for run in runs]
             before = proxy.asked
-            assert await far.commit(items) == ["accepted"] * 20
+            assert await far.commit(items) == ["accepted"] * 5
             trips = proxy.asked - before
             for run, item in zip(runs, items, strict=True):
                 run.settle(item, "accepted")
