@@ -47,6 +47,7 @@ from headgate.engine.worker import Worker
 from headgate.llm.prices import open_prices
 from headgate.llm.registry import build_providers, close_providers
 from headgate.llm.scripted import ScriptedProvider
+from headgate.llm.token_factors import ESTIMATES_MAX, TokenFactors
 from headgate.policies.guards import PolicyGuards, process_policies
 from headgate.ports import ActivityFunction, Cache, Clock, Guards, KeptLog, Log, ModelProvider
 from headgate.queues.memory import MemoryQueue
@@ -107,12 +108,14 @@ class App:
         self.protocol.cache, self.protocol.reuse = self.cache, reuse
         self.gate.calls.cache, self.gate.calls.reuse = self.cache, reuse
         self.files = self.protocol.files = FolderFiles(self.folder)
+        self.factors = TokenFactors()
         self.providers = providers or build_providers(
             environment,
             scripted=scripted,
             offline=offline,
             demo_pace_seconds=demo_pace_seconds,
             prices=open_prices(environment, self.folder),
+            factors=self.factors,
         )
         self.guards = self.engine.guards = PolicyGuards(policies)
         self.protocol.policies = process_policies(environment)
@@ -169,6 +172,7 @@ class App:
         await self.streams.open()
         await self.gate.open()
         await self.warden.recover()
+        self.factors.seed(await self.engine.log.estimates(ESTIMATES_MAX))
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
         if self.retention is not None:

@@ -774,6 +774,18 @@ async def test_every_bucket_of_tokens_is_added_up_and_estimated_calls_are_counte
 
 
 @on_a_loop
+async def test_the_newest_rows_tell_what_inputs_were_estimated_at(log: Log):
+    run = await begun(log)
+    told = {"estimated_input": 120}
+    await run.commit(spend=[run.spent(1, **told, input_tokens=7)])
+    rows = [run.spent(1, at=NOON + 1), run.spent(2, part=1, at=NOON + 2, estimated=True, **told)]
+    await run.commit(spend=[*rows, run.spent(3, part=2, at=NOON + 3, model="m", **told)])
+
+    assert await log.estimates(10) == [("acme", "m", 120, 100), ("acme", "large", 120, 7)]
+    assert await log.estimates(3) == [("acme", "m", 120, 100)]
+
+
+@on_a_loop
 async def test_totals_are_exact_by_every_property_and_demo_prices_apart(log: Log):
     run = await begun(log)
     big = 4_000_000_000_000_000_001

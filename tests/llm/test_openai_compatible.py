@@ -21,7 +21,7 @@ from headgate.llm.openai_compatible import OpenAICompatibleProvider
 from headgate.llm.openai_requests import Dialect
 from headgate.llm.provider_errors import retry_after_seconds
 from headgate.llm.registry import build_providers, close_providers
-from headgate.llm.token_estimate import estimate_text
+from headgate.llm.token_estimate import ANSWER_TOKENS, MESSAGE_TOKENS, estimate_text
 from headgate.ports import Message, ModelAnswer, ModelRequest, ProviderError, ToolCall
 
 pytestmark = pytest.mark.slow  # each talks to a server of its own
@@ -339,7 +339,7 @@ def test_a_stream_without_usage_is_counted():
 
     assert texts == ["abc", "def"]
     assert answer.usage.estimated
-    assert answer.usage.output_tokens == 2
+    assert answer.usage.output_tokens == estimate_text("abcdef", factor=1.0)
 
 
 def test_a_stream_asks_for_its_usage():
@@ -390,7 +390,7 @@ def test_a_cut_stream_is_a_broken_connection_and_never_an_answer(how: str):
 
     assert texts == ["384"]
     assert (error.kind, error.status, error.sent, error.retryable) == ("connection_failed", 0, True, True)
-    assert (error.usage.estimated, error.usage.output_tokens) == (True, 2)
+    assert (error.usage.estimated, error.usage.output_tokens) == (True, estimate_text("384", factor=1.3))
 
 
 def test_a_stream_that_is_cut_before_it_said_anything_leaves_open_what_was_billed():
@@ -677,13 +677,12 @@ def test_a_price_is_known_overridden_or_none():
 
 
 @pytest.mark.parametrize("text", ["plain words", "größer als π", "日本語のテキスト", "🙂" * 20, ""])
-def test_a_count_is_at_least_a_third_of_the_bytes(text: str):
+def test_a_count_is_the_estimate_of_the_text_and_its_borders(text: str):
     provider = OpenAICompatibleProvider("x", "http://x/v1", token_factor=1.0)
 
     counted = provider.count(ModelRequest(model="m", messages=(Message("user", text),)))
 
-    assert counted >= len(text.encode()) / 3
-    assert counted <= len(text.encode()) / 3 + 10
+    assert counted == estimate_text(text, factor=1.0, model="m") + MESSAGE_TOKENS + ANSWER_TOKENS
 
 
 # --- Registry ------------------------------------------------------------------------------------------

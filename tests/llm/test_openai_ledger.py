@@ -43,7 +43,10 @@ def _sibling(name: str) -> ModuleType:
 
 fake = _sibling("fake_openai")
 
-PRICE = Price(input=1_234_567_891, output=7_654_321_987, cache_read=345_678_912)  # nano-dollars a million tokens
+PRICE = Price(  # nano-dollars a million tokens
+    input=1_234_567_891, output=7_654_321_987, cache_read=345_678_912, audio_input=40_123_456_789,
+    audio_output=80_987_654_321, reasoning=9_012_345_678, request=1_009,
+)  # fmt: skip
 NUMBER = re.compile(r"call (\d+)")
 ASKS, EMBEDS = 700, 200
 FLOW = """
@@ -100,16 +103,24 @@ class BillingServer(fake.FakeOpenAI):
             "prompt_tokens": given,
             "completion_tokens": made,
             "total_tokens": given + made,
-            "prompt_tokens_details": {"cached_tokens": cached} if self._random.random() < 0.5 else None,
-            "completion_tokens_details": {"reasoning_tokens": made // 2},
+            "prompt_tokens_details": (
+                {"cached_tokens": cached, "audio_tokens": (given - cached) // 3}
+                if self._random.random() < 0.5
+                else None
+            ),
+            "completion_tokens_details": {"reasoning_tokens": made // 2, "audio_tokens": made // 3},
         }
 
     def _reply(self, kind: str, usage: dict[str, Any], *, embedding: bool) -> tuple[Any, Usage | None]:
-        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+        taken = usage.get("prompt_tokens_details") or {}
+        brought = usage.get("completion_tokens_details") or {}
         billed = Usage(
             input_tokens=usage["prompt_tokens"],
             output_tokens=usage.get("completion_tokens", 0),
-            cache_read_tokens=cached,
+            cache_read_tokens=taken.get("cached_tokens", 0),
+            audio_input_tokens=taken.get("audio_tokens", 0),
+            reasoning_tokens=brought.get("reasoning_tokens", 0),
+            audio_output_tokens=brought.get("audio_tokens", 0),
         )
         body = (
             {"data": [{"index": n, "embedding": [0.5]} for n in (0, 1)], "usage": usage}

@@ -19,6 +19,7 @@ from headgate.ports import EmbeddingAnswer, ModelAnswer, ModelProvider, ModelReq
 
 if TYPE_CHECKING:
     from headgate.llm.scripted import ScriptedProvider
+    from headgate.llm.token_factors import TokenFactors
 
 __all__ = ["NOT_BUILT", "build_providers", "close_providers"]
 
@@ -39,8 +40,9 @@ def build_providers(
     demo_pace_seconds: float = 0.0,
     offline: bool = False,
     prices: Mapping[str, Price] | None = None,
+    factors: TokenFactors | None = None,
 ) -> Mapping[str, ModelProvider]:
-    """Return the providers by name.
+    """Return the providers by name; with `factors`, those of vendors estimate by them, and teach them.
 
     `demo` always, `scripted` where given, and unless `offline` the vendors and every
     `HEADGATE_PROVIDER_<NAME>_BASE_URL` (with `…_API_KEY`) of `environment`, under its name in lower case.
@@ -53,6 +55,8 @@ def build_providers(
         own = {} if prices is None else prices  # an empty price book still has its list
         builds |= _vendors(settings, base_urls or {}, own)
         builds |= _custom(settings, base_urls or {}, own)
+        if factors is not None:
+            builds = {name: partial(_learning, build, factors) for name, build in builds.items()}
     builds["demo"] = partial(_demo, demo_pace_seconds)
     if scripted is not None:
         builds["scripted"] = lambda: scripted
@@ -138,6 +142,12 @@ def _custom(
 
 
 # --- How each is made: imports stand inside, for most processes use one provider or none ----------------
+
+
+def _learning(build: _Build, factors: TokenFactors) -> ModelProvider:
+    from headgate.llm.learning import LearningProvider
+
+    return LearningProvider(build(), factors)
 
 
 def _demo(pace_seconds: float) -> ModelProvider:

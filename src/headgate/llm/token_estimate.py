@@ -16,8 +16,10 @@ from headgate.llm.token_weights import count_upper, vocabulary_of
 from headgate.ports import ModelRequest, ToolCall
 
 __all__ = [
+    "ANSWER_TOKENS",
     "FACTOR_MEASURED",
     "FACTOR_UNKNOWN",
+    "MESSAGE_TOKENS",
     "estimate_inputs",
     "estimate_output",
     "estimate_request",

@@ -16,9 +16,10 @@ import math
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
-__all__ = ["NEWER", "Vocabulary", "count_upper", "vocabulary_of"]
+__all__ = ["NEWER", "PROSE", "Vocabulary", "count_upper", "kind_of", "vocabulary_of"]
 
 Vocabulary = int
 """The column of `WEIGHTS` that holds for a model."""
@@ -145,3 +146,35 @@ def _english(part: str) -> float:
 
 def _foreign(part: str) -> float:
     return max(1.0, (0.72 if part.isupper() else 0.66) * len(part))
+
+
+# --- Kinds of texts -----------------------------------------------------------------------------------------------
+
+SAMPLE_CHARACTERS = 6_000
+SAMPLE_WORDS = 300
+STEPS = 5
+"""Shares are told in fifths."""
+PROSE = "english"
+"""How the names of kinds begin that are mostly English sentences."""
+
+
+def kind_of(texts: Sequence[str]) -> str:
+    """Return a name that texts of the same make-up share: English or not, and how much is digits, signs, and so on."""
+    text = "\n".join(texts)
+    signs = Counter(text[:: len(text) // SAMPLE_CHARACTERS + 1])
+    found = [0, 0, 0, 0]
+    for character, number in signs.items():
+        found[_class(character)] += number
+    words = _WORD.findall(text)
+    sample = words[:: len(words) // SAMPLE_WORDS + 1]
+    english = sum(word.lower() in ENGLISH for word in sample) >= ENGLISH_SHARE * max(1, len(sample))
+    total = max(1, sum(found))
+    shares = "".join(str(round(STEPS * part / total)) for part in found)
+    return f"{PROSE if english else 'other'} {shares}"
+
+
+def _class(character: str) -> int:
+    """Return 0: a Latin letter or a blank; 1: a digit or an ASCII sign; 2: another alphabet; 3: the scripts beyond."""
+    if character.isascii():
+        return 0 if character.isalpha() or character.isspace() else 1
+    return 2 if ord(character) < 0x0900 else 3

@@ -199,6 +199,11 @@ class Log(Protocol):
         `provider`, `tier`, `day` (UTC), `prompt`, `kind`, or `label:` and a label's name."""
         ...
 
+    async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
+        """Return (provider, model, estimated input, reported input) of those among the newest `limit` spend rows that
+        tell both, newest first."""
+        ...
+
     async def replace_spend(self, run_id: str, rows: Sequence[SpendRow]) -> None:
         """Put these rows in the place of all rows of the run, at once. Raises `Unavailable`: nothing was changed."""
         ...

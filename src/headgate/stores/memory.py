@@ -27,7 +27,7 @@ from headgate.ports import (
     SpendTotal,
     SpendWanted,
 )
-from headgate.stores.spend import add_up
+from headgate.stores.spend import add_up, estimates_of
 
 __all__ = ["MemoryLog"]
 
@@ -252,6 +252,11 @@ class MemoryLog:
         self._refuse_if_closed()
         rows = (row for run in self._spend.values() for row in run)
         return add_up(rows, by, wanted, self._with_those_below(wanted.runs))
+
+    async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
+        self._refuse_if_closed()
+        rows = sorted((row for run in self._spend.values() for row in run), key=lambda row: row.at, reverse=True)
+        return estimates_of(rows[:limit])
 
     def _with_those_below(self, runs: Sequence[str]) -> frozenset[str]:
         found = set(runs)

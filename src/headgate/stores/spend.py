@@ -12,7 +12,7 @@ import msgspec
 from headgate.ports import SpendRow, SpendTotal, SpendWanted
 from headgate.stores.queries import load_queries
 
-__all__ = ["INSERT_SPEND", "add_up", "read_spend", "read_totals", "replace_rows"]
+__all__ = ["INSERT_SPEND", "add_up", "estimates_of", "read_estimates", "read_spend", "read_totals", "replace_rows"]
 
 SQL = load_queries("spend.sql")
 INSERT_SPEND = SQL["insert_spend"]
@@ -30,6 +30,11 @@ def read_totals(read: Read, by: str, wanted: SpendWanted) -> list[SpendTotal]:
     labels, runs = (msgspec.json.encode(part).decode() for part in (wanted.labels, wanted.runs))
     rows = read(SQL["totals"], by, wanted.since, wanted.until, wanted.workflow, labels, runs)
     return [SpendTotal(row[0], bool(row[1]), *row[2:]) for row in rows]
+
+
+def read_estimates(read: Read, limit: int) -> list[tuple[str, str, int, int]]:
+    """Return what the newest rows tell of estimated inputs."""
+    return [(row[0], row[1], row[2], row[3]) for row in read(SQL["estimates"], limit)]
 
 
 def replace_rows(writer: apsw.Connection, run_id: str, rows: Sequence[SpendRow]) -> None:
@@ -55,6 +60,12 @@ def add_up(rows: Iterable[SpendRow], by: str, wanted: SpendWanted, runs: frozens
             key = (_name(row, by), row.simulated)
             found[key] = _added(found.get(key) or SpendTotal(*key, *[0] * 9), row)
     return sorted(found.values(), key=lambda total: (-total.cost, total.name, total.simulated))
+
+
+def estimates_of(rows: Sequence[SpendRow]) -> list[tuple[str, str, int, int]]:
+    """Return what these rows, newest first, tell of estimated inputs."""
+    told = [row for row in rows if row.estimated_input > 0 and not row.estimated]
+    return [(row.provider, row.model, row.estimated_input, row.input_tokens) for row in told]
 
 
 def _is_wanted(row: SpendRow, wanted: SpendWanted) -> bool:

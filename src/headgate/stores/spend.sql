@@ -61,6 +61,11 @@ select version, part, at, tenant, workflow, run_id, activity, place, attempt, ca
     tier, estimated_input
 from spend where run_id = ? order by version, part
 
+-- estimates: of the newest rows, what inputs were estimated at and what they came to
+select provider, model, estimated_input, input_tokens
+from (select * from spend order by pos desc limit ?)
+where estimated_input > 0 and estimated = 0
+
 -- totals: what the wanted rows come to, by one of their properties, demo prices apart; dearest first
 with recursive named (id) as (
     select value from json_each(?6)

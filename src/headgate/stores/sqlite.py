@@ -37,7 +37,7 @@ from headgate.ports import (
     SpendWanted,
 )
 from headgate.stores.queries import load_queries
-from headgate.stores.spend import INSERT_SPEND, read_spend, read_totals, replace_rows
+from headgate.stores.spend import INSERT_SPEND, read_estimates, read_spend, read_totals, replace_rows
 from headgate.stores.sqlite_file import (
     BUSY_MILLISECONDS_MAX,
     close_connection,
@@ -315,6 +315,9 @@ class SqliteLog:
 
     async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
         return read_totals(self.read, by, wanted)
+
+    async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
+        return read_estimates(self.read, limit)
 
     async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
         if version:
