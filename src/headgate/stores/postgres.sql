@@ -120,6 +120,12 @@ where ($6 = '{}' or run_id in (select id from named))
     and ($5::text = '{}' or labels::jsonb @> $5::jsonb)
 group by 1, 2 order by 10 desc, 1, 2
 
+-- estimates: of the newest rows, what inputs were estimated at and what they came to
+select provider, model, estimated_input, input_tokens
+from (select * from spend order by at desc, version desc, part desc limit $1) as newest
+where estimated_input > 0 and not estimated
+order by at desc, version desc, part desc
+
 -- spend: the rows of a run, in the order of its events
 select * from spend where run_id = $1 order by version, part
 

@@ -123,6 +123,9 @@ class PostgresReader:
         rows = await self._all("totals", clean(by), wanted.since, wanted.until, clean(wanted.workflow), labels, runs)
         return [SpendTotal(row[0], row[1], *map(int, row[2:])) for row in map(tuple, rows)]
 
+    async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
+        return [(row[0], row[1], row[2], row[3]) for row in await self._all("estimates", limit)]
+
     async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
         known = self._all("definition", name, version) if version else self._all("newest_definition", name)
         rows = await known
