@@ -651,3 +651,18 @@ async def test_reads_and_appends_go_on_when_the_server_is_back(own_server: Priva
     assert await commit == ["accepted"]
     assert await log.contents(run.key, [2, 3]) == {2: b'"x"'}
     await log.close()
+
+
+@on_a_loop
+async def test_what_never_goes_through_is_given_up_and_says_why(log: PostgresLog):
+    run = HandmadeRun(log, "run-1")
+    await run.commit()
+    stray = "insert into events values ((select max(pos) + 1 from events), $1, 2, 0, 'x', '', '', null)"
+    await sql(stray, run.key)  # an event that its run's row knows nothing of
+
+    with pytest.raises(Unavailable, match=r"events_by_run.*Nothing was written"):
+        await log.commit([run.append(["x"])])
+
+    row = await log.run("run-1")
+    assert row is not None
+    assert row.head == run.head

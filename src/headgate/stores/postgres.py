@@ -38,7 +38,7 @@ __all__ = ["PostgresLog"]
 
 LANES_MAX = 2
 RETRIES_MAX = 20
-"""Deadlocks and the like in a row, after which a batch is given up."""
+"""Deadlocks and lost connections in a row, after which a batch is given up."""
 PATIENCE_SECONDS = 30.0
 ANSWERS_FORGOTTEN_EVERY_MICROSECONDS = 3_600 * 1_000_000
 KEYS_PER_BLOCK = 1_000
@@ -123,6 +123,7 @@ class PostgresLog(PostgresReader):
         forget_before = self._forgetting(batch)
         patience = Patience(self._patience_seconds)
         unknown = False
+        last: Exception = Unavailable("nothing was tried")
         for _ in range(RETRIES_MAX):
             try:
                 async with self._lanes.line(patience) as line:
@@ -136,17 +137,15 @@ class PostgresLog(PostgresReader):
                     raise self._lost(error) from None
                 raise
             except Exception as error:  # noqa: BLE001 - each is judged
-                unknown = self._judge(error, unknown=unknown)
+                last, unknown = error, self._judge(error, unknown=unknown)
                 if patience.over:
                     if unknown:
                         raise self._lost(error) from None
                     raise self._address.problem(error, "Nothing was written.") from None
             await patience.wait()
         if unknown:
-            raise self._lost(Unavailable("too many attempts"))
-        raise Unavailable(
-            f"PostgreSQL at {self._address.place}: {RETRIES_MAX} deadlocks in a row. Nothing was written."
-        )
+            raise self._lost(last)
+        raise self._address.problem(last, f"So it was {RETRIES_MAX} times in a row. Nothing was written.")
 
     def _judge(self, error: Exception, *, unknown: bool) -> bool:
         """Return whether nobody knows what became of the batch. Raises where another attempt does not help."""

@@ -12,13 +12,13 @@ from headgate.core.errors import HeadgateError, Invalid, Refused, Unavailable
 
 __all__ = ["Address", "kind_of"]
 
-Kind = Literal["lost", "again", "refused", "no_room", "ours"]
+Kind = Literal["lost", "again", "refused", "not_now", "ours"]
 
 AGAIN_STATES = ("40001", "40P01", "55P03", "23505")
 """Serialization, deadlock, a lock, and two nodes that made the same thing at once: nothing was written, so again."""
 REFUSED_STATES = ("28", "3D", "42501")
 """A wrong name or password, a database that is not there, no right to it: asking again does not help."""
-NO_ROOM_STATES = ("53", "54", "57014", "58", "25006")
+NOT_NOW_STATES = ("53", "54", "57014", "58", "25006")
 """No memory, disk or connection left, too long, read-only: nothing was written."""
 LOST_STATES = ("57P", "08")
 """The server went away, or the connection to it."""
@@ -26,9 +26,11 @@ LOST_STATES = ("57P", "08")
 
 def kind_of(error: BaseException) -> Kind:
     """Return what can be done about an error: `lost` (the connection; what was under way may or may not be done),
-    `again`, `refused`, `no_room`, or `ours`: a mistake that stays one."""
+    `again`, `refused`, `not_now` (nothing was written), or `ours`: a mistake that stays one."""
     state = getattr(error, "sqlstate", None)
     if isinstance(state, str):
+        if state == "23505" and str(getattr(error, "constraint_name", "")).startswith("events"):
+            return "not_now"  # the log and its run's row disagree, and will the next time
         for kind, states in _STATES:
             if state.startswith(states):
                 return kind
@@ -42,7 +44,7 @@ def kind_of(error: BaseException) -> Kind:
 _STATES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("again", AGAIN_STATES),
     ("refused", REFUSED_STATES),
-    ("no_room", NO_ROOM_STATES),
+    ("not_now", NOT_NOW_STATES),
     ("lost", LOST_STATES),
 )
 
@@ -70,7 +72,7 @@ class Address:
 
     def problem(self, error: BaseException, what: str) -> HeadgateError:
         """Return the error for people; `what` says what became of the request."""
-        said = self._without_password(str(error)) or type(error).__name__
+        said = self._without_password(_first_line(str(error))) or type(error).__name__
         kind = kind_of(error)
         if kind == "refused":
             return Refused(f"PostgreSQL at {self.place} lets us not in: {said}. Check name, password and database.")
@@ -82,3 +84,8 @@ class Address:
         for secret in {self._password, unquote(self._password)} - {""}:
             text = text.replace(secret, "***")
         return text.strip().rstrip(".")
+
+
+def _first_line(text: str) -> str:
+    """What follows are details, which may hold values of rows."""
+    return text.strip().partition("\n")[0]
