@@ -27,7 +27,10 @@ from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.library import Library
 from headgate.api.records import Records
+from headgate.core.errors import Invalid
 from headgate.core.values import Price
+from headgate.engine.budget_alerts import BudgetAlerts, BudgetCommand
+from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.call_cache import CallCache
 from headgate.engine.clock import WallClock
 from headgate.engine.courier import Courier
@@ -49,8 +52,9 @@ from headgate.llm.registry import build_providers, close_providers
 from headgate.llm.scripted import ScriptedProvider
 from headgate.llm.token_factors import ESTIMATES_MAX, TokenFactors
 from headgate.policies.guards import PolicyGuards, process_policies
-from headgate.ports import ActivityFunction, Cache, Clock, Guards, KeptLog, Log, ModelProvider
+from headgate.ports import ActivityFunction, BudgetRules, Cache, Clock, Guards, KeptLog, Log, ModelProvider
 from headgate.queues.memory import MemoryQueue
+from headgate.stores.budgets import budget_rules_beside
 from headgate.stores.cache import cache_beside
 from headgate.stores.files import FolderFiles
 from headgate.stores.limits import limits_beside
@@ -84,6 +88,7 @@ class App:
         reuse: bool = True,
         folder: Path | None = None,
         policies: Mapping[str, Any] | None = None,
+        budget_rules: BudgetRules | None = None,
     ) -> None:
         self.folder = folder or Path(tempfile.gettempdir()) / f"headgate-{random.token_hex(8)}"
         """Where activities keep what is theirs (files, indexes); made by whoever first needs it. One that was not
@@ -97,6 +102,12 @@ class App:
         secrets = secrets_of(environment)
         hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
+        self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules or budget_rules_beside(log))
+        self.budget_alerts = BudgetAlerts(self.engine)
+        """`listen` to know of budgets that are spent, overspent or asked about."""
+        self._budget_command = _budget_command(environment)
+        if self._budget_command is not None:
+            self.budget_alerts.listen(self._budget_command)
         self.limits = limits_of(environment, limits_beside(log, self.clock))
         self.gate = Gate(self.engine, self.ledger, self.limits, CallCache(self.engine))
         self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
@@ -147,7 +158,9 @@ class App:
             schedules=self.schedules,
             scheduler=self.scheduler,
             gate=self.gate,
+            budgets=self.budgets,
         )
+        self.desk.listens = self.ledger.listens
         self.retention: Retention | None = None
         if isinstance(log, KeptLog):
             keeping = log.keeping(self.folder)
@@ -171,10 +184,14 @@ class App:
         self.engine.open()
         await self.streams.open()
         await self.gate.open()
+        self.budgets.open()
         await self.warden.recover()
         self.factors.seed(await self.engine.log.estimates(ESTIMATES_MAX))
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
+        self._tasks.append(loop.create_task(self.ledger.watch_periods(self.clock), name="headgate-periods"))
+        if self._budget_command is not None:
+            self._tasks.append(loop.create_task(self._budget_command.run(), name="headgate-budget-alerts"))
         if self.retention is not None:
             self._tasks.append(loop.create_task(self.retention.run(), name="headgate-retention"))
         if self._schedules_run:
@@ -200,6 +217,14 @@ class App:
         await self.engine.log.close()
         if self._folder_is_ours:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _budget_command(environment: Mapping[str, str]) -> BudgetCommand | None:
+    text = environment.get("HEADGATE_ON_BUDGET_ALERT", "").strip()
+    try:
+        return BudgetCommand(text) if text else None
+    except ValueError as error:
+        raise Invalid(f"HEADGATE_ON_BUDGET_ALERT: expected a command and its words, got {text!r}: {error}.") from None
 
 
 def _builtins(

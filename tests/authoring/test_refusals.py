@@ -145,7 +145,6 @@ NOT_YET = {
         "§version: '2'\n" + echo(""),
         '"version" is not built yet. The version of a workflow is the hash',
     ),
-    "asking a person": (echo("budget: {limit: 1, action: §ask}"), '"ask" is not built yet'),
     "folder outputs": (echo("outputs: [{name: x, type: §folder}]"), '"folder" is not built yet'),
     "downloads": (
         activity("use: http_request\nwith: {url: http://x, §download_to_file: y}"),

@@ -96,6 +96,7 @@ SOUND = {
     "an output of what always runs": HEAD + "  a: {use: echo}\n  b: {use: echo, after: [a]}\noutputs: {y: '{{ b }}'}\n",
     "an alert": dear("budget: {limit: 0.001, action: alert}"),
     "a budget that one call fits": dear("budget: 0.02"),
+    "a budget that asks": dear("budget: {limit: 0.001, action: ask}"),
     "a model that a template names": (
         "budget: 0.0001\n" + HEAD + '  p: {use: llm_prompt, with: {model: "{{ INPUT.m }}", prompt: x}}\n'
     ),
@@ -160,6 +161,10 @@ REFUSED = {
         "the budget of p is $0.001, but one call of p reserves at least $0.01 ",
     ),
     "a run's budget that no call fits": (dear("retry: 1", "budget: §0.001\n"), "the budget of the run is $0.001"),
+    "a max_cost that no call fits": (
+        HEAD + "  p: {use: llm_prompt, with: {model: openai/dear, prompt: hello, max_cost: §0.001}}\n",
+        "max_cost of p is $0.001, but one call of p reserves at least $0.01 ",
+    ),
     "items in a text": (HEAD + "  a: {use: echo, for_each: §all}\n", 'a list, or a template of one, got "all"'),
     "items that are an activity's name": (
         HEAD + "  a: {use: echo}\n  b: {use: echo, for_each: §a, after: [a]}\n",

@@ -18,7 +18,7 @@ from tests.postgres_logs import empty_postgres_log
 from headgate.core.errors import Unavailable
 from headgate.engine.audit import verify
 from headgate.engine.lane import INLINE_BYTES_MAX
-from headgate.ports import Append, Head, Log, Move, OverBudget, SpendRow, SpendTotal, SpendWanted
+from headgate.ports import Append, Head, Log, Move, Opening, OverBudget, SpendRow, SpendTotal, SpendWanted
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
@@ -367,6 +367,67 @@ async def test_a_hundred_concurrent_reservations_never_pass_the_limit(log: Log):
     assert await log.budget("team") == OverBudget("team", 10, 0, 10)
 
 
+@on_a_loop
+async def test_a_reservation_that_is_meant_to_goes_beyond_the_limit(log: Log):
+    run = await begun(log, moves=[Move("team", limit=100)])
+
+    assert await run.commit(moves=[Move("team", reserve=130, beyond=True)]) == "accepted"
+    assert await run.commit(moves=[Move("team", reserve=1)]) == OverBudget("team", 100, 0, 130)
+
+
+@on_a_loop
+async def test_a_limit_that_is_set_holds_for_a_budget_that_is_there(log: Log):
+    run = await begun(log, moves=[Move("team", limit=100), Move("team", reserve=40)])
+
+    await run.commit(moves=[Move("team", limit=50, sets=True), Move("new", limit=7, sets=True)])
+
+    assert await log.budget("team") == OverBudget("team", 50, 0, 40)
+    assert await log.budget("new") == OverBudget("new", 7, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("opening", "spent"),
+    [
+        ({}, 2 + 16 + 32 + 64),
+        ({"since": NOON + 1}, 32),
+        ({"until": NOON + 1}, 2 + 16 + 64),
+        ({"simulated": True}, 4),
+        ({"tenant": "other"}, 8),
+        ({"workflow": "letters"}, 2 + 16 + 32 + 64),
+        ({"workflow": "bills"}, 0),
+        ({"label": ("team", "red")}, 16),
+        ({"label": ("team", "re")}, 0),
+        ({"model": "acme/l*"}, 2 + 16 + 32),
+        ({"model": "acme/large"}, 2 + 16 + 32),
+        ({"model": "acme/?"}, 0),
+        ({"provider": "ac*"}, 2 + 16 + 32),
+        ({"provider": "b"}, 64),
+    ],
+)
+@on_a_loop
+async def test_a_budget_begins_with_what_the_spend_rows_of_its_scope_hold(log: Log, opening: Any, spent: int):
+    run = await begun(log, moves=[Move("team", limit=5), Move("team", reserve=3, spend=1)])
+    rows = [
+        {"cost": 2},
+        {"cost": 4, "simulated": True},
+        {"cost": 8, "tenant": "other"},
+        {"cost": 16, "labels": '{"team":"red"}'},
+        {"cost": 32, "at": NOON + 1},
+        {"cost": 64, "provider": "b", "model": "c"},
+    ]
+    costs = [run.spent(part=number, **fields) for number, fields in enumerate(rows)]
+    await run.commit(spend=costs)
+    wanted = Opening(**{"tenant": "default", "since": NOON - DAY, "until": NOON + DAY} | opening)
+
+    moves = [Move("team", limit=500, opening=wanted), Move("other", limit=7, opening=wanted), Move("other", spend=1)]
+    (outcome,) = await log.commit([Append(0, 0, [], Head("", 0, b"", None, 0, 0, 0, 0, None, ""), moves=moves)])
+
+    assert outcome == "accepted"
+    assert await log.budget("team") == OverBudget("team", 500, spent, 3)
+    assert await log.budget("other") == OverBudget("other", 7, spent + 1, 0)
+    assert [row.id for row in await log.runs()] == ["run-1"]
+
+
 # --- The feed --------------------------------------------------------------------------------------------
 
 
@@ -622,6 +683,8 @@ Moves = st.lists(
         reserve=st.integers(-5, 8),
         spend=st.integers(0, 4),
         limit=st.sampled_from([None, None, 10, 20]),
+        beyond=st.sampled_from([False, False, True]),
+        sets=st.sampled_from([False, False, True]),
     ),
     max_size=3,
 )
@@ -665,8 +728,14 @@ class Model:
         for move in sorted(item.moves, key=lambda move: move.budget):
             if move.limit is not None:
                 budgets.setdefault(move.budget, [move.limit, 0, 0])
+                if move.sets:
+                    budgets[move.budget][0] = move.limit
             limit, spent, reserved = budgets.get(move.budget, [0, 0, 0])
-            if move.reserve > 0 and spent + reserved + move.reserve + move.spend > limit:
+            if (
+                move.reserve > 0
+                and not (move.beyond and move.budget in budgets)
+                and spent + reserved + move.reserve + move.spend > limit
+            ):
                 return OverBudget(move.budget, limit, spent, reserved)
             if move.budget in budgets:
                 budgets[move.budget] = [limit, spent + move.spend, reserved + move.reserve]

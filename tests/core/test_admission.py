@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -13,8 +14,9 @@ from headgate.authoring import load_definition
 from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core.definition import Activity, Backoff, Budget, BudgetAction, Definition
+from headgate.core.values import SharedBudget
 from headgate.testing.rehearsal import Rehearsal, candidate
-from headgate.testing.stories import GIVEN, Move, bring_to_an_end, definitions, moves, play
+from headgate.testing.stories import GIVEN, Move, bring_to_an_end, definitions, moves, play, shared_budgets
 
 EXAMPLES = 2_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 60
 
@@ -371,11 +373,13 @@ MARKET = Definition(
 any_order = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def spend_in_any_order(definition: Definition, story: list[Move], limit: int) -> Rehearsal:
-    run = Rehearsal(definition, thorough=False).start(GIVEN, limit=limit)
+def spend_in_any_order(
+    definition: Definition, story: list[Move], limit: int, shared: Sequence[SharedBudget] = ()
+) -> Rehearsal:
+    run = Rehearsal(definition, thorough=False, shared=shared).start(GIVEN, limit=limit)
     told: list[c.Command] = []
     for move in story:
-        play(run, move, told)  # after each event: spent + reserved <= limit (`Rehearsal.honest`)
+        play(run, move, told)  # after each event: spent + reserved <= limit, in every level (`Rehearsal.honest`)
         run.check_state()
     bring_to_an_end(run)
     return run
@@ -386,23 +390,26 @@ def check_accounts(run: Rehearsal) -> None:
     settled = sum(call.cost - call.replaces for call in run.kinds(e.CallSettled))
     assert run.run.reserved == 0
     assert run.run.spent == forfeited + settled
+    assert [budget.reserved for budget in run.standing] == [0] * len(run.standing)
     run.check()
 
 
 @any_order
-@given(definitions(children=False), moves(60, money=True), st.integers(0, 200))
+@given(definitions(children=False), moves(60, money=True), st.integers(0, 200), shared_budgets())
 def test_whatever_is_asked_of_any_workflow_money_is_never_overspent(
-    definition: Definition, story: list[Move], limit: int
+    definition: Definition, story: list[Move], limit: int, shared: list[SharedBudget]
 ):
-    run = spend_in_any_order(definition, story, limit)
+    run = spend_in_any_order(definition, story, limit, shared)
 
     check_accounts(run)
 
 
 @any_order
-@given(moves(100, money=True), st.integers(50, 300))
-def test_whatever_a_crowd_asks_money_is_never_overspent(story: list[Move], limit: int):
-    run = spend_in_any_order(MARKET, story, limit)
+@given(moves(100, money=True), st.integers(50, 300), shared_budgets())
+def test_whatever_a_crowd_asks_money_is_never_overspent(story: list[Move], limit: int, shared: list[SharedBudget]):
+    run = spend_in_any_order(MARKET, story, limit, shared)
 
-    event(f"calls waited: {bool(run.kinds(e.CallWaiting))}")
+    event(
+        f"calls waited: {bool(run.kinds(e.CallWaiting))}, asked: {any(call.asks for call in run.kinds(e.CallWaiting))}"
+    )
     check_accounts(run)

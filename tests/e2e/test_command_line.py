@@ -696,6 +696,23 @@ def test_at_a_terminal_n_and_enter_reject(folder):
     assert '"approved": false' in terminal.text
 
 
+@pytest.mark.parametrize(("key", "code", "said"), [("y", 0, '"said": "one"'), ("n", 4, "refused")])
+def test_at_a_terminal_y_raises_the_limit_that_a_call_asks_about_and_n_refuses(folder, key, code, said):
+    (folder / "dear.yaml").write_text(
+        "name: dear\nbudget: {limit: 0.000001, action: ask}\nactivities:\n"
+        "  a: {use: llm_prompt, with: {model: scripted/m, prompt: hello, max_tokens: 20}}\n"
+        "outputs: {said: '{{ a.content }}'}\n"
+    )
+    (folder / "models.yaml").write_text("models: {a: [{text: one}]}\nprices: {m: {output: 1000}}\n")
+
+    with Terminal(folder, "run", "dear.yaml", "--models", "models.yaml") as terminal:
+        terminal.until("Raise the run's budget to $0.02 for a?  y or n, then Enter:")
+        terminal.type(f"{key}\r")
+
+        assert terminal.end() == code
+    assert said in terminal.text
+
+
 def test_without_colour_the_picture_has_none(folder):
     with Terminal(folder, "run", "gate.yaml", NO_COLOR="1") as terminal:
         terminal.until("y or n, then Enter:")

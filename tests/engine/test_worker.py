@@ -11,11 +11,15 @@ import pytest
 from headgate.core import events as e
 from headgate.core.definition import Activity, Definition
 from headgate.core.errors import StaleAttempt
+from headgate.core.values import Candidate, Price, Usage
+from headgate.engine import worker as worker_module
 from headgate.engine.clock import WallClock
-from headgate.ports import Attempt, Completed
+from headgate.llm.scripted import ScriptedProvider
+from headgate.ports import Attempt, CallRequest, Completed, Settlement
 
 QUICK = "name: quick\nactivities: {a: {use: echo, with: {n: 1}}, b: {use: echo, after: [a]}}"
 BLOCKS = "name: blocks\nactivities: {a: {use: blocks}}"
+SCRIPT = b"models: {a: [{text: one}, {text: one}], b: [{text: two}]}\nprices: {m: {output: 1000}}"
 TIMER = "name: timer\nactivities: {w: {use: wait, with: {duration: 20ms}}}"
 
 
@@ -250,3 +254,32 @@ def test_every_event_of_a_run_carries_its_trace_id(play):
         assert {event.trace_id for event in events} == {row.trace_id}
 
     play(scene)
+
+
+@pytest.mark.parametrize("kind", ["built in", "of a user"])
+def test_an_attempt_that_waits_for_a_person_keeps_no_slot_from_those_that_work(play, monkeypatch, kind: str):
+    monkeypatch.setattr(worker_module, "WAITS_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(worker_module, "BUILT_IN_SLOTS" if kind == "built in" else "USER_SLOTS", 1)
+    use = "llm_prompt" if kind == "built in" else "asks"
+    prompt = "with: {model: scripted/m, prompt: hello, max_tokens: 20}"
+    dear = f"name: dear\nbudget: {{limit: 0.000001, action: ask}}\nactivities: {{a: {{use: {use}, {prompt}}}}}"
+    other = f"name: other\nactivities: {{b: {{use: {use}, {prompt}}}}}"
+
+    async def asks(parameters, context):
+        call_id, admission = await context.admit(CallRequest("h", (Candidate("m/m", 2_000, Price(1, 1)),)))
+        await context.settle(call_id, Settlement.used(Usage(cost_nano=2_000)))
+        return type(admission).__name__
+
+    async def scene(bench: Any) -> None:
+        first, second = await bench.start(dear), await bench.start(dear)
+        for run_id in (first, second):
+            await bench.until(lambda run_id=run_id: bench.app.engine.loaded(run_id).run.asking_calls)
+
+        working = await bench.start(other)
+
+        assert (await bench.finished(working)).head.status == "completed"
+        for run_id in (first, second):
+            await bench.app.desk.raise_budget(run_id, to=10**9)
+            assert (await bench.finished(run_id)).head.status == "completed"
+
+    play(scene, activities={"asks": asks}, scripted=ScriptedProvider.from_file(SCRIPT))

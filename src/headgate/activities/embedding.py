@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
+from headgate.activities.call_cost import max_cost_of
 from headgate.activities.gated_call import Answered, Target, ask_first_available, asked_hash, targets
 from headgate.activities.llm_prompt import usage_fields
 from headgate.activities.policed import Policed
@@ -50,7 +51,7 @@ def embedding(providers: Providers, guards: Guards = NO_GUARDS) -> ActivityFunct
         (target,) = targets([model], providers, "embedding")
         policed = Policed(guards, ctx)
         with policed.clean_failures():
-            batches = _Batches(policed, target)
+            batches = _Batches(policed, target, max_cost_of(parameters, "embedding"))
             for start in range(0, len(inputs), batch_size):
                 texts = tuple(Message("user", text) for text in inputs[start : start + batch_size])
                 asked = ModelRequest(model=target.model, messages=texts)
@@ -62,9 +63,9 @@ def embedding(providers: Providers, guards: Guards = NO_GUARDS) -> ActivityFunct
 
 
 def _parsed(parameters: dict[str, Any]) -> tuple[ModelEntry, list[str], int]:
-    unknown = sorted(parameters.keys() - {"model", "input", "batch_size"})
+    unknown = sorted(parameters.keys() - {"model", "input", "batch_size", "max_cost"})
     if unknown:
-        raise _invalid(f"expected parameters of model, input and batch_size, got {unknown[0]}")
+        raise _invalid(f"expected parameters of model, input, batch_size and max_cost, got {unknown[0]}")
     model, given = parameters.get("model"), parameters.get("input")
     try:
         entry = read_entry(model)
@@ -93,8 +94,9 @@ class _Vector(msgspec.Struct, frozen=True):
 
 
 class _Batches:
-    def __init__(self, policed: Policed, target: Target) -> None:
+    def __init__(self, policed: Policed, target: Target, max_cost: int | None) -> None:
         self.ctx = policed.ctx
+        self.max_cost = max_cost
         self.target = target
         self.vectors: list[Any] = []
         self.usages: list[Usage] = []
@@ -129,6 +131,7 @@ class _Batches:
             call=call,
             reuse=tuple(asked_hash({"embed": text}) for text in inputs) if cached else (),
             keep=lambda answer: _kept(inputs, answer),
+            max_cost=self.max_cost,
         )
         if isinstance(answered, Hit):
             return [None if kept is None else self._reused(kept) for kept in answered.answers]

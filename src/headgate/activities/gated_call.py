@@ -177,6 +177,7 @@ async def ask_first_available(
     call: Callable[[Target, float], Awaitable[Answer]],
     reuse: tuple[str, ...] = (),
     keep: Callable[[Answer], tuple[Kept, ...]] = lambda answer: (),
+    max_cost: int | None = None,
 ) -> Answered[Answer] | Hit:
     """Ask the models in order until one answers; return its settled answer, or a hit, which needed no call.
 
@@ -185,7 +186,7 @@ async def ask_first_available(
     may be taken, and `keep` says what of an answer is to be kept under them. Raises `Attempt`: what the gate denied
     with, or what the models failed with.
     """
-    asking = _Asking(ctx, list(wanted), request, size, call)
+    asking = _Asking(ctx, list(wanted), request, size, call, max_cost)
     asking.reuse, asking.keep = reuse, keep
     return await asking.first_answer()
 
@@ -198,7 +199,9 @@ class _Asking(Generic[Answer]):
         request: object,
         size: Callable[[Target], tuple[int, int]],
         call: Callable[[Target, float], Awaitable[Answer]],
+        max_cost: int | None,
     ) -> None:
+        self.max_cost = max_cost
         self.ctx = ctx
         self.left = left
         self.request = request
@@ -244,7 +247,12 @@ class _Asking(Generic[Answer]):
         digest = request_hash(self.request, [target.name for target in self.left])
         candidates = tuple(self._candidate(target) for target in self.left)
         request = CallRequest(
-            digest, candidates, passed_over=tuple(self.passed_over), pause_seconds=self.pause, reuse=self.reuse
+            digest,
+            candidates,
+            passed_over=tuple(self.passed_over),
+            pause_seconds=self.pause,
+            reuse=self.reuse,
+            max_cost=self.max_cost,
         )
         self.passed_over, self.pause = [], 0.0
         loop = asyncio.get_running_loop()

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.activities.call_cost import max_cost_of
 from headgate.activities.gated_call import Answered, Target, ask_first_available, asked_hash, targets
 from headgate.activities.json_schema import problems_with
 from headgate.activities.policed import Policed
@@ -54,7 +55,8 @@ def llm_prompt(providers: Providers, guards: Guards = NO_GUARDS) -> ActivityFunc
     """
 
     async def prompt(parameters: dict[str, Any], policed: Policed) -> Any:
-        under_budget = policed.ctx.task.budget_remaining_nano is not None
+        max_cost = max_cost_of(parameters, "llm_prompt")
+        under_budget = policed.ctx.task.budget_remaining_nano is not None or max_cost is not None
         default = MAX_TOKENS_UNDER_BUDGET if under_budget else None
         if "images" in parameters or "messages" in parameters:  # which may name files
             request = await asyncio.to_thread(request_of, parameters, max_tokens_default=default)
@@ -65,7 +67,7 @@ def llm_prompt(providers: Providers, guards: Guards = NO_GUARDS) -> ActivityFunc
         request, allowed = await policed.allowed(request, named, providers)
         chosen = [entries.get(name, name) for name in allowed]
         wanted = targets(chosen, providers, "llm_prompt", _tier_of(request))
-        return await _Prompt(policed, request).result(wanted)
+        return await _Prompt(policed, request, max_cost).result(wanted)
 
     async def guarded(parameters: dict[str, Any], ctx: ActivityContext) -> Any:
         policed = Policed(guards, ctx)
@@ -84,9 +86,10 @@ def _tier_of(request: ModelRequest) -> str:
 class _Prompt:
     """One attempt."""
 
-    def __init__(self, policed: Policed, request: ModelRequest) -> None:
+    def __init__(self, policed: Policed, request: ModelRequest, max_cost: int | None = None) -> None:
         self.policed = policed
         self.ctx = policed.ctx
+        self.max_cost = max_cost
         self.request = request
         self.said = False
         """Whether text has gone out that a further try must not be glued to."""
@@ -101,6 +104,7 @@ class _Prompt:
             call=self._call,
             reuse=(asked_hash(self.request),) if self.ctx.task.settings.get("cache_calls") else (),
             keep=self._kept,
+            max_cost=self.max_cost,
         )
         if isinstance(answered, Hit):
             return self._reused(answered, wanted)

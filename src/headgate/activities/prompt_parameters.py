@@ -20,7 +20,7 @@ __all__ = ["invalid", "models_of", "request_of"]
 KNOWN = frozenset(
     {"model", "prompt", "messages", "system_prompt", "max_tokens", "temperature", "top_p", "stop_sequences"}
     | {"tools", "tool_choice", "response_schema", "seed", "extra", "drop_unsupported"}
-    | {"images", "documents", "reasoning"}
+    | {"images", "documents", "reasoning", "max_cost"}
     | {"template"}  # its text is under prompt already; which one it was is no part of what is asked
 )
 NOT_BUILT = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,9 @@ from headgate.core import commands as c
 from headgate.core.decision import Decision
 from headgate.core.duration import parse_microseconds
 from headgate.core.errors import Refused
+from headgate.core.run import Run
 from headgate.core.view import RunSummary, RunView, view_run
+from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.engine import Engine, Start
 from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
@@ -24,6 +26,8 @@ from headgate.engine.retention import Retention
 from headgate.engine.scheduler import Scheduler, checked_schedule, named
 from headgate.engine.streams import NOTHING, Following, RunStreams
 from headgate.ports import (
+    BudgetRule,
+    BudgetStanding,
     Changed,
     Collected,
     Ended,
@@ -32,6 +36,7 @@ from headgate.ports import (
     Position,
     Queue,
     RateLimit,
+    RunRow,
     Schedule,
     Schedules,
     StartRequest,
@@ -55,8 +60,10 @@ class Desk:
         schedules: Schedules,
         scheduler: Scheduler,
         gate: Gate,
+        budgets: BudgetKeeper,
     ) -> None:
         self._gate = gate
+        self._budgets = budgets
         self._schedules = schedules
         self._scheduler = scheduler
         self._engine = engine
@@ -68,6 +75,8 @@ class Desk:
         self._watchers: dict[str, set[_Watcher]] = {}
         self._any_change: set[asyncio.Event] = set()
         self.eraser: Eraser | None = None
+        self.listens: Callable[[Run], bool] = lambda run: False
+        """Whether somebody waits for all the calls of the run that ask a person."""
         self.retention: Retention | None = None
         """Given by whoever puts things together, where the log outlives its process."""
         engine.listen(self._committed)
@@ -154,6 +163,25 @@ class Desk:
 
     async def retry(self, run: str, *, command_id: str = "") -> RunView:
         return await self._act(run, c.Retry(at=self._now, command_id=command_id))
+
+    async def raise_budget(self, run: str, *, to: int = 0, more: int = 0, key: str = "", by: str = "") -> RunView:
+        row = await self._reader.find(run)
+        if more:
+            budget = (await self._engine.lane(row.id)).run.budget_of(key)
+            to = more + (0 if budget is None else budget.limit)
+        return await self._act(row.id, c.RaiseBudget(at=self._now, actor=_actor(by), limit=to, key=key, by=by))
+
+    async def refuse_calls(self, run: str, *, key: str = "", by: str = "") -> RunView:
+        return await self._act(run, c.RefuseCalls(at=self._now, actor=_actor(by), key=key, by=by))
+
+    async def set_budget(self, rule: BudgetRule) -> BudgetStanding:
+        return await self._budgets.set(rule)
+
+    async def remove_budget(self, rule: BudgetRule) -> BudgetStanding:
+        return await self._budgets.remove(rule)
+
+    async def budgets(self) -> list[BudgetStanding]:
+        return await self._budgets.standings()
 
     async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
         if self.eraser is None:
@@ -318,7 +346,17 @@ class Desk:
     async def _at_rest(self) -> bool:
         """Whether no run holds a task, and no time has come that the warden has yet to look at."""
         busy = await self._engine.log.busy(0, 1_000)
-        return all(row.head.status == "paused" for row in busy) and not await self._engine.log.due(self._now, 1)
+        at_rest = all(row.head.status == "paused" or self._asks(row) for row in busy)
+        return at_rest and not await self._engine.log.due(self._now, 1)
+
+    def _asks(self, row: RunRow) -> bool:
+        """Whether the run stands still until a person has raised a limit or refused, and somebody waits for that."""
+        lane = self._engine.loaded(row.id)
+        return row.head.status == "waiting" and lane is not None and self.listens(lane.run)
+
+
+def _actor(by: str) -> str:
+    return f"user:{by}" if by else "client"
 
 
 class _Watcher:

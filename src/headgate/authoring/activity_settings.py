@@ -12,7 +12,6 @@ from headgate.authoring.policies import read_policies
 from headgate.authoring.vocabulary import (
     BUDGET,
     BUDGET_ACTIONS,
-    BUDGET_ACTIONS_NOT_YET,
     CACHE,
     RETRY,
     SIGNAL_WAIT,
@@ -69,9 +68,6 @@ def read_budget(reading: Reading, field: Field) -> Budget | None:
 
 
 def _action(reading: Reading, field: Field) -> str | None:
-    if isinstance(field.node, Scalar) and field.node.value in BUDGET_ACTIONS_NOT_YET:
-        reading.note(f'the budget action "{field.node.text}" is not built yet. Use abort, alert or fallback.', field)
-        return None
     word = reading.choice(field, BUDGET_ACTIONS)
     return None if word is None else BUDGET_ACTIONS[word]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from headgate.authoring.check_reach import certain
@@ -10,7 +12,7 @@ from headgate.authoring.estimate import MODEL_ACTIVITIES, Pricing, models_of
 from headgate.authoring.positions import Path
 from headgate.core.definition import Activity, Budget
 from headgate.core.graph import Graph
-from headgate.core.money import show
+from headgate.core.money import nano, show
 
 __all__ = ["check_budgets", "check_prices"]
 
@@ -38,11 +40,22 @@ def check_prices(checking: Checking, graph: Graph, pricing: Pricing) -> None:
 
 def _budgets(checking: Checking, activity: Activity) -> list[tuple[Budget, Path]]:
     found: list[tuple[Budget, Path]] = []
+    if (own := _max_cost(activity)) is not None:
+        found.append((Budget(own), ("activities", activity.key, "parameters", "max_cost")))
     if activity.budget is not None:
         found.append((activity.budget, ("activities", activity.key, "budget")))
     if checking.definition.budget is not None:
         found.append((checking.definition.budget, ("budget",)))
     return [(budget, place) for budget, place in found if budget.limit > 0]
+
+
+def _max_cost(activity: Activity) -> int | None:
+    """Return the limit of each single call, where the definition says it outright."""
+    given: object = activity.parameters.get("max_cost")
+    if isinstance(given, str | int | float | Decimal) and not isinstance(given, bool):
+        with contextlib.suppress(InvalidOperation):
+            return nano(Decimal(str(given)))
+    return None
 
 
 def _check_priced(checking: Checking, activity: Activity, pricing: Pricing) -> None:
@@ -73,11 +86,12 @@ def _check_limit(
     checking: Checking, activity: Activity, budget: Budget, place: Path, pricing: Pricing, *, runs: bool
 ) -> None:
     least = _least_reservation(activity, pricing)
-    if least is None or budget.action == "alert" or least <= budget.limit:
+    if least is None or budget.action in ("alert", "ask") or least <= budget.limit:
         return
     whose = "the run" if place == ("budget",) else activity.key
+    what = "max_cost" if place[-1] == "max_cost" else "the budget"
     message = (
-        f"the budget of {whose} is {show(budget.limit)}, but one call of {activity.key} reserves at least "
+        f"{what} of {whose} is {show(budget.limit)}, but one call of {activity.key} reserves at least "
         f"{show(least)} (its text and max_tokens at the model's price), so it would be refused. "
         "Raise the limit, or lower max_tokens."
     )

@@ -236,7 +236,8 @@ class _Costing:
         return int(most)
 
     def _under_budget(self) -> bool:
-        return self.activity.budget is not None or self.definition.budget is not None
+        budgets = (self.activity.budget, self.definition.budget, self.activity.parameters.get("max_cost"))
+        return any(budget is not None for budget in budgets)
 
     def _rendered(self, value: Any, scope: Mapping[str, object], what: str) -> Any:
         try:

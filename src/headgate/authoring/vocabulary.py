@@ -16,7 +16,6 @@ __all__ = [
     "ACTIVITY",
     "BUDGET",
     "BUDGET_ACTIONS",
-    "BUDGET_ACTIONS_NOT_YET",
     "CACHE",
     "DEPENDENCY",
     "INPUT",
@@ -175,7 +174,7 @@ RETRY = _table(
 BUDGET = _table(
     (
         Key("limit", "US dollars", "what may be spent"),
-        Key("action", "abort, alert or fallback", "what happens to a call that does not fit"),
+        Key("action", "abort, alert, fallback or ask", "what happens to a call that does not fit"),
     )
 )
 
@@ -328,10 +327,10 @@ BUDGET_ACTIONS = {
     "continue": "alert",
     "warn": "alert",
     "fallback": "fallback",
+    "ask": "ask",
 }
 """What `action` may say, and what it means: `continue`, `warn` and `alert` are one."""
 
-BUDGET_ACTIONS_NOT_YET = frozenset({"ask"})
 OUTPUT_TYPES_NOT_YET = frozenset({"folder"})
 
 ACTIVITIES_NOT_YET = frozenset(

@@ -11,7 +11,10 @@ from typing import Any, Self
 import msgspec
 
 from headgate.cli.words import first_line, short
+from headgate.core.budget_levels import scope_of
 from headgate.core.errors import HeadgateError
+from headgate.core.explain import how_to_raise
+from headgate.core.money import show
 from headgate.core.view import PlaceView, RunView
 from headgate.ports import Client
 
@@ -23,7 +26,7 @@ PAGE_EVENTS = 500
 def open_waits(run: RunView) -> list[PlaceView]:
     """Return the places of a run that wait for a person or a signal."""
     places = [place for activity in run.activities for place in (activity, *activity.items)]
-    return [place for place in places if place.waits in ("approval", "signal")]
+    return [place for place in places if place.waits in ("approval", "signal", "budget")]
 
 
 def how_to_go_on(run: RunView, database: str) -> list[str]:
@@ -34,10 +37,19 @@ def how_to_go_on(run: RunView, database: str) -> list[str]:
         which = f" {place.place}" if len(waits) > 1 else ""
         if place.waits == "approval":
             lines.append(f"headgate approve {short(run.id)}{which}{database}   (or: headgate reject …)")
+        elif place.waits == "budget":
+            how = how_to_raise(short(run.id), place.line, place.raises, place.needed_limit)
+            lines.append(f"{how}{database}   (or: headgate budget refuse {short(run.id)})")
         else:
             name = place.waiting_for.partition("'")[2].partition("'")[0] or "NAME"
             lines.append(f"headgate signal {short(run.id)} {name} --activity {place.key}{database}")
     return lines
+
+
+def _is_asked_here(place: PlaceView) -> bool:
+    """Whether y or n is an answer: a budget that many runs share is raised by its name only."""
+    shared = bool(place.line) and scope_of(place.line)[1] != "tree"
+    return place.waits == "approval" or (place.waits == "budget" and not shared)
 
 
 def user_name() -> str:
@@ -49,7 +61,8 @@ def user_name() -> str:
 
 
 class Asking:
-    """The question at the bottom of the picture: y or n, then Enter, decides the first open approval.
+    """The question at the bottom of the picture: y or n, then Enter, decides the first open approval, or whether the
+    limit that a call asks about is raised to what it needs.
 
     Keys count only from the moment the question stands there, and only with Enter, so that nobody approves by chance.
     """
@@ -59,6 +72,7 @@ class Asking:
         self._database = database
         self._redraw = redraw
         self._run: RunView | None = None
+        self._asked: PlaceView | None = None
         self._place = ""
         self._title = ""
         self._typed = ""
@@ -67,11 +81,12 @@ class Asking:
 
     def changed(self, run: RunView) -> None:
         self._run = run
-        open_ = [place.place for place in open_waits(run) if place.waits == "approval"]
-        place = open_[0] if open_ else ""
+        asked = next((place for place in open_waits(run) if _is_asked_here(place)), None)
+        place = asked.place if asked else ""
+        self._asked = asked
         if place != self._place:
             self._place, self._title, self._typed, self._said = place, "", "", ""
-            if place:
+            if asked and asked.waits == "approval":
                 self._spawn(self._read_title(run, place))
 
     def footer(self) -> list[str]:
@@ -80,9 +95,16 @@ class Asking:
             return []
         if not self._place:
             return [f"  To go on, elsewhere: {line}" for line in how_to_go_on(self._run, self._database)]
-        question = f"  Approve {self._place}{self._title}?  y or n, then Enter: {self._typed}"
+        question = f"  {self._question()}?  y or n, then Enter: {self._typed}"
         other = how_to_go_on(self._run, self._database)[0]
         return ["", question, self._said or f"  or elsewhere: {other}"]
+
+    def _question(self) -> str:
+        asked = self._asked
+        if asked is None or asked.waits == "approval":
+            return f"Approve {self._place}{self._title}"
+        whose = f"the budget of {asked.raises}" if asked.raises else "the run's budget"
+        return f"Raise {whose} to {show(asked.needed_limit)} for {self._place}"
 
     def key(self, character: str) -> None:
         """Take one key."""
@@ -103,6 +125,17 @@ class Asking:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def _answer(self, run: RunView, place: str, *, approved: bool) -> None:
+        asked, by = self._asked, user_name()
+        if asked is None or asked.waits == "approval":
+            await self._client.decide(run.id, key=place, approved=approved, by=by)
+        elif approved:
+            _, scope, root, _ = scope_of(asked.line)
+            raised = root if scope == "tree" and asked.line else run.id
+            await self._client.raise_budget(raised, to=asked.needed_limit, key=asked.raises, by=by)
+        else:
+            await self._client.refuse_calls(run.id, key=asked.key, by=by)
+
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -110,7 +143,7 @@ class Asking:
 
     async def _decide(self, run: RunView, place: str, *, approved: bool) -> None:
         try:
-            await self._client.decide(run.id, key=place, approved=approved, by=user_name())
+            await self._answer(run, place, approved=approved)
         except HeadgateError as error:
             self._said = f"  {first_line(error.message)}"
             self._redraw()

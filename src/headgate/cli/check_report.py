@@ -58,7 +58,7 @@ def _max_tokens(definition: Definition, activity: Activity) -> tuple[Any, str]:
     given = activity.parameters.get("max_tokens")
     if given is not None:
         return given, ""
-    if activity.budget is not None or definition.budget is not None:
+    if activity.budget is not None or definition.budget is not None or "max_cost" in activity.parameters:
         return MAX_TOKENS_UNDER_BUDGET, "by default, under a budget"
     return None, "the model's own"
 

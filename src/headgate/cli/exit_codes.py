@@ -34,7 +34,7 @@ UNAVAILABLE: Final = 75
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
-BY_PEOPLE = frozenset({"approval", "signal"})
+BY_PEOPLE = frozenset({"approval", "signal", "budget"})
 BY_ITSELF = frozenset({"retry", "delay", "timer", "child"})
 OF_FAILURE = {"budget_exceeded": BUDGET, "timed_out": TIMED_OUT}
 
@@ -58,7 +58,8 @@ def code_of_error(error: HeadgateError) -> int:
 
 
 def waits_for_person(view: RunView) -> bool:
-    """Whether nothing goes on until somebody approves, rejects, or sends a signal: no time will wake the run."""
+    """Whether nothing goes on until somebody approves, rejects, raises a budget, or sends a signal: no time will wake
+    the run."""
     places = [place for activity in view.activities for place in (activity, *activity.items)]
     kinds = {place.waits for place in places}
     return view.status == "waiting" and bool(kinds & BY_PEOPLE) and not kinds & BY_ITSELF

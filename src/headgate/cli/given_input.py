@@ -14,7 +14,7 @@ from headgate.core.definition import Definition
 from headgate.core.errors import Invalid
 from headgate.core.money import nano
 
-__all__ = ["given_budget", "given_input", "given_json", "given_labels", "read_text"]
+__all__ = ["given_budget", "given_dollars", "given_input", "given_json", "given_labels", "read_text"]
 
 FILE_BYTES_MAX = 50 * 1024 * 1024
 AS_TEXT = frozenset({"string", "file"})
@@ -69,15 +69,18 @@ def given_labels(pairs: tuple[str, ...]) -> dict[str, str]:
 
 def given_budget(text: str | None) -> int | None:
     """Return dollars such as `0.25` in nano-dollars; None stays None."""
-    if text is None:
-        return None
+    return None if text is None else given_dollars(text, "--budget")
+
+
+def given_dollars(text: str, what: str) -> int:
+    """Return dollars such as `0.25` or `$0.25` in nano-dollars. Raises `Invalid`, naming `what` it was given for."""
     try:
         amount = Decimal(text.removeprefix("$"))
         if not amount.is_finite() or not 0 <= amount < 1_000_000_000:
             raise InvalidOperation
         return nano(amount)
     except InvalidOperation:
-        raise Invalid(f"--budget: expected dollars such as 0.25, got {text!r}.") from None
+        raise Invalid(f"{what}: expected dollars such as 0.25, got {text!r}.") from None
 
 
 def read_text(path: Path, *, what: str) -> str:

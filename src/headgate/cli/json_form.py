@@ -24,7 +24,7 @@ TIMES = frozenset({"at", "until", "created_at", "updated_at", "finished_at", "sc
 MONEY = frozenset(
     {
         *("cost", "reserved", "limit", "reservation", "released", "replaces", "needed", "amount", "spent"),
-        *("child_limit", "worst_case", "saved"),
+        *("child_limit", "worst_case", "saved", "needed_limit", "left", "was", "max_cost"),
     }
 )
 CONTENT = frozenset({"input", "output", "outputs", "content", "labels", "details"})

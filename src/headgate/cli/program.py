@@ -28,6 +28,7 @@ VERBS = {
     "signal": ("act_verbs", "Send a signal to a run."),
     "approve": ("act_verbs", "Approve what a run waits for."),
     "reject": ("act_verbs", "Reject what a run waits for."),
+    "budget": ("budget_verb", "Set what may be spent, raise it, or refuse."),
     "cancel": ("act_verbs", "End a run."),
     "pause": ("act_verbs", "Hand out nothing new of a run."),
     "resume": ("act_verbs", "Undo a pause."),

@@ -13,7 +13,18 @@ import msgspec
 
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Problem, Refused, Unavailable
 from headgate.core.view import RunSummary, RunView
-from headgate.ports import Collected, Erased, EventView, Position, RateLimit, Schedule, StartRequest, Update
+from headgate.ports import (
+    BudgetRule,
+    BudgetStanding,
+    Collected,
+    Erased,
+    EventView,
+    Position,
+    RateLimit,
+    Schedule,
+    StartRequest,
+    Update,
+)
 
 __all__ = [
     "LINE_BYTES_MAX",
@@ -118,6 +129,24 @@ class _OneRun(_Arguments, frozen=True):
     run: str
 
 
+class _RaiseBudget(_Arguments, frozen=True):
+    run: str
+    to: int = 0
+    more: int = 0
+    key: str = ""
+    by: str = ""
+
+
+class _RefuseCalls(_Arguments, frozen=True):
+    run: str
+    key: str = ""
+    by: str = ""
+
+
+class _OneRule(_Arguments, frozen=True):
+    rule: BudgetRule
+
+
 class _Erase(_Arguments, frozen=True):
     runs: tuple[str, ...] = ()
     label: str = ""
@@ -171,6 +200,11 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "pause": _WithReason,
     "resume": _OneRun,
     "retry": _OneRun,
+    "raise_budget": _RaiseBudget,
+    "refuse_calls": _RefuseCalls,
+    "set_budget": _OneRule,
+    "remove_budget": _OneRule,
+    "budgets": _Nothing,
     "erase": _Erase,
     "collect": _Collect,
     "schedule": _Schedule,
@@ -194,6 +228,11 @@ RESULTS: dict[str, Any] = {
     "pause": RunView,
     "resume": RunView,
     "retry": RunView,
+    "raise_budget": RunView,
+    "refuse_calls": RunView,
+    "set_budget": BudgetStanding,
+    "remove_budget": BudgetStanding,
+    "budgets": list[BudgetStanding],
     "erase": Erased,
     "collect": Collected,
     "schedule": Schedule,

@@ -17,7 +17,18 @@ from headgate.client.address import Address
 from headgate.client.frames import LINE_BYTES_MAX, RESULTS, Answer, OwnerGone, Request, raise_error
 from headgate.core.errors import Invalid
 from headgate.core.view import RunSummary, RunView
-from headgate.ports import Collected, Erased, EventView, Position, RateLimit, Schedule, StartRequest, Update
+from headgate.ports import (
+    BudgetRule,
+    BudgetStanding,
+    Collected,
+    Erased,
+    EventView,
+    Position,
+    RateLimit,
+    Schedule,
+    StartRequest,
+    Update,
+)
 
 __all__ = ["SocketClient"]
 
@@ -68,6 +79,21 @@ class SocketClient:
 
     async def retry(self, run: str) -> RunView:
         return await self._ask("retry", run=run)
+
+    async def raise_budget(self, run: str, *, to: int = 0, more: int = 0, key: str = "", by: str = "") -> RunView:
+        return await self._ask("raise_budget", run=run, to=to, more=more, key=key, by=by)
+
+    async def refuse_calls(self, run: str, *, key: str = "", by: str = "") -> RunView:
+        return await self._ask("refuse_calls", run=run, key=key, by=by)
+
+    async def set_budget(self, rule: BudgetRule) -> BudgetStanding:
+        return await self._ask("set_budget", rule=rule)
+
+    async def remove_budget(self, rule: BudgetRule) -> BudgetStanding:
+        return await self._ask("remove_budget", rule=rule)
+
+    async def budgets(self) -> list[BudgetStanding]:
+        return await self._ask("budgets")
 
     async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
         return await self._ask("erase", runs=list(runs), label=label, by=by)

@@ -2,48 +2,52 @@
 
 No call is admitted unless spent + reserved + its worst case <= limit, in every budget above it (action `alert`
 excepted). What does not fit beside what is *spent* is passed over for the next candidate, or meets the budget's
-action. What fits beside what is spent but not beside what others have *reserved* waits, first come first served, and
-is looked at again whenever something is settled.
+action: it is refused, admitted with a word, or waits for a person. What fits beside what is spent but not beside what
+others have *reserved* waits, first come first served, and is looked at again whenever something is settled.
 
-Budgets of the activity and the run are folded here. Budgets above the run (`outer`) are rows of the store that are
-moved in the same transaction as the events; when one of them refuses, the engine decides again with `over` set.
+Budgets of the call, the activity and the run are folded here. Budgets above the run are rows of the store that are
+moved in the same transaction as the events: a command brings them as they stand (`shared`), and when one of them
+refuses nevertheless, the engine decides again with what it said (`over`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from headgate.core import events as e
+from headgate.core.budget_levels import Level, Over, beyond, levels_above, own_levels
 from headgate.core.codes import POLICY_DENIED, POLICY_FAILED
 from headgate.core.commands import AdmitCall, FreeBudget, SettleCall
 from headgate.core.decision import Decision
-from headgate.core.money import show
 from headgate.core.run import Call, Place, Run
 from headgate.core.token_budget import Shortage, shortage
-from headgate.core.values import Candidate
+from headgate.core.values import Candidate, SharedBudget
 
-__all__ = ["admit", "forfeit", "free", "name_overruns", "settle", "wake"]
+__all__ = ["admit", "forfeit", "free", "name_overruns", "refuse", "settle", "wake"]
+
+SHARED_SINCE = 2
+"""The revision of the decider from which on alerts are events."""
 
 
-class Level(NamedTuple):
-    """One budget as it stands. `name` is how people know it."""
+class Ruling(NamedTuple):
+    """What is to become of a call. `level` is what it waits for, or asks about."""
 
-    name: str
-    limit: int
-    spent: int
-    reserved: int
-    action: str
-
-    def fits_spent(self, amount: int) -> bool:
-        return self.spent + amount <= self.limit
-
-    def fits_now(self, amount: int) -> bool:
-        return self.spent + self.reserved + amount <= self.limit
+    kind: Literal["admit", "wait", "ask", "refuse"]
+    skipped: list[tuple[Candidate, str]]
+    candidate: Candidate | None = None
+    level: Level | None = None
+    levels: tuple[Level, ...] = ()
+    unpriced: Level | None = None
+    needed: int | None = None
+    """Of a call that waits for tokens: how many."""
+    tokens: Shortage | None = None
+    """The budget of tokens that refuses it, or under a dry run would have."""
 
 
 def admit(decision: Decision, command: AdmitCall, place: Place) -> None:
     """Decide a call. One that is asked for again, under the same id, is not decided again."""
-    known = decision.run.calls.get(command.call_id)
+    run = decision.run
+    known = run.calls.get(command.call_id)
     if known is not None and (known.state != "waiting" or command.over is None):
         return
     decision.emit(
@@ -56,8 +60,10 @@ def admit(decision: Decision, command: AdmitCall, place: Place) -> None:
         over=command.over,
         passed_over=command.passed_over,
         verdicts=command.verdicts,
+        max_cost=command.max_cost,
+        shared=command.shared,
     )
-    call = decision.run.calls[command.call_id]
+    call = run.calls[command.call_id]
     for one in command.passed_over:
         decision.emit(
             e.ModelSkipped, place.path, place.attempt, call_id=call.call_id, model=one.model, reason=one.reason
@@ -65,38 +71,86 @@ def admit(decision: Decision, command: AdmitCall, place: Place) -> None:
     denied = next((verdict for verdict in command.verdicts if verdict.denies), None)
     if denied is not None:
         code = POLICY_FAILED if "failed" in denied.details else POLICY_DENIED
-        _refuse(decision, call, code, f"Policy {denied.policy!r} denies the call: {denied.reason}.")
+        refuse(decision, call, code, f"Policy {denied.policy!r} denies the call: {denied.reason}.")
         return
-    others_first = any(waiting != call.call_id for waiting in decision.run.waiting_calls)
-    _decide(decision, call, place, command.over, others_first=others_first)
+    if (earlier := _refused_before(run, call)) is not None:
+        refuse(decision, call, earlier.code, earlier.reason)
+        return
+    others_first = any(other != call.call_id and not run.calls[other].line for other in run.waiting_calls)
+    ruling = _look(run, call, place, command.shared, command.over, others_first=others_first)
+    _carry_out(decision, call, ruling, place, command.shared)
+
+
+def _refused_before(run: Run, call: Call) -> Call | None:
+    """Return the call of an earlier claim of this attempt that a person refused: the same is not asked twice."""
+    for other_id in run.calls_of.get(call.place, ()):
+        other = run.calls[other_id]
+        if other.refused_by and other.claim != call.claim and other.request_hash == call.request_hash:
+            return other
+    return None
 
 
 def wake(decision: Decision) -> None:
-    """Look again at the calls that wait, in the order in which they came; stop at the first that still must.
+    """Look again at the calls that wait in the run's own line, in the order in which they came; stop at the first that
+    still must.
 
-    In a run with budgets above it only `free` does this, one call at a time: the store has the last word there.
+    A call with budgets above the run is only looked at by `free`, one at a time: that brings how they stand.
     """
     run = decision.run
-    if run.outer or not run.waiting_calls:
+    if not run.waiting_calls:
         return
     for call_id in list(run.waiting_calls):
         call = run.calls[call_id]
+        if call.line:
+            continue
+        if run.outer or call.shared:
+            return
         place = run.place(call.place)
-        if place is not None and not _decide(decision, call, place, None, others_first=False):
+        if place is None:
+            continue
+        ruling = _look(run, call, place, (), None, others_first=False)
+        _carry_out(decision, call, ruling, place, ())
+        if ruling.kind == "wait":
             return
 
 
 def free(decision: Decision, command: FreeBudget) -> None:
-    """A budget above the run may have room again for the call that has waited longest."""
+    """A call that waits may have room now: in a budget above the run, or because somebody raised a limit."""
     run = decision.run
-    call_id = next(iter(run.waiting_calls), None)
-    if call_id is None:
+    call_id = command.call_id or next(iter(run.waiting_calls), "")
+    call = run.calls.get(call_id)
+    if call is None or call.state != "waiting":
         return
-    decision.emit(e.BudgetFreed, budget=command.budget, over=command.over)
-    call = run.calls[call_id]
     place = run.place(call.place)
+    others_first = bool(command.call_id) and not call.line and _waits_behind_another(run, call_id)
+    ruling = None
     if place is not None:
-        _decide(decision, call, place, command.over, others_first=False)
+        ruling = _look(run, call, place, command.shared, command.over, others_first=others_first)
+    if command.call_id and (ruling is None or _stays(run, call, ruling)):
+        return
+    decision.emit(
+        e.BudgetFreed, budget=command.budget, over=command.over, call_id=command.call_id, shared=command.shared
+    )
+    if place is not None and ruling is not None:
+        _carry_out(decision, call, ruling, place, command.shared)
+
+
+def _waits_behind_another(run: Run, call_id: str) -> bool:
+    for other in run.waiting_calls:
+        if other == call_id:
+            return False
+        if not run.calls[other].line:
+            return True
+    return False
+
+
+def _stays(run: Run, call: Call, ruling: Ruling) -> bool:
+    """Whether the call goes on waiting where it waits already."""
+    if ruling.kind == "wait" and ruling.level is not None:
+        return call.call_id in run.waiting_calls and call.line == ruling.level.id
+    if ruling.kind != "ask" or ruling.level is None:
+        return False
+    return call.call_id in run.asking_calls and call.line == ruling.level.id
 
 
 def settle(decision: Decision, command: SettleCall) -> None:
@@ -123,6 +177,7 @@ def settle(decision: Decision, command: SettleCall) -> None:
         replaces=call.spent,
         error=command.error,
         verdicts=command.verdicts,
+        budgets=call.budgets,
     )
     if command.outcome == "lost":
         _forfeit(decision, call, "its outcome is unknown")
@@ -136,9 +191,24 @@ def name_overruns(decision: Decision, path: str) -> None:
     owner = run.owner_of(path)
     if owner is None:
         return
-    for level in _levels(run, owner, None):
-        if level.spent > level.limit and level.name not in run.overruns and level.action != "alert":
-            decision.emit(e.BudgetOverrun, path, budget=level.name, limit=level.limit, spent=level.spent)
+    for level in own_levels(run, owner):
+        _name_overrun(decision, level, path)
+
+
+def _name_overrun(decision: Decision, level: Level, path: str) -> None:
+    if level.spent <= level.limit:
+        return
+    if level.action == "alert":
+        _alert(decision, level, path, 100)
+    elif level.name not in decision.run.overruns:
+        decision.emit(e.BudgetOverrun, path, budget=level.name, limit=level.limit, spent=level.spent)
+
+
+def _alert(decision: Decision, level: Level, path: str, percent: int) -> None:
+    """Say once per run that so much of the budget is spent, or is being passed."""
+    run = decision.run
+    if run.decider >= SHARED_SINCE and f"{level.name}@{percent}" not in run.alerts:
+        decision.emit(e.BudgetAlert, path, budget=level.name, limit=level.limit, spent=level.spent, percent=percent)
 
 
 def forfeit(decision: Decision, place: Place, reason: str) -> None:
@@ -149,143 +219,182 @@ def forfeit(decision: Decision, place: Place, reason: str) -> None:
         if call.state == "admitted":
             _forfeit(decision, call, reason)
         elif call.state == "waiting":
-            _refuse(decision, call, "attempt_over", f"The attempt ended while the call waited: {reason}.")
+            refuse(decision, call, "attempt_over", f"The attempt ended while the call waited: {reason}.")
 
 
 def _forfeit(decision: Decision, call: Call, reason: str) -> None:
     decision.emit(
-        e.CallForfeited, call.place, call.attempt, call_id=call.call_id, reason=reason, amount=call.reservation
+        e.CallForfeited,
+        call.place,
+        call.attempt,
+        call_id=call.call_id,
+        reason=reason,
+        amount=call.reservation,
+        budgets=call.budgets,
     )
 
 
 # --- The decision -------------------------------------------------------------------------------------------------
 
 
-def _decide(
-    decision: Decision, call: Call, place: Place, over: tuple[str, int, int, int] | None, *, others_first: bool
-) -> bool:
-    """Admit, refuse, or let wait; return whether the call has its answer."""
-    levels = _levels(decision.run, place, over)
+def _look(
+    run: Run, call: Call, place: Place, shared: tuple[SharedBudget, ...], over: Over | None, *, others_first: bool
+) -> Ruling:
+    """Return what is to become of the call. The first candidate that fits is taken; a person is asked only when none
+    does, and about the first that nothing but such a budget keeps out."""
+    owner = run.owner(place)
+    skipped: list[tuple[Candidate, str]] = []
     unpriced: Level | None = None
-    out_of_tokens: Shortage | None = None
+    asked: tuple[Candidate, Level] | None = None
+    tokens: Shortage | None = None
     for candidate in call.candidates:
-        short = shortage(decision.run, place, candidate)
+        short = shortage(run, place, candidate)
         if short is not None and not short.dry_run:
             if short.crowded:
-                _await_tokens(decision, call, candidate, short)
-                return False
-            out_of_tokens = short
-            _skip(decision, call, candidate, short.reason)
+                crowd = Level(short.budget, 0, 0, short.reserved, "abort")
+                return Ruling("wait", skipped, candidate, crowd, needed=short.needed)
+            tokens = short
+            skipped.append((candidate, short.reason))
             continue
+        levels = levels_above(run, owner, call, candidate, shared, over)
         if candidate.price is None and levels:
-            _skip(decision, call, candidate, f"it has no known price, and {levels[0].name} has a limit")
+            skipped.append((candidate, f"it has no known price, and {levels[0].name} has a limit"))
             unpriced = levels[0]
             continue
-        full = [level for level in levels if not level.fits_spent(candidate.worst_case)]
-        closed = next((level for level in full if level.action != "alert"), None)
-        if closed is not None:
-            _skip(decision, call, candidate, _beyond(closed, candidate))
+        closed = [level for level in levels if level.action != "alert" and not level.fits_spent(candidate.worst_case)]
+        if closed:
+            skipped.append((candidate, beyond(closed[0], candidate)))
+            if asked is None and all(level.action == "ask" for level in closed):
+                asked = candidate, closed[0]
             continue
-        kept = [level for level in levels if level not in full]
-        crowded = next((level for level in kept if not level.fits_now(candidate.worst_case)), None)
-        if crowded is not None or (kept and others_first):
-            _let_wait(decision, call, candidate, crowded or kept[0])
-            return False
-        alert = _beyond(full[0], candidate) if full else short.reason if short is not None else ""
-        decision.emit(
-            e.CallAdmitted,
-            call.place,
-            call.attempt,
-            call_id=call.call_id,
-            model=candidate.model,
-            reservation=candidate.worst_case,
-            price=candidate.price,
-            alert=alert,
-        )
-        return True
-    if out_of_tokens is not None:
-        reason = f"The call was not made: policy 'token_budget' denies it: {out_of_tokens.reason}."
-        _refuse(decision, call, POLICY_DENIED, reason)
-        return True
-    _refuse_all(decision, call, levels, unpriced)
-    return True
+        kept = [level for level in levels if level.fits_spent(candidate.worst_case)]
+        crowded = _crowded(kept, candidate, others_first=others_first)
+        if crowded is not None:
+            return Ruling("wait", skipped, candidate, crowded)
+        return Ruling("admit", skipped, candidate, levels=tuple(levels), tokens=short)
+    if asked is not None:
+        return Ruling("ask", skipped, *asked)
+    if tokens is not None:
+        return Ruling("refuse", skipped, tokens=tokens)
+    return Ruling("refuse", skipped, levels=_refusing(run, owner, call, shared, over), unpriced=unpriced)
 
 
-def _levels(run: Run, place: Place, over: tuple[str, int, int, int] | None) -> list[Level]:
-    levels: list[Level] = []
-    owner = run.owner(place)
-    budget = owner.planned.activity.budget
-    if budget is not None:
-        name = f"the budget of activity {owner.planned.key!r}"
-        levels.append(Level(name, budget.limit, owner.cost, owner.reserved, budget.action))
-    if run.budget is not None:
-        levels.append(Level("the run's budget", run.budget.limit, run.total_cost, run.reserved, run.budget.action))
-    if over is not None:
-        levels.append(Level(f"budget {over[0]!r}", over[1], over[2], over[3], "abort"))
-    return levels
+def _crowded(kept: list[Level], candidate: Candidate, *, others_first: bool) -> Level | None:
+    """Return the budget in whose line the call has to wait: it is full of reservations, or others came before."""
+    crowded = next((level for level in kept if not level.fits_now(candidate.worst_case)), None)
+    if crowded is not None:
+        return crowded
+    if others_first and (own := next((level for level in kept if not level.id), None)) is not None:
+        return own
+    return next((level for level in kept if level.before), None)
 
 
-def _beyond(level: Level, candidate: Candidate) -> str:
-    return (
-        f"{candidate.model} would cost up to {show(candidate.worst_case)}; "
-        f"{level.name} has {show(max(0, level.limit - level.spent))} left of {show(level.limit)}"
+def _refusing(
+    run: Run, owner: Place, call: Call, shared: tuple[SharedBudget, ...], over: Over | None
+) -> tuple[Level, ...]:
+    """Return the budget that the cheapest candidate does not fit, if any has a price."""
+    priced = [candidate for candidate in call.candidates if candidate.price is not None]
+    if not priced:
+        return ()
+    cheapest = min(priced, key=lambda candidate: candidate.worst_case)
+    levels = levels_above(run, owner, call, cheapest, shared, over)
+    full = [level for level in levels if level.action != "alert" and not level.fits_spent(cheapest.worst_case)]
+    return (next((level for level in full if level.action != "ask"), full[0]),)
+
+
+def _carry_out(decision: Decision, call: Call, ruling: Ruling, place: Place, shared: tuple[SharedBudget, ...]) -> None:
+    if len(call.candidates) > 1:
+        for candidate, reason in ruling.skipped:
+            decision.emit(
+                e.ModelSkipped, call.place, call.attempt, call_id=call.call_id, model=candidate.model, reason=reason
+            )
+    _look_at_shared(decision, call, shared)
+    candidate, level = ruling.candidate, ruling.level
+    if ruling.kind == "admit" and candidate is not None:
+        _admit(decision, call, candidate, ruling.levels, ruling.tokens)
+    elif level is not None and candidate is not None:
+        _let_wait(decision, call, candidate, level, asks=ruling.kind == "ask", needed=ruling.needed)
+    else:
+        _refuse_all(decision, call, ruling)
+
+
+def _look_at_shared(decision: Decision, call: Call, shared: tuple[SharedBudget, ...]) -> None:
+    """Name the budgets above the run that are overspent, or of which enough is spent that somebody wants to know."""
+    for budget in shared:
+        level = Level(budget.name, budget.limit, budget.spent, budget.reserved, budget.action, budget.id)
+        _name_overrun(decision, level, call.place)
+        if budget.warn_percent and budget.spent * 100 >= budget.limit * budget.warn_percent:
+            _alert(decision, level, call.place, budget.warn_percent)
+
+
+def _admit(
+    decision: Decision, call: Call, candidate: Candidate, levels: tuple[Level, ...], tokens: Shortage | None
+) -> None:
+    full = [level for level in levels if not level.fits_spent(candidate.worst_case)]
+    for level in full:
+        _alert(decision, level, call.place, 100)
+    decision.emit(
+        e.CallAdmitted,
+        call.place,
+        call.attempt,
+        call_id=call.call_id,
+        model=candidate.model,
+        reservation=candidate.worst_case,
+        price=candidate.price,
+        alert=beyond(full[0], candidate) if full else tokens.reason if tokens is not None else "",
+        budgets=tuple(level.id for level in levels if level.id),
+        beyond=tuple(level.id for level in full if level.id),
     )
 
 
-def _skip(decision: Decision, call: Call, candidate: Candidate, reason: str) -> None:
-    if len(call.candidates) > 1:
-        decision.emit(
-            e.ModelSkipped, call.place, call.attempt, call_id=call.call_id, model=candidate.model, reason=reason
-        )
+def _let_wait(
+    decision: Decision, call: Call, candidate: Candidate, level: Level, *, asks: bool, needed: int | None
+) -> None:
+    run = decision.run
+    if call.call_id in run.waiting_calls and not asks and call.line == level.id:
+        return
+    decision.emit(
+        e.CallWaiting,
+        call.place,
+        call.attempt,
+        call_id=call.call_id,
+        model=candidate.model,
+        needed=candidate.worst_case if needed is None else needed,
+        budget=level.name,
+        reserved=level.reserved,
+        line=level.id,
+        asks=asks,
+        limit=level.limit if asks else 0,
+        left=max(0, level.limit - level.spent) if asks else 0,
+        raises=level.key if asks else "",
+    )
 
 
-def _let_wait(decision: Decision, call: Call, candidate: Candidate, level: Level) -> None:
-    if call.call_id not in decision.run.waiting_calls:
-        decision.emit(
-            e.CallWaiting,
-            call.place,
-            call.attempt,
-            call_id=call.call_id,
-            model=candidate.model,
-            needed=candidate.worst_case,
-            budget=level.name,
-            reserved=level.reserved,
-        )
-
-
-def _await_tokens(decision: Decision, call: Call, candidate: Candidate, short: Shortage) -> None:
-    if call.call_id not in decision.run.waiting_calls:
-        decision.emit(
-            e.CallWaiting,
-            call.place,
-            call.attempt,
-            call_id=call.call_id,
-            model=candidate.model,
-            needed=short.needed,
-            budget=short.budget,
-            reserved=short.reserved,
-        )
-
-
-def _refuse_all(decision: Decision, call: Call, levels: list[Level], unpriced: Level | None) -> None:
-    if unpriced is not None and all(candidate.price is None for candidate in call.candidates):
+def _refuse_all(decision: Decision, call: Call, ruling: Ruling) -> None:
+    if ruling.tokens is not None:
+        reason = f"The call was not made: policy 'token_budget' denies it: {ruling.tokens.reason}."
+        refuse(decision, call, POLICY_DENIED, reason)
+        return
+    if not ruling.levels:
         models = ", ".join(candidate.model for candidate in call.candidates)
-        _refuse(
+        whose = ruling.unpriced.name if ruling.unpriced is not None else "the budget"
+        refuse(
             decision,
             call,
             "unpriced_model",
-            f"No price is known for {models}, so {unpriced.name} cannot be kept. Set a price, or remove the limit.",
+            f"No price is known for {models}, so {whose} cannot be kept. Set a price, or remove the limit.",
         )
         return
     cheapest = min((c for c in call.candidates if c.price is not None), key=lambda c: c.worst_case)
-    full = next(level for level in levels if level.action != "alert" and not level.fits_spent(cheapest.worst_case))
-    _refuse(
+    refuse(
         decision,
         call,
         "budget_exceeded",
-        f"The call was not made: {_beyond(full, cheapest)}. Raise the limit, lower max_tokens, or add a cheaper model.",
+        f"The call was not made: {beyond(ruling.levels[0], cheapest)}. "
+        "Raise the limit, lower max_tokens, or add a cheaper model.",
     )
 
 
-def _refuse(decision: Decision, call: Call, code: str, message: str) -> None:
+def refuse(decision: Decision, call: Call, code: str, message: str) -> None:
+    """Record that the call may not be made."""
     decision.emit(e.CallRefused, call.place, call.attempt, call_id=call.call_id, code=code, message=message)

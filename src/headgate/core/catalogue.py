@@ -59,7 +59,7 @@ _DECISION = ("approved", "by", "at", "comment", "data")
 
 _LLM = (
     "system_prompt max_tokens temperature top_p stop_sequences tools tool_choice response_schema images documents "
-    "reasoning seed extra drop_unsupported prompt messages template"
+    "reasoning seed extra drop_unsupported prompt messages template max_cost"
 )
 
 BUILTINS: dict[str, Builtin] = {
@@ -84,7 +84,7 @@ BUILTINS: dict[str, Builtin] = {
             fields=_RESPONSE,
         ),
         _builtin("llm_prompt", "result", _LLM, "model", fields=_ANSWER),
-        _builtin("embedding", "result", "batch_size", "model input", fields=_VECTORS),
+        _builtin("embedding", "result", "batch_size max_cost", "model input", fields=_VECTORS),
         _builtin(
             "email_send",
             "result",

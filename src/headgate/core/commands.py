@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headgate.core.values import CallError, Candidate, Failure, PassedOver, Usage, Verdict
+from headgate.core.values import CallError, Candidate, Failure, PassedOver, SharedBudget, Usage, Verdict
 
 __all__ = [
     "AdmitCall",
@@ -21,9 +21,12 @@ __all__ = [
     "DecideApproval",
     "FailActivity",
     "FinishChild",
+    "ForgetWaiting",
     "FreeBudget",
     "LoseAttempt",
     "Pause",
+    "RaiseBudget",
+    "RefuseCalls",
     "Resume",
     "Retry",
     "ReuseCall",
@@ -60,6 +63,8 @@ class StartRun(Command, frozen=True, gc=False, tag=True):
     parent_attempt: int = 0
     labels: dict[str, str] = {}
     unique_key: str = ""
+    decider: int = 0
+    """The revision of the rules that the run is decided by; 0: the newest."""
 
 
 class CompleteActivity(Command, frozen=True, gc=False, tag=True):
@@ -206,6 +211,10 @@ class AdmitCall(Command, frozen=True, gc=False, tag=True):
     passed_over: tuple[PassedOver, ...] = ()
     """Models that the list had before these: what was wrong with them."""
     verdicts: tuple[Verdict, ...] = ()
+    max_cost: int | None = None
+    """The most that this one call may cost."""
+    shared: tuple[SharedBudget, ...] = ()
+    """The budgets above the run that concern the call, as they stand."""
 
 
 class SettleCall(Command, frozen=True, gc=False, tag=True):
@@ -232,7 +241,31 @@ class ReuseCall(Command, frozen=True, gc=False, tag=True):
 
 
 class FreeBudget(Command, frozen=True, gc=False, tag=True):
-    """A budget above the run may have room for the first call that waits; `over` as in `AdmitCall`."""
+    """A call that waits may have room now; `over` and `shared` as in `AdmitCall`. A `call_id` that is empty means the
+    first one that waits (logs of before budgets had lines of their own)."""
 
     budget: str
     over: tuple[str, int, int, int] | None = None
+    call_id: str = ""
+    shared: tuple[SharedBudget, ...] = ()
+
+
+class RaiseBudget(Command, frozen=True, gc=False, tag=True):
+    """Raise the limit of the run, or of one activity, to so many nano-dollars."""
+
+    limit: int
+    key: str = ""
+    by: str = ""
+
+
+class RefuseCalls(Command, frozen=True, gc=False, tag=True):
+    """Refuse the calls that wait for a person to raise a limit: all of the run, or of one activity."""
+
+    key: str = ""
+    by: str = ""
+
+
+class ForgetWaiting(Command, frozen=True, gc=False, tag=True):
+    """The process in which calls waited for money has ended: they are forgotten, and their attempts ask anew."""
+
+    reason: str

@@ -14,6 +14,7 @@ from typing import Any
 from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core.admission import admit, forfeit, free, name_overruns, settle, wake
+from headgate.core.asking import forget_waiting, raise_budget, refuse_calls
 from headgate.core.codes import APPROVAL_NEEDED
 from headgate.core.conclude import conclude, resolve, schedule
 from headgate.core.decision import Decision
@@ -25,7 +26,7 @@ from headgate.core.values import Failure
 
 __all__ = ["DECIDER", "SIGNALS_MAX", "advance", "decide", "wanted"]
 
-DECIDER = 1
+DECIDER = 2
 """The revision of this module's rules; a run names the one it was started under."""
 
 SIGNALS_MAX = 1_000
@@ -85,7 +86,7 @@ def _start(decision: Decision, command: c.StartRun) -> None:
         content=command.input,
         workflow=command.workflow,
         definition=command.definition,
-        decider=DECIDER,
+        decider=command.decider or DECIDER,
         mode=command.mode,
         limit=command.limit,
         outer=command.outer,
@@ -509,6 +510,16 @@ def _reuse(decision: Decision, command: c.ReuseCall) -> None:
         )
 
 
+def _raise(decision: Decision, command: c.RaiseBudget) -> None:
+    _must_be_live(decision.run, "raise a budget of")
+    raise_budget(decision, command)
+
+
+def _refuse(decision: Decision, command: c.RefuseCalls) -> None:
+    _must_be_live(decision.run, "refuse calls of")
+    refuse_calls(decision, command)
+
+
 HANDLERS: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.StartRun: _start,
     c.CompleteActivity: _complete,
@@ -530,4 +541,7 @@ HANDLERS: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.ReuseCall: _reuse,
     c.SettleCall: settle,
     c.FreeBudget: free,
+    c.RaiseBudget: _raise,
+    c.RefuseCalls: _refuse,
+    c.ForgetWaiting: forget_waiting,
 }

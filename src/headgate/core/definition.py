@@ -17,6 +17,7 @@ __all__ = [
     "Activity",
     "Backoff",
     "Budget",
+    "BudgetAction",
     "Cache",
     "Definition",
     "Dependency",

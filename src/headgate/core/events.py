@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from headgate.core.values import CallError, Candidate, Failure, PassedOver, Price, Usage, Verdict
+from headgate.core.values import CallError, Candidate, Failure, PassedOver, Price, SharedBudget, Usage, Verdict
 
 __all__ = [
     "SCHEMA",
@@ -31,8 +31,11 @@ __all__ = [
     "AttemptFailed",
     "AttemptLost",
     "AttemptTimedOut",
+    "BudgetAlert",
     "BudgetFreed",
     "BudgetOverrun",
+    "BudgetRaised",
+    "BudgetRefused",
     "CallAdmitted",
     "CallForfeited",
     "CallRefused",
@@ -61,6 +64,7 @@ __all__ = [
     "SignalDelivered",
     "SignalReceived",
     "TimerFired",
+    "WaitingForgotten",
 ]
 
 SCHEMA = 1
@@ -361,6 +365,10 @@ class CallRequested(Fact, frozen=True, gc=False, array_like=True, tag="call_requ
     """Models that the list had before these: what was wrong with them."""
     verdicts: tuple[Verdict, ...] = ()
     """What the policies made of the request."""
+    max_cost: int | None = None
+    """The most that this one call may cost, where the activity says so."""
+    shared: tuple[SharedBudget, ...] = ()
+    """The budgets above the run that concern the call, as the store said."""
 
 
 class CallReused(Fact, frozen=True, gc=False, array_like=True, tag="call_reused"):
@@ -395,16 +403,29 @@ class CallAdmitted(Event, frozen=True, gc=False, array_like=True, tag="call_admi
     price: Price | None = None
     alert: str = ""
     """Under the action `alert`: which budget it goes beyond."""
+    budgets: tuple[str, ...] = ()
+    """The budgets above the run in which it reserves, too."""
+    beyond: tuple[str, ...] = ()
+    """Those of them whose limit it goes beyond, for their action is `alert`."""
 
 
 class CallWaiting(Event, frozen=True, gc=False, array_like=True, tag="call_waiting"):
-    """The call fits beside what is spent but not beside what other calls have reserved: it waits its turn."""
+    """The call fits beside what is spent but not beside what other calls have reserved: it waits its turn. Or, under
+    the action `ask`, it does not fit beside what is spent: it waits for a person."""
 
     call_id: str
     model: str
     needed: int
     budget: str
     reserved: int
+    line: str = ""
+    """The id of the budget above the run that it waits for; empty: one of the run's own."""
+    asks: bool = False
+    """It waits for a person to raise the limit, or to refuse."""
+    limit: int = 0
+    left: int = 0
+    raises: str = ""
+    """Whose limit is asked about: an activity's key; empty: the run's, or that of `line`."""
 
 
 class CallRefused(Event, frozen=True, gc=False, array_like=True, tag="call_refused"):
@@ -416,10 +437,34 @@ class CallRefused(Event, frozen=True, gc=False, array_like=True, tag="call_refus
 
 
 class BudgetFreed(Fact, frozen=True, gc=False, array_like=True, tag="budget_freed"):
-    """Something was settled in a budget above this run's own: the first waiting call may try again."""
+    """A call that waited may go on: something was settled, or a limit was raised."""
 
     budget: str
     over: tuple[str, int, int, int] | None = None
+    call_id: str = ""
+    """The call that is looked at; empty: the first one that waits."""
+    shared: tuple[SharedBudget, ...] = ()
+    """The budgets above the run that concern it, as the store said."""
+
+
+class BudgetRaised(Fact, frozen=True, gc=False, array_like=True, tag="budget_raised"):
+    """Somebody raised the limit of the run, or of the activity at `place`."""
+
+    limit: int
+    was: int
+    by: str = ""
+
+
+class BudgetRefused(Fact, frozen=True, gc=False, array_like=True, tag="budget_refused"):
+    """Somebody refused the calls that asked for a higher limit: all of the run, or those of the activity at `place`."""
+
+    by: str = ""
+
+
+class WaitingForgotten(Fact, frozen=True, gc=False, array_like=True, tag="waiting_forgotten"):
+    """The process in which calls waited for money has ended: they held none, and their attempts ask anew."""
+
+    reason: str
 
 
 class CallSettled(Fact, frozen=True, gc=False, array_like=True, tag="call_settled"):
@@ -436,6 +481,8 @@ class CallSettled(Fact, frozen=True, gc=False, array_like=True, tag="call_settle
     error: CallError | None = None
     verdicts: tuple[Verdict, ...] = ()
     """What the policies made of the answer."""
+    budgets: tuple[str, ...] = ()
+    """The budgets above the run that it had reserved in."""
 
 
 class CallForfeited(Event, frozen=True, gc=False, array_like=True, tag="call_forfeited"):
@@ -444,6 +491,17 @@ class CallForfeited(Event, frozen=True, gc=False, array_like=True, tag="call_for
     call_id: str
     reason: str
     amount: int = 0
+    budgets: tuple[str, ...] = ()
+    """The budgets above the run that it had reserved in."""
+
+
+class BudgetAlert(Event, frozen=True, gc=False, array_like=True, tag="budget_alert"):
+    """Of a budget so much is spent (`percent` of its limit) that people want to know; once per run and budget."""
+
+    budget: str
+    limit: int
+    spent: int
+    percent: int = 100
 
 
 class BudgetOverrun(Event, frozen=True, gc=False, array_like=True, tag="budget_overrun"):
@@ -492,7 +550,11 @@ AnyEvent = (
     | CallWaiting
     | CallRefused
     | BudgetFreed
+    | BudgetRaised
+    | BudgetRefused
+    | WaitingForgotten
     | CallSettled
     | CallForfeited
+    | BudgetAlert
     | BudgetOverrun
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
+from headgate.core.asking import question
+from headgate.core.budget_levels import scope_of
 from headgate.core.duration import show_seconds
-from headgate.core.money import show
+from headgate.core.money import NANO, show
 from headgate.core.run import Call, Place, Run
 
-__all__ = ["explain_place", "explain_run"]
+__all__ = ["explain_place", "explain_run", "how_to_raise", "needed_limit"]
 
 
 def explain_place(run: Run, place: Place, now: int) -> str:
@@ -52,7 +55,7 @@ def explain_run(run: Run, now: int) -> str:
         return f"is paused{why}; `headgate resume {run.id}` goes on"
     if run.status == "cancelling":
         return f"is being cancelled; {len(run.tasks)} activities are still out"
-    if run.tasks and not run.waiting_calls:
+    if run.tasks and not run.waiting_calls and not run.asking_calls:
         return ""
     sentences = [
         sentence if repr(place.path) in sentence else f"{place.path} {sentence}"
@@ -66,12 +69,32 @@ def explain_run(run: Run, now: int) -> str:
 
 def _waiting_call(run: Run, place: Place) -> Call | None:
     for call_id in run.calls_of.get(place.path, ()):
-        if call_id in run.waiting_calls:
+        if call_id in run.waiting_calls or call_id in run.asking_calls:
             return run.calls[call_id]
     return None
 
 
+def needed_limit(call: Call) -> int:
+    """Return the least limit with which the call that asks fits beside what is spent."""
+    return call.limit - call.left + call.needed
+
+
+def how_to_raise(run_id: str, line: str, raises: str, limit: int) -> str:
+    """Return the command that raises the limit that a call asks about."""
+    amount = f"{Decimal(limit) / NANO:f}"
+    _, scope, period, _ = scope_of(line)
+    if line and scope != "tree":
+        return f"headgate budget set {scope} {amount} --per {period}"
+    activity = f" --activity {raises}" if raises else ""
+    return f"headgate budget raise {period if line else run_id}{activity} --to {amount}"
+
+
 def _explain_call(run: Run, call: Call) -> str:
+    if call.call_id in run.asking_calls:
+        how = how_to_raise(run.id, call.line, call.raises, needed_limit(call))
+        return f"waits for a person: {question(call)}; `{how}` or `headgate budget refuse {run.id}`"
+    if call.line:
+        return f"waits for others to settle: {call.model} needs {show(call.needed)} of {call.waits_for}"
     others = sum(other.state == "admitted" for other in run.calls.values())
     calls = f"{others} call" + ("" if others == 1 else "s")
     if call.waits_for.startswith("tokens "):

@@ -36,6 +36,7 @@ def _run_started(run: Run, event: e.RunStarted) -> None:
     run.started_at = event.at
     run.tenant, run.trace_id = event.tenant, event.trace_id
     run.mode, run.labels, run.outer = event.mode, event.labels, event.outer
+    run.decider = event.decider
     run.unique_key = event.unique_key
     if event.parent_run:
         run.parent = (event.parent_run, event.parent_place, event.parent_attempt)
@@ -66,6 +67,7 @@ def _run_finished(run: Run, event: e.RunCompleted | e.RunFailed | e.RunCancelled
     run.tasks.clear()
     run.timers.clear()
     run.waiting_calls.clear()
+    run.asking_calls.clear()
     for due in (run.edges_due, run.loops_due, run.ready, run.fans_due, run.resumed):
         due.clear()
     if run.parent:
@@ -77,6 +79,7 @@ def _cancel_requested(run: Run, event: e.CancelRequested) -> None:
     run.code, run.error = "cancelled", event.reason
     run.timers.clear()
     run.waiting_calls.clear()
+    run.asking_calls.clear()
     run.set_timer("", "grace", event.at + 30_000_000)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headgate.core import events as e
+from headgate.core.definition import Budget
 from headgate.core.run import Call, Place, Run
 from headgate.core.token_budget import book_tokens, hold_tokens, tokens_of
 
@@ -49,11 +50,36 @@ def _reserve(run: Run, call: Call, amount: int) -> None:
 
 
 def _call_requested(run: Run, event: e.CallRequested) -> None:
-    if event.call_id not in run.calls:
-        run.calls[event.call_id] = Call(
-            event.call_id, event.place, event.attempt, "waiting", candidates=event.candidates, since=event.at
-        )
-        run.calls_of.setdefault(event.place, []).append(event.call_id)
+    if event.call_id in run.calls:
+        return
+    call = Call(
+        event.call_id,
+        event.place,
+        event.attempt,
+        "waiting",
+        candidates=event.candidates,
+        since=event.at,
+        request_hash=event.request_hash,
+        max_cost=event.max_cost,
+        shared=tuple(budget.id for budget in event.shared),
+    )
+    of_place = run.calls_of.setdefault(event.place, [])
+    for earlier in [run.calls[call_id] for call_id in of_place]:
+        if earlier.state == "waiting" and earlier.claim != call.claim:  # of a claim that is no more: it asks anew
+            _forget(run, earlier)
+    run.calls[event.call_id] = call
+    of_place.append(event.call_id)
+
+
+def _forget(run: Run, call: Call) -> None:
+    run.calls.pop(call.call_id)
+    run.calls_of[call.place].remove(call.call_id)
+    _stop_waiting(run, call.call_id)
+
+
+def _stop_waiting(run: Run, call_id: str) -> None:
+    run.waiting_calls.pop(call_id, None)
+    run.asking_calls.pop(call_id, None)
 
 
 def _call_reused(run: Run, event: e.CallReused) -> None:
@@ -67,8 +93,10 @@ def _call_reused(run: Run, event: e.CallReused) -> None:
 
 def _call_waiting(run: Run, event: e.CallWaiting) -> None:
     call = run.calls[event.call_id]
-    call.model, call.needed, call.waits_for = event.model, event.needed, event.budget
-    run.waiting_calls[event.call_id] = None
+    call.model, call.needed, call.waits_for, call.line = event.model, event.needed, event.budget, event.line
+    call.limit, call.left, call.raises = event.limit, event.left, event.raises
+    _stop_waiting(run, event.call_id)
+    (run.asking_calls if event.asks else run.waiting_calls)[event.call_id] = None
 
 
 def _call_admitted(run: Run, event: e.CallAdmitted) -> None:
@@ -77,8 +105,8 @@ def _call_admitted(run: Run, event: e.CallAdmitted) -> None:
     call.tokens = 0 if asked is None else asked.input_tokens + asked.output_tokens
     hold_tokens(run, call, call.tokens)
     call.state, call.model, call.reservation, call.price = "admitted", event.model, event.reservation, event.price
-    call.candidates = ()
-    run.waiting_calls.pop(event.call_id, None)
+    call.candidates, call.budgets = (), event.budgets
+    _stop_waiting(run, event.call_id)
     run.simulated = run.simulated or bool(event.price and event.price.simulated)
     _reserve(run, call, event.reservation)
 
@@ -86,7 +114,7 @@ def _call_admitted(run: Run, event: e.CallAdmitted) -> None:
 def _call_refused(run: Run, event: e.CallRefused) -> None:
     call = run.calls[event.call_id]
     call.state, call.code, call.reason = "refused", event.code, event.message
-    run.waiting_calls.pop(event.call_id, None)
+    _stop_waiting(run, event.call_id)
 
 
 def _call_settled(run: Run, event: e.CallSettled) -> None:
@@ -103,7 +131,6 @@ def _call_settled(run: Run, event: e.CallSettled) -> None:
     _spend_of_call(run, call, event.cost - call.spent)
     call.spent = event.cost
     call.state = "settled"
-    run.waiting_calls.pop(event.call_id, None)
     if call.place not in run.calls_of:
         run.calls.pop(event.call_id)
 
@@ -120,13 +147,42 @@ def _call_forfeited(run: Run, event: e.CallForfeited) -> None:
 def forget_calls(run: Run, place: Place) -> None:
     """The attempt is over: keep of its calls only the forfeited, which may still be settled at what they cost."""
     for call_id in run.calls_of.pop(place.path, ()):
-        run.waiting_calls.pop(call_id, None)
+        _stop_waiting(run, call_id)
         if run.calls[call_id].state != "forfeited":
             del run.calls[call_id]
 
 
 def _budget_overrun(run: Run, event: e.BudgetOverrun) -> None:
     run.overruns.add(event.budget)
+
+
+def _budget_alert(run: Run, event: e.BudgetAlert) -> None:
+    run.alerts.add(f"{event.budget}@{event.percent}")
+
+
+def _budget_raised(run: Run, event: e.BudgetRaised) -> None:
+    """Calls that asked about this limit ask no more: each is looked at again, if its claim still lives."""
+    if event.place:
+        run.raised[event.place] = event.limit
+    else:
+        run.budget = Budget(event.limit, run.budget.action if run.budget else "abort")
+    for call in run.calls.values():
+        call.refused_by = ""
+        if not call.line and call.raises == event.place:
+            run.asking_calls.pop(call.call_id, None)
+
+
+def _budget_refused(run: Run, event: e.BudgetRefused) -> None:
+    for call_id in run.asking_calls:
+        call = run.calls[call_id]
+        owner = run.owner_of(call.place)
+        if not event.place or (owner is not None and owner.planned.key == event.place):
+            call.refused_by = event.by or event.actor
+
+
+def _waiting_forgotten(run: Run, event: e.WaitingForgotten) -> None:
+    for call_id in list(run.waiting_calls):
+        _forget(run, run.calls[call_id])
 
 
 CALL_FOLDS: dict[type[e.Event], Callable[[Run, Any], None]] = {
@@ -138,4 +194,8 @@ CALL_FOLDS: dict[type[e.Event], Callable[[Run, Any], None]] = {
     e.CallSettled: _call_settled,
     e.CallForfeited: _call_forfeited,
     e.BudgetOverrun: _budget_overrun,
+    e.BudgetAlert: _budget_alert,
+    e.BudgetRaised: _budget_raised,
+    e.BudgetRefused: _budget_refused,
+    e.WaitingForgotten: _waiting_forgotten,
 }

@@ -104,7 +104,7 @@ class Names(Mapping[str, object]):
             "iteration": place.iteration,
             "attempt": place.attempt,
             "accumulated_cost_usd": dollars(owner.cost),
-            "remaining_budget_usd": _remaining(owner),
+            "remaining_budget_usd": _remaining(self._run, owner),
         }
 
     def _item(self, place: Place) -> object:
@@ -115,14 +115,14 @@ class Names(Mapping[str, object]):
         return items[place.item]
 
 
-def _remaining(place: Place) -> float | None:
-    budget = place.planned.activity.budget
+def _remaining(run: Run, place: Place) -> float | None:
+    budget = run.budget_of(place.planned.key)
     return None if budget is None else dollars(max(0, budget.limit - place.cost))
 
 
 def _view(run: Run, place: Place, values: Values) -> ActivityView:
     activity = place.planned.activity
-    budget = activity.budget
+    budget = run.budget_of(activity.key)
     return ActivityView(
         key=activity.key,
         own=place.planned.own_output,

@@ -117,6 +117,12 @@ def _own(*names: str, content: str = "") -> Fields:
     return fields
 
 
+def _keyed(*names: str) -> Fields:
+    """Return a function that takes these fields from the fact, and its place under the name `key`."""
+    own = _own(*names)
+    return lambda fact, value: own(fact, value) | {"key": fact.place}
+
+
 def _approval(fact: e.ApprovalDecided, content: dict[str, Any]) -> dict[str, Any]:
     data = {"comment": content["comment"], "data": content["data"]}
     return {"key": fact.place, "approved": fact.approved, "by": fact.by, **data}
@@ -127,7 +133,7 @@ COMMANDS: dict[type[e.Event], tuple[type[c.Command], Fields]] = {
         c.StartRun,
         _own(
             *("workflow", "definition", "trace_id", "tenant", "mode", "limit", "outer"),
-            *("parent_run", "parent_place", "parent_attempt", "labels", "unique_key"),
+            *("parent_run", "parent_place", "parent_attempt", "labels", "unique_key", "decider"),
             content="input",
         ),
     ),
@@ -179,13 +185,17 @@ COMMANDS: dict[type[e.Event], tuple[type[c.Command], Fields]] = {
         c.AdmitCall,
         _own(
             *("place", "attempt", "call_id", "request_hash", "candidates", "over", "passed_over", "verdicts"),
+            *("max_cost", "shared"),
         ),
     ),
     e.CallReused: (
         c.ReuseCall,
         _own("place", "attempt", "call_id", "request_hash", "model", "saved", "simulated", "verdicts"),
     ),
-    e.BudgetFreed: (c.FreeBudget, _own("budget", "over")),
+    e.BudgetFreed: (c.FreeBudget, _own("budget", "over", "call_id", "shared")),
+    e.BudgetRaised: (c.RaiseBudget, _keyed("limit", "by")),
+    e.BudgetRefused: (c.RefuseCalls, _keyed("by")),
+    e.WaitingForgotten: (c.ForgetWaiting, _own("reason")),
     e.CallSettled: (c.SettleCall, _own("call_id", "outcome", "usage", "error", "verdicts")),
 }
 """Per kind of fact: the command, and what of it stands in the fact."""

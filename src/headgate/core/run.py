@@ -182,6 +182,25 @@ class Call(msgspec.Struct):
     reason: str = ""
     tokens: int = 0
     """The most that it may use while it is open; what it has used when it is not."""
+    request_hash: str = ""
+    max_cost: int | None = None
+    shared: tuple[str, ...] = ()
+    """The budgets above the run that were looked at when it was asked for."""
+    budgets: tuple[str, ...] = ()
+    """Those that it has reserved in: what it settles is moved there, whatever the rules have become."""
+    line: str = ""
+    """The budget above the run in whose line it waits; empty: in the run's own."""
+    raises: str = ""
+    """Of one that waits for a person: whose limit is asked about, an activity's key, or empty for the run."""
+    left: int = 0
+    limit: int = 0
+    refused_by: str = ""
+    """The person who did not want the limit raised for it."""
+
+    @property
+    def claim(self) -> str:
+        """The claim of the attempt that asked: its id without the number of the call."""
+        return self.call_id.rpartition("/")[0]
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -210,7 +229,9 @@ class Run:
 
     __slots__ = (
         "_alarms",
+        "alerts",
         "applied",
+        "asking_calls",
         "at",
         "budget",
         "calls",
@@ -218,6 +239,7 @@ class Run:
         "children_out",
         "children_spent",
         "code",
+        "decider",
         "dropped",
         "edges",
         "edges_due",
@@ -241,6 +263,7 @@ class Run:
         "pending",
         "places",
         "plan",
+        "raised",
         "ready",
         "reserved",
         "resumed",
@@ -272,6 +295,7 @@ class Run:
         self.tenant = ""
         self.trace_id = ""
         self.mode = "realtime"
+        self.decider = 0
         self.labels: dict[str, str] = {}
         self.unique_key = ""
         self.parent: tuple[str, str, int] | None = None
@@ -319,17 +343,40 @@ class Run:
         self.calls_of: dict[str, list[str]] = {}
         """Per place that is under way: the calls of its newest attempt."""
         self.waiting_calls: dict[str, None] = {}
+        self.asking_calls: dict[str, None] = {}
+        """Calls that wait for a person to raise a limit, or to refuse."""
+        self.raised: dict[str, int] = {}
+        """Limits of activities that somebody has raised, by key."""
         self.overruns: set[str] = set()
+        self.alerts: set[str] = set()
+        """Budgets that were named already, with how much of them was spent then."""
         self.simulated = False
 
     @property
     def shown_status(self) -> RunStatus:
         """The status that people see: a running run of which nothing can be worked on now is waiting."""
-        return "waiting" if self.status == "running" and not self.tasks and self.version else self.status
+        if self.status == "running" and self.version and (not self.tasks or self._only_asks):
+            return "waiting"
+        return self.status
+
+    @property
+    def _only_asks(self) -> bool:
+        """Whether every task stands still until a person has raised a limit or refused."""
+        if not self.asking_calls or self.reserved:
+            return False
+        return self.tasks.keys() <= {self.calls[call_id].place for call_id in self.asking_calls}
 
     @property
     def limit(self) -> int | None:
         return None if self.budget is None else self.budget.limit
+
+    def budget_of(self, key: str) -> Budget | None:
+        """Return the budget of an activity as it is now, or of the run for an empty key."""
+        if not key:
+            return self.budget
+        budget = self.plan.activities[self.plan.index[key]].activity.budget
+        limit = self.raised.get(key)
+        return budget if budget is None or limit is None else Budget(limit, budget.action)
 
     @property
     def attention_at(self) -> int | None:

@@ -19,6 +19,7 @@ __all__ = [
     "Price",
     "RateReport",
     "Rates",
+    "SharedBudget",
     "Tier",
     "Usage",
     "Variant",
@@ -191,6 +192,25 @@ class Candidate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Which of the provider's keys the caller would use, by a name that is no secret; empty: there is one."""
     hurries: bool = False
     """While a rate keeps this model waiting, a later one of the list that can be called now is."""
+
+
+class SharedBudget(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A budget above the run as it stood when a call was decided: what the store said, in nano-dollars.
+
+    `id` names its row, `name` is how people know it. `models` are the candidates that it concerns; empty: all.
+    """
+
+    id: str
+    name: str
+    limit: int
+    spent: int = 0
+    reserved: int = 0
+    action: Literal["abort", "alert", "fallback", "ask"] = "abort"
+    models: tuple[str, ...] = ()
+    before: int = 0
+    """How many calls wait for room in it and came before this one."""
+    warn_percent: int = 0
+    """From so much of the limit on its spending is named once per run; 0: never."""
 
 
 class PassedOver(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from headgate.core.explain import explain_place, explain_run
+from headgate.core.explain import explain_place, explain_run, needed_limit
 from headgate.core.names import Values
-from headgate.core.run import Place, Run
+from headgate.core.run import Call, Place, Run
 
 __all__ = [
     "PlaceView",
@@ -43,7 +43,7 @@ class PlaceView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Why it failed, was skipped, or is tried again."""
     waiting_for: str = ""
     waits: str = ""
-    """What kind of thing it waits for: retry, delay, signal, timer, approval, child or items."""
+    """What kind of thing it waits for: retry, delay, signal, timer, approval, child, items, or budget (a person)."""
     until: int = 0
     """When the wait ends by itself; 0: never."""
     scheduled_at: int = 0
@@ -53,6 +53,11 @@ class PlaceView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Over all attempts and iterations."""
     reserved: int = 0
     limit: int | None = None
+    needed_limit: int = 0
+    """Of one that waits for a person to raise a limit: to how much at least."""
+    raises: str = ""
+    """Whose limit that is: an activity's key; empty: the run's, or that of the budget above the run, `line`."""
+    line: str = ""
     worker: str = ""
     input_hash: str = ""
     reused: int = 0
@@ -179,9 +184,16 @@ def result_versions(run: Run) -> set[int]:
     return set[int]().union(*(output_versions(run.places[index]) for index in run.plan.terminals))
 
 
+def _asks(run: Run, place: Place) -> Call | None:
+    found = (run.calls[call_id] for call_id in run.calls_of.get(place.path, ()) if call_id in run.asking_calls)
+    return next(found, None)
+
+
 def _view_place(run: Run, place: Place, values: Values, now: int) -> PlaceView:
     activity = place.planned.activity
     fan = place.fan
+    budget = run.budget_of(activity.key)
+    asks = _asks(run, place)
     live = tuple(fan.live.values())[:ITEMS_SHOWN_MAX] if fan and place.item < 0 else ()
     return PlaceView(
         key=activity.key,
@@ -194,14 +206,17 @@ def _view_place(run: Run, place: Place, values: Values, now: int) -> PlaceView:
         error_code=place.code,
         error=place.error,
         waiting_for=explain_place(run, place, now),
-        waits=place.wait.kind if place.wait else "",
+        waits=place.wait.kind if place.wait else "budget" if asks else "",
+        needed_limit=needed_limit(asks) if asks else 0,
+        raises=asks.raises if asks else "",
+        line=asks.line if asks else "",
         until=(place.wait.until or 0) if place.wait else 0,
         scheduled_at=place.scheduled_at,
         started_at=place.started_at,
         ended_at=place.ended_at,
         cost=place.cost,
         reserved=place.reserved,
-        limit=activity.budget.limit if activity.budget and place.item < 0 else None,
+        limit=budget.limit if budget and place.item < 0 else None,
         worker=place.worker,
         input_hash=place.input_hash,
         reused=place.reused,

@@ -17,12 +17,23 @@ from headgate.ports import Claim
 __all__ = ["assignment_of"]
 
 
-def assignment_of(claim: Claim, run: Run, place: Place, rendered: Rendered, values: Mapping[int, object]) -> Assignment:
+def assignment_of(
+    claim: Claim,
+    run: Run,
+    place: Place,
+    rendered: Rendered,
+    values: Mapping[int, object],
+    *,
+    shared_left: int | None = None,
+) -> Assignment:
+    """Return the task. `shared_left` is the least that is left of any budget above the run, where there is one."""
     activity = place.planned.activity
     owner = run.owner(place)
     limits = [run.limit - run.total_cost] if run.limit is not None else []
-    if activity.budget is not None:
-        limits.append(activity.budget.limit - owner.cost)
+    if (budget := run.budget_of(activity.key)) is not None:
+        limits.append(budget.limit - owner.cost)
+    if shared_left is not None:
+        limits.append(shared_left)
     return Assignment(
         activity_id=claim.activity_id,
         workflow_id=run.id,

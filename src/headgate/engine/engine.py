@@ -30,6 +30,7 @@ from headgate.engine.contents import ContentCache
 from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.engine.logs import current_trace
 from headgate.engine.policy_settings import scrubbed_input
+from headgate.engine.shared_budgets import SharedBudgets
 from headgate.ports import NO_GUARDS, Append, Clock, Guards, Head, Log, RunRow
 
 __all__ = ["Engine", "Start", "fold_run"]
@@ -75,6 +76,7 @@ class Engine:
         self.loop: asyncio.AbstractEventLoop
         self.appender = Appender(log)
         self.contents = ContentCache()
+        self.shared = SharedBudgets(self)
         self.random_id = random_id or new_run_id
         self.guards: Guards = NO_GUARDS
         """What cuts personal data out of inputs, where a definition says so."""

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from headgate.core import commands as c
-from headgate.core import events as e
 from headgate.core.codec import TYPE_NAMES, chain, content_bytes, digest, encode
 from headgate.core.decide import advance, wanted
 from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError, Refused, Unavailable
 from headgate.core.run import Run
 from headgate.engine.spend import spend_of
-from headgate.ports import Append, Head, Move, Outcome, OverBudget, RunRow
+from headgate.ports import Append, Head, Outcome, OverBudget, RunRow, SpendRow
 
 if TYPE_CHECKING:
     from headgate.engine.engine import Engine
@@ -32,6 +31,7 @@ __all__ = ["INLINE_BYTES_MAX", "AlreadyThere", "Lane", "Order", "head_of"]
 WAITING_MAX = 10_000
 DECIDED_TOGETHER_MAX = 1_000
 CONFLICTS_MAX = 20
+ASKS_FOR_MONEY = (c.AdmitCall, c.FreeBudget)
 INLINE_BYTES_MAX = 64 * 1024
 
 
@@ -121,7 +121,11 @@ class Lane:
 
     def turn(self) -> None:
         """Decide what waits, as far as its contents are at hand; read them first where they are not."""
-        versions = wanted(self.run, self._orders[0].command)
+        command = self._orders[0].command
+        if isinstance(command, ASKS_FOR_MONEY) and self._engine.shared.concern(self.run):
+            self._engine.spawn(self._look_at_budgets_then_decide(command), self.row.trace_id)
+            return
+        versions = wanted(self.run, command)
         if not versions:
             self._decide({})
         elif self._engine.contents.missing(self.row.key, versions):
@@ -136,6 +140,14 @@ class Lane:
             self._abandon([self._orders.popleft()], error)
             return
         self._decide(values)
+
+    async def _look_at_budgets_then_decide(self, command: c.AdmitCall | c.FreeBudget) -> None:
+        try:
+            self._orders[0].command = await self._engine.shared.told(self.run, command)
+        except HeadgateError as error:
+            self._abandon([self._orders.popleft()], error)
+            return
+        self._decide({})
 
     def _decide(self, values: dict[int, object]) -> None:
         """Decide the first order, which reads `values`, and those behind it that can go with it."""
@@ -173,9 +185,9 @@ class Lane:
             self._abandon(together, error)
 
     def _must_begin_an_append(self, command: c.Command) -> bool:
-        """Whether the command cannot be decided together with those before it: what a shared budget says concerns one
-        reservation at a time, and a repeated command id is known only once the first is in the log."""
-        if self.run.outer and isinstance(command, c.AdmitCall | c.FreeBudget):
+        """Whether the command cannot be decided together with those before it: a budget above the run is looked at for
+        one reservation at a time, and a repeated command id is known only once the first is in the log."""
+        if isinstance(command, ASKS_FOR_MONEY) and self._engine.shared.concern(self.run):
             return True
         return bool(command.command_id) and any(
             order.command.command_id == command.command_id for order in self._together
@@ -198,8 +210,14 @@ class Lane:
             order.failure = error
             return
         self._encode(decision, item)
+        if type(command) is c.RaiseBudget and not command.key and decision.events:
+            item.limit = self.run.limit
+        rows: list[SpendRow] = []
         if self.run.spent != spent or _may_be_listed(command):
-            item.spend = [*item.spend, *spend_of(self.run, self.row, decision.events, settled)]
+            rows = spend_of(self.run, self.row, decision.events, settled)
+            item.spend = [*item.spend, *rows]
+        if self.run.calls or settled is not None or self._engine.shared.concern(self.run):
+            item.moves = [*item.moves, *self._engine.shared.moves(self.run, decision.events, rows)]
         if decision.events and command.command_id:
             item.commands = [*item.commands, (self.row.tenant, command.command_id, command.at, self.row.id.encode())]
 
@@ -216,8 +234,6 @@ class Lane:
             self.hash = hashed = chain(self.hash, data)
             item.size += len(data)
             rows.append((key, version, event.at, TYPE_NAMES[type(event)], data, hashed, content))
-        if self.run.outer:
-            item.moves = [*item.moves, *_moves(self.run, decision.events)]
 
     def _place_content(self, version: int, value: object, content: bytes, item: Append) -> tuple[bytes, bytes | None]:
         """Return the content's digest, and its bytes unless they are so many that they go into a blob."""
@@ -236,6 +252,8 @@ class Lane:
         together = self._together
         if outcome == "accepted":
             self.head = item.head
+            if item.limit is not None:
+                self.row = msgspec.structs.replace(self.row, limit=item.limit)
             self._engine.committed(self, [order.decision for order in together if order.decision is not None], item)
             self._finish(together)
             return
@@ -322,24 +340,3 @@ def _told(order: Order, over: OverBudget) -> Order:
         fact = (over.budget, over.limit, over.spent, over.reserved)
         order.command = msgspec.structs.replace(order.command, over=fact)
     return order
-
-
-def _moves(run: Run, events: list[e.Event]) -> list[Move]:
-    """Return what these events change in the budgets above the run."""
-    moves: list[Move] = []
-    for event in events:
-        match event:
-            case e.RunStarted() if run.limit is not None:
-                moves += [Move(budget, limit=run.limit) for budget in run.outer]
-            case e.CallAdmitted():
-                moves += [Move(budget, reserve=event.reservation) for budget in run.outer]
-            case e.CallSettled() if event.outcome != "lost":
-                spend = event.cost - event.replaces
-                moves += [Move(budget, reserve=-event.released, spend=spend) for budget in run.outer]
-            case e.ActivityCompleted() | e.AttemptFailed() if event.cost:
-                moves += [Move(budget, spend=event.cost) for budget in run.outer]
-            case e.CallForfeited():
-                moves += [Move(budget, reserve=-event.amount, spend=event.amount) for budget in run.outer]
-            case _:
-                pass
-    return moves

@@ -165,7 +165,8 @@ class LocalProtocol:
                     item=place.item,
                 )
             rendered = render(run, place, values, self._secrets)
-            assignment = assignment_of(claim, run, place, rendered, values)
+            left = await self._engine.shared.left(run)
+            assignment = assignment_of(claim, run, place, rendered, values, shared_left=left)
             assignment.settings.update(policy_settings(run, place, values, self.policies, lane.row.content_key))
             key = result_key(run, place, assignment, rendered.plain, values)
         except Unavailable:

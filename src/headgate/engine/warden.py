@@ -53,7 +53,8 @@ class Warden:
         """Take up what an earlier process left; return the number of runs with tasks.
 
         An attempt that had a model call open, or had begun what must not be done twice, was under way when its process
-        died: it is lost, and its calls are forfeited. Any other task is offered again under its attempt.
+        died: it is lost, and its calls are forfeited. Any other task is offered again under its attempt, also one whose
+        calls had only waited for money: they held none, and it asks anew.
         """
         count, after = 0, 0
         while rows := await self._engine.log.busy(after, PAGE):
@@ -68,7 +69,7 @@ class Warden:
 
     async def _lose_what_was_under_way(self, lane: Lane) -> None:
         run = lane.run
-        held = {call.place for call in run.calls.values() if call.state in ("admitted", "waiting")}
+        held = {call.place for call in run.calls.values() if call.state == "admitted"}
         held.update(path for path, place in run.tasks.items() if place.effect)
         if run.status == "cancelling":
             held.update(run.tasks)
@@ -83,6 +84,9 @@ class Warden:
                     reason="the process that worked on it has ended",
                 )
                 await self._engine.submit(run.id, command)
+        if run.waiting_calls:
+            reason = "the process in which they waited has ended"
+            await self._engine.submit(run.id, c.ForgetWaiting(at=self._clock.now(), actor="timer", reason=reason))
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import logging
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
@@ -39,6 +40,10 @@ logger = logging.getLogger("headgate.worker")
 
 BUILT_IN_SLOTS = 1_000
 USER_SLOTS = 64
+WAITS_AFTER_SECONDS = 1.0
+"""A call that has no answer by then waits for money or for a person."""
+TASKS_MAX = 10_000
+"""Of one worker, those included that hold no slot because they wait for money or for a person."""
 THREADS_MAX = 32
 POLL_SECONDS = 30.0
 POLL_AGAIN_SECONDS = 0.5
@@ -69,18 +74,18 @@ class Worker:
         self._activities = activities or {}
         self._queues = tuple(queues)
         self._worker_id = worker_id
-        self._slots = slots
         self._running: dict[str, asyncio.Task[None]] = {}
         self._reporting: set[asyncio.Task[None]] = set()
         self._slot_free = asyncio.Event()
-        self._user_slots = asyncio.Semaphore(USER_SLOTS)
+        self._slots = _Slots(slots, self._slot_free.set)
+        self._user_slots = _Slots(USER_SLOTS)
         self._user_loop = _UserLoop() if self._activities else None
         self._closing = False
 
     async def run(self) -> None:
         """Work until `close`."""
         while not self._closing:
-            free = self._slots - len(self._running)
+            free = min(self._slots.free, TASKS_MAX - len(self._running))
             if free <= 0:
                 self._slot_free.clear()
                 await self._slot_free.wait()
@@ -137,12 +142,13 @@ class Worker:
             return self._run_in_place(task, function)
         work = asyncio.get_running_loop().create_task(self._work(task, function))
         self._running[task.activity_id] = work
+        self._slots.take()
         work.add_done_callback(lambda _: self._ended(task.activity_id))
         return None
 
     def _ended(self, activity_id: str) -> None:
         self._running.pop(activity_id, None)
-        self._slot_free.set()
+        self._slots.give_back()
 
     def _run_in_place(self, task: Assignment, function: ActivityFunction) -> Report:
         try:
@@ -169,7 +175,7 @@ class Worker:
 
     async def _call(self, task: Assignment, function: ActivityFunction | None) -> Any:
         if function is not None:
-            outcome = function(task.parameters, TaskContext(task, self._protocol))
+            outcome = function(task.parameters, TaskContext(task, self._protocol, (self._slots,)))
             return await outcome if inspect.isawaitable(outcome) else outcome
         user = self._activities.get(task.activity_name)
         if user is None or self._user_loop is None:
@@ -180,7 +186,8 @@ class Worker:
                 retryable=False,
             )
         async with self._user_slots:
-            return await self._user_loop.call(user, task, self._protocol)
+            context = TaskContext(task, self._protocol, (self._slots, self._user_slots))
+            return await self._user_loop.call(user, task, context)
 
     async def _keep_lease(self, task: Assignment) -> None:
         seconds = 10.0
@@ -216,20 +223,76 @@ class Worker:
                 await asyncio.sleep(min(2**number, 60))
 
 
+class _Slots:
+    """So many tasks at a time. One that waits for money or for a person gives its slot back meanwhile, lest it keep
+    from working who would make room for it; when it goes on it takes one without waiting, for it holds money by then.
+    """
+
+    def __init__(self, count: int, on_free: Callable[[], None] = lambda: None) -> None:
+        self.free = count
+        """Below zero: more work than there are slots, after waits that ended at once."""
+        self._on_free = on_free
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def take(self) -> None:
+        self.free -= 1
+
+    def give_back(self) -> None:
+        self.free += 1
+        self._on_free()
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and self.free > 0:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+
+    async def __aenter__(self) -> None:
+        while self.free <= 0:
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            try:
+                await waiting
+            except asyncio.CancelledError:
+                if not waiting.cancelled():  # it was this one's turn, which another must have now
+                    self._wake()
+                raise
+        self.take()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.give_back()
+
+
 class TaskContext:
     """`ports.ActivityContext` on the engine's loop."""
 
-    __slots__ = ("_calls", "_protocol", "task")
+    __slots__ = ("_calls", "_protocol", "_slots", "task")
 
-    def __init__(self, task: Assignment, protocol: WorkerProtocol) -> None:
+    def __init__(self, task: Assignment, protocol: WorkerProtocol, slots: tuple[_Slots, ...] = ()) -> None:
         self.task = task
         self._protocol = protocol
+        self._slots = slots
         self._calls = 0
 
     async def admit(self, request: CallRequest) -> tuple[str, Admission]:
         self._calls += 1
         call_id = f"{self.task.activity_id}/{self._calls}"
-        return call_id, await self._protocol.admit(self.task.activity_id, call_id=call_id, request=request)
+        left: list[_Slots] = []
+
+        def leave() -> None:
+            left.extend(self._slots)
+            for slots in left:
+                slots.give_back()
+
+        timer = asyncio.get_running_loop().call_later(WAITS_AFTER_SECONDS, leave)
+        try:
+            return call_id, await self._protocol.admit(self.task.activity_id, call_id=call_id, request=request)
+        finally:
+            timer.cancel()
+            for slots in left:
+                slots.take()
 
     async def settle(self, call_id: str, settlement: Settlement) -> None:
         await self._protocol.settle(self.task.activity_id, call_id=call_id, settlement=settlement)
@@ -298,9 +361,9 @@ class _UserLoop:
         self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self._loop.close()
 
-    async def call(self, function: ActivityFunction, task: Assignment, protocol: WorkerProtocol) -> Any:
+    async def call(self, function: ActivityFunction, task: Assignment, inner: TaskContext) -> Any:
         """Run a user's activity; its parameters are a copy of its own, whatever it does to them."""
-        context = UserContext(TaskContext(task, protocol), asyncio.get_running_loop())
+        context = UserContext(inner, asyncio.get_running_loop())
         parameters = msgspec.json.decode(msgspec.json.encode(task.parameters))
         if inspect.iscoroutinefunction(function):
             work = _within(task, function(parameters, context))

@@ -4,13 +4,26 @@ Floor 2 (engine, activities, stores, queues, llm, client) meets only here; nothi
 """
 
 from headgate.ports.activity import ActivityContext, ActivityFunction, Attempt
+from headgate.ports.budgets import BudgetListener, BudgetNews, BudgetRule, BudgetRules, BudgetStanding, Period
 from headgate.ports.cache import Cache, Reusable
 from headgate.ports.client import Changed, Client, EventView, StartRequest, Update
 from headgate.ports.clock import Clock
 from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
-from headgate.ports.log import Append, EventRow, Head, Log, Move, NewEvent, Outcome, OverBudget, RunRow, Tables
+from headgate.ports.log import (
+    Append,
+    EventRow,
+    Head,
+    Log,
+    Move,
+    NewEvent,
+    Opening,
+    Outcome,
+    OverBudget,
+    RunRow,
+    Tables,
+)
 from headgate.ports.model import (
     EmbeddingAnswer,
     FinishReason,
@@ -85,6 +98,11 @@ __all__ = [
     "Allow",
     "Append",
     "Attempt",
+    "BudgetListener",
+    "BudgetNews",
+    "BudgetRule",
+    "BudgetRules",
+    "BudgetStanding",
     "Cache",
     "CallRequest",
     "Cell",
@@ -129,8 +147,10 @@ __all__ = [
     "Modify",
     "Move",
     "NewEvent",
+    "Opening",
     "Outcome",
     "OverBudget",
+    "Period",
     "Policy",
     "PolicyCall",
     "Position",

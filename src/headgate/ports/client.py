@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from headgate.core.view import RunSummary, RunView
+from headgate.ports.budgets import BudgetRule, BudgetStanding
 from headgate.ports.keeping import Collected, Erased
 from headgate.ports.limits import RateLimit
 from headgate.ports.schedule import Schedule
@@ -90,6 +91,25 @@ class Client(Protocol):
     async def resume(self, run: str) -> RunView: ...
 
     async def retry(self, run: str) -> RunView: ...
+
+    async def raise_budget(self, run: str, *, to: int = 0, more: int = 0, key: str = "", by: str = "") -> RunView:
+        """Raise the limit of the run, or of an activity (`key`), to or by so many nano-dollars; calls that asked for
+        that, or wait, are decided again. Raises `Refused` where there is no budget, `Invalid` for a lower limit."""
+        ...
+
+    async def refuse_calls(self, run: str, *, key: str = "", by: str = "") -> RunView:
+        """Refuse the calls that wait for a person to raise a limit. Raises `Refused` where there is none."""
+        ...
+
+    async def set_budget(self, rule: BudgetRule) -> BudgetStanding:
+        """Set a budget above runs, or change the one of the same scope and period. Raises `Invalid`."""
+        ...
+
+    async def remove_budget(self, rule: BudgetRule) -> BudgetStanding:
+        """Remove the budget of this scope and period; return it as it stood. Raises `NotFound`."""
+        ...
+
+    async def budgets(self) -> list[BudgetStanding]: ...
 
     async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
         """Erase the contents of finished runs, and of the runs below them; `label` is `name=value`."""

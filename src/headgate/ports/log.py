@@ -9,7 +9,19 @@ import msgspec
 
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
 
-__all__ = ["Append", "EventRow", "Head", "Log", "Move", "NewEvent", "Outcome", "OverBudget", "RunRow", "Tables"]
+__all__ = [
+    "Append",
+    "EventRow",
+    "Head",
+    "Log",
+    "Move",
+    "NewEvent",
+    "Opening",
+    "Outcome",
+    "OverBudget",
+    "RunRow",
+    "Tables",
+]
 
 
 class EventRow(NamedTuple):
@@ -69,17 +81,38 @@ class RunRow(msgspec.Struct, frozen=True):
         return not self.content_key
 
 
+class Opening(msgspec.Struct, frozen=True):
+    """Which spend rows a budget begins with: of a tenant, from `since` until before `until`, at demo prices or not, and
+    of what the budget is for. Empty: any. `model` and `provider` are patterns (`*`, `?`), `model` of provider/model."""
+
+    tenant: str
+    since: int
+    until: int
+    simulated: bool = False
+    workflow: str = ""
+    label: tuple[str, str] | None = None
+    model: str = ""
+    provider: str = ""
+
+
 class Move(msgspec.Struct, frozen=True):
-    """A change of a shared budget, in nano-dollars. `limit` given: the budget is made if there is none."""
+    """A change of a shared budget, in nano-dollars. `limit` given: the budget is made if there is none.
+
+    `beyond`: the reservation is made even where it does not fit. `sets`: an existing budget takes the limit, too.
+    `opening`: what is spent of it begins, or begins anew, with what these spend rows hold; what is reserved stays.
+    """
 
     budget: str
     reserve: int = 0
     spend: int = 0
     limit: int | None = None
+    beyond: bool = False
+    sets: bool = False
+    opening: Opening | None = None
 
 
 class Append(msgspec.Struct):
-    """One run's next events, and all that must become true with them or not at all."""
+    """One run's next events, and all that must become true with them or not at all. Of no run (0): moves alone."""
 
     run: int
     expected_version: int
@@ -92,6 +125,8 @@ class Append(msgspec.Struct):
     """`(tenant, command id, at, answer)`: kept for a week, so that a repeat is answered as the first was."""
     size: int = 0
     spend: Sequence[SpendRow] = ()
+    limit: int | None = None
+    """The run's own limit, where these events have raised it."""
 
 
 class OverBudget(msgspec.Struct, frozen=True):
@@ -115,7 +150,7 @@ class Log(Protocol):
     2. Of two appends with the same `expected_version`, one gets `version_conflict` and leaves no trace.
     3. A refusal of one run (conflict, budget) does not touch the others of the batch.
     4. A follower sees every event once, each run's in order, however many writers there are.
-    5. A budget's `spent + reserved` passes its limit by no reservation.
+    5. A budget's `spent + reserved` passes its limit by no reservation but one that is meant to (`beyond`).
     """
 
     async def commit(self, batch: Sequence[Append]) -> list[Outcome]:

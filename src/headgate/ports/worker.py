@@ -68,6 +68,8 @@ class CallRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     verdicts: tuple[Verdict, ...] = ()
     pause_seconds: float = 0.0
     reuse: tuple[str, ...] = ()
+    max_cost: int | None = None
+    """The most that this one call may cost, in nano-dollars."""
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):

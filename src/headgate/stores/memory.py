@@ -27,6 +27,7 @@ from headgate.ports import (
     SpendTotal,
     SpendWanted,
 )
+from headgate.stores.budgets import opens_with
 from headgate.stores.spend import add_up, estimates_of
 
 __all__ = ["MemoryLog"]
@@ -64,7 +65,7 @@ class MemoryLog:
         return [self._append(item) for item in batch]
 
     def _append(self, item: Append) -> Outcome:
-        refusal = self._refusal(item)
+        refusal = self._refusal(item) if item.run else None
         if refusal is not None:
             return refusal
         budgets = self._moved(item.moves)
@@ -77,8 +78,10 @@ class MemoryLog:
                 return "repeated"
         self._budgets |= budgets
         self._answers |= {(tenant, name): (at, answer) for tenant, name, at, answer in item.commands}
-        self._place(item.new or msgspec.structs.replace(self._runs[item.run], head=item.head))
-        self._write(item)
+        if item.run:
+            run = item.new or msgspec.structs.replace(self._runs[item.run], head=item.head)
+            self._place(run if item.limit is None else msgspec.structs.replace(run, limit=item.limit))
+            self._write(item)
         return "accepted"
 
     def _refusal(self, item: Append) -> Outcome | None:
@@ -97,18 +100,25 @@ class MemoryLog:
         """Return the budgets as the moves leave them, or the one that does not admit its reservation."""
         moved: dict[str, OverBudget] = {}
         for move in sorted(moves, key=lambda move: move.budget):
-            budget = moved.get(move.budget) or self._budgets.get(move.budget)
+            budget = self._made(move, moved.get(move.budget) or self._budgets.get(move.budget))
             if budget is None:
-                if move.limit is None:
-                    if move.reserve > 0:  # a budget that was never made admits nothing
-                        return OverBudget(move.budget, 0, 0, 0)
-                    continue
-                budget = OverBudget(move.budget, move.limit, 0, 0)
+                if move.reserve > 0:  # a budget that was never made admits nothing
+                    return OverBudget(move.budget, 0, 0, 0)
+                continue
             spent, reserved = budget.spent + move.spend, budget.reserved + move.reserve
-            if move.reserve > 0 and spent + reserved > budget.limit:
+            if move.reserve > 0 and not move.beyond and spent + reserved > budget.limit:
                 return budget
             moved[move.budget] = OverBudget(move.budget, budget.limit, spent, reserved)
         return moved
+
+    def _made(self, move: Move, budget: OverBudget | None) -> OverBudget | None:
+        """Return the budget as the move makes it or finds it."""
+        if move.limit is None or (budget is not None and not move.sets and move.opening is None):
+            return budget
+        spent, reserved = (0, 0) if budget is None else (budget.spent, budget.reserved)
+        if move.opening is not None:
+            spent = opens_with(move.opening, (row for run in self._spend.values() for row in run))
+        return OverBudget(move.budget, move.limit, spent, reserved)
 
     def _forget_answers(self, now: int) -> None:
         """Answers are kept in the order they came, which is the order of their times but for a moment."""

@@ -36,6 +36,7 @@ from headgate.ports import (
     SpendTotal,
     SpendWanted,
 )
+from headgate.stores.budgets import OPENING, opening_parameters
 from headgate.stores.queries import load_queries
 from headgate.stores.spend import INSERT_SPEND, read_estimates, read_spend, read_totals, replace_rows
 from headgate.stores.sqlite_file import (
@@ -132,6 +133,8 @@ class SqliteLog:
                     writer.execute(SQL["insert_blob"], (item.run, digest, data))
                 if item.spend:
                     writer.executemany(INSERT_SPEND, item.spend)
+                if item.limit is not None:
+                    writer.execute(SQL["raise_limit"], (item.limit, item.run))
         writer.executemany(SQL["insert_event"], events)
         return outcomes
 
@@ -147,9 +150,10 @@ class SqliteLog:
         return outcome
 
     def _try(self, writer: apsw.Connection, item: Append) -> Outcome:
-        outcome = _move_head(writer, item) if item.new is None else _insert_run(writer, item.new)
-        if outcome != "accepted":
-            return outcome
+        if item.run:
+            outcome = _move_head(writer, item) if item.new is None else _insert_run(writer, item.new)
+            if outcome != "accepted":
+                return outcome
         for move in sorted(item.moves, key=lambda move: move.budget):
             over = _move_budget(writer, move)
             if over is not None:
@@ -487,17 +491,25 @@ def _move_head(writer: apsw.Connection, item: Append) -> Outcome:
 
 def _move_budget(writer: apsw.Connection, move: Move) -> OverBudget | None:
     if move.limit is not None:
-        writer.execute(SQL["make_budget"], (move.budget, move.limit))
+        _make_budget(writer, move, move.limit)
     amounts = (move.budget, move.reserve, move.spend)
     if move.reserve <= 0:
         writer.execute(SQL["settle_budget"], amounts)
         return None
-    writer.execute(SQL["reserve_budget"], amounts)
+    writer.execute(SQL["settle_budget" if move.beyond else "reserve_budget"], amounts)
     if writer.changes():
         return None
     # A budget that was never made admits nothing.
     rows = writer.execute(SQL["budget"], (move.budget,))
     return next((OverBudget(*row) for row in rows), OverBudget(move.budget, 0, 0, 0))
+
+
+def _make_budget(writer: apsw.Connection, move: Move, limit: int) -> None:
+    if move.opening is not None:
+        ((spent,),) = writer.execute(OPENING, opening_parameters(move.opening))
+        writer.execute(SQL["open_budget"], (move.budget, limit, spent))
+    else:
+        writer.execute(SQL["set_budget" if move.sets else "make_budget"], (move.budget, limit))
 
 
 def _run_parameters(run: RunRow) -> tuple[Any, ...]:

@@ -73,6 +73,9 @@ update runs set status = ?1, version = ?2, hash = ?3, attention_at = ?4, tasks =
     updated_at = ?8, finished_at = ?9, error = ?10, simulated = ?11
 where key = ?12 and version = ?13
 
+-- raise_limit: a run's own limit that somebody has raised
+update runs set money_limit = ?1 where key = ?2
+
 -- insert_event: one row per event; pos is given by the table, in commit order
 insert into events (run, version, at, type, data, hash, content) values (?, ?, ?, ?, ?, ?, ?)
 
@@ -81,6 +84,14 @@ insert or ignore into blobs (run, digest, data) values (?, ?, ?)
 
 -- make_budget: a shared budget comes into being with its first use
 insert or ignore into budgets (id, money_limit, spent, reserved) values (?, ?, 0, 0)
+
+-- set_budget: a limit that somebody has changed
+insert into budgets (id, money_limit, spent, reserved) values (?1, ?2, 0, 0)
+on conflict (id) do update set money_limit = excluded.money_limit
+
+-- open_budget: what is spent of a budget that a new rule begins with; what is reserved stays
+insert into budgets (id, money_limit, spent, reserved) values (?1, ?2, ?3, 0)
+on conflict (id) do update set money_limit = excluded.money_limit, spent = excluded.spent
 
 -- reserve_budget: a reservation, only where it fits
 update budgets set reserved = reserved + ?2, spent = spent + ?3

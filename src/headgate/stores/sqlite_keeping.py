@@ -45,7 +45,7 @@ TEXTS = frozenset(
     {
         *("run_failed", "cancel_requested", "run_paused", "attempt_failed", "attempt_lost", "retry_scheduled"),
         *("activity_failed", "activity_skipped", "approval_decided", "child_finished", "call_refused"),
-        *("signal_received",),
+        *("signal_received", "budget_raised", "budget_refused"),
     }
 )
 """Events that hold words of people or programs beside their content: messages, reasons, names. The chain covers them,

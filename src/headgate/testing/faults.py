@@ -22,7 +22,7 @@ def _ends(run: Run) -> Iterator[str]:
         if getattr(run, name):
             yield f"{name} was not worked off: {getattr(run, name)}"
     if run.finished:
-        for name in ("tasks", "timers", "waiting_calls"):
+        for name in ("tasks", "timers", "waiting_calls", "asking_calls"):
             if getattr(run, name):
                 yield f"the run is {run.status} and has {name}: {list(getattr(run, name))}"
         open_places = [place.path for place in run.places if not place.ended]
@@ -100,7 +100,7 @@ def _money(run: Run) -> Iterator[str]:
         yield "what the activities have reserved is not what the run has reserved"
     if sum(place.cost for place in run.places) != run.total_cost:
         yield f"the activities cost {sum(place.cost for place in run.places)}, the run {run.total_cost}"
-    for call_id in run.waiting_calls:
+    for call_id in (*run.waiting_calls, *run.asking_calls):
         if run.calls[call_id].state != "waiting" or run.calls[call_id].place not in run.tasks:
             yield f"call {call_id} waits for money, and nobody waits for it"
 
@@ -109,7 +109,7 @@ def limits_passed(run: Run) -> list[str]:
     """Return every limit that is passed by what is spent and reserved. Expect none, unless somebody reported a cost
     above its reservation."""
     levels = [("the run", run.budget, run.total_cost + run.reserved)]
-    levels += [(place.path, place.planned.activity.budget, place.cost + place.reserved) for place in run.places]
+    levels += [(place.path, run.budget_of(place.planned.key), place.cost + place.reserved) for place in run.places]
     return [
         f"{name} has {amount} spent and reserved, above its limit of {budget.limit}"
         for name, budget, amount in levels

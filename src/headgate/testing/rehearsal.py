@@ -7,7 +7,10 @@ says what else must hold of a run and does not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
+
+import msgspec
 
 from headgate.authoring import load_definition
 from headgate.core import commands as c
@@ -21,7 +24,7 @@ from headgate.core.fold import apply
 from headgate.core.plan import compile_plan
 from headgate.core.replay import replay, state_of
 from headgate.core.run import Call, Place, Run
-from headgate.core.values import Candidate, Failure, Price, Usage
+from headgate.core.values import Candidate, Failure, Price, SharedBudget, Usage
 from headgate.testing.clock import NOON
 from headgate.testing.faults import faults_of, limits_passed
 
@@ -40,8 +43,17 @@ def candidate(worst_case: int, model: str = "scripted/model", *, priced: bool = 
 class Rehearsal:
     """One run. `at` is its present time in microseconds; nothing but `pass_time` moves it."""
 
-    def __init__(self, definition: Definition | str, *, run_id: str = "rehearsed", thorough: bool = True) -> None:
-        """`thorough` False leaves out what makes a command dear in large runs: deciding it twice, on a copy."""
+    def __init__(
+        self,
+        definition: Definition | str,
+        *,
+        run_id: str = "rehearsed",
+        thorough: bool = True,
+        shared: Sequence[SharedBudget] = (),
+    ) -> None:
+        """`thorough` False leaves out what makes a command dear in large runs: deciding it twice, on a copy. `shared`
+        are budgets above the run; they are moved as a store would."""
+        self.shared = {budget.id: budget for budget in shared}
         self.definition = load_definition(definition) if isinstance(definition, str) else definition
         self.plan = compile_plan(self.definition)
         self.run = Run(run_id, self.plan)
@@ -74,11 +86,40 @@ class Rehearsal:
     def _keep(self, decision: Decision) -> list[e.Event]:
         for event in decision.events:
             apply(self.folded, event)
+            self._move(event)
             if self.honest:
                 assert (broken := limits_passed(self.folded)) == [], f"after {event}: {broken}"
         self.events += decision.events
         self.contents |= decision.contents
         return decision.events
+
+    def _move(self, event: e.Event) -> None:
+        """Move the budgets above the run. A reservation that does not fit is a fault: it was decided by their state."""
+        match event:
+            case e.CallAdmitted():
+                for name in event.budgets:
+                    budget = self._moved(name, reserve=event.reservation)
+                    fits = budget.spent + budget.reserved <= budget.limit
+                    assert fits or name in event.beyond, f"{event} passes the limit of {budget}"
+            case e.CallSettled() if event.outcome != "lost":
+                for name in event.budgets:
+                    self._moved(name, reserve=-event.released, spend=event.cost - event.replaces)
+            case e.CallForfeited():
+                for name in event.budgets:
+                    self._moved(name, reserve=-event.amount, spend=event.amount)
+            case _:
+                pass
+
+    def _moved(self, name: str, *, reserve: int = 0, spend: int = 0) -> SharedBudget:
+        was = self.shared[name]
+        moved = msgspec.structs.replace(was, reserved=was.reserved + reserve, spent=was.spent + spend)
+        self.shared[name] = moved
+        return moved
+
+    @property
+    def standing(self) -> tuple[SharedBudget, ...]:
+        """How the budgets above the run stand, as a command brings it."""
+        return tuple(self.shared.values())
 
     def check(self) -> None:
         """Check the same, and that the history explains itself."""
@@ -180,6 +221,35 @@ class Rehearsal:
             )
         )
         return self.run.calls.get(call_id)
+
+    def ask_for(self, path: str, call_id: str, *candidates: Candidate, max_cost: int | None = None) -> Call:
+        """Ask for a call beneath the budgets above the run as they stand; return it."""
+        self.feed(
+            c.AdmitCall(
+                at=self.at,
+                place=path,
+                attempt=self._attempt(path, None),
+                call_id=call_id,
+                request_hash="hash",
+                candidates=candidates,
+                max_cost=max_cost,
+                shared=self.standing,
+            )
+        )
+        return self.run.calls[call_id]
+
+    def free(self, call_id: str) -> list[e.Event]:
+        """Have a call that waits looked at again."""
+        return self.feed(c.FreeBudget(at=self.at, budget="", call_id=call_id, shared=self.standing))
+
+    def raise_budget(self, limit: int, *, key: str = "", by: str = "ann") -> list[e.Event]:
+        return self.feed(c.RaiseBudget(at=self.at, limit=limit, key=key, by=by))
+
+    def refuse_calls(self, *, key: str = "", by: str = "ann") -> list[e.Event]:
+        return self.feed(c.RefuseCalls(at=self.at, key=key, by=by))
+
+    def forget_waiting(self) -> list[e.Event]:
+        return self.feed(c.ForgetWaiting(at=self.at, reason="the process has ended"))
 
     def settle(self, call_id: str, cost: int | None = None, *, outcome: Any = "used") -> list[e.Event]:
         usage = Usage(cost_nano=cost) if outcome == "used" else None

@@ -27,7 +27,19 @@ from headgate.core.replay import replay, state_of
 from headgate.core.run import Run
 from headgate.core.values import Assignment, Candidate, Failure, Price, Usage
 from headgate.engine.engine import Start, fold_run
-from headgate.ports import Admitted, Append, CallRequest, Completed, Failed, Log, Outcome, RunRow, Settlement
+from headgate.ports import (
+    Admitted,
+    Append,
+    BudgetRule,
+    CallRequest,
+    Completed,
+    Failed,
+    Log,
+    Outcome,
+    RunRow,
+    Settlement,
+)
+from headgate.stores.budgets import MemoryBudgetRules
 from headgate.testing.clock import NOON, VirtualClock
 from headgate.testing.faults import faults_of
 
@@ -74,9 +86,12 @@ class World:
         crashes: Iterable[Crash] = (),
         calm: bool = False,
         greedy: bool = False,
+        rules: Sequence[BudgetRule] = (),
     ) -> None:
         """`calm`: every worker does at once what it is asked, and succeeds. `greedy`: every worker makes model calls,
-        which take their time, so that their reservations meet."""
+        which take their time, so that their reservations meet. `rules` are set when the first process has begun."""
+        self._rules = list(rules)
+        self._kept_rules = MemoryBudgetRules()
         self.log = log
         self.clock = VirtualClock()
         self.definitions = {definition.name: definition for definition in definitions}
@@ -116,7 +131,7 @@ class World:
         crash = self._crashes.pop(0) if self._crashes else None
         self._mortal = _MortalLog(self.log, crash, self._committed)
         log = cast("Log", self._mortal)  # it passes on whatever it does not do itself
-        self._app = App(log, clock=self.clock, environment={}, offline=True, work=False)
+        self._app = App(log, clock=self.clock, environment={}, offline=True, work=False, budget_rules=self._kept_rules)
         mine = asyncio.get_running_loop().create_task(self._live_on())
         died = asyncio.get_running_loop().create_task(self._mortal.died.wait())
         await asyncio.wait({mine, died}, return_when=asyncio.FIRST_COMPLETED)
@@ -136,6 +151,9 @@ class World:
         asyncio.get_running_loop().create_task(self._work())
         for definition in self.definitions.values():
             await app.engine.deploy(definition)
+        for rule in self._rules:
+            if not any(kept.id == rule.id for kept in self._kept_rules.all()):
+                await app.budgets.set(rule)
         for start in self._begun.values():
             await app.engine.start(start)
         runs: list[RunRow] = []
@@ -179,12 +197,23 @@ class World:
                 return c.Signal(at=self.clock.now(), name=wait.name, key=place.planned.key, data=run.version)
             if wait and wait.kind == "approval":
                 return c.DecideApproval(at=self.clock.now(), key=place.path, by="somebody")
-        return None
+        return self._answer_of_people(run)
+
+    def _answer_of_people(self, run: Run) -> c.Command | None:
+        call = next((run.calls[call_id] for call_id in run.asking_calls), None)
+        if call is None:
+            return None
+        budget = run.budget_of(call.raises)
+        if call.line or budget is None or self._draw(run.id, "asked", run.version).random() < 0.3:
+            return c.RefuseCalls(at=self.clock.now(), by="somebody")
+        limit = max(budget.limit + 1, call.limit - call.left + call.needed)
+        return c.RaiseBudget(at=self.clock.now(), limit=limit, key=call.raises, by="somebody")
 
     def _check(self, run: Run) -> None:
         self.faults += [f"run {run.id} at {run.version}: {fault}" for fault in faults_of(run)]
         for call in run.calls.values():
-            if call.state in ("admitted", "waiting") and call.call_id.split("/")[3] != str(self.crashed):
+            waits = call.call_id in run.waiting_calls
+            if (waits or call.state == "admitted") and call.call_id.split("/")[3] != str(self.crashed):
                 self.faults.append(f"call {call.call_id} is {call.state}, and the process that made it is dead")
 
     def _committed(self, events: list[e.Event]) -> None:

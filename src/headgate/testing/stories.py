@@ -11,6 +11,7 @@ import enum
 from collections import Counter
 from typing import Any
 
+import msgspec
 from hypothesis import assume
 from hypothesis import strategies as st
 
@@ -21,10 +22,19 @@ from headgate.core.errors import HeadgateError
 from headgate.core.graph import analyse
 from headgate.core.plan import Plan, compile_plan
 from headgate.core.run import Run
-from headgate.core.values import Candidate, Failure, Price, Usage
+from headgate.core.values import Candidate, Failure, Price, SharedBudget, Usage
 from headgate.testing.rehearsal import SECOND, Rehearsal
 
-__all__ = ["Move", "bring_to_an_end", "check_order", "check_outcomes", "definitions", "moves", "play"]
+__all__ = [
+    "Move",
+    "bring_to_an_end",
+    "check_order",
+    "check_outcomes",
+    "definitions",
+    "moves",
+    "play",
+    "shared_budgets",
+]
 
 ENDS_MAX = 3_000
 """So many commands bring any run of `definitions` to its end; one that needs more hangs."""
@@ -114,7 +124,18 @@ def _signal_waits() -> st.SearchStrategy[SignalWait]:
 
 
 def _budgets() -> st.SearchStrategy[Budget]:
-    return st.builds(Budget, st.integers(0, 150), st.sampled_from(["abort", "abort", "fallback", "alert"]))
+    return st.builds(Budget, st.integers(0, 150), st.sampled_from(["abort", "abort", "fallback", "alert", "ask"]))
+
+
+def shared_budgets() -> st.SearchStrategy[list[SharedBudget]]:
+    """Draw budgets above a run, of all models or of one."""
+    actions = st.sampled_from(["abort", "ask", "alert", "abort"])
+    models = st.sampled_from([(), (), ("m/0",), ("m/0", "m/1")])
+    budget = st.builds(
+        SharedBudget, st.sampled_from(["s1", "s2", "s3"]), st.just("a shared budget"), st.integers(0, 150),
+        action=actions, models=models, warn_percent=st.sampled_from([0, 50]),
+    )  # fmt: skip
+    return st.lists(budget, max_size=3, unique_by=lambda budget: budget.id)
 
 
 def _close_a_loop(draw: st.DrawFn, activities: list[Activity]) -> None:
@@ -172,6 +193,10 @@ class Act(enum.Enum):
     REPEAT = enum.auto()
     START = enum.auto()
     FREE = enum.auto()
+    RAISE = enum.auto()
+    REFUSE = enum.auto()
+    FORGET = enum.auto()
+    RAISE_SHARED = enum.auto()
     BEGIN_EFFECT = enum.auto()
 
 
@@ -180,7 +205,7 @@ Move = tuple[Act, int, int]
 OFTEN = [Act.COMPLETE] * 6 + [Act.TICK] * 3 + [Act.ADMIT] * 3 + [Act.SETTLE] * 3 + [Act.SUSPEND] * 2 + [Act.FAIL] * 2
 
 
-MONEY = [Act.ADMIT] * 15 + [Act.SETTLE] * 15
+MONEY = [Act.ADMIT] * 15 + [Act.SETTLE] * 15 + [Act.FREE] * 10 + [Act.RAISE, Act.REFUSE, Act.FORGET, Act.RAISE_SHARED]
 
 
 def moves(size_max: int = 40, *, money: bool = False) -> st.SearchStrategy[list[Move]]:
@@ -194,6 +219,8 @@ def moves(size_max: int = 40, *, money: bool = False) -> st.SearchStrategy[list[
 def play(run: Rehearsal, move: Move, told: list[c.Command]) -> list[e.Event]:
     """Make the move; return what it caused, nothing where it was refused. `told` keeps all commands so far."""
     command = told[move[1] % len(told)] if move[0] is Act.REPEAT and told else _command(run, *move)
+    if isinstance(command, c.AdmitCall | c.FreeBudget):  # which the engine brings anew, whenever it is decided
+        command = msgspec.structs.replace(command, shared=run.standing)
     if command is None:
         return []
     told.append(command)
@@ -224,7 +251,9 @@ def _command(rehearsal: Rehearsal, act: Act, a: int, b: int) -> c.Command | None
         case Act.SUSPEND:
             return _suspend(run, path, attempt, at, b)
         case Act.ADMIT | Act.SETTLE | Act.FREE:
-            return _call_command(run, act, path, attempt, at, a, b)
+            return _call_command(rehearsal, act, path, attempt, a, b)
+        case Act.RAISE | Act.REFUSE | Act.FORGET | Act.RAISE_SHARED:
+            return _people_command(rehearsal, act, a, b)
         case _:
             return _outside_command(run, act, at, a, b)
 
@@ -297,9 +326,32 @@ def _finish_child(run: Run, at: int, a: int, b: int) -> c.Command | None:
     )
 
 
-def _call_command(run: Run, act: Act, path: str, attempt: int, at: int, a: int, b: int) -> c.Command:
+def _people_command(rehearsal: Rehearsal, act: Act, a: int, b: int) -> c.Command | None:
+    run, at = rehearsal.run, rehearsal.at
+    keys = ["", "", *(place.planned.key for place in run.places)]
+    key = keys[a % len(keys)]
+    match act:
+        case Act.RAISE:
+            budget = run.budget_of(key)
+            return c.RaiseBudget(at=at, key=key, limit=b * 20 + (0 if budget is None else budget.limit), by="ann")
+        case Act.REFUSE:
+            return c.RefuseCalls(at=at, key=key, by="bob")
+        case Act.FORGET:
+            return c.ForgetWaiting(at=at, reason="the process has ended")
+        case _:
+            names = list(rehearsal.shared)
+            if names:
+                was = rehearsal.shared[names[a % len(names)]]
+                rehearsal.shared[was.id] = msgspec.structs.replace(was, limit=max(0, was.limit + (b - 4) * 10))
+            return None
+
+
+def _call_command(rehearsal: Rehearsal, act: Act, path: str, attempt: int, a: int, b: int) -> c.Command:
+    run, at = rehearsal.run, rehearsal.at
     if act is Act.FREE:
-        return c.FreeBudget(at=at, budget="tree")
+        waiting = [call.call_id for call in run.calls.values() if call.state == "waiting"]
+        call_id = waiting[a % len(waiting)] if waiting and b else ""
+        return c.FreeBudget(at=at, budget="tree", call_id=call_id, shared=rehearsal.standing)
     if act is Act.ADMIT:
         candidates = tuple(
             Candidate(f"m/{number}", worst_case, Price(1, 1) if (a + number) % 7 else None)
@@ -309,9 +361,11 @@ def _call_command(run: Run, act: Act, path: str, attempt: int, at: int, a: int, 
             at=at,
             place=path,
             attempt=attempt,
-            call_id=f"{path}/{attempt}/{b % 3}",
+            call_id=f"{path}/{attempt}/{a % 2}/{b % 3}",
             request_hash="h",
             candidates=candidates,
+            max_cost=b * 8 if a == 5 else None,
+            shared=rehearsal.standing,
         )
     calls = list(run.calls.values())
     if not calls:
