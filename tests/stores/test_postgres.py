@@ -16,12 +16,12 @@ from tests.servers import PrivatePostgres, private_postgres
 from headgate.core.errors import Invalid, Refused, Unavailable
 from headgate.engine.audit import verify
 from headgate.engine.lane import INLINE_BYTES_MAX
-from headgate.ports import Move, OverBudget
+from headgate.ports import Append, Move, Opening, OverBudget
 from headgate.stores import postgres_schema
 from headgate.stores.postgres import KEYS_AT_HAND_MIN, KEYS_PER_BLOCK, OutcomeUnknown, PostgresLog
 from headgate.stores.postgres_errors import Address
 from headgate.stores.postgres_schema import POSTGRES_SCHEMA_VERSION, SchemaTooNew
-from headgate.testing.log_conformance import HandmadeRun, on_a_loop
+from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
 
 PATIENT_SECONDS = 60.0
 
@@ -358,6 +358,56 @@ async def test_what_is_refused_leaves_no_row_in_any_table(log: PostgresLog, refu
 
     assert outcome == (OverBudget("team", 5, 0, 0) if refusal == "over budget" else refusal)
     assert await everything() == before
+
+
+@on_a_loop
+async def test_a_budget_that_begins_counts_the_rows_of_the_items_before_it_and_is_undone_with_its_item(
+    log: PostgresLog,
+):
+    run, poor = HandmadeRun(log, "run-1"), HandmadeRun(log, "run-2")
+    await log.commit([run.append(moves=[Move("team", limit=5), Move("zero", limit=1)]), poor.append()])
+    for one in (run, poor):
+        one.settle(one.append(), "accepted")
+    spent = [run.spent(7, model="a_b%", provider="x"), run.spent(100, part=1, model="a-b%", provider="x")]
+    opening = Opening("default", NOON, NOON + 1, model="x/a_b%")
+    nothing = Append(0, 0, [], run.head, moves=[Move("new", limit=50, opening=opening), Move("new", spend=1)])
+
+    outcomes = await log.commit(
+        [
+            run.append(spend=spent),
+            poor.append(
+                moves=[
+                    Move("team", limit=9, opening=opening),
+                    Move("team", limit=8, sets=True),
+                    Move("zero", reserve=2),
+                ],
+                spend=[poor.spent(1_000, model="a_b%", provider="x")],
+            ),
+            nothing,
+        ]
+    )
+
+    assert outcomes == ["accepted", OverBudget("zero", 1, 0, 0), "accepted"]
+    assert await log.budget("team") == OverBudget("team", 5, 0, 0)
+    assert await log.budget("new") == OverBudget("new", 50, 8, 0)
+    assert [row.cost for row in await log.spend("run-1")] == [7, 100]
+    assert await log.spend("run-2") == []
+
+
+@on_a_loop
+async def test_a_raised_limit_stands_in_the_runs_row(log: PostgresLog):
+    run, other = HandmadeRun(log, "run-1"), HandmadeRun(log, "run-2")
+    for one in (run, other):
+        await one.commit()
+
+    for moves in ([], [Move("team", limit=1)]):
+        item = run.append(moves=moves)
+        item.limit = 7 + len(moves)
+        assert await log.commit([item, other.append()]) == ["accepted", "accepted"]
+        run.settle(item, "accepted")
+        other.settle(other.append(), "accepted")
+        rows = {row.id: row.limit for row in await log.runs()}
+        assert rows == {"run-1": item.limit, "run-2": None}
 
 
 async def everything() -> dict[str, list[asyncpg.Record]]:

@@ -1,7 +1,7 @@
 -- append: a whole batch; the outcome of each item
 select outcomes, over from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
     $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41,
-    $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54)
+    $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58)
 
 -- was_written: which of these events are in the log, as they were sent
 select wanted.run, wanted.version from unnest($1::bigint[], $2::bigint[], $3::bytea[]) as wanted (run, version, hash)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from headgate.ports import Append, Outcome, OverBudget, RunRow, SpendRow
+from headgate.ports import Append, Opening, Outcome, OverBudget, RunRow, SpendRow
 
 __all__ = [
     "ANSWERS_KEPT_MICROSECONDS",
@@ -52,6 +52,7 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str]) -> list[Any]:
         [item.expected_version for item in batch],
         [item.new is not None for item in batch],
         [together.apart(item) for item in batch],
+        [item.limit for item in batch],
     ]
     heads = _columns([item.head if item.new is None else item.new.head for item in batch], HEAD_FIELDS)
     new = [(number, together.once(item), *_run(item.new)) for number, item in _numbered(batch) if item.new is not None]
@@ -66,7 +67,7 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str]) -> list[Any]:
         *_columns(events, 7),
         *_columns(blobs, 3),
         budgets,
-        *_columns(_moves(batch, budgets), 5),
+        *_columns(_moves(batch, budgets), 8),
         *_columns(commands, 5),
         *_columns(spend, 2),
     ]
@@ -131,10 +132,39 @@ def _moves(batch: Sequence[Append], budgets: Sequence[str]) -> list[tuple[Any, .
     """Each item's moves by budget, moves of one budget in their order."""
     number_of = {budget: number for number, budget in enumerate(budgets, 1)}
     return [
-        (number, number_of[clean(move.budget)], move.reserve, move.spend, move.limit)
+        (
+            *(number, number_of[clean(move.budget)], move.reserve, move.spend, move.limit, move.beyond, move.sets),
+            None if move.opening is None else _opening(move.opening),
+        )
         for number, item in _numbered(batch)
         for move in sorted(item.moves, key=lambda move: number_of[clean(move.budget)])
     ]
+
+
+def _opening(opening: Opening) -> str:
+    label, value = opening.label or ("", "")
+    wanted: dict[str, Any] = {
+        "tenant": opening.tenant,
+        "since": opening.since,
+        "until": opening.until,
+        "simulated": opening.simulated,
+        "workflow": opening.workflow,
+        "label": label,
+        "value": value,
+        "model": _like(opening.model),
+        "provider": _like(opening.provider),
+    }
+    return msgspec.json.encode(
+        {name: clean(given) if isinstance(given, str) else given for name, given in wanted.items()}
+    ).decode()
+
+
+def _like(pattern: str) -> str:
+    """Return a pattern of `*` and `?` as one of `like`."""
+    return pattern.translate(_AS_LIKE)
+
+
+_AS_LIKE = str.maketrans({"*": "%", "?": "_", "%": r"\%", "_": r"\_", "\\": r"\\"})
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:

@@ -14,7 +14,7 @@
 -- the latter: item, number of the budget, limit, spent, reserved.
 create function append_batch(
     position_offset bigint, answers_kept bigint, forget_before bigint,
-    i_run bigint[], i_expected bigint[], i_new boolean[], i_apart boolean[],
+    i_run bigint[], i_expected bigint[], i_new boolean[], i_apart boolean[], i_limit bigint[],
     h_status text[], h_version bigint[], h_hash bytea[], h_attention_at bigint[], h_tasks bigint[], h_cost bigint[],
     h_reserved bigint[], h_updated_at bigint[], h_finished_at bigint[], h_error text[], h_simulated boolean[],
     n_item bigint[], n_once boolean[], n_id text[], n_tenant text[], n_workflow text[], n_definition text[],
@@ -23,6 +23,7 @@ create function append_batch(
     e_item bigint[], e_version bigint[], e_at bigint[], e_type text[], e_data bytea[], e_hash bytea[], e_content bytea[],
     b_item bigint[], b_digest bytea[], b_data bytea[],
     budget_ids text[], m_item bigint[], m_budget bigint[], m_reserve bigint[], m_spend bigint[], m_limit bigint[],
+    m_beyond boolean[], m_sets boolean[], m_opening text[],
     c_item bigint[], c_tenant text[], c_id text[], c_at bigint[], c_answer bytea[],
     s_item bigint[], s_row text[],
     out outcomes bigint[], out over bigint[]
@@ -36,12 +37,16 @@ declare
     apart bigint[];
     n bigint;
     m bigint := 1;
-    first_move bigint;
     c bigint := 1;
     first_command bigint;
     b bigint;
     verdict bigint;
-    made bigint[];
+    tried bigint[];
+    tried_limit bigint[];
+    tried_spent bigint[];
+    tried_reserved bigint[];
+    opening jsonb;
+    s bigint := 0;
     limits bigint[];
     spents bigint[];
     reserveds bigint[];
@@ -61,16 +66,16 @@ begin
     perform from runs where key = any (i_run) order by key for no key update;
 
     with wanted as (
-        select * from unnest(i_run, i_expected, i_new, i_apart, h_status, h_version, h_hash, h_attention_at, h_tasks,
+        select * from unnest(i_run, i_expected, i_new, i_apart, i_limit, h_status, h_version, h_hash, h_attention_at, h_tasks,
             h_cost, h_reserved, h_updated_at, h_finished_at, h_error, h_simulated) with ordinality as wanted (run,
-            expected, is_new, is_apart, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
+            expected, is_new, is_apart, money_limit, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
             finished_at, error, simulated, item)
         where not is_new and not is_apart
     ), moved as (
         update runs set status = wanted.status, version = wanted.version, hash = wanted.hash,
             attention_at = wanted.attention_at, tasks = wanted.tasks, cost = wanted.cost, reserved = wanted.reserved,
             updated_at = wanted.updated_at, finished_at = wanted.finished_at, error = wanted.error,
-            simulated = wanted.simulated
+            simulated = wanted.simulated, money_limit = coalesce(wanted.money_limit, runs.money_limit)
         from wanted
         where runs.key = wanted.run and runs.version = wanted.expected
             -- A run that takes its unique key again is judged apart: another may hold it by now.
@@ -99,7 +104,8 @@ begin
             insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
                 content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
                 finished_at, error, simulated)
-            select i_run[item], id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
+            select i_run[item], id, tenant, workflow, definition, trace_id, parent, unique_key, labels,
+                coalesce(i_limit[item], money_limit),
                 content_key, created_at, h_status[item], h_version[item], h_hash[item], h_attention_at[item],
                 h_tasks[item], h_cost[item], h_reserved[item], h_updated_at[item], h_finished_at[item], h_error[item],
                 h_simulated[item]
@@ -135,14 +141,17 @@ begin
     end if;
 
     foreach n in array apart loop
-        -- The head.
-        if i_new[n] then
+        -- The head. An item of no run has none.
+        if i_run[n] = 0 then
+            verdict := 0;
+        elsif i_new[n] then
             verdict := outcomes[n];
             if verdict = 2 then
                 insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels,
                     money_limit, content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved,
                     updated_at, finished_at, error, simulated)
-                select i_run[n], id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
+                select i_run[n], id, tenant, workflow, definition, trace_id, parent, unique_key, labels,
+                    coalesce(i_limit[n], money_limit),
                     content_key, created_at, h_status[n], h_version[n], h_hash[n], h_attention_at[n], h_tasks[n],
                     h_cost[n], h_reserved[n], h_updated_at[n], h_finished_at[n], h_error[n], h_simulated[n]
                 from unnest(n_item, n_once, n_id, n_tenant, n_workflow, n_definition, n_trace_id, n_parent,
@@ -169,16 +178,39 @@ begin
 
         -- Its budgets.
         while m_item[m] < n loop m := m + 1; end loop;
-        first_move := m;
-        made := '{}';
+        tried := '{}';
+        tried_limit := '{}';
+        tried_spent := '{}';
+        tried_reserved := '{}';
         while verdict = 0 and m_item[m] = n loop
             b := m_budget[m];
-            if limits[b] is null and m_limit[m] is not null then
+            tried := tried || b;
+            tried_limit := tried_limit || limits[b];
+            tried_spent := tried_spent || spents[b];
+            tried_reserved := tried_reserved || reserveds[b];
+            if m_limit[m] is not null and m_opening[m] is not null then
+                -- It begins with what the spend rows hold, those of the items before this one with them.
+                insert into spend
+                select filled.* from unnest(s_item, s_row) as new (item, row),
+                    json_populate_record(null::spend, row::json) as filled
+                where item > s and item < n and outcomes[item] = 0;
+                s := n - 1;
+                opening := m_opening[m]::jsonb;
                 limits[b] := m_limit[m];
-                made := made || b;
+                spents[b] := (
+                    select coalesce(sum(cost), 0) from spend
+                    where tenant = opening ->> 'tenant' and at >= (opening ->> 'since')::bigint
+                        and at < (opening ->> 'until')::bigint and simulated = (opening ->> 'simulated')::boolean
+                        and (opening ->> 'workflow' = '' or workflow = opening ->> 'workflow')
+                        and (opening ->> 'label' = '' or labels::jsonb ->> (opening ->> 'label') = opening ->> 'value')
+                        and (opening ->> 'model' = '' or provider || '/' || model like opening ->> 'model')
+                        and (opening ->> 'provider' = '' or provider like opening ->> 'provider')
+                );
+            elsif m_limit[m] is not null and (m_sets[m] or limits[b] is null) then
+                limits[b] := m_limit[m];
             end if;
-            if m_reserve[m] > 0
-                and (limits[b] is null or spents[b] + reserveds[b] + m_reserve[m] + m_spend[m] > limits[b]) then
+            if m_reserve[m] > 0 and (limits[b] is null
+                or not m_beyond[m] and spents[b] + reserveds[b] + m_reserve[m] + m_spend[m] > limits[b]) then
                 verdict := 4;
                 over := over || array[n, b, coalesce(limits[b], 0), spents[b], reserveds[b]];
             else
@@ -205,25 +237,18 @@ begin
             update runs set status = h_status[n], version = h_version[n], hash = h_hash[n],
                 attention_at = h_attention_at[n], tasks = h_tasks[n], cost = h_cost[n], reserved = h_reserved[n],
                 updated_at = h_updated_at[n], finished_at = h_finished_at[n], error = h_error[n],
-                simulated = h_simulated[n]
+                simulated = h_simulated[n], money_limit = coalesce(i_limit[n], money_limit)
             where key = i_run[n];
         elsif verdict in (3, 4) then
             while c > first_command loop
                 c := c - 1;
                 delete from answers where tenant = c_tenant[c] and command_id = c_id[c];
             end loop;
-            while m > first_move loop
-                m := m - 1;
-                b := m_budget[m];
-                if limits[b] is not null then
-                    spents[b] := spents[b] - m_spend[m];
-                    reserveds[b] := reserveds[b] - m_reserve[m];
-                end if;
-            end loop;
-            foreach b in array made loop
-                limits[b] := null;
-                spents[b] := 0;
-                reserveds[b] := 0;
+            for t in reverse cardinality(tried) .. 1 loop
+                b := tried[t];
+                limits[b] := tried_limit[t];
+                spents[b] := tried_spent[t];
+                reserveds[b] := tried_reserved[t];
             end loop;
             if i_new[n] then
                 delete from runs where key = i_run[n];
@@ -235,8 +260,8 @@ begin
         update budgets set money_limit = changed.money_limit, spent = changed.spent, reserved = changed.reserved
         from unnest(budget_ids, limits, spents, reserveds) as changed (id, money_limit, spent, reserved)
         where budgets.id = changed.id and changed.money_limit is not null
-            and (budgets.id = any (created) or budgets.spent <> changed.spent
-                or budgets.reserved <> changed.reserved);
+            and (budgets.id = any (created) or (budgets.money_limit, budgets.spent, budgets.reserved)
+                <> (changed.money_limit, changed.spent, changed.reserved));
         if cardinality(created) > 0 then
             delete from budgets using unnest(budget_ids, limits) as unmade (id, money_limit)
             where budgets.id = unmade.id and unmade.money_limit is null and budgets.id = any (created);
@@ -259,7 +284,7 @@ begin
     if cardinality(s_item) > 0 then
         insert into spend
         select filled.* from unnest(s_item, s_row) as new (item, row), json_populate_record(null::spend, row::json) as filled
-        where outcomes[item] = 0;
+        where item > s and outcomes[item] = 0;
     end if;
 end
 $$;
