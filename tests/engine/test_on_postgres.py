@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine import test_children, test_engine
+from tests.engine import test_children, test_engine, test_shared_budgets
 from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
 
 from headgate.app import App
@@ -38,6 +38,20 @@ test_a_call_that_waits = test_engine.test_a_call_that_waits_for_a_shared_budget_
 test_a_childs_outputs = test_children.test_a_childs_outputs_are_the_activitys_and_its_trace_is_the_parents
 test_a_child_that_fails = test_children.test_a_child_that_fails_is_tried_again_as_a_new_child_where_its_activity_says_so
 test_a_cancelled_parent = test_children.test_a_cancelled_parent_cancels_its_child
+test_what_a_call_costs = test_shared_budgets.test_what_a_call_costs_is_booked_in_every_budget_that_concerns_it
+test_of_a_hundred_branches = (
+    test_shared_budgets.test_of_a_hundred_branches_of_several_runs_exactly_those_happen_that_fit
+)
+test_a_rule_that_is_set = test_shared_budgets.test_a_rule_that_is_set_while_calls_are_under_way_counts_each_of_them_once
+test_a_rule_in_a_crowd = test_shared_budgets.test_a_rule_that_is_set_in_the_middle_of_a_crowd_counts_every_call_once
+test_a_rule_that_comes_back = (
+    test_shared_budgets.test_a_rule_that_comes_back_in_the_same_period_begins_with_all_that_was_spent
+)
+
+
+@pytest.fixture
+def log() -> PostgresLog:
+    return empty_postgres_log()
 
 
 @pytest.fixture
