@@ -22,6 +22,7 @@ import msgspec
 
 from bench.figures import median, rounded
 from bench.first_run import DEFINITION
+from bench.policies import measure_policies
 from bench.repetition import Repetition
 from bench.shapes import Shape
 
@@ -261,5 +262,6 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "footprint": footprint,
     "gate": gate,
     "streams": streams,
+    "policies": lambda settings: {"ours": measure_policies(quick=settings.quick)},
     "shim": without_shim,
 }

@@ -45,6 +45,7 @@ TARGETS = (
     Target("events", ("ours", "events_per_second"), 50_000),
     Target("growth", ("spread",), 1.1, at_most=True, absolute=False),
     Target("growth", ("10000", "resume_ms"), 500, at_most=True),
+    Target("policies", ("ours", "all_request_us"), 1_000, at_most=True),
     Target("footprint", ("ours", "import_ms"), 150, at_most=True),
     Target("footprint", ("ours", "first_run_seconds"), 0.5, at_most=True),
     Target("footprint", ("ours", "idle_rss_mb"), 60, at_most=True),
@@ -84,6 +85,11 @@ SHOWN = (
     "bare_us",
     "gated_us",
     "ratio",
+    "pii_request_us",
+    "secrets_request_us",
+    "injection_request_us",
+    "all_request_us",
+    "all_answer_us",
 )
 
 

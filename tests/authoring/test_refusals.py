@@ -378,11 +378,32 @@ YAML = {
     "deep nesting": ("name: x\nx: " + "[" * 63 + "§[" + "]" * 64 + "\n", "at most 64 levels"),
 }
 
-ALL = {**SHAPE, **NOT_YET, **ACTIVITIES, **BOUNDS, **GRAPH, **REFERENCES, **YAML}
+POLICIES = {
+    "policies: an unknown policy": (echo("policies: [§pi]"), 'there is no policy "pi". Did you mean "pii"?'),
+    "policies: a policy that is no name": (echo("policies: [§3]"), "expected policies[0] to be a policy's name"),
+    "policies: a map of policies": (echo("policies: §{use: pii}"), "expected policies to be a list of policies"),
+    "policies: a policy without use": (echo("policies: [§{kinds: [email]}]"), "a policy needs `use`"),
+    "policies: a policy twice": (echo("policies: [pii, §{use: pii}]"), 'the policy "pii" stands here twice'),
+    "policies: an unknown option": (echo("policies: [{use: pii, §kind: [email]}]"), 'Did you mean "kinds"?'),
+    "policies: an unknown kind": (echo("policies: [{use: pii, kinds: [§mail]}]"), 'Did you mean "email"?'),
+    "policies: a threshold above one": (echo("policies: [{use: injection, threshold: §1.5}]"), "above 0 and at most 1"),
+    "policies: an unknown action": (echo("policies: [{use: injection, action: §ask}]"), "deny, record or approve"),
+    "policies: an allow-list of nothing": (echo("policies: [§allow_list]"), "does nothing without models or deny"),
+    "policies: a model without provider": (echo("policies: [{use: allow_list, models: [§openai]}]"), "openai/*"),
+    "policies: no tokens": (echo("policies: [{use: token_budget, run: §0}]"), "a number of tokens from 1"),
+    "policies: effects without a rule": (echo("policies: [§side_effects]"), "needs `after_untrusted: approve`"),
+    "policies: effects that run dry": (
+        echo("policies: [{use: side_effects, after_untrusted: approve, dry_run: §true}]"),
+        "side_effects cannot run dry",
+    ),
+    "policies: scrubbing something else": ("scrub: §output\n" + echo(""), "expected scrub to be input"),
+}
+
+ALL = {**SHAPE, **NOT_YET, **ACTIVITIES, **BOUNDS, **GRAPH, **REFERENCES, **YAML, **POLICIES}
 
 
 def test_no_two_refusals_share_a_name():
-    tables = (SHAPE, NOT_YET, ACTIVITIES, BOUNDS, GRAPH, REFERENCES, YAML)
+    tables = (SHAPE, NOT_YET, ACTIVITIES, BOUNDS, GRAPH, REFERENCES, YAML, POLICIES)
 
     assert len(ALL) == sum(len(table) for table in tables)
 

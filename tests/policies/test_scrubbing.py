@@ -299,3 +299,16 @@ def test_numbers_that_are_found_become_texts():
     assert PLACEHOLDER.fullmatch(value["a"])
     assert (value["b"], value["c"], value["d"]) == (12, True, 1.5)
     assert digits.restored_value(value)["a"] == "4915112345678"
+
+
+@pytest.mark.parametrize("length", [1, 3, 7, 50])
+def test_what_goes_on_over_many_pieces_is_not_cut_in_two(length: int):
+    grouped = re.compile(r"secret(?: [0-9]{2}){1,60}")
+    one = Scrubber(lambda text: [Span(f.start(), f.end(), "word") for f in grouped.finditer(text)], KEY)
+    text = "quiet " * 40 + "secret" + " 12" * 50 + " and " + "quiet " * 40
+    scrubbing = Scrubbing(one)
+
+    said = "".join(scrubbing.add(text[at : at + length]) for at in range(0, len(text), length)) + scrubbing.rest()
+
+    assert said == one.scrubbed(text)
+    assert " 12" not in said

@@ -67,7 +67,7 @@ def _checked(reading: Reading, field: Field, name: str, fields: dict[str, Field]
     if ":" in name:
         return PolicyUse(name, {key: reading.value(entry) for key, entry in options.items()}, bool(dry_run))
     values = _options(reading, name, options)
-    _check_whole(reading, field, name, values)
+    _check_whole(reading, field, name, options)
     return PolicyUse(name, values, bool(dry_run))
 
 
@@ -83,12 +83,12 @@ def _options(reading: Reading, name: str, fields: dict[str, Field]) -> dict[str,
     return values
 
 
-def _check_whole(reading: Reading, field: Field, name: str, values: dict[str, Any]) -> None:
+def _check_whole(reading: Reading, field: Field, name: str, options: dict[str, Field]) -> None:
     """Note a policy that does nothing as it stands."""
     needs = {"allow_list": ("models", "deny"), "token_budget": ("call", "activity", "run")}.get(name, ())
-    if needs and values.keys().isdisjoint(needs):
+    if needs and options.keys().isdisjoint(needs):
         reading.note(f"{name} does nothing without {one_of(needs)}.", field)
-    if name == "side_effects" and "after_untrusted" not in values:
+    if name == "side_effects" and "after_untrusted" not in options:
         reading.note("side_effects needs `after_untrusted: approve`.", field)
 
 

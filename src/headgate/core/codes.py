@@ -44,6 +44,12 @@ CODES: dict[str, Code] = {
                 "Mend the file where it says; `headgate check FILE` looks again without running anything.",
             ),
             (
+                "bad_request",
+                "the request cannot be read at all",
+                "The message says where it stops being what it should.",
+            ),
+            ("too_large", "the body of a request is longer than is taken", "Send less at once, or as a file."),
+            (
                 "invalid_input",
                 "the run's input is not what the workflow asks for; `problems` has every part",
                 "Give what `inputs` of the definition asks for: --input name=value, name=@file, or JSON.",
@@ -68,6 +74,12 @@ CODES: dict[str, Code] = {
                 "there is no such run, workflow, approval or model",
                 "Look at `headgate runs`; an id may be shortened as long as it is the only one that begins so.",
             ),
+            (
+                "forbidden",
+                "the HTTP server does not answer this caller",
+                "The message says why; ask from this machine.",
+            ),
+            ("method_not_allowed", "the address does not take this method", "`/api/v1/docs` lists what each takes."),
             (
                 "stale_attempt",
                 "a report for an attempt that is no longer the current one",

@@ -11,10 +11,7 @@ from headgate.core.errors import Invalid
 from headgate.core.values import Assignment
 from headgate.policies.allow_list import AllowList
 from headgate.policies.chain import Chain, Link
-from headgate.policies.injection import Injection
-from headgate.policies.keys import detect_keys
 from headgate.policies.own import made_policy, registered_policy
-from headgate.policies.personal import detect_personal
 from headgate.policies.scrubber import Detect, Scrubber
 from headgate.policies.scrubbing import Scrubs
 from headgate.policies.token_budget import TokenBudget
@@ -106,8 +103,23 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, Invalid) else f"{type(error).__name__}: {error}."
 
 
+# What finds things is loaded by whoever first needs it: its patterns take a while to compile.
+
+
 def _detect(name: str, options: Options) -> Detect:
-    return detect_personal(options.get("kinds")) if name == "pii" else detect_keys
+    if name == "pii":
+        from headgate.policies.personal import detect_personal
+
+        return detect_personal(options.get("kinds"))
+    from headgate.policies.keys import detect_keys
+
+    return detect_keys
+
+
+def _injection(options: Options, key: bytes) -> Policy:
+    from headgate.policies.injection import Injection
+
+    return Injection(**options)
 
 
 def _scrubs(name: str, options: Options, key: bytes) -> Policy:
@@ -121,7 +133,7 @@ SCRUBBERS: dict[str, Callable[[Options, bytes], Scrubber]] = {
 BUILT_IN: dict[str, Callable[[Options, bytes], Policy]] = {
     "pii": lambda options, key: _scrubs("pii", options, key),
     "secrets": lambda options, key: _scrubs("secrets", options, key),
-    "injection": lambda options, key: Injection(**options),
+    "injection": _injection,
     "allow_list": lambda options, key: AllowList(**options),
     "token_budget": lambda options, key: TokenBudget(),
 }

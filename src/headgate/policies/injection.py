@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from headgate.policies.forms import encoded_runs, forms_of
-from headgate.policies.injection_signs import AI_WORDS, SIGNS, Sign
+from headgate.policies.injection_signs import ABOUT, AI_WORDS, SIGNS, Sign
 from headgate.ports.policy import Allow, Decision, Deny, PolicyCall
 
 __all__ = ["THRESHOLD", "Injection", "injection_score"]
@@ -52,12 +52,6 @@ SPACED = re.compile(r"(?<!\w)(?:\w[ .\-_*]){3,40}\w(?!\w)")
 SPACES = re.compile(r"[ .\-_*]")
 MIXED_WORD = re.compile(r"(?<!\w)(?=\w*[a-z])(?=\w*[Ѐ-ӿ])[a-zЀ-ӿ]{3,24}(?!\w)", re.IGNORECASE)
 TAG_CHARACTERS = re.compile("[\U000e0020-\U000e007e]{4,}")
-ABOUT = re.compile(
-    r"injections?\b|jailbreaks?\b|pen ?test|detectors?\b|false (?:alarms?|positives?)|red.team|threat|attack(?:s|er|ers|ed)?\b|"
-    r"exploits?\b|vulnerab|phishing|owasp|guardrails?\b|block ?lists?\b|researchers?\b|(?:the|this|our|a) (?:paper|study|article|blog|talk|"
-    r"chapter|lesson|course|workshop)\b|such as \W|a (?:line|phrase|sentence|prompt|text) (?:such as|like)|phrases? like|called|for example|"
-    r"assert\b|def test|test\(|true_positives|pattern|regex|tokeni[sz]er|tokens?\b|template|classic\b|mitigation|how to spot|works by|def \w+\(|does it|is it\b|how (?:do|can|may|long)|why (?:do|does|it)"
-)
 TALK = 0.65
 TALK_MIN = 0.3
 """A text about attacks quotes them. Each of its words that says so makes signs count for less, down to this; not for
@@ -92,9 +86,10 @@ class Injection:
 def injection_score(text: str) -> tuple[float, list[str]]:
     """Return how much a text looks like orders to a model, from 0 to 1, and the families of signs that it shows."""
     shown = _as_read(text)
-    found = _signs(shown)
-    for hidden in _hidden(text, shown):
-        for family, weight in _signs(hidden).items():
+    words = frozenset(WORD.findall(shown))
+    found = _signs(shown, words)
+    for hidden in _hidden(text, shown, words):
+        for family, weight in _signs(hidden, frozenset(WORD.findall(hidden))).items():
             if weight > found.get(family, 0.0):
                 found[family] = weight
                 found["obfuscation"] = HIDDEN
@@ -112,10 +107,9 @@ def injection_score(text: str) -> tuple[float, list[str]]:
     return 1 - kept, sorted(found)
 
 
-def _signs(text: str) -> dict[str, float]:
+def _signs(text: str, words: frozenset[str]) -> dict[str, float]:
     """Return the weight of each family that shows."""
     found: dict[str, float] = {}
-    words = frozenset(WORD.findall(text))
     begun = words.union(*({word[:length] for word in words} for length in BEGUN))
     about_ai = not words.isdisjoint(AI_WORDS)
     marked = any(mark in text for mark in MARKS)
@@ -157,17 +151,19 @@ def _as_read(text: str) -> str:
     return plain.lower().replace("\u2019", "'")
 
 
-def _hidden(text: str, shown: str) -> Iterator[str]:
+def _hidden(text: str, shown: str, words: frozenset[str]) -> Iterator[str]:
     """Yield what else the text may be read as, where something in it says that it may."""
     if not text.isascii():
         if MIXED_WORD.search(text) or GREEK_OR_STYLED.search(text):
             yield _as_read(text.translate(LOOKALIKES))
         if tags := TAG_CHARACTERS.findall(text):
             yield "".join(chr(ord(character) - 0xE0000) for run in tags for character in run).lower()
-    tokens = set(shown.split())
-    if any(_is_leet(token) for token in tokens):
+    tokens = [word for word in words if not word.isalpha()]
+    if any(sign in shown for sign in "@$!"):
+        tokens += [token for token in shown.split() if not token.isalnum()]
+    if any(map(_is_leet, tokens)):
         yield shown.translate(DIGITS_FOR_LETTERS)
-    if SPACED_BEGUN.search(shown):
+    if sum(len(word) == 1 for word in words) > 1 and SPACED_BEGUN.search(shown):
         joined = SPACED.sub(lambda run: SPACES.sub("", run[0]), shown)
         if joined != shown:
             yield joined

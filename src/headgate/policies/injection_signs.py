@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["AI_WORDS", "SIGNS", "Sign"]
+__all__ = ["ABOUT", "AI_WORDS", "SIGNS", "Sign"]
 
 AI = (
     r"(?:ais?|a\.i\.|llms?|(?:language|reviewer|ai|nlp) (?:models?|systems?)|models?|assistants?|chat ?bots?|bots?|copilots?|gpt|chatgpt|claude|gemini|"
@@ -32,6 +32,15 @@ PRIOR = (
 GAP = r"[^.!?\n]{0,40}?"
 WIDE = r"[^!?\n]{0,90}?"
 
+
+ABOUT = re.compile(
+    r"injections?\b|jailbreaks?\b|pen ?test|detectors?\b|false (?:alarms?|positives?)|red.team|threat|attack(?:s|er|ers|ed)?\b|"
+    r"exploits?\b|vulnerab|phishing|owasp|guardrails?\b|block ?lists?\b|researchers?\b|mitigation|tokeni[sz]er|tokens?\b|"
+    r"(?:the|this|our|a) (?:paper|study|article|blog|talk|chapter|lesson|course|workshop)\b|such as \W|classic\b|pattern|regex|"
+    r"a (?:line|phrase|sentence|prompt|text) (?:such as|like)|phrases? like|called|for example|how to spot|works by|template|"
+    r"assert\b|def test|test\(|true_positives|def \w+\(|does it|is it\b|how (?:do|can|may|long)|why (?:do|does|it)"
+)
+"""What texts about attacks say, and code that guards against them."""
 
 AI_WORDS = frozenset(
     {
@@ -122,7 +131,7 @@ SIGNS = (
     _sign(
         "override",
         0.6,
-        "your system developer operator prompt guideline safeguard programming training previous_instruction prior_instruction above_instruction earlier_instruction",
+        "ignor disregard forget overrid bypass neglect set_aside abandon stop_following discard",
         r"\b(?:ignore|ignoring|disregard|forget|override|bypass|neglect|set aside|abandon|stop following|discard)\b[^.!?\n]{0,40}?"
         r"(?:\b(?:your|system|developer'?s?|operator'?s?|its)\b (?:\w+ ){0,3}(?:instructions?|rules?|guidelines?|guidance|prompts?|polic(?:y|ies)|restrictions?|training|messages?|rubric|directions)|"
         r"\b(?:system prompt|safeguards|programming|previous instructions|prior instructions|above instructions|earlier instructions|instructions above)\b)",
@@ -136,7 +145,7 @@ SIGNS = (
     _sign(
         "override",
         0.5,
-        "your",
+        "no_longer not_apply don't_apply void lifted suspended superseded suggestions was_a_test is_over",
         rf"\b(?:your|the) (?:\w+ ){{0,2}}{RULES} (?:\w+ ){{0,3}}(?:no longer|do(?:es)? not|don't|are (?:now )?(?:void|lifted|suspended|superseded|suggestions)|have been|has been|was a test|is over|is (?:now )?(?:void|lifted))",
     ),
     _sign(
@@ -168,14 +177,14 @@ SIGNS = (
     _sign(
         "leak",
         0.4,
-        "your_ the_rules",
+        "reveal print_ repeat recite quote write_out leak paste disclose rules_you show_your list_your output_",
         r"\b(?:reveal|print|repeat|output|disclose|recite|quote|write out|leak|paste|show|list)\b[^.!?\n]{0,40}?\byour (?:\w+ ){0,2}(?:instructions|rules|guidelines|configuration|rubric)|"
         r"the rules you were given",
     ),
     _sign(
         "leak",
         0.55,
-        "what_ which_",
+        "you_told were_told your_instructions your_rules your_prompt in_your your_system",
         r"\b(?:what|which) (?:\w+ ){0,4}(?:were|are|was|is) (?:\w+ ){0,4}(?:your (?:instructions|rules|prompt|system)|you told|in your (?:prompt|instructions))",
     ),
     _sign(
@@ -246,7 +255,7 @@ SIGNS = (
     _sign(
         "exfiltration",
         0.42,
-        "send forward upload email transmit append fetch replace end_with posts",
+        "http to_the_sender to_the_address all_contacts address_below address_in invisible_image",
         r"\b(?:send|forward|upload|e-?mail|transmit|append|fetch|replace|end with|also posts)\b[^\n]{0,120}?(?:https?://|to the (?:sender|address)|all contacts|address (?:below|in the header)|invisible image)",
     ),
     _sign(
@@ -261,7 +270,7 @@ SIGNS = (
     _sign(
         "exfiltration",
         0.45,
-        "key token password credential secret conversation memory history .ssh env address_book",
+        "api_key api_token password credential stored_ your_memory the_conversation chat_so chat_history .ssh process.env address_book configured_with last_question customer_name other_customers salary",
         r"\b(?:send|forward|post|upload|mail|show|reveal|fetch|spell|append|collect|list|include|replace)\w*\b[^\n]{0,80}?(?:api keys?|api tokens?|passwords?|credentials|stored \w+|your memory|the conversation|chat (?:so far|history)|\.ssh|process\.env|address book|configured with|last question|customer name|other customers|salary)",
     ),
     _sign(

@@ -19,12 +19,23 @@ __all__ = ["KINDS", "detect_personal"]
 
 def detect_personal(kinds: Iterable[str] | None = None) -> Detect:
     """Return what finds these kinds (see `KINDS`) in a text; without any, all of them."""
-    finders = [KINDS[kind] for kind in (KINDS if kinds is None else kinds)]
+    wanted = set(KINDS if kinds is None else kinds)
+    anywhere = [find for kind, find in ANYWHERE.items() if kind in wanted]
+    among_digits = [find for kind, find in AMONG_DIGITS.items() if kind in wanted]
 
     def detect(text: str) -> list[Span]:
-        return [span for find in finders for span in find(text)]
+        found = [span for find in anywhere for span in find(text)]
+        if among_digits:
+            for run in DIGITS.finditer(text):
+                for find in among_digits:
+                    found += find(text, *run.span())
+        return found
 
     return detect
+
+
+DIGITS = re.compile(r"[+(]{0,2}[0-9](?:[\s().\-/+_]{0,3}[0-9]){6,}+")
+"""What has no seven digits near each other has no number of anybody."""
 
 
 # --- Mail ---------------------------------------------------------------------------------------------------------
@@ -62,6 +73,7 @@ def _local_part(text: str, at: int) -> int:
 # --- Machines -----------------------------------------------------------------------------------------------------
 
 OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+IPV4_LIKE = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 IPV4 = re.compile(rf"(?<![0-9.])(?:{OCTET}\.){{3}}{OCTET}(?![0-9]|\.[0-9])")
 IPV6_PART = re.compile(r":[0-9A-Fa-f]{0,4}:")
 IPV6_BEGIN = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{1,4}\Z")
@@ -79,8 +91,9 @@ GROUPS_LEFT_OUT_MAX = 3
 
 def _machines(text: str) -> Iterator[Span]:
     if text.count(".") >= 3:
-        for found in IPV4.finditer(text):
-            if not found[0].startswith(NOBODYS) and not _before(NO_MACHINE, text, found.start()):
+        for like in IPV4_LIKE.finditer(text):
+            found = IPV4.match(text, like.start())
+            if found is not None and not found[0].startswith(NOBODYS) and not _before(NO_MACHINE, text, found.start()):
                 yield Span(found.start(), found.end(), "ip")
     if text.count(":") >= 2:
         yield from _six(text)
@@ -129,8 +142,8 @@ ISSUERS = re.compile(r"4|5[0-9]|2[2-7]|3[04-9]|6|81|82|9792|1[0-9]{14}\Z")
 NO_CARD = re.compile(r"(?:ean|gtin|isbn|upc|imei|barcode|jan)(?:[ -]?1[034])?[ \t:#.=]*\Z", re.IGNORECASE)
 
 
-def _cards(text: str) -> Iterator[Span]:
-    for run in DIGIT_GROUPS.finditer(text):
+def _cards(text: str, start: int, end: int) -> Iterator[Span]:
+    for run in DIGIT_GROUPS.finditer(text, start, end):
         if len(run[0]) < CARD_DIGITS[0]:
             continue
         groups = list(GROUP.finditer(text, run.start(), run.end()))
@@ -165,7 +178,8 @@ def _passes_luhn(digits: str) -> bool:
 
 # --- Accounts -----------------------------------------------------------------------------------------------------
 
-IBAN_BEGUN = re.compile(r"[A-Za-z]{2} ?[0-9]{2}[ \t\n\r\-._/+]{0,2}[A-Za-z0-9]")
+IBAN_DIGITS = re.compile(r"[0-9]{2}[ \t\n\r\-._/+]{0,2}[A-Za-z0-9]")
+IBAN_COUNTRY = re.compile(r"([A-Za-z]{2}) ?\Z")
 IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
     "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29,
@@ -181,13 +195,16 @@ SEPARATORS_MAX = 2
 
 
 def _accounts(text: str) -> Iterator[Span]:
-    for begun in IBAN_BEGUN.finditer(text):
-        length = IBAN_LENGTHS.get(begun[0][:2].upper())
-        before = text[max(0, begun.start() - 4) : begun.start()]
+    for digits in IBAN_DIGITS.finditer(text):
+        country = IBAN_COUNTRY.search(text, max(0, digits.start() - 3), digits.start())
+        length = None if country is None else IBAN_LENGTHS.get(country[1].upper())
+        if country is None or length is None:
+            continue
+        before = text[max(0, country.start() - 4) : country.start()]
         if before[-1:].isascii() and before[-1:].isalnum() and before.upper() != "IBAN":
             continue
-        if length is not None and (end := _account_end(text, begun.start(), length)):
-            yield Span(begun.start(), end, "iban")
+        if end := _account_end(text, country.start(), length):
+            yield Span(country.start(), end, "iban")
 
 
 def _account_end(text: str, start: int, length: int) -> int:
@@ -222,27 +239,12 @@ SOCIAL = re.compile(
 SOCIAL_CONTEXT = 48
 
 
-def _social(text: str) -> Iterator[Span]:
-    for found in SSN.finditer(text):
+def _social(text: str, start: int, end: int) -> Iterator[Span]:
+    for found in SSN.finditer(text, start, end):
         if found[1] or SOCIAL.search(text, max(0, found.start() - SOCIAL_CONTEXT), found.start()):
             yield Span(found.start(), found.end(), "ssn")
 
 
-def _none_without_digits(find: Callable[[str], Iterator[Span]]) -> Callable[[str], Iterable[Span]]:
-    def found(text: str) -> Iterable[Span]:
-        return find(text) if DIGITS.search(text) else ()
-
-    return found
-
-
-DIGITS = re.compile(r"[0-9](?:[^0-9A-Za-z]{0,2}[0-9]){5}")
-"""What has no six digits near each other has no number of anybody."""
-
-KINDS: dict[str, Callable[[str], Iterable[Span]]] = {
-    "email": _emails,
-    "phone": _none_without_digits(phones),
-    "card": _none_without_digits(_cards),
-    "iban": _accounts,
-    "ssn": _none_without_digits(_social),
-    "ip": _machines,
-}
+ANYWHERE: dict[str, Callable[[str], Iterable[Span]]] = {"email": _emails, "iban": _accounts, "ip": _machines}
+AMONG_DIGITS: dict[str, Callable[[str, int, int], Iterable[Span]]] = {"phone": phones, "card": _cards, "ssn": _social}
+KINDS = (*ANYWHERE, *AMONG_DIGITS)

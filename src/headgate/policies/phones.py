@@ -17,8 +17,6 @@ DIGITS_MIN, DIGITS_MAX = 7, 15
 CONTEXT_BEFORE = 48
 CONTEXT_AFTER = 24
 
-DIGITS = re.compile(r"[+(]{0,2}[0-9](?:[ ().\-/+]{0,3}[0-9]){6,}+")
-"""Where enough digits are near each other."""
 ANYWHERE = (
     # +49 (0)89 99998-310
     re.compile(r"(?<![0-9+])\+[ ]?\(?[1-9](?:[ ().\-/+]{0,3}[0-9]){6,14}(?![0-9])"),
@@ -86,16 +84,15 @@ OF_A_YEAR = re.compile(r"\A0[0-9]{1,5}/(?:19|20)[0-9]{2}(?![0-9])")
 """The number of a file: 0034/2026."""
 
 
-def phones(text: str) -> Iterator[Span]:
-    for run in DIGITS.finditer(text):
-        start, end = run.span()
-        for pattern in ANYWHERE:
-            for found in pattern.finditer(text, start, end):
-                if _can_be_dialled(found) and (found[0][0] == "+" or not _is_something_else(text, found.start())):
-                    yield _span(found)
-        for found in NEAR_A_WORD.finditer(text, start, end):
-            if _can_be_dialled(found) and _is_near_a_word(text, found):
+def phones(text: str, start: int, end: int) -> Iterator[Span]:
+    """Yield the phone numbers in a part of a text that has digits in it."""
+    for pattern in ANYWHERE:
+        for found in pattern.finditer(text, start, end):
+            if _can_be_dialled(found) and (found[0][0] == "+" or not _is_something_else(text, found.start())):
                 yield _span(found)
+    for found in NEAR_A_WORD.finditer(text, start, end):
+        if _can_be_dialled(found) and _is_near_a_word(text, found):
+            yield _span(found)
 
 
 def _span(found: re.Match[str]) -> Span:

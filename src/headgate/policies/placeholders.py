@@ -19,6 +19,8 @@ PLACEHOLDER = re.compile(r"<([A-Z]{2,8})_([0-9a-f]{8})([0-9a-f]{4})>")
 PLACEHOLDER_LENGTH_MAX = 8 + 12 + 3
 PLACEHOLDER_BEGUN = re.compile(r"<(?:[A-Z]{1,8}(?:_[0-9a-f]{0,12})?)?$")
 """What stands at the end of a text and may become a placeholder with what follows."""
+VALUES_MAX = 200
+"""So many values are looked for in later texts, whatever stands around them."""
 CHECKED_MAX = 10_000
 
 
@@ -29,6 +31,8 @@ class Vault:
         self._key = key
         self._placeholders: dict[tuple[str, str], str] = {}
         self._originals: dict[str, str] = {}
+        self.values: dict[str, str] = {}
+        """The newest values that were taken out, and their kinds."""
 
     def placeholder(self, kind: str, value: str) -> str:
         """Return what stands for the value from now on; no two values share one."""
@@ -39,6 +43,9 @@ class Vault:
         while self._originals.get(made := self._made(kind, value, number), value) != value:
             number += 1
         self._placeholders[kind, value] = made
+        if len(self.values) >= VALUES_MAX:
+            del self.values[next(iter(self.values))]
+        self.values[value] = kind
         self._originals[made] = value
         return made
 

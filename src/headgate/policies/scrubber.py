@@ -13,6 +13,10 @@ from headgate.policies.placeholders import PLACEHOLDER, Vault, is_placeholder
 
 __all__ = ["Detect", "Scrubber", "Span"]
 
+KNOWN_MAX = 200
+"""Beside so many values in one text, those of earlier texts are not looked for again."""
+AGAIN_LENGTH_MIN = 6
+"""A shorter value may stand somewhere else by chance."""
 DIGITS_MIN = 7
 """A shorter number in a JSON value is nobody's."""
 
@@ -47,6 +51,7 @@ class Scrubber:
         """Return what is found, in order, none within another."""
         found = [span for form in forms_of(text) for span in self._in_form(form)]
         found += self._encoded(text, ENCODED_LEVELS_MAX)
+        found += self._again(text, found)
         if not found:
             return found
         kept = [(one.start(), one.end()) for one in PLACEHOLDER.finditer(text) if is_placeholder(one[0])]
@@ -84,6 +89,20 @@ class Scrubber:
             if kind is not None:
                 found.append(Span(start, end, kind))
         return found
+
+    def _again(self, text: str, found: list[Span]) -> list[Span]:
+        """Return where a value stands once more that was found here, or in an earlier text: without the words, perhaps,
+        that gave it away there."""
+        values = {text[span.start : span.end]: span.kind for span in found}
+        if len(values) < KNOWN_MAX:
+            values |= self.vault.values
+        more: list[Span] = []
+        for value, kind in values.items():
+            at = text.find(value) if len(value) >= AGAIN_LENGTH_MIN else -1
+            while at >= 0:
+                more.append(Span(at, at + len(value), kind))
+                at = text.find(value, at + len(value))
+        return more
 
     def _held_by(self, text: str, levels: int) -> str | None:
         for form in forms_of(text):
