@@ -18,7 +18,7 @@ from headgate.engine.audit import verify
 from headgate.engine.lane import INLINE_BYTES_MAX
 from headgate.ports import Append, Move, Opening, OverBudget
 from headgate.stores import postgres_schema
-from headgate.stores.postgres import KEYS_AT_HAND_MIN, KEYS_PER_BLOCK, OutcomeUnknown, PostgresLog
+from headgate.stores.postgres import KEYS_AT_HAND_MIN, KEYS_PER_BLOCK, CommitUnknown, PostgresLog
 from headgate.stores.postgres_errors import Address
 from headgate.stores.postgres_schema import POSTGRES_SCHEMA_VERSION, SchemaTooNew
 from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
@@ -628,12 +628,12 @@ async def test_a_commit_whose_outcome_stays_unknown_is_told_so_and_not_as_unwrit
         await far.commit([HandmadeRun(log, "warm").append()])
         proxy.cut("after the server has done it", for_good=True)
 
-        with pytest.raises(OutcomeUnknown, match="may or may not be written"):
+        with pytest.raises(CommitUnknown, match="may or may not be written"):
             await far.commit([run.append(["x"])])
 
         with pytest.raises(Unavailable, match=r"cannot be reached.*Nothing was") as raised:
             await far.commit([run.append(["y"])])
-        assert not isinstance(raised.value, OutcomeUnknown)
+        assert not isinstance(raised.value, CommitUnknown)
         await far.close()
     assert await log.contents(run.key, [2]) == {2: b'"x"'}
 

@@ -34,7 +34,7 @@ from headgate.stores.postgres_reading import PostgresReader
 from headgate.stores.postgres_schema import checked_name
 from headgate.stores.queries import load_queries
 
-__all__ = ["PostgresLog"]
+__all__ = ["CommitUnknown", "PostgresLog"]
 
 LANES_MAX = 2
 RETRIES_MAX = 20
@@ -50,10 +50,10 @@ SQL = load_queries("postgres.sql")
 Result = TypeVar("Result")
 
 
-class OutcomeUnknown(Unavailable):
+class CommitUnknown(Unavailable):
     """The server went away with a commit and did not come back: it may or may not have been written."""
 
-    code = "outcome_unknown"
+    code = "commit_unknown"
 
 
 class PostgresLog(PostgresReader):
@@ -109,7 +109,7 @@ class PostgresLog(PostgresReader):
     # --- Appends -------------------------------------------------------------------------------------------------
 
     async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
-        """Append the batch. Raises `Unavailable`: nothing was written; `OutcomeUnknown`: nobody knows.
+        """Append the batch. Raises `Unavailable`: nothing was written; `CommitUnknown`: nobody knows.
 
         A caller that is cancelled meanwhile is let go when the server has answered."""
         self._lanes.refuse_if_closed()
@@ -160,8 +160,8 @@ class PostgresLog(PostgresReader):
             raise error
         raise self._address.problem(error, "Nothing was written.") from None
 
-    def _lost(self, error: Exception) -> OutcomeUnknown:
-        return OutcomeUnknown(
+    def _lost(self, error: Exception) -> CommitUnknown:
+        return CommitUnknown(
             f"{self._address.problem(error, 'It went away while a commit was under way.')} "
             "What was asked may or may not be written: ask again under the same id when it is back."
         )
