@@ -11,12 +11,13 @@ from typing import Any
 
 from bench.machine import describe_machine
 from bench.program import PROGRAMS, AuditFailed, Settings
+from bench.providers import table_of
 from bench.report import machine_line, report_of, summary_of
 
 __all__ = ["main"]
 
 RESULTS = Path(__file__).parent / "results"
-NOT_BY_DEFAULT = frozenset({"shim"})
+NOT_BY_DEFAULT = frozenset({"shim", "providers"})
 QUICK_SECONDS = 0.1
 
 
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> int:
             _say(f"{name}: THE AUDIT FAILED\n{failed}")
             return 1
         result["benchmarks"][name] = figures
-        _say(report_of(name, figures))
+        _say(table_of(figures) if name == "providers" else report_of(name, figures))
     _say(summary_of(result))
     _write(result, settings)
     return 0

@@ -23,6 +23,7 @@ import msgspec
 from bench.figures import median, rounded
 from bench.first_run import DEFINITION
 from bench.policies import measure_policies
+from bench.providers import measure_providers
 from bench.repetition import Repetition
 from bench.shapes import Shape
 
@@ -264,4 +265,5 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "streams": streams,
     "policies": lambda settings: {"ours": measure_policies(quick=settings.quick)},
     "shim": without_shim,
+    "providers": lambda settings: measure_providers(run_fresh, repetitions=settings.repetitions, quick=settings.quick),
 }

@@ -33,6 +33,7 @@ AGAIN = f"{MATRIX}::test_a_second_process_that_starts_the_same_run_finds_it_and_
 ACKNOWLEDGED = "tests/e2e/test_acknowledged.py"
 CONFORMANCE = "tests/conformance/test_log.py"
 DECIDE = "tests/core/test_decide.py"
+PROMISE = "tests/llm/test_provider_conformance.py::test_every_provider_keeps_the_promise"
 
 SQLITE = "src/headgate/stores/sqlite.py"
 SQLITE_FILE = "src/headgate/stores/sqlite_file.py"
@@ -46,6 +47,7 @@ ABOVE = "tests/engine/test_shared_budgets.py"
 ASKING = "tests/core/test_asking.py"
 DECIDER = "src/headgate/core/decide.py"
 ADMISSION = "src/headgate/core/admission.py"
+DIRECT = "src/headgate/llm/direct"
 
 
 class Edit(NamedTuple):
@@ -473,6 +475,78 @@ MUTANTS = (
         "synchronous is off",
         (Edit(SQLITE_FILE, "pragma synchronous = full", "pragma synchronous = off"),),
         "tests/stores/test_power_loss.py",
+    ),
+    Mutant(
+        "provider: a redirect is followed",
+        (Edit(f"{DIRECT}/wire.py", "follow_redirects=False", "follow_redirects=True"),),
+        f"{PROMISE}[anthropic-a_redirect_is_not_followed_wherever_it_leads]",
+    ),
+    Mutant(
+        "provider: what an SDK forgets to close stays open",
+        (
+            Edit(
+                f"{DIRECT}/wire.py",
+                "            await response.aclose()\n        self._resp",
+                "            pass\n        self._resp",
+            ),
+        ),
+        f"{PROMISE}[google-a_stream_that_is_left_closes_its_connection]",
+    ),
+    Mutant(
+        "provider: a cancelled call goes on in its thread",
+        (Edit(f"{DIRECT}/wire.py", "            task.cancel()", "            pass"),),
+        f"{PROMISE}[bedrock-a_call_that_is_cancelled_closes_its_connection]",
+    ),
+    Mutant(
+        "provider: what the cache read is no input",
+        (Edit(f"{DIRECT}/anthropic.py", "input_tokens=fresh + read + written", "input_tokens=fresh"),),
+        f"{PROMISE}[anthropic-usage_comes_in_buckets_that_are_parts_of_the_sums]",
+    ),
+    Mutant(
+        "provider: a cache of an hour counts as one of five minutes",
+        (Edit(f"{DIRECT}/bedrock.py", "cache_write_tokens=written - hour", "cache_write_tokens=written"),),
+        f"{PROMISE}[bedrock-usage_comes_in_buckets_that_are_parts_of_the_sums]",
+    ),
+    Mutant(
+        "provider: thinking is no output",
+        (Edit(f"{DIRECT}/google.py", "made = (visible or 0) + (thought or 0)", "made = visible or 0"),),
+        f"{PROMISE}[google-usage_comes_in_buckets_that_are_parts_of_the_sums]",
+    ),
+    Mutant(
+        "provider: nonsense for a usage loses the answer",
+        (Edit(f"{DIRECT}/anthropic.py", "        if needed is None or (", "        if needed is not None or ("),),
+        f"{PROMISE}[anthropic-a_usage_that_is_nonsense_loses_no_answer_and_is_estimated]",
+    ),
+    Mutant(
+        "provider: a cut stream passes for a whole one",
+        (
+            Edit(
+                f"{DIRECT}/provider.py",
+                "if not reason_told(response) and response.finish_reason is None:\n                    raise",
+                "if False:\n                    raise",
+            ),
+        ),
+        f"{PROMISE}[google-a_stream_that_ends_without_its_end_is_cut]",
+    ),
+    Mutant(
+        "provider: what a provider says shows the key",
+        (Edit(f"{DIRECT}/failures.py", 'text = text.replace(secret, "[secret]")', "pass"),),
+        "tests/llm/test_provider_settings.py::test_a_key_is_nowhere_in_errors_or_logs[anthropic]",
+    ),
+    Mutant(
+        "provider: libraries log headers",
+        (Edit("src/headgate/llm/quiet.py", "logger.setLevel(logging.WARNING)", "pass"),),
+        "tests/llm/test_provider_settings.py::test_a_key_is_nowhere_in_errors_or_logs[bedrock]",
+    ),
+    Mutant(
+        "provider: an error inside a stream goes unnamed",
+        (Edit(f"{DIRECT}/failures.py", 'if getattr(error, "in_stream", False):', "if False:"),),
+        f"{PROMISE}[bedrock-an_error_inside_a_stream_ends_it_with_what_was_used]",
+    ),
+    Mutant(
+        "provider: a misspelt model is not helped",
+        (Edit("src/headgate/llm/model_names.py", 'if error.kind == "not_found" else []', "if False else []"),),
+        f"{PROMISE}[openai-a_model_that_is_not_there_is_answered_with_those_that_are_like_it]",
     ),
 )
 

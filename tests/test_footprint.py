@@ -17,7 +17,19 @@ from tests.conftest import ROOT, SOURCE
 
 pytestmark = pytest.mark.slow  # each starts a process
 
-ALWAYS_LAZY = ["anthropic", "boto3", "google", "grpc", "mcp", "mistralai", "numpy", "openai", "pydantic_ai", "rich"]
+ALWAYS_LAZY = [
+    "anthropic",
+    "boto3",
+    "botocore",
+    "google",
+    "grpc",
+    "mcp",
+    "mistralai",
+    "numpy",
+    "openai",
+    "pydantic_ai",
+    "rich",
+]
 OWN_LIBRARIES = ["apsw", "click", "httpx2", "jinja2", "msgspec", "yaml"]
 
 ECHO = """

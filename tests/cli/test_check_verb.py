@@ -123,6 +123,17 @@ def test_a_price_that_was_set_counts(capsys: pytest.CaptureFixture[str], folder:
     assert "own.yaml:4:38: under a budget every call of 'p' would be refused: no price is known of openai/ours" in said
 
 
+def test_a_misspelt_model_is_answered_with_the_one_that_it_may_have_been(
+    capsys: pytest.CaptureFixture[str], folder: Path
+):
+    text = "name: x\nactivities:\n  p: {use: llm_prompt, with: {model: mistral/mistral-larg, prompt: x}}\n"
+    (folder / "own.yaml").write_text(text)
+
+    headgate("check", "own.yaml")
+
+    assert "no price is known of mistral/mistral-larg (did you mean mistral/mistral-large" in capsys.readouterr().out
+
+
 def test_a_sample_input_that_does_not_fit_is_refused(capsys: pytest.CaptureFixture[str]):
     code = headgate("check", "flow.yaml", "--input", "docs=3")
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from headgate.cli import exit_codes
+from headgate.cli import doctor_models, exit_codes
 from headgate.cli.doctor_models import ADDRESSES, doors
 from headgate.cli.program import run_program
 from headgate.llm import registry
+from headgate.llm.provider_settings import VENDORS
 
 KEY = "sk-very-secret-7261"
 MODELS = {"data": [{"id": "gpt-5"}, {"id": "gpt-5-nano"}, {"id": "text-embedding-3-small"}, {"id": "unpriced-x"}]}
@@ -60,7 +61,9 @@ class _Exchange(BaseHTTPRequestHandler):
         if self.server.barrier is not None:
             self.server.barrier.wait(20)
         given = " ".join(
-            f"{name}: {self.headers[name]}" for name in ("Authorization", "api-key") if name in self.headers
+            f"{name}: {self.headers[name]}"
+            for name in ("Authorization", "api-key", "x-api-key", "x-goog-api-key", "x-team")
+            if name in self.headers
         )
         self.server.keys.append(given)
         if self.server.key and not given.endswith(
@@ -400,6 +403,53 @@ def test_the_list_is_asked_for_where_and_as_calls_are_made(
     )
 
 
+def test_anthropic_and_google_are_asked_for_their_lists_in_their_own_words(doctor: Doctor, provider: Provider):
+    provider.answers = {
+        "/v1/models": (200, {"data": [{"id": "claude-haiku-4-5", "type": "model"}]}),
+        "/v1beta/models": (200, {"models": [{"name": "models/gemini-2.5-flash"}]}),
+    }
+
+    findings = doctor(
+        "--model",
+        "google/gemini-2.5-flash",
+        "--model",
+        "anthropic/claude-haiku-4-6",
+        ANTHROPIC_BASE_URL=provider.url,
+        ANTHROPIC_API_KEY=KEY,
+        HEADGATE_PROVIDER_ANTHROPIC_HEADERS='{"x-team": "blue"}',
+        GOOGLE_BASE_URL=f"{provider.url}/v1beta",
+        GEMINI_API_KEY=KEY,
+    )
+
+    assert sorted(provider.asked) == ["GET /v1/models?limit=1000", "GET /v1beta/models?pageSize=1000"]
+    assert sorted(provider.keys) == [f"x-api-key: {KEY} x-team: blue", f"x-goog-api-key: {KEY}"]
+    assert (findings["anthropic"]["status"], findings["google"]["status"]) == ("good", "good")
+    assert findings["google/gemini-2.5-flash"]["text"] == "is listed"
+    assert "did you mean anthropic/claude-haiku-4-5?" in findings["anthropic/claude-haiku-4-6"]["text"]
+
+
+def test_a_provider_whose_extra_is_missing_says_what_to_install(doctor: Doctor, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor_models, "find_spec", lambda name: None)
+
+    findings = doctor("--offline", ANTHROPIC_API_KEY=KEY)
+
+    assert (findings["anthropic"]["status"], findings["anthropic"]["problem"]) == ("bad", "missing_extra")
+    assert "pip install headgate[anthropic]" in findings["anthropic"]["text"]
+    assert "pip install headgate[bedrock]" in findings["bedrock"]["text"]
+    assert doctor.code == exit_codes.UNAVAILABLE
+
+
+def test_bedrock_says_whose_credentials_it_would_use(doctor: Doctor, monkeypatch: pytest.MonkeyPatch):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    nobody = doctor("--offline")["bedrock"]["text"]
+    somebody = doctor("--offline", AWS_REGION="eu-central-1", AWS_BEARER_TOKEN_BEDROCK=KEY)["bedrock"]["text"]
+
+    assert "set AWS_REGION" in nobody
+    assert somebody.startswith("AWS_BEARER_TOKEN_BEDROCK in eu-central-1")
+
+
 def test_a_dated_version_of_azure_stands_in_the_address():
     found = doors(
         {"AZURE_OPENAI_ENDPOINT": "https://x", "AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_API_VERSION": "2024"}
@@ -411,15 +461,11 @@ def test_a_dated_version_of_azure_stands_in_the_address():
 def test_where_nothing_is_said_the_addresses_are_those_of_calls(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.undo()
 
-    assert ADDRESSES == {
-        "openai": registry.OPENAI_URL,
-        "mistral": registry.MISTRAL_URL,
-        "ollama": registry.OLLAMA_URL,
-    }
+    assert {name: vendor.default for name, vendor in VENDORS.items() if vendor.default} == ADDRESSES
 
 
 def test_each_vendor_that_can_be_called_has_a_door():
-    vendors = set(registry.build_providers({})) - {"demo", *registry.NOT_BUILT}
+    vendors = set(registry.build_providers({})) - {"demo", "bedrock"}  # Bedrock has its list at another address
 
     assert vendors <= set(doors({}))
 

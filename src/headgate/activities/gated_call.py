@@ -64,7 +64,7 @@ ELSEWHERE = frozenset(
         "missing_capability",
         "demo_cannot",
         "missing_address",
-        "not_built",
+        "missing_extra",
         "missing_key",
     }
 )

@@ -64,7 +64,7 @@ def _check_priced(checking: Checking, activity: Activity, pricing: Pricing) -> N
     if not unpriced:
         return
     place: Path = ("activities", activity.key, "parameters", "model")
-    named = " and ".join(unpriced)
+    named = " and ".join(_with_nearest(model, pricing) for model in unpriced)
     if not _budgets(checking, activity):
         checking.warn(place, f"no price is known of {named}: its calls are counted, and cost nothing here.")
     elif len(unpriced) < _models_named(activity):
@@ -75,6 +75,11 @@ def _check_priced(checking: Checking, activity: Activity, pricing: Pricing) -> N
             f"under a budget every call of {activity.key!r} would be refused: no price is known of {named}. "
             "Name a model with a price, or remove the budget.",
         )
+
+
+def _with_nearest(model: str, pricing: Pricing) -> str:
+    near = pricing.nearest(model)
+    return f"{model} (did you mean {near}?)" if near else model
 
 
 def _models_named(activity: Activity) -> int:

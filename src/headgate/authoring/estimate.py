@@ -39,6 +39,8 @@ class Pricing(msgspec.Struct, frozen=True):
     it cannot be counted."""
     max_tokens_under_budget: int
     """`max_tokens` of a call under a budget that sets none."""
+    nearest: Callable[[str], str] = lambda _: ""
+    """The priced `provider/model` that an unpriced one may have been meant to be, or nothing."""
 
 
 class ActivityEstimate(msgspec.Struct, frozen=True):

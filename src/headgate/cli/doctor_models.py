@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import re
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from headgate.core.values import Price
+    from headgate.llm.provider_settings import ProviderSettings
     from headgate.ports import ModelProvider, ModelRequest
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "cheapest",
     "doors",
     "list_models",
+    "missing_library",
     "nearest",
     "worst_case",
 ]
@@ -40,6 +42,8 @@ ADDRESSES = {
     "openai": "https://api.openai.com/v1",
     "mistral": "https://api.mistral.ai/v1",
     "ollama": "http://localhost:11434",
+    "anthropic": "https://api.anthropic.com",
+    "google": "https://generativelanguage.googleapis.com",
 }
 """Where a vendor is asked when the environment does not say; a test keeps them those of calls."""
 LIST_BYTES_MAX = 8 * 1024 * 1024
@@ -58,7 +62,14 @@ activities:
     timeout_seconds: %s
     with: {model: "{{ INPUT.model }}", prompt: "{{ INPUT.prompt }}", max_tokens: "{{ INPUT.max_tokens }}"}
 """
-_CUSTOM = re.compile(r"HEADGATE_PROVIDER_([A-Z0-9_]+?)_(BASE_URL|API_KEY)")
+
+
+LIBRARIES = {
+    "anthropic": ("pydantic_ai", "anthropic"),
+    "google": ("pydantic_ai", "google.genai"),
+    "bedrock": ("pydantic_ai", "boto3"),
+}
+"""What an extra of the package brings, by the provider that needs it."""
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +84,8 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: it needs no key."""
     configured: bool = False
     """Somebody set a variable of it."""
+    headers: Mapping[str, str] = {}
+    """What else goes with each request."""
     missing: tuple[str, ...] = ()
     """Variables without which no call can be made."""
     lists_deployments: bool = True
@@ -105,33 +118,72 @@ class Called(msgspec.Struct, frozen=True):
 # --- Whom the environment names ------------------------------------------------------------------------------------
 
 
+def missing_library(provider: str) -> str:
+    """Return what `provider` needs and is not installed, or nothing; it is not imported."""
+    for name in LIBRARIES.get(provider, ()):
+        try:
+            found = find_spec(name)
+        except ModuleNotFoundError:  # of what it stands in
+            found = None
+        if found is None:
+            return name
+    return ""
+
+
 def doors(environment: Mapping[str, str]) -> dict[str, Door]:
-    """Return the doors by provider, as `build_providers` would lead through them; no network is used."""
+    """Return the doors by provider, as `build_providers` would lead through them; no network is used.
+
+    Raises `Invalid` for headers or a timeout of a provider that are none.
+    """
+    from headgate.llm.provider_settings import own_names
+
     settings = {name: value.strip() for name, value in environment.items() if value.strip()}
     found = [
-        _vendor("openai", settings, "OPENAI_BASE_URL", "OPENAI_API_KEY"),
-        _vendor("mistral", settings, "MISTRAL_BASE_URL", "MISTRAL_API_KEY"),
+        _vendor("openai", settings, "/models"),
+        _vendor("mistral", settings, "/models"),
+        _vendor("anthropic", settings, "/v1/models?limit=1000", "x-api-key", {"anthropic-version": "2023-06-01"}),
+        _vendor("google", settings, "/v1beta/models?pageSize=1000", "x-goog-api-key"),
         _azure(settings),
         _ollama(settings),
-        *_own(settings),
+        *(_own(name, settings) for name in own_names(settings)),
     ]
     return {door.name: door for door in found}
 
 
-def _vendor(name: str, settings: Mapping[str, str], address: str, key: str) -> Door:
+def _vendor(
+    name: str,
+    settings: Mapping[str, str],
+    path: str,
+    header: str = "Authorization",
+    headers: Mapping[str, str] | None = None,
+) -> Door:
+    known, own, address = _settings(name, settings)
+    key = known.key_variable.rpartition(" or ")[2]
+    versioned = path.partition("/models")[0]
     return Door(
         name=name,
-        url=f"{settings.get(address, ADDRESSES[name]).rstrip('/')}/models",
-        key=settings.get(key, ""),
+        url=f"{address.rstrip('/').removesuffix(versioned or '/')}{path}",
+        header=header,
+        headers={**(headers or {}), **known.headers},
+        key=known.api_key,
         key_variable=key,
-        configured=address in settings or key in settings,
-        missing=() if key in settings else (key,),
+        configured=own or bool(known.api_key),
+        missing=() if known.api_key else (key,),
     )
 
 
+def _settings(name: str, settings: Mapping[str, str]) -> tuple[ProviderSettings, bool, str]:
+    """Return what is set, whether the address is, and where to ask."""
+    from headgate.llm.provider_settings import VENDORS, read_settings
+
+    known = read_settings(name, settings)
+    own = known.base_url != VENDORS[name].default
+    return known, own, known.base_url if own else ADDRESSES.get(name, "")
+
+
 def _azure(settings: Mapping[str, str]) -> Door:
-    needed = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY")
-    endpoint, version = settings.get(needed[0], "").rstrip("/"), settings.get("AZURE_OPENAI_API_VERSION", "")
+    known, own, address = _settings("azure", settings)
+    endpoint, version = address.rstrip("/"), settings.get("AZURE_OPENAI_API_VERSION", "")
     if version and version not in ("v1", "preview"):
         url = f"{endpoint}/openai/models?api-version={quote(version, safe='')}"
     else:
@@ -140,36 +192,36 @@ def _azure(settings: Mapping[str, str]) -> Door:
         name="azure",
         url=url if endpoint else "",
         header="api-key",
-        key=settings.get(needed[1], ""),
-        key_variable=needed[1],
-        configured=any(variable in settings for variable in needed),
-        missing=tuple(variable for variable in needed if variable not in settings),
+        headers=known.headers,
+        key=known.api_key,
+        key_variable=known.key_variable,
+        configured=own or bool(known.api_key),
+        missing=(
+            *(() if endpoint else ("AZURE_OPENAI_ENDPOINT",)),
+            *(() if known.api_key else ("AZURE_OPENAI_API_KEY",)),
+        ),
         lists_deployments=False,
     )
 
 
 def _ollama(settings: Mapping[str, str]) -> Door:
-    url = settings.get("OLLAMA_BASE_URL", ADDRESSES["ollama"])
-    return Door(name="ollama", url=_compatible("ollama", url), configured="OLLAMA_BASE_URL" in settings)
+    known, own, address = _settings("ollama", settings)
+    return Door(name="ollama", url=_compatible("ollama", address), headers=known.headers, configured=own)
 
 
-def _own(settings: Mapping[str, str]) -> list[Door]:
-    stems = sorted({match[1] for name in settings if (match := _CUSTOM.fullmatch(name))})
-    found: list[Door] = []
-    for stem in stems:
-        address, key = f"HEADGATE_PROVIDER_{stem}_BASE_URL", f"HEADGATE_PROVIDER_{stem}_API_KEY"
-        url = settings.get(address, "")
-        found.append(
-            Door(
-                name=stem.lower(),
-                url=_compatible(stem.lower(), url) if url else "",
-                key=settings.get(key, ""),
-                key_variable=key if key in settings else "",
-                configured=True,
-                missing=() if url else (address,),
-            )
-        )
-    return found
+def _own(name: str, settings: Mapping[str, str]) -> Door:
+    from headgate.llm.provider_settings import read_settings
+
+    known = read_settings(name, settings)
+    return Door(
+        name=name,
+        url=_compatible(name, known.base_url) if known.base_url else "",
+        headers=known.headers,
+        key=known.api_key,
+        key_variable=known.key_variable,
+        configured=True,
+        missing=() if known.base_url else (f"HEADGATE_PROVIDER_{name.upper()}_BASE_URL",),
+    )
 
 
 def _compatible(name: str, url: str) -> str:
@@ -214,7 +266,7 @@ async def _ask(door: Door, client: httpx2.AsyncClient) -> Listing:
     from headgate.llm.provider_errors import code_of_status
 
     value = f"Bearer {door.key}" if door.header == "Authorization" else door.key
-    headers = {door.header: value} if door.key else {}
+    headers = {**door.headers, **({door.header: value} if door.key else {})}
     async with client.stream("GET", door.url, headers=headers) as response:
         if response.status_code in LISTLESS:
             return Listing("not_found", response.status_code)
@@ -232,16 +284,19 @@ async def _ask(door: Door, client: httpx2.AsyncClient) -> Listing:
 
 
 def _names(content: bytes) -> tuple[str, ...] | None:
-    """Return the ids of `{"data": [{"id": …}]}`, or of a bare list; None for anything else."""
+    """Return the ids of `{"data": [{"id": …}]}`, of a bare list, or of Google's `{"models": [{"name": …}]}`; None for
+    anything else."""
     try:
         said: Any = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError):
         return None
-    entries: object = cast("dict[str, object]", said).get("data") if isinstance(said, dict) else said
+    fields = cast("dict[str, object]", said) if isinstance(said, dict) else {}
+    entries: object = fields.get("data", fields.get("models")) if fields else said
     if not isinstance(entries, list):
         return None
-    ids = [cast("dict[str, object]", entry).get("id") for entry in entries if isinstance(entry, dict)]
-    return tuple(name for name in ids[:MODELS_MAX] if isinstance(name, str))
+    told = [cast("dict[str, object]", entry) for entry in entries[:MODELS_MAX] if isinstance(entry, dict)]
+    ids = [entry.get("id", entry.get("name")) for entry in told]
+    return tuple(name.removeprefix("models/") for name in ids if isinstance(name, str))
 
 
 # --- Calling -------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from headgate.cli.doctor_models import (
     cheapest,
     doors,
     list_models,
+    missing_library,
     nearest,
     worst_case,
 )
@@ -63,7 +64,7 @@ def look_at_providers(asked: Asked, folder: Path) -> Iterator[Finding]:
     Raises `Invalid` for a model in `asked` that is none of a provider of this environment.
     """
     from headgate.llm.prices import open_prices
-    from headgate.llm.registry import NOT_BUILT, build_providers
+    from headgate.llm.registry import build_providers
 
     try:
         providers = build_providers(os.environ, prices=open_prices(os.environ, folder))
@@ -79,12 +80,26 @@ def look_at_providers(asked: Asked, folder: Path) -> Iterator[Finding]:
             yield from _of_door(known[name], listings.get(name), asked, providers[name])
         elif name == "demo":
             yield Finding(name, "good", "offline, simulated prices")
-        elif name in NOT_BUILT:
-            text = f"not built yet; HEADGATE_PROVIDER_{name.upper()}_BASE_URL names one that speaks OpenAI's API"
-            yield Finding(name, "note", text)
+        elif name == "bedrock":
+            yield _bedrock()
         else:
             yield Finding(name, "note", f"has no list to ask for; `--call --model {name}/…` tries one of its models")
     yield from _of_calls(called, providers, asked, known)
+
+
+def _bedrock() -> Finding:
+    """AWS's chain of credentials has more places than the environment, and its list of models another address."""
+    absent = missing_library("bedrock")
+    if absent:
+        return Finding(
+            "bedrock", "note", f"is not installed ({absent}): pip install headgate[bedrock]", "missing_extra"
+        )
+    named = [name for name in ("AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID", "AWS_PROFILE") if os.environ.get(name)]
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if not named and not region:
+        return Finding("bedrock", "note", "no region and no credentials in the environment: set AWS_REGION, and a key")
+    text = f"{named[0] if named else 'credentials of AWS’s chain'} in {region or 'the region of its profile'}"
+    return Finding("bedrock", "note", f"{text}; has no list to ask for: `--call --model bedrock/…` tries a model")
 
 
 def _check_names(models: Sequence[str], providers: Mapping[str, ModelProvider]) -> None:
@@ -108,8 +123,12 @@ def _to_ask(known: Mapping[str, Door], asked: Asked) -> list[Door]:
 
 
 def _of_door(door: Door, listing: Listing | None, asked: Asked, provider: ModelProvider) -> Iterator[Finding]:
+    absent = missing_library(door.name)
     if door.missing:
         yield _incomplete(door)
+    elif absent:
+        text = f"{door.host} is configured, and not installed ({absent}): pip install headgate[{door.name}]"
+        yield Finding(door.name, "bad", text, "missing_extra")
     elif asked.offline:
         yield Finding(door.name, "good" if door.configured else "note", _untried(door))
     elif listing is not None:

@@ -29,7 +29,14 @@ def pricing_of(providers: Mapping[str, ModelProvider]) -> Pricing:
             return None
         return providers[provider].count(msgspec.structs.replace(request, model=name))
 
-    return Pricing(price_of, count, MAX_TOKENS_UNDER_BUDGET)
+    return Pricing(price_of, count, MAX_TOKENS_UNDER_BUDGET, _nearest)
+
+
+def _nearest(model: str) -> str:
+    from headgate.llm.model_names import nearest_models
+
+    provider, _, name = model.partition("/")
+    return next((f"{provider}/{near}" for near in nearest_models(provider, name)), "")
 
 
 def _prompt_request(parameters: dict[str, Any]) -> ModelRequest | None:

@@ -341,7 +341,11 @@ CODES: dict[str, Code] = {
                 "Set the variable that the message names; `headgate doctor` shows what is set.",
             ),
             ("missing_address", "no address is set for the provider", "Set the variable that the message names."),
-            ("not_built", "this provider is not built yet", "Use one of those that `headgate doctor` lists."),
+            (
+                "missing_extra",
+                "what speaks the provider's protocol is not installed",
+                "Say `pip install headgate[…]` with the provider's name; the message has it in full.",
+            ),
             (
                 "demo_cannot",
                 "the offline demo model has no algorithm for what was asked",

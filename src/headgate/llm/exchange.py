@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -20,7 +20,9 @@ from headgate.llm.provider_errors import (
     code_of_status,
     malformed,
     rate_report,
+    refusal_text,
     refused_here,
+    told,
     wait_seconds,
 )
 from headgate.ports import ProviderError
@@ -28,7 +30,7 @@ from headgate.ports import ProviderError
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["DONE", "Exchange"]
+__all__ = ["ANSWER_BYTES_MAX", "DONE", "SAID_CHARACTERS_MAX", "Exchange", "trouble_of"]
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 EVENT_BYTES_MAX = 16 * 1024 * 1024
@@ -176,21 +178,13 @@ class Exchange:
                 return await wait
         except TimeoutError:
             raise self.broken("timed_out", f"did not answer in full within {self._seconds:g} s") from None
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError):
-            # Their texts quote what they dislike, which may be the key.
-            message = f"{self._who} cannot be asked: its base URL or one of its headers is not valid HTTP."
-            raise refused_here("misconfigured", message) from None
-        except httpx2.SSEError as error:
-            raise malformed(f"{self._who} streamed something that is no event stream: {error}") from None
-        except httpx2.DecodingError:
-            raise malformed(f"{self._who} answered with a body that cannot be decompressed.") from None
-        except httpx2.TimeoutException:
-            raise self.broken("timed_out", "could not be reached in time") from None
-        except httpx2.ConnectError as error:
-            raise self.broken("connection_failed", f"could not be reached ({error})") from None
-        except httpx2.HTTPError as error:
-            what = f"broke off before its answer was complete ({type(error).__name__})"
-            raise self.broken("connection_failed", what) from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            code, what = trouble_of(error) or ("connection_failed", "broke off")
+            if code == "misconfigured":
+                raise refused_here(code, f"{self._who} {what}.") from None
+            raise (
+                malformed(f"{self._who} {what}.") if code == "malformed_response" else self.broken(code, what)
+            ) from None
 
     def broken(self, code: str, what: str) -> ProviderError:
         """Return the error for an exchange that did not come to its end."""
@@ -208,13 +202,13 @@ class Exchange:
 
     def refusal(self, status: int, said: object, *, retry_after: float | None = None) -> ProviderError:
         """Return the error for a refusal with `status`, and with `said` by the provider (a body, or text)."""
-        text, vendor_code = _told(said)
+        text, vendor_code = told(said)
         code = code_of_status(status, text, vendor_code)
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         shown = text if len(text) <= SAID_CHARACTERS_MAX else f"{text[:SAID_CHARACTERS_MAX]}…"
         return ProviderError(
-            f"{self._who} answered {status}: {shown}" if shown else f"{self._who} answered {status}.",
+            refusal_text(self._who, status, shown),
             status=status,
             code=code,
             retryable=code in RETRYABLE,
@@ -222,22 +216,24 @@ class Exchange:
         )
 
 
-def _told(said: object) -> tuple[str, str]:
-    """Return the text and the code of an error body, in the forms that vendors give them."""
-    if not isinstance(said, dict):
-        return " ".join(str(said or "").split()), ""
-    fields = cast("dict[str, object]", said)
-    inner = fields.get("error")
-    if isinstance(inner, dict):
-        fields = cast("dict[str, object]", inner)
-    text = fields.get("message") or fields.get("detail") or (inner if isinstance(inner, str) else "") or said
-    if not isinstance(text, str):
-        text = msgspec.json.encode(text).decode()
-    return " ".join(text.split()), _code(fields)
+def trouble_of(error: Exception) -> tuple[str, str] | None:
+    """Return our code for an error of the HTTP client, and what happened, to follow whose call it was; None: it is
+    none of the client's."""
+    import httpx2
 
-
-def _code(fields: dict[str, object]) -> str:
-    """Return the code that an error gives itself; Azure has the one that says more a floor below."""
-    inner = fields.get("innererror")
-    own = cast("dict[str, object]", inner).get("code") if isinstance(inner, dict) else None
-    return str(fields.get("code") or own or "")
+    match error:
+        case httpx2.InvalidURL() | httpx2.UnsupportedProtocol() | httpx2.LocalProtocolError():
+            # Their texts quote what they dislike, which may be the key.
+            return "misconfigured", "cannot be asked: its base URL or one of its headers is not valid HTTP"
+        case httpx2.SSEError():
+            return "malformed_response", f"streamed something that is no event stream: {error}"
+        case httpx2.DecodingError():
+            return "malformed_response", "answered with a body that cannot be decompressed"
+        case httpx2.TimeoutException():
+            return "timed_out", "could not be reached in time"
+        case httpx2.ConnectError():
+            return "connection_failed", f"could not be reached ({error})"
+        case httpx2.HTTPError():
+            return "connection_failed", f"broke off before its answer was complete ({type(error).__name__})"
+        case _:
+            return None

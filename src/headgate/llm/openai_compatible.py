@@ -19,20 +19,21 @@ import msgspec
 
 from headgate.core.values import Price, Usage
 from headgate.llm.exchange import DONE, Exchange
+from headgate.llm.model_names import with_suggestion
 from headgate.llm.openai_messages import AnswerParts, Body, read_body, read_embeddings, read_usage
 from headgate.llm.openai_requests import DROPS_MAX, Dialect, chat_request, refused_field, without_effort
 from headgate.llm.prices import price_of
 from headgate.llm.provider_errors import malformed, refused_here
+from headgate.llm.provider_settings import TIMEOUT_SECONDS
+from headgate.llm.quiet import quiet_libraries
 from headgate.llm.token_estimate import FACTOR_UNKNOWN, estimate_inputs, estimate_output, estimate_request
 from headgate.ports import EmbeddingAnswer, ModelAnswer, ModelRequest, ProviderError, ToolCall
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["OpenAICompatibleProvider"]
+__all__ = ["CONNECTIONS_MAX", "CONNECT_SECONDS_MAX", "IDLE_CONNECTIONS_MAX", "OpenAICompatibleProvider"]
 
-TIMEOUT_SECONDS = 600.0
-"""For a request that brings no limit of its own."""
 CONNECT_SECONDS_MAX = 15.0
 SECRET_CHARACTERS_MIN = 6
 CONNECTIONS_MAX = 1000
@@ -202,11 +203,12 @@ class OpenAICompatibleProvider:
             try:
                 await exchange.open()
                 break
-            except ProviderError as error:
+            except ProviderError as refused:
+                error = with_suggestion(refused, self._name, request.model, self._prices)
                 error.usage = error.usage or _billed(exchange.said)
                 field = refused_field(exchange.said, asked.body) if error.status in (400, 422) else ""
                 if not field or error.usage is not None or not request.drop_unsupported or len(known) >= DROPS_MAX:
-                    raise
+                    raise error from None
                 known = self._refused[request.model] = known | {field}
                 seconds = max(until - asyncio.get_running_loop().time(), 0.0)
         async with exchange:
@@ -260,6 +262,7 @@ class OpenAICompatibleProvider:
         if client is None:
             import httpx2  # takes a tenth of a second, and most commands never call a model
 
+            quiet_libraries()
             client = self._clients[loop] = httpx2.AsyncClient(
                 timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS_MAX),  # the exchange bounds the whole
                 limits=httpx2.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=IDLE_CONNECTIONS_MAX),

@@ -51,6 +51,10 @@ class _ToolPart(msgspec.Struct):
 class _Part(msgspec.Struct):
     content: Any = None
     refusal: str | None = None
+    reasoning_content: Any = None
+    """What is shown of the thinking: DeepSeek's name, and that of vLLM and others."""
+    reasoning: Any = None
+    """OpenRouter's name, and Ollama's."""
     tool_calls: list[_ToolPart] | None = None
 
 
@@ -95,6 +99,7 @@ class AnswerParts:
         self._who = who
         self._texts: list[str] = []
         self._refusals: list[str] = []
+        self._thoughts: list[str] = []
         self._calls: dict[int, _ToolPart] = {}
         self._arguments: dict[int, list[str]] = {}
         self._finish_reason: str | None = None
@@ -106,7 +111,7 @@ class AnswerParts:
     @property
     def begun(self) -> bool:
         """Say whether the model has produced anything."""
-        return bool(self._texts or self._refusals or self._calls)
+        return bool(self._texts or self._refusals or self._thoughts or self._calls)
 
     @property
     def content(self) -> str:
@@ -114,9 +119,9 @@ class AnswerParts:
 
     @property
     def delivered(self) -> str:
-        """All that has come so far: texts, and the arguments of calls."""
+        """All that has come so far: thinking, texts, and the arguments of calls."""
         pieces = [piece for number in sorted(self._arguments) for piece in self._arguments[number]]
-        return "".join([*self._texts, *self._refusals, *pieces])
+        return "".join([*self._thoughts, *self._texts, *self._refusals, *pieces])
 
     def add(self, body: Body) -> str:
         """Take in a body or an event; return the text that it brought."""
@@ -137,6 +142,8 @@ class AnswerParts:
         text = _text(part.content)
         if text:
             self._texts.append(text)
+        if thought := _thought(part):
+            self._thoughts.append(thought)
         if part.refusal:
             self._refusals.append(part.refusal)
         for call in part.tool_calls or ():
@@ -173,13 +180,15 @@ class AnswerParts:
             broken.usage = self.reported
             raise broken from None
         name = self._model or model
-        usage = self.reported or count(self.content, calls)
+        told = self.reported
+        usage = told if told and (told.input_tokens or told.output_tokens) else count(self.content, calls)
         return ModelAnswer(
             content=self.content,
             model=name,
             usage=msgspec.structs.replace(usage, model=name),
             finish_reason=self._reason(calls),
             tool_calls=calls,
+            reasoning="".join(self._thoughts),
         )
 
     def _call(self, index: int) -> ToolCall:
@@ -206,6 +215,17 @@ def _text(content: object) -> str:
         return ""
     parts = [part for part in cast("list[object]", content) if isinstance(part, dict)]
     return "".join(text for part in parts if isinstance(text := part.get("text"), str))
+
+
+def _thought(part: _Part) -> str:
+    """Return what is shown of the thinking: a text of its own, or parts of the content, as Mistral has it."""
+    for told in (part.reasoning_content, part.reasoning):
+        if isinstance(told, str) and told:
+            return told
+    if not isinstance(part.content, list):
+        return ""
+    parts = [one for one in cast("list[object]", part.content) if isinstance(one, dict)]
+    return "".join(_text(cast("object", one.get("thinking"))) for one in parts if one.get("type") == "thinking")
 
 
 # --- Embeddings ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import msgspec
 from headgate.llm.provider_errors import refused_here
 from headgate.ports import Message, ModelRequest
 
-__all__ = ["DROPS_MAX", "Asked", "Dialect", "chat_request", "refused_field", "without_effort"]
+__all__ = ["AS_TEXT", "DROPS_MAX", "Asked", "Dialect", "chat_request", "refused_field", "without_effort"]
 
 OURS = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"})
 """What `extra` may not set: it would change what was reserved, or the shape of the answer."""

@@ -2,7 +2,7 @@
 
 The codes: `rate_limited`, `quota_exhausted`, `context_too_long`, `content_filter`, `authentication`, `not_found`,
 `invalid_request`, `missing_capability`, `provider_unavailable`, `timed_out`, `connection_failed`, `malformed_response`,
-`missing_key`, `missing_address`, `not_built`, `misconfigured`, `unscripted_call`.
+`missing_key`, `missing_address`, `missing_extra`, `misconfigured`, `unscripted_call`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import cast
+
+import msgspec
 
 from headgate.core.values import RateReport
 from headgate.ports import ProviderError
@@ -22,8 +25,10 @@ __all__ = [
     "code_of_status",
     "malformed",
     "rate_report",
+    "refusal_text",
     "refused_here",
     "retry_after_seconds",
+    "told",
     "wait_seconds",
 ]
 
@@ -151,3 +156,31 @@ def malformed(message: str) -> ProviderError:
 def refused_here(code: str, message: str) -> ProviderError:
     """Return the error for a call that was stopped before anything was sent, and would be stopped again."""
     return ProviderError(message, code=code, retryable=False, sent=False)
+
+
+def refusal_text(who: str, status: int, shown: str) -> str:
+    """Return what to say of a refusal with which the provider said `shown`."""
+    if 300 <= status < 400:
+        return f"{who} answered {status}: it leads elsewhere, and redirects are not followed. Is its base URL right?"
+    return f"{who} answered {status}: {shown}" if shown else f"{who} answered {status}."
+
+
+def told(said: object) -> tuple[str, str]:
+    """Return the text and the code of an error body, in the forms that vendors give them."""
+    if not isinstance(said, dict):
+        return " ".join(str(said or "").split()), ""
+    fields = cast("dict[str, object]", said)
+    inner = fields.get("error")
+    if isinstance(inner, dict):
+        fields = cast("dict[str, object]", inner)
+    text = fields.get("message") or fields.get("detail") or (inner if isinstance(inner, str) else "") or said
+    if not isinstance(text, str):
+        text = msgspec.json.encode(text).decode()
+    return " ".join(text.split()), _code_in(fields)
+
+
+def _code_in(fields: dict[str, object]) -> str:
+    """Return the code that an error gives itself; Azure has the one that says more a floor below."""
+    inner = fields.get("innererror")
+    own = cast("dict[str, object]", inner).get("code") if isinstance(inner, dict) else None
+    return str(fields.get("code") or own or "")

@@ -1,0 +1,365 @@
+"""What the environment says of providers: addresses, keys, headers, timeouts, extras, and that no key is ever seen."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.llm.fakes.rigs import KEY, KINDS, Kind, rig_of
+from tests.llm.fakes.server import json_reply
+from tests.llm.fakes.tls import server_context
+
+from headgate.core.errors import Invalid
+from headgate.llm.provider_settings import TIMEOUT_SECONDS, VENDORS, own_names, read_settings
+from headgate.llm.registry import build_providers, close_providers
+from headgate.ports import Message, ModelRequest, ProviderError
+from headgate.testing.provider_bad_input import unreachable
+from headgate.testing.provider_rig import Said, request_of
+
+QUESTION = ModelRequest(model="m", messages=(Message("user", "Hello"),), max_tokens=20)
+EVERY = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+slow = pytest.mark.slow  # talks to a server of its own
+
+
+# --- Variables --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_a_vendors_own_variables_are_read_and_headgates_win(name: str):
+    vendor = VENDORS[name]
+    own = dict.fromkeys(vendor.base_url[:1], "http://own") | {
+        variable: f"key-{number}" for number, variable in enumerate(vendor.api_key)
+    }
+    stem = f"HEADGATE_PROVIDER_{name.upper()}"
+
+    theirs = read_settings(name, own)
+    ours = read_settings(name, own | {f"{stem}_BASE_URL": "http://ours", f"{stem}_API_KEY": "our-key"})
+    none = read_settings(name, {})
+
+    assert theirs.base_url == "http://own"
+    assert theirs.api_key == ("key-0" if vendor.api_key else "")
+    assert (ours.base_url, ours.api_key, ours.key_variable) == ("http://ours", "our-key", f"{stem}_API_KEY")
+    assert (none.base_url, none.api_key, none.timeout_seconds) == (vendor.default, "", TIMEOUT_SECONDS)
+
+
+def test_google_takes_either_name_of_its_key():
+    assert read_settings("google", {"GEMINI_API_KEY": "a"}).api_key == "a"
+    assert read_settings("google", {"GEMINI_API_KEY": "a", "GOOGLE_API_KEY": "b"}).api_key == "b"
+    assert read_settings("google", {}).key_variable == "GOOGLE_API_KEY or GEMINI_API_KEY"
+
+
+def test_a_provider_of_ones_own_is_found_by_its_address_or_its_key():
+    environment = {
+        "HEADGATE_PROVIDER_MY_LAB_BASE_URL": "http://x",
+        "HEADGATE_PROVIDER_OTHER_API_KEY": "k",
+        "HEADGATE_PROVIDER_ANTHROPIC_API_KEY": "k",
+        "HEADGATE_PROVIDER_LAST_TIMEOUT": "3",
+    }
+
+    assert own_names(environment) == ["my_lab", "other"]
+
+
+@pytest.mark.parametrize(
+    "value", ["X-Team: blue", "[]", '{"X": 1}', '{"bad name": "x"}', '{"X": "a\\nb"}', '{"X": "é"}', "{'X'"]
+)
+def test_headers_that_are_none_are_refused_without_showing_them(value: str):
+    with pytest.raises(Invalid, match="HEADGATE_PROVIDER_ACME_HEADERS: expected a JSON object") as caught:
+        read_settings("acme", {"HEADGATE_PROVIDER_ACME_HEADERS": value})
+
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "1e9", "nan", "inf"])
+def test_a_timeout_that_is_none_is_refused(value: str):
+    with pytest.raises(Invalid, match=r"HEADGATE_PROVIDER_ACME_TIMEOUT: expected seconds, above 0"):
+        read_settings("acme", {"HEADGATE_PROVIDER_ACME_TIMEOUT": value})
+
+
+@slow
+@EVERY
+def test_headers_of_the_environment_go_with_every_call(kind: Kind):
+    async def kept() -> Mapping[str, str]:
+        headers = {f"HEADGATE_PROVIDER_{kind.name.upper()}_HEADERS": '{"X-Team": "blue", "X-Token": "secret-of-team"}'}
+        async with rig_of(kind, **headers) as rig:
+            rig.will_say(Said(), streamed=False)
+            await rig.provider.request(request_of(rig))
+            rig.server.will(json_reply({"error": {"message": "no secret-of-team"}}, status=400))
+            with pytest.raises(ProviderError) as caught:
+                await rig.provider.request(request_of(rig))
+            assert "secret-of-team" not in str(caught.value)
+            return rig.server.requests[0].headers
+
+    seen = asyncio.run(kept())
+
+    assert (seen["x-team"], seen["x-token"]) == ("blue", "secret-of-team")
+
+
+@slow
+@EVERY
+def test_the_timeout_of_the_environment_bounds_a_call_that_brings_none(kind: Kind):
+    async def kept() -> str:
+        async with rig_of(kind, **{f"HEADGATE_PROVIDER_{kind.name.upper()}_TIMEOUT": "0.1"}) as rig:
+            rig.will_fall_silent(None)
+            with pytest.raises(ProviderError) as caught:
+                await rig.provider.request(request_of(rig))
+            assert caught.value.kind == "timed_out"
+            return str(caught.value)
+
+    assert "within 0.1 s" in asyncio.run(kept())
+
+
+# --- Keys -------------------------------------------------------------------------------------------------------------
+
+TOLD = (
+    "{key}",
+    "Incorrect API key provided: {key}.",
+    'Bearer {key}", "x',
+    "https://host/v1?key={key}&x=1",
+    "x{key}x{key}",
+)
+
+
+@slow
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS.values() if KEY in str(kind.environment(""))], ids=lambda kind: kind.name
+)
+def test_a_key_is_nowhere_in_errors_or_logs(kind: Kind, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG)
+
+    async def kept() -> list[str]:
+        shown: list[str] = []
+        async with rig_of(kind) as rig:
+            for told in TOLD:
+                text = told.format(key=KEY)
+                for status in (400, 401, 429, 500):
+                    error = {"message": text, "type": text, "code": text, "status": text, "details": [{"reason": text}]}
+                    headers = {"x-amzn-errortype": text.replace('"', "").replace("\n", "")}
+                    rig.server.will(json_reply({"error": error, "message": text}, status=status, headers=headers))
+                    shown.append(await shown_of(rig.provider.request(request_of(rig))))
+                rig.server.will(json_reply(text))
+                shown.append(await shown_of(rig.provider.request(request_of(rig))))
+            rig.will_say(Said(), streamed=True)
+            async for _ in rig.provider.stream(request_of(rig)):
+                pass
+            shown += [repr(rig.provider), str(rig.provider)]
+        return shown
+
+    shown = asyncio.run(kept())
+
+    assert not [text for text in shown if KEY in text]
+    assert not [record.getMessage()[:200] for record in caplog.records if KEY in record.getMessage()]
+
+
+async def shown_of(call: Any) -> str:
+    """Return everything that a failed call shows of itself."""
+    with pytest.raises(ProviderError) as caught:
+        await call
+    error = caught.value
+    return f"{error!r} {error} {vars(error)} {''.join(traceback.format_exception(error))}"
+
+
+@slow
+def test_amazons_token_is_sent_as_it_is_and_never_seen(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    caplog.set_level(logging.DEBUG)
+    tls = server_context(tmp_path)  # AWS's SDK sends a token by HTTPS only
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    with_token = KINDS["bedrock"]._replace(
+        environment=lambda url: {
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url,
+            "AWS_REGION": "eu-central-1",
+            "AWS_BEARER_TOKEN_BEDROCK": KEY,
+        }
+    )
+
+    async def kept() -> tuple[str, str]:
+        async with rig_of(with_token, tls) as rig:
+            rig.will_say(Said(), streamed=False)
+            answer = await rig.provider.request(request_of(rig))
+            return rig.server.requests[0].headers["authorization"], answer.content
+
+    sent, content = asyncio.run(kept())
+
+    assert (sent, content) == (f"Bearer {KEY}", "384,400 km")
+    assert not [record.getMessage()[:200] for record in caplog.records if KEY in record.getMessage()]
+
+
+@slow
+@EVERY
+def test_a_certificate_that_nobody_has_signed_is_not_trusted(kind: Kind, tmp_path: Path):
+    async def kept() -> tuple[ProviderError, int]:
+        async with rig_of(kind, server_context(tmp_path)) as rig:
+            error = await unreachable(rig, rig.server.url)
+            return error, len(rig.asked)
+
+    error, asked = asyncio.run(kept())
+
+    assert "CERTIFICATE_VERIFY_FAILED" in str(error)
+    assert asked == 0
+
+
+def test_a_request_to_amazon_is_signed_by_its_own_rules():
+    async def kept() -> str:
+        async with rig_of(KINDS["bedrock"]) as rig:
+            rig.will_say(Said(), streamed=False)
+            await rig.provider.request(request_of(rig))
+            return rig.server.requests[0].headers["authorization"]
+
+    sent = asyncio.run(kept())
+
+    assert sent.startswith(f"AWS4-HMAC-SHA256 Credential=ID{KEY}/")
+    assert "/eu-central-1/bedrock/aws4_request" in sent
+    assert "Signature=" in sent
+
+
+def test_bedrock_without_a_region_says_so(monkeypatch: pytest.MonkeyPatch):
+    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+
+    error = refused_by("bedrock", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
+
+    assert (error.kind, error.sent) == ("missing_address", False)
+    assert "AWS_REGION" in str(error)
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic", "google"])
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(name: str):
+    error = refused_by(name, {VENDORS[name].api_key[0]: "sk-ключ-секрет"})
+
+    assert (error.kind, error.sent) == ("missing_key", False)
+    assert "ключ" not in str(error)
+
+
+def refused_by(name: str, environment: Mapping[str, str]) -> ProviderError:
+    async def call() -> ProviderError:
+        providers = build_providers(environment)
+        with pytest.raises(ProviderError) as caught:
+            await providers[name].request(QUESTION)
+        await close_providers(providers)
+        return caught.value
+
+    return asyncio.run(call())
+
+
+# --- Extras -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["anthropic", "google", "bedrock"])
+def test_a_missing_extra_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pydantic_ai", None)  # as if it were not there
+    monkeypatch.delitem(sys.modules, f"headgate.llm.direct.{name}", raising=False)
+    monkeypatch.delitem(sys.modules, "headgate.llm.direct.messages", raising=False)
+
+    error = refused_by(name, {VENDORS[name].api_key[0]: "k", "AWS_REGION": "eu-central-1"})
+
+    assert (error.kind, error.sent, error.retryable) == ("missing_extra", False, False)
+    assert f"pip install headgate[{name}]" in str(error)
+
+
+@slow
+@pytest.mark.parametrize("name", ["anthropic", "google", "bedrock"])
+def test_looking_a_provider_up_imports_no_sdk(name: str):
+    program = (
+        "import sys; from headgate.llm.registry import build_providers; "
+        f"providers = build_providers({{'{VENDORS[name].api_key[0]}': 'k'}}); providers['{name}'].name; "
+        "print([name for name in ('httpx2', 'pydantic_ai', 'anthropic', 'google', 'boto3') if name in sys.modules])"
+    )
+
+    async def run() -> bytes:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+        return (await process.communicate())[0]
+
+    assert asyncio.run(run()) == b"[]\n"
+
+
+# --- Loops and models -------------------------------------------------------------------------------------------------
+
+
+@slow
+@pytest.mark.parametrize("name", ["anthropic", "google", "bedrock"])
+def test_a_provider_keeps_no_loop_that_has_ended(name: str):
+    kind = KINDS[name]
+    kept: list[Any] = []
+
+    async def ask() -> None:
+        async with rig_of(kind) as rig:
+            rig.will_say(Said(), streamed=False)
+            provider: Any = kept[0] if kept else rig.provider
+            kept[:] = [provider]
+            rig.server.will(*[kind.fake.whole(Said())] * 2)
+            await rig.provider.request(request_of(rig))
+            assert len(rig.provider._loops) == 1  # type: ignore[attr-defined]  # a direct provider has them
+            assert not isinstance(next(iter(rig.provider._loops.values())), asyncio.Task)  # type: ignore[attr-defined]
+
+    asyncio.run(ask())
+    gc.collect()
+
+    assert len(kept[0]._loops) == 0
+
+
+@slow
+def test_what_a_model_does_not_take_together_is_a_missing_capability():
+    tool = {"name": "t", "parameters": {"type": "object", "properties": {}}}
+
+    async def kept() -> tuple[ProviderError, int]:
+        async with rig_of(KINDS["google"]) as rig:
+            rig.will_say(Said(), streamed=False)
+            asked = request_of(rig, tools=(tool,), response_schema={"type": "object", "properties": {}})
+            with pytest.raises(ProviderError) as caught:
+                await rig.provider.request(asked)
+            return caught.value, len(rig.asked)
+
+    error, asked = asyncio.run(kept())
+
+    assert (error.kind, error.sent, asked) == ("missing_capability", False, 0)
+    assert "was not asked" in str(error)
+
+
+@slow
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("anthropic", "claude-haiku-4-5"),
+        ("google", "gemini-2.5-flash"),
+        ("bedrock", "anthropic.claude-sonnet-4-5-20250929-v1:0"),
+    ],
+)
+def test_effort_reaches_a_model_that_thinks(name: str, model: str):
+    async def kept() -> str:
+        async with rig_of(KINDS[name]) as rig:
+            rig.will_say(Said(), streamed=False)
+            await rig.provider.request(request_of(rig, model=model, reasoning="low", max_tokens=9_000))
+            return rig.asked[0]
+
+    body = asyncio.run(kept())
+
+    told = re.search(r'"(?:budget_tokens|thinkingBudget|thinking_budget)": (\d+)', body)
+    assert told is not None, body
+    assert 0 < int(told[1]) <= 2_048
+
+
+@slow
+@pytest.mark.parametrize(
+    ("name", "model"), [("google", "gemini-1.5-flash"), ("bedrock", "mistral.mistral-large-2407-v1:0")]
+)
+def test_effort_is_refused_by_a_model_that_does_not_think(name: str, model: str):
+    async def kept() -> ProviderError:
+        async with rig_of(KINDS[name]) as rig:
+            rig.will_say(Said(), streamed=False)
+            with pytest.raises(ProviderError) as caught:
+                await rig.provider.request(request_of(rig, model=model, reasoning="low"))
+            return caught.value
+
+    error = asyncio.run(kept())
+
+    assert (error.kind, error.sent) == ("missing_capability", False)
