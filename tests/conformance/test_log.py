@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.postgres_logs import empty_postgres_log
 
 from headgate.core.errors import Unavailable
 from headgate.engine.audit import verify
@@ -24,6 +25,7 @@ from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
 
 ADAPTERS: dict[str, Callable[[Path], Log]] = {
     "memory": lambda _: MemoryLog(),
+    "postgres": lambda _: empty_postgres_log(),
     "sqlite": lambda folder: SqliteLog(folder / "log.db"),
 }
 HOUR = 3_600 * 1_000_000

@@ -110,6 +110,11 @@ CODES: dict[str, Code] = {
                 "Nothing is lost. Free some space or wait a moment, then ask again.",
             ),
             (
+                "commit_unknown",
+                "PostgreSQL went away with a commit and did not come back: it may or may not be written",
+                "When it is back, ask again under the same id: what was written is not done twice.",
+            ),
+            (
                 "owned",
                 "another process owns this database and does not answer",
                 "Wait for it, or end it; its process id stands in the message.",

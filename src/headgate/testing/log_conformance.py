@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, cast
 
 import msgspec
 
@@ -28,11 +28,19 @@ Parameters = ParamSpec("Parameters")
 
 
 def on_a_loop(test: Callable[Parameters, Coroutine[Any, Any, None]]) -> Callable[Parameters, None]:
-    """Decorate an async test: each call of it has an event loop of its own."""
+    """Decorate an async test: each call of it has a loop of its own, on which the logs it was given are closed."""
 
     @functools.wraps(test)
     def run(*args: Parameters.args, **keywords: Parameters.kwargs) -> None:
-        asyncio.run(test(*args, **keywords))
+        async def whole() -> None:
+            try:
+                await test(*args, **keywords)
+            finally:
+                for log in (*args, *keywords.values()):
+                    if hasattr(log, "new_key"):
+                        await cast("Log", log).close()
+
+        asyncio.run(whole())
 
     return run
 

@@ -1,0 +1,161 @@
+-- append: a whole batch; the outcome of each item
+select outcomes, over from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+    $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41,
+    $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58)
+
+-- was_written: which of these events are in the log, as they were sent
+select wanted.run, wanted.version from unnest($1::bigint[], $2::bigint[], $3::bytea[]) as wanted (run, version, hash)
+join events on events.run = wanted.run and events.version = wanted.version and events.hash = wanted.hash
+
+-- new_keys: the first numbers of some blocks of run numbers
+select nextval('run_keys') from generate_series(1, $1)
+
+-- answer: what a command of this id was answered
+select answer from answers where tenant = $1 and command_id = $2
+
+-- budget: a shared budget as it stands
+select id, money_limit, spent, reserved from budgets where id = $1
+
+-- run: a run by its id
+select * from runs where id = $1
+
+-- run_by_unique_key: the live or completed run that holds a unique key
+select * from runs where tenant = $1 and unique_key = $2 and unique_key <> '' and status not in ('failed', 'cancelled')
+
+-- runs: the newest runs, filtered
+select * from runs
+where ($1::text is null or status = $1) and ($2::text is null or workflow = $2)
+    and ($3::bigint is null or created_at >= $3) and ($4::bigint is null or created_at < $4)
+    and ($5::text = '' or strpos(id, $5) > 0 or strpos(unique_key, $5) > 0 or strpos(labels, $5) > 0
+        or strpos(error, $5) > 0)
+    and key < $6
+order by key desc limit $7 offset $8
+
+-- count_runs: how many there are of them
+select count(*) from runs
+where ($1::text is null or status = $1) and ($2::text is null or workflow = $2)
+    and ($3::bigint is null or created_at >= $3) and ($4::bigint is null or created_at < $4)
+    and ($5::text = '' or strpos(id, $5) > 0 or strpos(unique_key, $5) > 0 or strpos(labels, $5) > 0
+        or strpos(error, $5) > 0)
+
+-- matching: run ids by prefix
+select id from runs where id >= $1 and id < $1 || chr(1114111) order by id limit $2
+
+-- busy: unfinished runs that hold tasks
+select * from runs where finished_at is null and tasks > 0 and key > $1 order by key limit $2
+
+-- due: runs whose time has come, earliest first
+select id from runs where attention_at is not null and attention_at <= $1 order by attention_at limit $2
+
+-- next_attention: the next time that any run waits for
+select min(attention_at) from runs where attention_at is not null and attention_at > $1
+
+-- events: a run's events in order
+select pos, run, version, at, type, data, hash, content from events where run = $1 and version > $2
+order by version limit $3
+
+-- feed: all runs' events, as far as no transaction can still write below them
+select pos, run, version, at, type, data, hash, content from events
+where pos > $1 and pos < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $3) << 20
+order by pos limit $2
+
+-- contents: the contents of some events; a large one stands in blobs, under the digest that the event names
+select version, data, content from events where run = $1 and version = any ($2::bigint[])
+
+-- blobs: large contents
+select digest, data from blobs where run = $1 and digest = any ($2::bytea[])
+
+-- save_definition: keep a definition's body; deployed again, it becomes the newest of its name
+insert into definitions (version, name, body, deployed_at) values ($1, $2, $3, $4)
+on conflict (version) do update set deployed_at = excluded.deployed_at
+returning xmax::text = '0'
+
+-- definition: a definition by version
+select version, body from definitions where name = $1 and version = $2
+
+-- definitions: the newest of each name, by name
+select name, version, deployed_at, body from definitions as one
+where name > $1 and not exists (
+    select from definitions as later where later.name = one.name
+        and (later.deployed_at, later.number) > (one.deployed_at, one.number)
+)
+order by name limit $2
+
+-- newest_definition: the newest of a name
+select version, body from definitions where name = $1 order by deployed_at desc, number desc limit 1
+
+-- forget_spend: all rows of a run, before they are made again
+delete from spend where run_id = $1
+
+-- insert_spend: rows as JSON, in the place of those that were forgotten
+insert into spend
+select filled.* from unnest($1::text[]) as new (row), json_populate_record(null::spend, row::json) as filled
+
+-- lock_run: of two who replace a run's spend rows, one waits
+select from runs where id = $1 for no key update
+
+-- totals: what the wanted rows come to, by one of their properties, demo prices apart; dearest first
+with recursive named (id) as (
+    select unnest($6::text[]) collate "C"
+    union select runs.id from runs join named on runs.parent = named.id and runs.parent <> ''
+)
+select case $1::text
+        when 'activity' then activity
+        when 'run' then run_id
+        when 'workflow' then workflow
+        when 'model' then case when model = '' then provider else provider || '/' || model end
+        when 'provider' then provider
+        when 'day' then to_char(to_timestamp(at / 1000000) at time zone 'UTC', 'YYYY-MM-DD')
+        when 'prompt' then prompt
+        when 'kind' then kind
+        when 'tier' then tier
+        else coalesce(labels::jsonb ->> substr($1, 7), '')
+    end collate "C" as name, simulated, count(*) filter (where kind = 'call'), count(*) filter (where kind = 'cached'),
+    sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), sum(cache_write_tokens), sum(reasoning_tokens),
+    sum(cost), sum(saved), sum(cache_write_1h_tokens), sum(audio_input_tokens), sum(audio_output_tokens),
+    sum(cache_read_audio_tokens), count(*) filter (where estimated)
+from spend
+where ($6 = '{}' or run_id in (select id from named))
+    and ($2::bigint is null or at >= $2) and ($3::bigint is null or at < $3) and ($4::text = '' or workflow = $4)
+    and ($5::text = '{}' or labels::jsonb @> $5::jsonb)
+group by 1, 2 order by 10 desc, 1, 2
+
+-- estimates: of the newest rows, what inputs were estimated at and what they came to
+select provider, model, estimated_input, input_tokens
+from (select * from spend order by at desc, version desc, part desc limit $1) as newest
+where estimated_input > 0 and not estimated
+order by at desc, version desc, part desc
+
+-- spend: the rows of a run, in the order of its events
+select * from spend where run_id = $1 order by version, part
+
+-- settings: how durable a commit of this server is
+select name, setting from pg_settings
+where name in ('fsync', 'synchronous_commit', 'full_page_writes', 'wal_sync_method', 'server_version')
+
+-- lock_schema: one node at a time changes the schema; the others wait and find it done
+select pg_advisory_xact_lock(hashtextextended($1, 1213227367))
+
+-- has_meta: whether this schema is ours; asked of the catalogue, for names are looked up in a cache that may be old
+select exists (
+    select from pg_class join pg_namespace on pg_namespace.oid = relnamespace where nspname = $1 and relname = 'meta'
+)
+
+-- has_schema: whether the namespace is there
+select exists (select from pg_namespace where nspname = $1)
+
+-- stranger: a table that is here already
+select relname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+where nspname = $1 and relkind in ('r', 'p', 'v') limit 1
+
+-- make_meta: what the log knows of itself
+create table meta (name text primary key, value bigint not null)
+
+-- standing: the schema's number, what is added to transaction ids, and whether positions have to be raised
+select (select value from meta where name = 'schema') as schema,
+    (select value from meta where name = 'position_offset') as position_offset,
+    coalesce((select max(pos) from events), 0) >> 20 as last_transaction,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint as next_transaction
+
+-- set_meta: what the log knows of itself
+insert into meta (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value

@@ -1,0 +1,171 @@
+"""What is read from a log in PostgreSQL: every question is one statement, asked again where a connection breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from headgate.core.codec import decode
+from headgate.core.errors import HeadgateError
+from headgate.ports import EventRow, Head, OverBudget, RunRow, SpendRow, SpendTotal, SpendWanted
+from headgate.stores.postgres_append import clean
+from headgate.stores.postgres_errors import Address, kind_of
+from headgate.stores.postgres_lines import Line, Lines, Patience
+from headgate.stores.queries import load_queries
+
+__all__ = ["PostgresReader"]
+
+READERS_MAX = 4
+KEY_MAX = (1 << 63) - 1
+
+SQL = load_queries("postgres.sql")
+
+Result = TypeVar("Result")
+
+
+class PostgresReader:
+    """The half of `ports.Log` that changes nothing. Raises `Unavailable` when the server is away for longer than
+    `patience_seconds`."""
+
+    def __init__(self, address: Address, schema: str, patience_seconds: float) -> None:
+        self._address = address
+        self._schema = schema
+        self._patience_seconds = patience_seconds
+        self._readers = Lines(address, schema, READERS_MAX)
+
+    async def run(self, run_id: str) -> RunRow | None:
+        return await self._row("run", clean(run_id))
+
+    async def run_by_unique_key(self, tenant: str, unique_key: str) -> RunRow | None:
+        return await self._row("run_by_unique_key", clean(tenant), clean(unique_key))
+
+    async def runs(
+        self,
+        *,
+        status: str | None = None,
+        workflow: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        text: str = "",
+        limit: int = 100,
+        before: int | None = None,
+        offset: int = 0,
+    ) -> list[RunRow]:
+        wanted = (status, workflow, since, until, clean(text), before or KEY_MAX, limit, offset)
+        return [_run_row(row) for row in await self._all("runs", *wanted)]
+
+    async def count_runs(
+        self,
+        *,
+        status: str | None = None,
+        workflow: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        text: str = "",
+    ) -> int:
+        return (await self._all("count_runs", status, workflow, since, until, clean(text)))[0][0]
+
+    async def matching(self, prefix: str, limit: int = 2) -> list[str]:
+        return [row[0] for row in await self._all("matching", clean(prefix), limit)]
+
+    async def busy(self, after: int, limit: int) -> list[RunRow]:
+        return [_run_row(row) for row in await self._all("busy", after, limit)]
+
+    async def due(self, now: int, limit: int) -> list[str]:
+        return [row[0] for row in await self._all("due", now, limit)]
+
+    async def next_attention(self, after: int) -> int | None:
+        return (await self._all("next_attention", after))[0][0]
+
+    async def events(self, run: int, *, after: int = 0, limit: int = 100_000) -> list[EventRow]:
+        return [EventRow(*row) for row in await self._all("events", run, after, limit)]
+
+    async def feed(self, after: int, limit: int) -> list[EventRow]:
+        """Return the next events of all runs behind position `after`, as far as no event can still come before them:
+        one that was just accepted is there when every transaction that began before it has ended."""
+
+        async def ask(line: Line) -> list[Any]:
+            return await line.connection.fetch(SQL["feed"], after, limit, line.position_offset)
+
+        return [EventRow(*row) for row in await self._asked(ask)]
+
+    async def contents(self, run: int, versions: Sequence[int]) -> dict[int, bytes]:
+        found: dict[int, bytes] = {}
+        elsewhere: dict[int, bytes] = {}
+        if not versions:
+            return found
+        for version, data, content in await self._all("contents", run, list(versions)):
+            if content is not None:
+                found[version] = content
+            elif digest := decode(data)[1]:
+                elsewhere[version] = digest
+        if elsewhere:
+            blobs = dict(tuple(row) for row in await self._all("blobs", run, list(elsewhere.values())))
+            found |= {version: blobs[digest] for version, digest in elsewhere.items() if digest in blobs}
+        return found
+
+    async def answer(self, tenant: str, command_id: str) -> bytes | None:
+        rows = await self._all("answer", clean(tenant), clean(command_id))
+        return rows[0][0] if rows else None
+
+    async def budget(self, budget: str) -> OverBudget | None:
+        rows = await self._all("budget", clean(budget))
+        return OverBudget(*rows[0]) if rows else None
+
+    async def spend(self, run_id: str) -> list[SpendRow]:
+        return [SpendRow(**row) for row in await self._all("spend", clean(run_id))]
+
+    async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
+        labels = msgspec.json.encode({clean(name): clean(value) for name, value in wanted.labels.items()}).decode()
+        runs = [clean(run) for run in wanted.runs]
+        rows = await self._all("totals", clean(by), wanted.since, wanted.until, clean(wanted.workflow), labels, runs)
+        return [SpendTotal(row[0], row[1], *map(int, row[2:])) for row in map(tuple, rows)]
+
+    async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
+        return [(row[0], row[1], row[2], row[3]) for row in await self._all("estimates", limit)]
+
+    async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
+        known = self._all("definition", name, version) if version else self._all("newest_definition", name)
+        rows = await known
+        return tuple(rows[0]) if rows else None
+
+    async def definitions(self, *, limit: int = 100, after: str = "") -> list[tuple[str, str, int, bytes]]:
+        return [tuple(row) for row in await self._all("definitions", after, limit)]
+
+    async def server_settings(self) -> dict[str, str]:
+        """Return how durable a commit of this server is: `fsync`, `synchronous_commit`, …"""
+        return {row["name"]: row["setting"] for row in await self._all("settings")}
+
+    # --- How it is asked -----------------------------------------------------------------------------------------
+
+    async def _row(self, name: str, *parameters: Any) -> RunRow | None:
+        rows = await self._all(name, *parameters)
+        return _run_row(rows[0]) if rows else None
+
+    async def _all(self, name: str, *parameters: Any) -> list[Any]:
+        return await self._asked(lambda line: line.connection.fetch(SQL[name], *parameters))
+
+    async def _asked(self, ask: Callable[[Line], Awaitable[Result]]) -> Result:
+        """Do what may be done twice, on any connection that works."""
+        patience = Patience(self._patience_seconds)
+        while True:
+            try:
+                async with self._readers.line(patience) as line:
+                    return await ask(line)
+            except HeadgateError:
+                raise
+            except Exception as error:
+                kind = kind_of(error)
+                if kind == "ours":
+                    raise
+                if kind not in ("lost", "again") or patience.over:
+                    raise self._address.problem(error, "Nothing was changed.") from None
+            await patience.wait()
+
+
+def _run_row(row: Any) -> RunRow:
+    values: Iterator[Any] = iter(row)
+    first = [next(values) for _ in range(12)]
+    return RunRow(*first, head=Head(*values))

@@ -1,0 +1,118 @@
+-- tables: everything a new database needs
+create table definitions (
+    version text collate "C" primary key,
+    name text collate "C" not null,
+    body bytea not null,
+    deployed_at bigint not null,
+    number bigint generated always as identity
+);
+create index definitions_by_name on definitions (name, deployed_at, number);
+create sequence run_keys increment by 1000;
+create table runs (
+    key bigint primary key,
+    id text collate "C" not null,
+    tenant text collate "C" not null,
+    workflow text collate "C" not null,
+    definition text not null,
+    trace_id text not null,
+    parent text collate "C" not null,
+    unique_key text collate "C" not null,
+    labels text not null,
+    money_limit bigint,
+    content_key bytea not null,
+    created_at bigint not null,
+    status text collate "C" not null,
+    version bigint not null,
+    hash bytea not null,
+    attention_at bigint,
+    tasks bigint not null,
+    cost bigint not null,
+    reserved bigint not null,
+    updated_at bigint not null,
+    finished_at bigint,
+    error text not null,
+    simulated boolean not null
+) with (fillfactor = 70, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);
+create unique index runs_by_id on runs (id);
+create unique index runs_by_unique_key on runs (tenant, unique_key)
+    where unique_key <> '' and status not in ('failed', 'cancelled');
+create index runs_unfinished on runs (key) where finished_at is null;
+create index runs_by_attention on runs (attention_at) where attention_at is not null;
+create index runs_by_parent on runs (parent) where parent <> '';
+create table events (
+    pos bigint primary key,
+    run bigint not null,
+    version bigint not null,
+    at bigint not null,
+    type text collate "C" not null,
+    data bytea not null,
+    hash bytea not null,
+    content bytea
+);
+alter table events alter column data set storage external, alter column content set storage external;
+create unique index events_by_run on events (run, version);
+create table blobs (run bigint not null, digest bytea not null, data bytea not null, primary key (run, digest));
+alter table blobs alter column data set storage external;
+create table budgets (
+    id text collate "C" primary key, money_limit bigint not null, spent bigint not null, reserved bigint not null
+) with (fillfactor = 50, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);
+create table answers (
+    tenant text collate "C" not null,
+    command_id text collate "C" not null,
+    at bigint not null,
+    answer bytea not null,
+    primary key (tenant, command_id)
+);
+create index answers_by_time on answers (at);
+create table spend (
+    version bigint not null,
+    part bigint not null,
+    at bigint not null,
+    tenant text collate "C" not null,
+    workflow text collate "C" not null,
+    run_id text collate "C" not null,
+    activity text collate "C" not null,
+    place text collate "C" not null,
+    attempt bigint not null,
+    call_id text collate "C" not null,
+    kind text collate "C" not null,
+    provider text collate "C" not null,
+    model text collate "C" not null,
+    input_tokens bigint not null,
+    output_tokens bigint not null,
+    cache_read_tokens bigint not null,
+    cache_write_tokens bigint not null,
+    reasoning_tokens bigint not null,
+    estimated boolean not null,
+    cost bigint not null,
+    saved bigint not null,
+    price text not null,
+    simulated boolean not null,
+    labels text not null,
+    prompt text collate "C" not null,
+    cache_write_1h_tokens bigint not null,
+    audio_input_tokens bigint not null,
+    audio_output_tokens bigint not null,
+    cache_read_audio_tokens bigint not null,
+    tier text collate "C" not null,
+    estimated_input bigint not null,
+    primary key (run_id, version, part)
+);
+create index spend_by_time on spend (at);
+
+-- triggers: events are written once; their contents may be erased, and within a deletion they may go
+create function refuse_change() returns trigger language plpgsql set search_path from current as $$
+begin
+    if tg_op = 'DELETE' and exists (select from meta where name = 'retention') then
+        return old;
+    end if;
+    raise exception 'events are append-only';
+end
+$$;
+create trigger events_are_never_changed before update on events for each row
+    when ((new.pos, new.run, new.version, new.at, new.type, new.data, new.hash)
+        is distinct from (old.pos, old.run, old.version, old.at, old.type, old.data, old.hash)
+        or new.content is not null)
+    execute function refuse_change();
+create trigger events_are_never_deleted before delete on events for each row execute function refuse_change();
+create trigger events_are_never_emptied before truncate on events execute function refuse_change();
