@@ -21,7 +21,8 @@ STORIES = [(path, number) for path in FILES for number in range(len(stories_of(p
 MICROSECONDS_A_DAY = 86_400_000_000
 OURS = (
     frozenset({"queue", "use", "with", "after", "when", "for_each", "max_parallel", "join", "workflow", "timeout"})
-    | {"wait_for", "on_failure", "compensate", "policies", "effect", "rate_limit", "priority", "concurrency_key"}
+    | {"wait_for", "on_failure", "compensate", "policies", "trusted", "effect"}
+    | {"rate_limit", "priority", "concurrency_key"}
 )  # fmt: skip
 """Keys of an activity that are Headgate's own: files written for Kruxia Flow have none of them."""
 

@@ -62,7 +62,7 @@ activities:
     cache: true
   embed:
     use: embedding
-    with: {model: openai/e, input: ["This is call {{ITEM}}.", "and more"]}
+    with: {model: openai/e, input: ["This is call {{ITEM}}.", "and more of {{ITEM}}"]}
     for_each: "{{INPUT.embeds}}"
     max_parallel: 40
     retry: 1
@@ -179,7 +179,7 @@ class Ledgered:
                 case e.CallForfeited():
                     assert event.reason
                     self.forfeited[event.call_id] = event.amount
-                case e.ActivityCompleted() if event.cached:
+                case e.CallReused():
                     self.hits += 1
                 case _:
                     pass

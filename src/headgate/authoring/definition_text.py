@@ -20,7 +20,17 @@ from headgate.authoring.load import load_definition
 from headgate.authoring.problems import InvalidDefinition
 from headgate.authoring.prompt_templates import Read
 from headgate.core.catalogue import BUILTINS
-from headgate.core.definition import Activity, Backoff, Budget, Cache, Definition, Dependency, Input, SignalWait
+from headgate.core.definition import (
+    Activity,
+    Backoff,
+    Budget,
+    Cache,
+    Definition,
+    Dependency,
+    Input,
+    PolicyUse,
+    SignalWait,
+)
 from headgate.core.duration import parse_seconds
 from headgate.core.money import NANO
 
@@ -204,7 +214,17 @@ def _input(declared: Input) -> Any:
         found["description"] = declared.description
     if declared.enum:
         found["enum"] = list(declared.enum)
+    if declared.trusted is not None:
+        found["trusted"] = declared.trusted
     return found if len(found) > 1 else declared.type
+
+
+def _policies(policies: tuple[PolicyUse, ...]) -> list[Any]:
+    return [one.use if one == PolicyUse(one.use) else _policy(one) for one in policies]
+
+
+def _policy(policy: PolicyUse) -> dict[str, Any]:
+    return {"use": policy.use, **policy.options, **({"dry_run": True} if policy.dry_run else {})}
 
 
 WORKFLOW_WRITERS: dict[str, Callable[[Any], Any]] = {
@@ -213,6 +233,8 @@ WORKFLOW_WRITERS: dict[str, Callable[[Any], Any]] = {
     "budget": _budget,
     "timeout_seconds": _seconds,
     "labels": _same,
+    "policies": _policies,
+    "scrub": _same,
     "outputs": _same,
 }
 
@@ -235,6 +257,8 @@ ACTIVITY_WRITERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "scheduled_for": ("scheduled_for", _same),
     "wait_for_signal": ("wait_for", _signal),
     "on_failure": ("on_failure", _same),
+    "policies": ("policies", _policies),
+    "trusted": ("trusted", _same),
 }
 
 DERIVED = frozenset({"key", "name", "queue", "depends_on", "prompt"})
