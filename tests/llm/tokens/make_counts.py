@@ -47,9 +47,10 @@ def read_counts(texts: dict[str, str]) -> dict[str, dict[str, int]]:
     return {id_: counts for id_, (_, counts) in kept.items()}
 
 
-def counts_by_node(texts: dict[str, str]) -> dict[str, dict[str, int]]:
+def counts_by_node(texts: dict[str, str], folder: Path = HERE) -> dict[str, dict[str, int]]:
+    """Return the counts of the tokenizers that npm has put into a folder."""
     program = ["node", "count_tokens.mjs"]
-    done = subprocess.run(program, cwd=HERE, input=json.dumps(texts).encode(), capture_output=True, check=True)
+    done = subprocess.run(program, cwd=folder, input=json.dumps(texts).encode(), capture_output=True, check=True)
     return json.loads(done.stdout)
 
 
