@@ -321,8 +321,9 @@ class _Asking(Generic[Answer]):
 
     def _answered(self, target: Target, answer: Answer) -> Answered[Answer]:
         """Return the answer at the price of the model that answered, or else of the one that was asked."""
-        usage = _priced(answer.usage, target, answer.model)
-        price = usage.price or target.price
+        asked = target.price
+        usage = _priced(answer.usage, target, asked, answer.model)
+        price = usage.price or asked
         cost = usage.cost_nano if usage.cost_nano is not None else price.cost(usage) if price else 0
         skipped = tuple(name for name in self.skipped if name != target.name)
         return Answered(target, answer, usage, cost, bool(price and price.simulated), skipped)
@@ -371,7 +372,10 @@ def _settlement(error: ProviderError, target: Target) -> Settlement:
     cause = CallError(error.kind, error.status, error.retry_after_seconds)
     if error.usage is not None:
         return Settlement(
-            "used", _priced(error.usage, target, error.usage.model or target.model), cause, rates=error.rates
+            "used",
+            _priced(error.usage, target, target.price, error.usage.model or target.model),
+            cause,
+            rates=error.rates,
         )
     outcome = "never_sent" if not error.sent or error.status >= 300 else "lost"
     return Settlement(outcome, error=cause, rates=error.rates)
@@ -394,11 +398,10 @@ def _is_filtered(answer: ModelAnswer | EmbeddingAnswer) -> bool:
     )
 
 
-def _priced(usage: Usage, target: Target, answered: str) -> Usage:
+def _priced(usage: Usage, target: Target, asked: Price | None, answered: str) -> Usage:
     """Return the usage with its provider and model, and its cost where another price holds than the one asked for."""
     named = msgspec.structs.replace(usage, provider=target.provider_name, model=usage.model or target.model)
-    asked = target.price
-    price = _price_of_answer(asked, target.provider.price(answered))
+    price = asked if answered == target.model else _price_of_answer(asked, target.provider.price(answered))
     if named.cost_nano is not None or price is None:
         return named
     held = price.of(named)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,7 +18,18 @@ from headgate.ports import EmbeddingAnswer, Message, ModelAnswer, ModelProvider,
 
 __all__ = ["LearningProvider"]
 
+COUNTED_MAX = 256
+"""Requests whose estimates are remembered until their answers are there."""
+
 Answer = TypeVar("Answer", ModelAnswer, EmbeddingAnswer)
+
+
+class _Counted(NamedTuple):
+    """What a request was estimated at, and what kind of text it is; `messages` are the request's own."""
+
+    messages: tuple[Message, ...]
+    tokens: int
+    kind: str
 
 
 class LearningProvider:
@@ -27,6 +38,8 @@ class LearningProvider:
     def __init__(self, inner: ModelProvider, factors: TokenFactors) -> None:
         self.inner = inner
         self._factors = factors
+        self._counted: dict[tuple[int, str], _Counted] = {}
+        """By the identity of the messages and the model: both halves of a call ask, and the texts may be long."""
 
     @property
     def name(self) -> str:
@@ -38,9 +51,17 @@ class LearningProvider:
 
     def count(self, request: ModelRequest) -> int:
         """Return an upper estimate of the request's input tokens, by what earlier ones of its kind took."""
-        return math.ceil(
-            self.inner.count(request) * self._factors.factor(self._model(request), kind_of_request(request))
-        )
+        counted = self._count(request)
+        if len(self._counted) >= COUNTED_MAX:
+            self._counted.pop(next(iter(self._counted)))
+        self._counted[id(request.messages), request.model] = counted
+        return math.ceil(counted.tokens * self._factors.factor(self._model(request), counted.kind))
+
+    def _count(self, request: ModelRequest) -> _Counted:
+        known = self._counted.get((id(request.messages), request.model))
+        if known is not None and known.messages is request.messages:
+            return known
+        return _Counted(request.messages, self.inner.count(request), kind_of_request(request))
 
     async def request(self, request: ModelRequest) -> ModelAnswer:
         """Make the call. Raises `ProviderError`."""
@@ -77,12 +98,13 @@ class LearningProvider:
             await close()
 
     def _learnt(self, request: ModelRequest, answer: Answer) -> Answer:
+        counted = self._count(request)
         usage = self._estimated(request, answer.usage)
         # What an image takes has nothing to do with how the text is written.
         if not usage.estimated and not any(message.images for message in request.messages):
             self._factors.learn(
                 self._model(request),
-                kind_of_request(request),
+                counted.kind,
                 estimated=usage.estimated_input,
                 actual=usage.input_tokens,
             )
@@ -94,7 +116,9 @@ class LearningProvider:
         return error
 
     def _estimated(self, request: ModelRequest, usage: Usage) -> Usage:
-        return msgspec.structs.replace(usage, estimated_input=self.inner.count(request))
+        counted = self._count(request)
+        self._counted.pop((id(request.messages), request.model), None)
+        return msgspec.structs.replace(usage, estimated_input=counted.tokens)
 
     def _model(self, request: ModelRequest) -> str:
         return f"{self.inner.name}/{request.model}"
