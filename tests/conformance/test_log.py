@@ -18,7 +18,7 @@ from tests.postgres_logs import empty_postgres_log
 from headgate.core.errors import Unavailable
 from headgate.engine.audit import verify
 from headgate.engine.lane import INLINE_BYTES_MAX
-from headgate.ports import Append, Head, Log, Move, Opening, OverBudget, SpendRow, SpendTotal, SpendWanted
+from headgate.ports import Append, Head, Log, Move, Opening, OverBudget, RunsWanted, SpendRow, SpendTotal, SpendWanted
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
@@ -533,13 +533,13 @@ async def test_runs_are_listed_newest_first_filtered_and_in_pages(log: Log):
     rest = await log.runs(limit=4, before=listed[-1].key)
 
     assert [row.id for row in listed + rest] == ["run-5", "run-4", "run-3", "run-2", "run-1", "run-0"]
-    assert [row.id for row in await log.runs(workflow="even")] == ["run-4", "run-2", "run-0"]
-    assert [row.id for row in await log.runs(status="completed")] == ["run-4"]
-    assert [row.id for row in await log.runs(status="running", workflow="even", limit=1)] == ["run-2"]
-    assert await log.runs(workflow="neither") == []
+    assert [row.id for row in await log.runs(RunsWanted(workflow="even"))] == ["run-4", "run-2", "run-0"]
+    assert [row.id for row in await log.runs(RunsWanted(status="completed"))] == ["run-4"]
+    assert [row.id for row in await log.runs(RunsWanted(status="running", workflow="even"), limit=1)] == ["run-2"]
+    assert await log.runs(RunsWanted(workflow="neither")) == []
     assert [row.id for row in await log.runs(limit=2, offset=3)] == ["run-2", "run-1"]
     assert await log.count_runs() == 6
-    assert await log.count_runs(workflow="even", status="running") == 2
+    assert await log.count_runs(RunsWanted(workflow="even", status="running")) == 2
 
 
 @on_a_loop
@@ -547,12 +547,12 @@ async def test_runs_are_found_by_when_they_began_and_by_what_stands_in_their_row
     for number in range(3):
         await begun(log, f"run-{number}", created_at=NOON + number, unique_key=f"key-{number}%")
 
-    assert [row.id for row in await log.runs(since=NOON + 1)] == ["run-2", "run-1"]
-    assert [row.id for row in await log.runs(until=NOON + 1)] == ["run-0"]
-    assert [row.id for row in await log.runs(text="key-1%")] == ["run-1"]
-    assert [row.id for row in await log.runs(text="run-")] == ["run-2", "run-1", "run-0"]
-    assert await log.runs(text="RUN-") == []
-    assert await log.count_runs(since=NOON + 1, until=NOON + 2, text="run") == 1
+    assert [row.id for row in await log.runs(RunsWanted(since=NOON + 1))] == ["run-2", "run-1"]
+    assert [row.id for row in await log.runs(RunsWanted(until=NOON + 1))] == ["run-0"]
+    assert [row.id for row in await log.runs(RunsWanted(text="key-1%"))] == ["run-1"]
+    assert [row.id for row in await log.runs(RunsWanted(text="run-"))] == ["run-2", "run-1", "run-0"]
+    assert await log.runs(RunsWanted(text="RUN-")) == []
+    assert await log.count_runs(RunsWanted(since=NOON + 1, until=NOON + 2, text="run")) == 1
 
 
 @on_a_loop

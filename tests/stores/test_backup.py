@@ -14,6 +14,7 @@ import pytest
 from headgate.app import App
 from headgate.core.errors import Refused
 from headgate.engine.audit import gaps, verify
+from headgate.ports import RunsWanted
 from headgate.stores import backup as backup_module
 from headgate.stores.backup import back_up, check_backup, files_beside, put_in_place
 from headgate.stores.ownership import state_folder
@@ -24,7 +25,7 @@ WRITER = '''
 import asyncio, sys
 from pathlib import Path
 from headgate.app import App
-from headgate.ports import StartRequest
+from headgate.ports import RunsWanted, StartRequest
 from headgate.stores.sqlite import SqliteLog
 
 FLOW = """
@@ -104,7 +105,7 @@ async def approved(database: Path) -> list[str]:
     log = SqliteLog(database)
     async with App(log, offline=True, environment={"HEADGATE_RETENTION": "forever"}) as app:
         await app.desk.settled()
-        for row in await log.runs(status="waiting", limit=100_000):
+        for row in await log.runs(RunsWanted(status="waiting"), limit=100_000):
             await app.desk.decide(row.id, approved=True)
         await app.desk.settled()
         return [row.head.status for row in await log.runs(limit=100_000)]

@@ -14,12 +14,13 @@ from headgate.core.view import RunSummary
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
 from headgate.engine.reader import Reader, summary_of
-from headgate.ports import EventView, RunRow, SpendRow, SpendTotal, SpendWanted
+from headgate.ports import EventView, RunRow, RunsWanted, SpendRow, SpendTotal, SpendWanted
 
 __all__ = ["OpenApproval", "Records", "RunPage"]
 
 EVENTS_PAGE = 1_000
 WAITING_PAGE = 500
+WAITING = RunsWanted(status="waiting")
 
 
 class RunPage(msgspec.Struct, frozen=True):
@@ -59,27 +60,13 @@ class Records:
         """Return the whole id of a run. Raises `NotFound`."""
         return (await self._reader.find(run)).id
 
-    async def runs(
-        self,
-        *,
-        status: str | None,
-        workflow: str | None,
-        since: int | None,
-        until: int | None,
-        text: str,
-        limit: int,
-        offset: int,
-        before: int | None,
-    ) -> RunPage:
+    async def runs(self, wanted: RunsWanted, *, limit: int, offset: int, before: int | None) -> RunPage:
         """Return a page of the runs that match, newest first."""
-        wanted: dict[str, Any] = {
-            "status": status, "workflow": workflow, "since": since, "until": until, "text": text
-        }  # fmt: skip
         log = self._engine.log
-        rows = await log.runs(**wanted, limit=limit + 1, offset=offset, before=before)
-        total = await log.count_runs(**wanted)
+        rows = await log.runs(wanted, limit=limit + 1, offset=offset, before=before)
         page = rows[:limit]
-        return RunPage([summary_of(row) for row in page], total, page[-1].key if len(rows) > limit else None)
+        last = page[-1].key if len(rows) > limit else None
+        return RunPage([summary_of(row) for row in page], await log.count_runs(wanted), last)
 
     async def finished(self, run: str) -> None:
         """Return when the run has ended. Raises `NotFound`."""
@@ -120,7 +107,7 @@ class Records:
         before: int | None = None
         looked_at = 0
         while looked_at < limit:
-            rows = await self._engine.log.runs(status="waiting", limit=min(WAITING_PAGE, limit), before=before)
+            rows = await self._engine.log.runs(WAITING, limit=min(WAITING_PAGE, limit), before=before)
             if not rows:
                 break
             for row in rows:

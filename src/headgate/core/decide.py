@@ -477,26 +477,26 @@ def _confirm_message(decision: Decision, command: c.ConfirmMessage) -> None:
 
 
 def _admit(decision: Decision, command: c.AdmitCall) -> None:
-    run = decision.run
-    known = run.calls.get(command.call_id)
+    place = _asking(decision.run, command)
+    if place is not None:
+        admit(decision, command, place)
+
+
+def _asking(run: Run, command: c.AdmitCall | c.ReuseCall) -> Place | None:
+    """Return the place whose attempt asks for a call; None: it is over, and the call was known. Raises `StaleAttempt`
+    for a new call of an attempt that is over."""
     place = _current(run, command.place, command.attempt)
-    if place is None or run.status == "cancelling":
-        if known is not None:
-            return
-        raise StaleAttempt(run.id, command.place, reported=command.attempt, current=place.attempt if place else 0)
-    admit(decision, command, place)
+    if place is not None and run.status != "cancelling":
+        return place
+    if command.call_id in run.calls:
+        return None
+    raise StaleAttempt(run.id, command.place, reported=command.attempt, current=place.attempt if place else 0)
 
 
 def _reuse(decision: Decision, command: c.ReuseCall) -> None:
     """Repeated: nothing. A call that was asked for already is not taken back."""
-    run = decision.run
-    known = run.calls.get(command.call_id)
-    place = _current(run, command.place, command.attempt)
-    if place is None or run.status == "cancelling":
-        if known is not None:
-            return
-        raise StaleAttempt(run.id, command.place, reported=command.attempt, current=place.attempt if place else 0)
-    if known is None:
+    place = _asking(decision.run, command)
+    if place is not None and command.call_id not in decision.run.calls:
         decision.emit(
             e.CallReused,
             place.path,

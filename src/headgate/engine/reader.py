@@ -19,7 +19,7 @@ from headgate.core.view import RunSummary, RunView, output_versions, result_vers
 from headgate.engine.engine import fold_run
 from headgate.engine.limit_view import with_waits
 from headgate.engine.streams import chunks_of, ended_places
-from headgate.ports import Cell, Changed, EventRow, EventView, KeptLog, Log, Position, RunRow, Update
+from headgate.ports import Cell, Changed, EventRow, EventView, KeptLog, Log, Position, RunRow, RunsWanted, Update
 
 __all__ = ["Reader", "contents_shown", "summary_of", "view_events"]
 
@@ -83,7 +83,7 @@ class Reader:
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
     ) -> list[RunSummary]:
-        rows = await self._log.runs(status=status, workflow=workflow, limit=min(limit, RUNS_MAX))
+        rows = await self._log.runs(RunsWanted(status, workflow), limit=min(limit, RUNS_MAX))
         return [summary_of(row) for row in rows]
 
     async def events(self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True) -> list[EventView]:

@@ -12,6 +12,7 @@ from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import (
+    EVERY_RUN,
     Append,
     EventRow,
     Head,
@@ -22,6 +23,7 @@ from headgate.ports.log import (
     Outcome,
     OverBudget,
     RunRow,
+    RunsWanted,
     Tables,
 )
 from headgate.ports.model import (
@@ -88,6 +90,7 @@ from headgate.ports.worker import (
 
 __all__ = [
     "CHUNK_BYTES_MAX",
+    "EVERY_RUN",
     "NO_GUARDS",
     "RESULT",
     "Acknowledged",
@@ -163,6 +166,7 @@ __all__ = [
     "Restarted",
     "Reusable",
     "RunRow",
+    "RunsWanted",
     "Schedule",
     "Schedules",
     "Settlement",

@@ -10,6 +10,7 @@ import msgspec
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
 
 __all__ = [
+    "EVERY_RUN",
     "Append",
     "EventRow",
     "Head",
@@ -20,6 +21,7 @@ __all__ = [
     "Outcome",
     "OverBudget",
     "RunRow",
+    "RunsWanted",
     "Tables",
 ]
 
@@ -95,6 +97,20 @@ class Opening(msgspec.Struct, frozen=True):
     provider: str = ""
 
 
+class RunsWanted(msgspec.Struct, frozen=True):
+    """Which runs are meant: created from `since` until before `until` (microseconds), with `text` in their id, unique
+    key, labels or error, as it is written there."""
+
+    status: str | None = None
+    workflow: str | None = None
+    since: int | None = None
+    until: int | None = None
+    text: str = ""
+
+
+EVERY_RUN = RunsWanted()
+
+
 class Move(msgspec.Struct, frozen=True):
     """A change of a shared budget, in nano-dollars. `limit` given: the budget is made if there is none.
 
@@ -166,30 +182,12 @@ class Log(Protocol):
     async def run_by_unique_key(self, tenant: str, unique_key: str) -> RunRow | None: ...
 
     async def runs(
-        self,
-        *,
-        status: str | None = None,
-        workflow: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-        text: str = "",
-        limit: int = 100,
-        before: int | None = None,
-        offset: int = 0,
+        self, wanted: RunsWanted = EVERY_RUN, *, limit: int = 100, before: int | None = None, offset: int = 0
     ) -> list[RunRow]:
-        """Newest first; `before` is the key of the last one seen. Created from `since` until before `until`; `text` is
-        found in the id, the unique key, the labels or the error, as it is written there."""
+        """Return the wanted runs, newest first; `before` is the key of the last one seen."""
         ...
 
-    async def count_runs(
-        self,
-        *,
-        status: str | None = None,
-        workflow: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-        text: str = "",
-    ) -> int:
+    async def count_runs(self, wanted: RunsWanted = EVERY_RUN) -> int:
         """Return how many runs `runs` would list, if there were no limit."""
         ...
 

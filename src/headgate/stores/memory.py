@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from headgate.core.codec import decode
 from headgate.core.errors import Unavailable
 from headgate.ports import (
+    EVERY_RUN,
     Append,
     EventRow,
     Head,
@@ -23,6 +23,7 @@ from headgate.ports import (
     Outcome,
     OverBudget,
     RunRow,
+    RunsWanted,
     SpendRow,
     SpendTotal,
     SpendWanted,
@@ -171,41 +172,17 @@ class MemoryLog:
         return None if key is None else self._runs[key]
 
     async def runs(
-        self,
-        *,
-        status: str | None = None,
-        workflow: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-        text: str = "",
-        limit: int = 100,
-        before: int | None = None,
-        offset: int = 0,
+        self, wanted: RunsWanted = EVERY_RUN, *, limit: int = 100, before: int | None = None, offset: int = 0
     ) -> list[RunRow]:
         found = [
             run
             for key in sorted(self._runs, reverse=True)
-            if (not before or key < before)
-            and (run := self._runs[key])
-            and status in (None, run.head.status)
-            and workflow in (None, run.workflow)
-            and (since is None or run.created_at >= since)
-            and (until is None or run.created_at < until)
-            and any(text in found for found in (run.id, run.unique_key, run.labels, run.head.error))
+            if (not before or key < before) and _is_wanted(run := self._runs[key], wanted)
         ]
         return found[offset : offset + limit]
 
-    async def count_runs(
-        self,
-        *,
-        status: str | None = None,
-        workflow: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-        text: str = "",
-    ) -> int:
-        wanted: dict[str, Any] = {"status": status, "workflow": workflow, "since": since, "until": until, "text": text}
-        return len(await self.runs(**wanted, limit=len(self._runs)))
+    async def count_runs(self, wanted: RunsWanted = EVERY_RUN) -> int:
+        return sum(_is_wanted(run, wanted) for run in self._runs.values())
 
     async def matching(self, prefix: str, limit: int = 2) -> list[str]:
         return sorted(run_id for run_id in self._keys if run_id.startswith(prefix))[:limit]
@@ -312,3 +289,13 @@ def _holding(run: RunRow) -> tuple[str, str]:
 def _holds(run: RunRow, head: Head) -> bool:
     """Return whether the run, with this head, keeps others from its unique key."""
     return bool(run.unique_key) and head.status not in GIVEN_BACK
+
+
+def _is_wanted(run: RunRow, wanted: RunsWanted) -> bool:
+    return (
+        wanted.status in (None, run.head.status)
+        and wanted.workflow in (None, run.workflow)
+        and (wanted.since is None or run.created_at >= wanted.since)
+        and (wanted.until is None or run.created_at < wanted.until)
+        and any(wanted.text in found for found in (run.id, run.unique_key, run.labels, run.head.error))
+    )

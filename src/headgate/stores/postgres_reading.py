@@ -9,7 +9,7 @@ import msgspec
 
 from headgate.core.codec import decode
 from headgate.core.errors import HeadgateError
-from headgate.ports import EventRow, Head, OverBudget, RunRow, SpendRow, SpendTotal, SpendWanted
+from headgate.ports import EVERY_RUN, EventRow, Head, OverBudget, RunRow, RunsWanted, SpendRow, SpendTotal, SpendWanted
 from headgate.stores.postgres_append import clean
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import Line, Lines, Patience
@@ -42,30 +42,13 @@ class PostgresReader:
         return await self._row("run_by_unique_key", clean(tenant), clean(unique_key))
 
     async def runs(
-        self,
-        *,
-        status: str | None = None,
-        workflow: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-        text: str = "",
-        limit: int = 100,
-        before: int | None = None,
-        offset: int = 0,
+        self, wanted: RunsWanted = EVERY_RUN, *, limit: int = 100, before: int | None = None, offset: int = 0
     ) -> list[RunRow]:
-        wanted = (status, workflow, since, until, clean(text), before or KEY_MAX, limit, offset)
-        return [_run_row(row) for row in await self._all("runs", *wanted)]
+        rows = await self._all("runs", *_filter(wanted), before or KEY_MAX, limit, offset)
+        return [_run_row(row) for row in rows]
 
-    async def count_runs(
-        self,
-        *,
-        status: str | None = None,
-        workflow: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-        text: str = "",
-    ) -> int:
-        return (await self._all("count_runs", status, workflow, since, until, clean(text)))[0][0]
+    async def count_runs(self, wanted: RunsWanted = EVERY_RUN) -> int:
+        return (await self._all("count_runs", *_filter(wanted)))[0][0]
 
     async def matching(self, prefix: str, limit: int = 2) -> list[str]:
         return [row[0] for row in await self._all("matching", clean(prefix), limit)]
@@ -169,3 +152,7 @@ def _run_row(row: Any) -> RunRow:
     values: Iterator[Any] = iter(row)
     first = [next(values) for _ in range(12)]
     return RunRow(*first, head=Head(*values))
+
+
+def _filter(wanted: RunsWanted) -> tuple[Any, ...]:
+    return wanted.status, wanted.workflow, wanted.since, wanted.until, clean(wanted.text)

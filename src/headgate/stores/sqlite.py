@@ -21,10 +21,12 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
+import msgspec
 
 from headgate.core.codec import decode
 from headgate.core.errors import Unavailable
 from headgate.ports import (
+    EVERY_RUN,
     Append,
     EventRow,
     Head,
@@ -32,6 +34,7 @@ from headgate.ports import (
     Outcome,
     OverBudget,
     RunRow,
+    RunsWanted,
     SpendRow,
     SpendTotal,
     SpendWanted,
@@ -244,30 +247,13 @@ class SqliteLog:
         return self._row("run_by_unique_key", tenant, unique_key)
 
     async def runs(
-        self,
-        *,
-        status: str | None = None,
-        workflow: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-        text: str = "",
-        limit: int = 100,
-        before: int | None = None,
-        offset: int = 0,
+        self, wanted: RunsWanted = EVERY_RUN, *, limit: int = 100, before: int | None = None, offset: int = 0
     ) -> list[RunRow]:
-        wanted = (status, workflow, since, until, text, before or 1 << 62, limit, offset)
-        return [_run_row(row) for row in self._all("runs", *wanted)]
+        rows = self._all("runs", *msgspec.structs.astuple(wanted), before or 1 << 62, limit, offset)
+        return [_run_row(row) for row in rows]
 
-    async def count_runs(
-        self,
-        *,
-        status: str | None = None,
-        workflow: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-        text: str = "",
-    ) -> int:
-        return int(self._one("count_runs", status, workflow, since, until, text)[0])
+    async def count_runs(self, wanted: RunsWanted = EVERY_RUN) -> int:
+        return int(self._one("count_runs", *msgspec.structs.astuple(wanted))[0])
 
     async def matching(self, prefix: str, limit: int = 2) -> list[str]:
         return [row[0] for row in self._all("matching", prefix, limit)]

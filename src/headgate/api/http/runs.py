@@ -25,7 +25,7 @@ from headgate.api.http.wire import (
 from headgate.core.errors import Invalid, NotFound
 from headgate.core.money import dollars, nano
 from headgate.core.view import PlaceView, RunView
-from headgate.ports import StartRequest
+from headgate.ports import RunsWanted, StartRequest
 
 __all__ = ["ROUTES", "WAIT_SECONDS_MAX"]
 
@@ -102,11 +102,13 @@ async def list_runs(call: Call[Filter, None]) -> RunList:
         raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {query.limit}")
     before = _cursor(query.cursor)
     page = await call.doors.records.runs(
-        status=query.status,
-        workflow=query.definition_name,
-        since=_time(query.created_after, "created_after"),
-        until=_time(query.created_before, "created_before"),
-        text=query.q,
+        RunsWanted(
+            query.status,
+            query.definition_name,
+            _time(query.created_after, "created_after"),
+            _time(query.created_before, "created_before"),
+            query.q,
+        ),
         limit=query.limit,
         offset=query.offset if before is None else 0,
         before=before,
