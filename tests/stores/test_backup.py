@@ -25,7 +25,7 @@ WRITER = '''
 import asyncio, sys
 from pathlib import Path
 from headgate.app import App
-from headgate.ports import RunsWanted, StartRequest
+from headgate.ports import StartRequest
 from headgate.stores.sqlite import SqliteLog
 
 FLOW = """
