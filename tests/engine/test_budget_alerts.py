@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -87,14 +88,18 @@ def test_a_command_gets_each_news_as_json_on_its_stdin(play: Any, tmp_path: Path
         news = msgspec.json.decode(heard.read_bytes(), type=BudgetNews)
         assert (news.kind, news.run_id, news.workflow) == ("alert", run_id, "p")
 
-    play(scene, work=False, environment={"HEADGATE_ON_BUDGET_ALERT": f"{sys.executable} {script}"})
+    play(
+        scene,
+        work=False,
+        environment={"HEADGATE_ON_BUDGET_ALERT": f"{shlex.quote(sys.executable)} {shlex.quote(str(script))}"},
+    )
 
 
 @pytest.mark.parametrize(
     ("command", "said"),
     [
         ("/nowhere/at/all", "/nowhere/at/all cannot be run"),
-        (f"{sys.executable} -c 'exit(3)'", "the command ended with 3"),
+        (f"{shlex.quote(sys.executable)} -c 'exit(3)'", "the command ended with 3"),
     ],
 )
 def test_a_command_that_fails_is_logged_and_harms_nobody(play: Any, caplog: Any, command: str, said: str):
