@@ -39,6 +39,7 @@ WRITTEN = {"n": "\n", "r": "\r", "t": "\t"}
 RUN = re.compile(r"[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}")
 LETTER = re.compile(r"[A-Z]")
 HEXADECIMAL = re.compile(r"(?:[0-9a-fA-F]{2})+")
+CONTROLS = bytes(range(ord(" ")))
 LINE_BREAKS = re.compile(r"[\r\n]+")
 
 
@@ -184,5 +185,5 @@ def _from_base64(run: str) -> str | None:
     except (binascii.Error, ValueError):
         return None
     text = data.decode(errors="replace")
-    unreadable = sum(character < " " or character == "\ufffd" for character in text)
+    unreadable = len(data) - len(data.translate(None, CONTROLS)) + text.count("\ufffd")
     return text if unreadable * 4 <= len(text) else None

@@ -43,6 +43,9 @@ HOOKS = re.compile(
     r"chat\.googleapis\.com/v1/spaces|outlook\.office\.com/webhook|[\w.:-]+/(?:[\w.-]+/){0,4}(?:incoming-)?(?:web)?hooks?(?=/))"
     r"/?[^\s\"'<>)\]]{8,}"
 )
+HOOK_HOSTS = (".logic.azure.com", "maker.ifttt.com/trigger", "api.telegram.org/bot", "chat.googleapis.com/v1/spaces")
+"""What has none of these has the word itself in it."""
+NO_SPACES = re.compile(r"\S{12,}")
 TOKEN_IN_ADDRESS = re.compile(r"://([A-Za-z0-9_.-]{12,100})@(?=[\w\[])")
 IN_ADDRESS = re.compile(r"://[^\s:/@\"'<>]{0,100}:([^\s/\"'<>]{1,200})@(?=[\w\[])")
 BLOCK = re.compile(r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}(?:PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V1) ?-{4,5}")
@@ -59,8 +62,8 @@ def shaped_keys(text: str) -> Iterator[Span]:
     yield from _shapes(text)
     if "BEGIN " in text:
         yield from _blocks(text)
-    if "hook" in text or "://" in text:
-        yield from (Span(*one.span(), KIND) for one in HOOKS.finditer(text))
+    if "hook" in text or ("://" in text and any(host in text for host in HOOK_HOSTS)):
+        yield from _hooks(text)
     if "://" in text:
         yield from (Span(*one.span(1), KIND) for one in IN_ADDRESS.finditer(text) if not is_placed(one[1]))
         yield from (Span(*one.span(1), KIND) for one in TOKEN_IN_ADDRESS.finditer(text) if is_odd(one[1]))
@@ -73,6 +76,12 @@ def _shapes(text: str) -> Iterator[Span]:
         for one in TOKEN.finditer(text, *run.span()):
             if is_random(one[0], text, one.start()):
                 yield Span(*one.span(), KIND)
+
+
+def _hooks(text: str) -> Iterator[Span]:
+    for run in NO_SPACES.finditer(text):
+        if "hook" in run[0] or any(host in run[0] for host in HOOK_HOSTS):
+            yield from (Span(*one.span(), KIND) for one in HOOKS.finditer(text, *run.span()))
 
 
 def _blocks(text: str) -> Iterator[Span]:

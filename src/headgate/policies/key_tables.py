@@ -12,24 +12,26 @@ from headgate.policies.scrubber import Span
 __all__ = ["keys_in_tables"]
 
 NAME_LENGTH_MAX = 48
+NO_COLUMN = (-1, "", 0)
+WORD = re.compile(r"[^\W\d_]+")
 INSERT = re.compile(r"insert into [\w.\"`]{1,80} ?\(([^()]{1,400})\)\s{0,8}values\s{0,8}", re.IGNORECASE)
 ROW = re.compile(r"\(([^()]{1,800})\)\s{0,4},?\s{0,4}")
 CELL = re.compile(r"'((?:[^'\\]|''|\\.)*)'|\"([^\"]*)\"|([^,'\"]+)")
 PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+")
 
 
-def keys_in_tables(text: str) -> Iterator[Span]:
-    """Yield what stands in the columns for secrets."""
-    yield from _columns(text)
-    yield from _inserted(text)
+def keys_in_tables(text: str, lowered: str) -> Iterator[Span]:
+    """Yield what stands in the columns for secrets. `lowered` is the text in small letters."""
+    if "\n" in text and (names := {word for word in set(WORD.findall(lowered)) if is_name(word)}):
+        yield from _columns(text, names)
+    if "insert into" in lowered:
+        yield from _inserted(text)
 
 
-def _columns(text: str) -> Iterator[Span]:
+def _columns(text: str, names: set[str]) -> Iterator[Span]:
     """Yield what stands in the column of a table whose head says that it holds secrets."""
-    if "\n" not in text:
-        return
     at = 0
-    column, separator, cells = -1, "", 0
+    column, separator, cells = NO_COLUMN
     for line in text.splitlines(keepends=True):
         if column >= 0 and line.count(separator) == cells:
             begin = at
@@ -40,7 +42,9 @@ def _columns(text: str) -> Iterator[Span]:
                     yield Span(start, start + len(value), KIND)
                 begin += len(cell) + 1
         else:
-            column, separator, cells = _secret_column(line)
+            lowered = line.lower()
+            named = any(name in lowered for name in names)
+            column, separator, cells = _secret_column(lowered) if named else NO_COLUMN
         at += len(line)
 
 
@@ -64,9 +68,9 @@ def _parts(name: str) -> list[str]:
 
 def _secret_column(line: str) -> tuple[int, str, int]:
     for separator in (",", ";", "\t", "|"):
-        heads = [head.strip(" \t\r\n\"'").lower() for head in line.split(separator)]
+        heads = [head.strip(" \t\r\n\"'") for head in line.split(separator)]
         if len(heads) > 1:
             for number, head in enumerate(heads):
                 if len(head) < NAME_LENGTH_MAX and any(map(is_name, PARTS.findall(head))) and " " not in head:
                     return number, separator, len(heads) - 1
-    return -1, "", 0
+    return NO_COLUMN

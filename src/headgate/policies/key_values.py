@@ -48,10 +48,11 @@ def is_odd(value: str, *, sure: bool = False) -> bool:
     """Return whether a value looks like a secret rather than a word: letters, and digits or signs among them.
     `sure`: what stands before it says so."""
     value = value.rstrip(STOPS)
-    signs = any(not character.isalnum() for character in value[1:-1])
-    digits = any(character.isdigit() for character in value)
-    upper = any(character.isupper() for character in value[1:])
-    letters = any(character.isalpha() for character in value)
+    middle = value[1:-1]
+    signs = middle != "" and not middle.isalnum()
+    digits = any(map(str.isdigit, value))
+    upper = any(map(str.isupper, value[1:]))
+    letters = any(map(str.isalpha, value))
     if sure and value.isdigit():
         return len(value) >= DIGITS_MIN
     if len(value) >= MIXED_LENGTH_MIN and upper and value.isalpha() and not value.isupper():
@@ -61,10 +62,9 @@ def is_odd(value: str, *, sure: bool = False) -> bool:
 
 def is_random(value: str, text: str, start: int) -> bool:
     """Return whether a long run of letters and digits is a token: mixed as no word, no name and no digest is."""
-    lower = any("a" <= character <= "z" for character in value)
-    upper = any("A" <= character <= "Z" for character in value)
-    digits = sum(character.isdigit() for character in value)
-    if "--" in value or digits < 2 or not (lower or upper) or HEXADECIMAL.fullmatch(value):
+    letters = any(map(str.isalpha, value))
+    digits = sum(map(str.isdigit, value))
+    if "--" in value or digits < 2 or not letters or HEXADECIMAL.fullmatch(value):
         return False
     turns = sum(_sort(one) != _sort(other) for one, other in pairwise(value))
     return turns * 3 >= len(value) and PUBLIC.search(text, max(0, start - 80), start) is None

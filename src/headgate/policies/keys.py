@@ -7,7 +7,7 @@ cheaper look has found something: a long run without spaces, a separator, a word
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from headgate.policies.key_names import (
     CONNECTING,
@@ -17,23 +17,42 @@ from headgate.policies.key_names import (
     is_name,
     is_weak_name,
 )
-from headgate.policies.key_places import placed_keys
+from headgate.policies.key_places import PLACE_WORDS, placed_keys
 from headgate.policies.key_shapes import shaped_keys
 from headgate.policies.key_tables import keys_in_tables
 from headgate.policies.key_values import KIND, STOPS, is_no_secret, is_odd, is_placed, key_span
 from headgate.policies.scrubber import Span
+from headgate.policies.words import Words
 
 __all__ = ["detect_keys"]
 
+SPOKEN = frozenset(SPOKEN_NAMES)
+STEMS = (
+    "pass",
+    "token",
+    "secret",
+    "cred",
+    "parol",
+    "contras",
+    "slo",
+    "jelsz",
+    "api",
+    "login",
+    "wifi",
+    "auth",
+    "kodeor",
+)
+WORDS = Words((*SPOKEN_NAMES, *PLACE_WORDS), STEMS)
 SEPARATED = re.compile(
-    r"(?:[:=]{1,2}>?|->|>|\||(?<=[\"'])[ ]?,(?=[ ]?[\"'])|\((?=[\"'])|[はが是为為])\s{0,16}(?=\\?"
+    # Each alternative begins with a character of its own: `re` looks for these alone, and tries the rest only there.
+    r"(?::[:=]?>?|=[:=]?>?|->|>|\||,(?:(?<=[\"'],)|(?<=[\"'] ,))(?=[ ]?[\"'])|\((?=[\"'])|は|が|是|为|為)\s{0,16}(?=\\?"
     r"(?:\"((?:[^\"\\\n]|\\.){3,200}?)\\?\"|'((?:[^'\\\n]|\\.){3,200}?)\\?'|`([^`\n]{3,200})`|"
     r"([^\s\"'`,;<>(){}\[\]|。、][^\s\"'`<>。、]{2,400})))"
 )
 QUOTED = 3
 """So many groups of it are values within quotation marks."""
 NAME_LENGTH_MAX = 48
-NAME = re.compile(r"[\w '.&-]*\Z")
+NAME_BACKWARDS = re.compile(r"[\w '.&-]*")
 PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+")
 WORDS_AFTER = re.compile(r"[^\s\"'`,;<>(){}\[\]|。、=]+")
 WORDS_AFTER_MAX = 10
@@ -47,6 +66,8 @@ COPULA = re.compile(
     r"[\s:=\"'(]{1,30}([^\s\"'`,;<>(){}\[\]|。、]{4,200})",
     re.IGNORECASE,
 )
+COPULA_BEFORE = re.compile(r" (?:is|was|ist|war|est|es|è|é|as|als|comme|como|come|for|für) (?:\w{1,8} ){0,3}\Z")
+COPULA_LENGTH_MAX = 34
 NEXT_FIELD = re.compile(r"&(?:amp;)?[\w.-]{1,40}=")
 GOES_ON = re.compile(r"[ \t]+[^\W\d_]{2}")
 BETWEEN = frozenset("de d del der des do da di von för of l la le el the".split())
@@ -54,13 +75,12 @@ BETWEEN = frozenset("de d del der des do da di von för of l la le el the".split
 
 def detect_keys(text: str) -> list[Span]:
     """Return the secrets that stand in a text."""
-    lowered = text.lower()
-    if len(lowered) != len(text):  # a letter whose small form is two: places would not agree
-        lowered = text
-    named = [name for name in SPOKEN_NAMES if name in lowered]
-    found = [*shaped_keys(text), *_separated(text), *_spoken(text, lowered, named), *placed_keys(text, lowered)]
-    if named:
-        found += keys_in_tables(text)
+    lowered = text.replace("İ", "i").lower()  # the one letter whose small form is two: places would not agree
+    words = frozenset(WORDS.within(lowered))
+    found = [*shaped_keys(text), *_separated(text), *placed_keys(text, lowered, words)]
+    if named := words & SPOKEN:
+        found += _spoken(text, lowered, named)
+        found += keys_in_tables(text, lowered)
     return found
 
 
@@ -85,10 +105,13 @@ def _strength(text: str, at: int) -> int:
     end = at
     while end > 0 and text[end - 1] in " \t\"'`])":
         end -= 1
-    found = NAME.search(text, max(0, end - NAME_LENGTH_MAX), end)
-    if found is None:
-        return 0
-    words = [part.lower() for part in PARTS.findall(found[0])][-6:]
+    backwards = NAME_BACKWARDS.match(text[max(0, end - NAME_LENGTH_MAX) : end][::-1])
+    assert backwards is not None
+    return _strength_of(backwards[0][::-1])
+
+
+def _strength_of(name: str) -> int:
+    words = [part.lower() for part in PARTS.findall(name)][-6:]
     words = [word for word in words if word not in BETWEEN]
     while words and words[-1] in CONNECTING:
         words.pop()
@@ -99,7 +122,7 @@ def _strength(text: str, at: int) -> int:
     return 1 if is_weak_name(words[-1]) or any(map(is_name, words)) else 0
 
 
-def _spoken(text: str, lowered: str, named: list[str]) -> Iterator[Span]:
+def _spoken(text: str, lowered: str, named: Iterable[str]) -> Iterator[Span]:
     """Yield what stands after a name in a sentence, if it looks like a secret: `the password for it is …`."""
     for name in named:
         at = lowered.find(name)
@@ -124,6 +147,8 @@ def _said_near(text: str, start: int, end: int, *, sure: bool) -> Iterator[Span]
         ):
             yield key_span(text, *one.span())
             break
+    if COPULA_BEFORE.search(text, max(0, start - COPULA_LENGTH_MAX), start) is None:
+        return
     before = WORD_BEFORE.search(text, max(0, start - LENGTH_AFTER_MAX), start)
     if before is not None and is_odd(before[1], sure=sure):
         yield key_span(text, *before.span(1))

@@ -26,16 +26,28 @@ def detect_personal(kinds: Iterable[str] | None = None) -> Detect:
     def detect(text: str) -> list[Span]:
         found = [span for find in anywhere for span in find(text)]
         if among_digits:
-            for run in DIGITS.finditer(text):
+            for start, end in _digits(text):
                 for find in among_digits:
-                    found += find(text, *run.span())
+                    found += find(text, start, end)
         return found
 
     return detect
 
 
-DIGITS = re.compile(r"[+(]{0,2}[0-9](?:[\s().\-/+_]{0,3}[0-9]){6,}+")
-"""What has no seven digits near each other has no number of anybody."""
+DIGITS = re.compile(r"[0-9](?:[\s().\-/+_]{0,3}[0-9]){6,}+")
+"""What has no seven digits near each other has no number of anybody. Patterns here begin with one plain class of
+characters: `re` skips what is not in it many times faster than it fails at each place."""
+
+
+def _digits(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where the runs of digits are that may be numbers, with what may be before their first digit."""
+    at = 0
+    for run in DIGITS.finditer(text):
+        start, end = run.span()
+        for _ in range(2):
+            start -= start > at and text[start - 1] in "+("
+        yield start, end
+        at = end
 
 
 # --- Mail ---------------------------------------------------------------------------------------------------------
@@ -73,11 +85,13 @@ def _local_part(text: str, at: int) -> int:
 # --- Machines -----------------------------------------------------------------------------------------------------
 
 OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-IPV4_LIKE = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
+IPV4_LIKE = re.compile(r"[0-9][0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 IPV4 = re.compile(rf"(?<![0-9.])(?:{OCTET}\.){{3}}{OCTET}(?![0-9]|\.[0-9])")
 IPV6_PART = re.compile(r":[0-9A-Fa-f]{0,4}:")
 IPV6_BEGIN = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{1,4}\Z")
 IPV6_REST = re.compile(r"[0-9A-Fa-f:]{2,39}+(?:(?<=:)(?:[0-9]{1,3}\.){3}[0-9]{1,3})?")
+IPV6_COLONS_MIN = 6
+"""So many has one in which no groups are left out and the last two are written as an IPv4 address."""
 NO_MACHINE = re.compile(
     r"(?<![a-z])(?:sections?|clauses?|chapters?|articles?|§+|versions?|release|firmware|build|v|rev\.?|abschnitt|kapitel|punkt|"
     r"absatz|ziffer|paragraph|articolo|artículo|sección|capítulo|cláusula|paragraphe|раздел|пункт|第|節|章|版本|oid|"
@@ -106,6 +120,9 @@ def _six(text: str) -> Iterator[Span]:
         start = part.start() if begin is None else begin.start()
         rest = IPV6_REST.match(text, start)
         assert rest is not None
+        at = rest.end()
+        if "::" not in rest[0] and rest[0].count(":") < IPV6_COLONS_MIN:
+            continue
         address = rest[0] if rest[0].endswith("::") else rest[0].rstrip(":")
         for _ in range(GROUPS_LEFT_OUT_MAX):  # what stands before it, as in `addr:2001:db8::1`
             if _is_ipv6(address):
@@ -113,7 +130,6 @@ def _six(text: str) -> Iterator[Span]:
                 break
             left_out, _, address = address.partition(":")
             start += len(left_out) + 1
-        at = rest.end()
 
 
 def _is_ipv6(address: str) -> bool:
@@ -178,8 +194,7 @@ def _passes_luhn(digits: str) -> bool:
 
 # --- Accounts -----------------------------------------------------------------------------------------------------
 
-IBAN_DIGITS = re.compile(r"[0-9]{2}[ \t\n\r\-._/+]{0,2}[A-Za-z0-9]")
-IBAN_COUNTRY = re.compile(r"([A-Za-z]{2}) ?\Z")
+IBAN_DIGITS = re.compile(r"[0-9][0-9][ \t\n\r\-._/+]{0,2}[A-Za-z0-9]")
 IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
     "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29,
@@ -196,15 +211,17 @@ SEPARATORS_MAX = 2
 
 def _accounts(text: str) -> Iterator[Span]:
     for digits in IBAN_DIGITS.finditer(text):
-        country = IBAN_COUNTRY.search(text, max(0, digits.start() - 3), digits.start())
-        length = None if country is None else IBAN_LENGTHS.get(country[1].upper())
-        if country is None or length is None:
+        start = digits.start()
+        start -= text[start - 1 : start] == " "
+        length = IBAN_LENGTHS.get(text[max(0, start - 2) : start].upper())
+        if length is None:
             continue
-        before = text[max(0, country.start() - 4) : country.start()]
+        start -= 2
+        before = text[max(0, start - 4) : start]
         if before[-1:].isascii() and before[-1:].isalnum() and before.upper() != "IBAN":
             continue
-        if end := _account_end(text, country.start(), length):
-            yield Span(country.start(), end, "iban")
+        if end := _account_end(text, start, length):
+            yield Span(start, end, "iban")
 
 
 def _account_end(text: str, start: int, length: int) -> int:
