@@ -9,7 +9,6 @@ Every form is made in one pass over the text, so that the time is linear in its 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import html
 import re
@@ -39,6 +38,7 @@ WRITTEN = {"n": "\n", "r": "\r", "t": "\t"}
 RUN = re.compile(r"[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}")
 LETTER = re.compile(r"[A-Z]")
 HEXADECIMAL = re.compile(r"(?:[0-9a-fA-F]{2})+")
+OF_URLS = str.maketrans("-_", "+/")
 CONTROLS = bytes(range(ord(" ")))
 LINE_BREAKS = re.compile(r"[\r\n]+")
 
@@ -169,7 +169,8 @@ def encoded_runs(text: str) -> Iterator[tuple[int, int, list[str]]]:
 def decoded(run: str) -> list[str]:
     """Return what a run may say: decoded from each of the places where a group of four may begin."""
     run = LINE_BREAKS.sub("", run).rstrip("=")
-    said = [text for shift in range(4) if (text := _from_base64(run[shift:])) is not None]
+    plain = run.translate(OF_URLS)
+    said = [text for shift in range(4) if (text := _from_base64(plain[shift:])) is not None]
     if HEXADECIMAL.fullmatch(run):
         said.append(bytes.fromhex(run).decode("latin-1"))
     return said
@@ -181,7 +182,7 @@ def _from_base64(run: str) -> str | None:
     if whole < RUN_LENGTH_MIN - 1:
         return None
     try:
-        data = base64.b64decode(run[:whole].replace("-", "+").replace("_", "/") + "=" * (-whole % 4))
+        data = binascii.a2b_base64(run[:whole] + "=" * (-whole % 4))
     except (binascii.Error, ValueError):
         return None
     text = data.decode(errors="replace")

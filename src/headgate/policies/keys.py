@@ -27,20 +27,8 @@ from headgate.policies.words import Words
 __all__ = ["detect_keys"]
 
 SPOKEN = frozenset(SPOKEN_NAMES)
-STEMS = (
-    "pass",
-    "token",
-    "secret",
-    "cred",
-    "parol",
-    "contras",
-    "slo",
-    "jelsz",
-    "api",
-    "login",
-    "wifi",
-    "auth",
-    "kodeor",
+STEMS = tuple(
+    "@ $ ( = : - q z j pass token secret cred parol contras slo api shared acces oord kode neno wifi login auth".split()
 )
 WORDS = Words((*SPOKEN_NAMES, *PLACE_WORDS), STEMS)
 SEPARATED = re.compile(
@@ -86,10 +74,14 @@ def detect_keys(text: str) -> list[Span]:
 
 def _separated(text: str) -> Iterator[Span]:
     """Yield what stands after a name and a separator: `password=…`, `"api_key": "…"`, `password is: …`."""
+    known: dict[str, int] = {}
     for one in SEPARATED.finditer(text):
         group = one.lastindex or 0
         value = one[group]
-        strength = _strength(text, one.start())
+        name = _name_before(text, one.start())
+        strength = known.get(name)
+        if strength is None:
+            strength = known[name] = _strength(name)
         if not strength or is_placed(value) or (strength == 1 and not is_odd(value)):
             continue
         start, end = one.span(group)
@@ -100,17 +92,18 @@ def _separated(text: str) -> Iterator[Span]:
             yield key_span(text, start, end if more is None else more.start())
 
 
-def _strength(text: str, at: int) -> int:
-    """Return how surely what stands before a separator is the name of a secret: 2, 1 (perhaps), 0."""
+def _name_before(text: str, at: int) -> str:
+    """Return what stands before a separator and may be a name."""
     end = at
     while end > 0 and text[end - 1] in " \t\"'`])":
         end -= 1
     backwards = NAME_BACKWARDS.match(text[max(0, end - NAME_LENGTH_MAX) : end][::-1])
     assert backwards is not None
-    return _strength_of(backwards[0][::-1])
+    return backwards[0][::-1]
 
 
-def _strength_of(name: str) -> int:
+def _strength(name: str) -> int:
+    """Return how surely this is the name of a secret: 2, 1 (perhaps), 0."""
     words = [part.lower() for part in PARTS.findall(name)][-6:]
     words = [word for word in words if word not in BETWEEN]
     while words and words[-1] in CONNECTING:

@@ -20,11 +20,15 @@ __all__ = ["KINDS", "detect_personal"]
 def detect_personal(kinds: Iterable[str] | None = None) -> Detect:
     """Return what finds these kinds (see `KINDS`) in a text; without any, all of them."""
     wanted = set(KINDS if kinds is None else kinds)
-    anywhere = [find for kind, find in ANYWHERE.items() if kind in wanted]
+    anywhere = [find for kind, find in WITH_DIGITS.items() if kind in wanted]
     among_digits = [find for kind, find in AMONG_DIGITS.items() if kind in wanted]
 
     def detect(text: str) -> list[Span]:
-        found = [span for find in anywhere for span in find(text)]
+        found = [*_emails(text)] if "email" in wanted else []
+        if DIGIT.search(text) is None:
+            return found
+        for find in anywhere:
+            found += find(text)
         if among_digits:
             for start, end in _digits(text):
                 for find in among_digits:
@@ -34,6 +38,7 @@ def detect_personal(kinds: Iterable[str] | None = None) -> Detect:
     return detect
 
 
+DIGIT = re.compile(r"[0-9]")
 DIGITS = re.compile(r"[0-9](?:[\s().\-/+_]{0,3}[0-9]){6,}+")
 """What has no seven digits near each other has no number of anybody. Patterns here begin with one plain class of
 characters: `re` skips what is not in it many times faster than it fails at each place."""
@@ -59,7 +64,7 @@ MAIL_HOST = re.compile(rf"@(?:[{LETTERS}][{LETTERS}-]*+\.)+(?=[A-Za-zÀ-ɏͰ-ӿ]
 ANY_HOST = re.compile(r"@(?:\w[\w-]*+\.)+(?=[^\W\d])[\w-]++")
 """For hosts in scripts that need no space before the next word; so it may take more than the address."""
 LOCAL_PART_MAX = 256
-LOCAL_PART = re.compile(rf"[{LETTERS}._%+'-]+\Z")
+LOCAL_PART_BACKWARDS = re.compile(rf"[{LETTERS}._%+'-]+")
 ANY_LOCAL_PART = re.compile(r"(?:[\w.+-]+|\"[^\"\n]{1,64}\")\Z")
 
 
@@ -76,10 +81,14 @@ def _emails(text: str) -> Iterator[Span]:
 def _local_part(text: str, at: int) -> int:
     """Return where the part before the @ begins; `at` where there is none."""
     begin = max(0, at - LOCAL_PART_MAX)
-    found = LOCAL_PART.search(text, begin, at) or ANY_LOCAL_PART.search(text, begin, at)
-    if found is None:
+    backwards = LOCAL_PART_BACKWARDS.match(text[begin:at][::-1])
+    if backwards is not None:
+        local = backwards[0][::-1]
+    elif (found := ANY_LOCAL_PART.search(text, begin, at)) is not None:
+        local = found[0]
+    else:
         return at
-    return found.start() + len(found[0]) - len(found[0].lstrip("'.%-"))
+    return at - len(local.lstrip("'.%-"))
 
 
 # --- Machines -----------------------------------------------------------------------------------------------------
@@ -262,6 +271,6 @@ def _social(text: str, start: int, end: int) -> Iterator[Span]:
             yield Span(found.start(), found.end(), "ssn")
 
 
-ANYWHERE: dict[str, Callable[[str], Iterable[Span]]] = {"email": _emails, "iban": _accounts, "ip": _machines}
+WITH_DIGITS: dict[str, Callable[[str], Iterable[Span]]] = {"iban": _accounts, "ip": _machines}
 AMONG_DIGITS: dict[str, Callable[[str, int, int], Iterable[Span]]] = {"phone": phones, "card": _cards, "ssn": _social}
-KINDS = (*ANYWHERE, *AMONG_DIGITS)
+KINDS = ("email", *WITH_DIGITS, *AMONG_DIGITS)

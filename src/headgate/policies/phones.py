@@ -86,13 +86,11 @@ WORDS = Words(
 )
 """What says that one can ring there, as it stands somewhere near in small letters."""
 NUMBERS = re.compile(
-    r"\b(?:new |private |his |her |my |our |your )?(?:number|nummer|numéro|número|numero|номер\w*|nr\.?) (?:is|ist|est|es|è|é|är|er|:)?[ :]*\Z|"
+    r"\b(?:number|nummer|numéro|número|numero|номер\w*|nr\.?) (?:is|ist|est|es|è|é|är|er|:)?[ :]*\Z|"
     r"(?<!商品)(?<!注文)(?<!追跡)(?<!会員)(?<!製造)(?<!管理)(?<!受付)番号[はが:]?\s*\Z|رقم[يهاك]*[ :]*\Z",
-    re.IGNORECASE,
 )
 NO_PHONE = re.compile(
     r"(?:isbn|issn|ean|gtin|1z(?: [0-9a-z]{3}){0,2}|tracking(?: number)?|doi|iban|order|invoice|serial|sku|art\.?|id|ref|case|ticket|part|no\.|nr\.|#)[ \t:#.=-]*\Z",
-    re.IGNORECASE,
 )
 DATE = re.compile(
     r"\(?(?:[0-9]{1,2}[./-][0-9]{1,2}[./-](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[./-][0-9]{1,2}[./-][0-9]{1,2})(?![0-9])"
@@ -130,7 +128,7 @@ def _can_be_dialled(found: re.Match[str]) -> bool:
 
 
 def _is_something_else(text: str, at: int) -> bool:
-    return NO_PHONE.search(text, max(0, at - CONTEXT_AFTER), at) is not None
+    return NO_PHONE.search(text[max(0, at - CONTEXT_AFTER) : at].lower()) is not None
 
 
 def _is_near_a_word(text: str, found: re.Match[str]) -> bool:
@@ -141,4 +139,4 @@ def _is_near_a_word(text: str, found: re.Match[str]) -> bool:
     if WORDS.within(near):
         return True
     grouped = " " in found[0] or "-" in found[0]
-    return grouped and NUMBERS.search(text, max(0, start - CONTEXT_AFTER), start) is not None
+    return grouped and NUMBERS.search(text[max(0, start - CONTEXT_AFTER) : start].lower()) is not None

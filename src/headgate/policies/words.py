@@ -11,12 +11,16 @@ __all__ = ["Words"]
 
 
 class Words:
-    """The words, each under the first of the `stems` that is in it, or under itself."""
+    """The words, each under the first of the `stems` that is in it, or of the words themselves.
+
+    Stems are best rare and long, or one character: of these one is found many times faster.
+    """
 
     def __init__(self, words: Iterable[str], stems: Sequence[str] = ()) -> None:
         groups: dict[str, list[str]] = {}
-        for word in dict.fromkeys(words):
-            groups.setdefault(next((stem for stem in stems if stem in word), word), []).append(word)
+        known = sorted(dict.fromkeys(words), key=len)
+        for word in known:
+            groups.setdefault(next(stem for stem in (*stems, *known) if stem in word), []).append(word)
         self._all = list(groups.items())
         self._ascii = [
             (stem, [word for word in words if word.isascii()]) for stem, words in self._all if stem.isascii()
