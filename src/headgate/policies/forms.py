@@ -17,6 +17,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from headgate.policies.placeholders import is_placeholder
+
 __all__ = ["ENCODED_LEVELS_MAX", "Form", "encoded_runs", "forms_of", "readable"]
 
 ESCAPES_LEVELS_MAX = 3
@@ -30,6 +32,7 @@ NO_WIDTH = frozenset(
 )
 DOUBLE_QUOTES = "“”„‟«»「」『』〝〞"
 QUOTES = frozenset(DOUBLE_QUOTES + "‘’‚‛‹›")
+NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 ESCAPE = re.compile(
     r"((?:%[0-9A-Fa-f]{2})+)|(&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,10});)|"
     r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[nrt/\"'\\])"
@@ -46,17 +49,20 @@ LINE_BREAKS = re.compile(r"[\r\n]+")
 class Form:
     """A text, and for each of its characters where the original begins that it was made of."""
 
-    __slots__ = ("_starts", "text")
+    __slots__ = ("starts", "text")
 
     def __init__(self, text: str, starts: Sequence[int] | None = None) -> None:
         self.text = text
-        self._starts = starts
-        """One more than there are characters: the last is the original's length. None: the text is the original."""
+        self.starts = range(len(text) + 1) if starts is None else starts
+        """One more than there are characters: the last is the original's length."""
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return the part of the original that this part of the form was made of."""
-        starts = self._starts
-        return (start, end) if starts is None else (starts[start], starts[end])
+        return self.starts[start], self.starts[end]
+
+    def same_places(self, text: str) -> Form:
+        """Return a form whose characters stand for those of this one, each for one."""
+        return self if text == self.text else Form(text, self.starts)
 
 
 def forms_of(text: str) -> list[Form]:
@@ -82,16 +88,25 @@ def readable(form: Form) -> Form:
     text = form.text
     if text.isascii():
         return form
+    plain = {character: character if character < "\u0080" else _plain(character) for character in set(text)}
+    if all(len(other) == 1 and (other.isascii() or not marks(other)) for other in plain.values()):
+        return form.same_places("".join(map(plain.__getitem__, text)))
     pieces: list[str] = []
     starts: list[int] = []
-    for index, character in enumerate(text):
-        plain = character if character < "\u0080" else _plain(character)
-        if plain == character and not plain.isascii() and marks(plain) and pieces and pieces[-1].isascii():
-            plain = ""  # a stroke or an accent put upon a plain character
-        pieces.append(plain)
-        start = form.span(index, index)[0]
-        starts.extend([start] * len(plain))
-    starts.append(form.span(len(text), len(text))[1])
+    at = 0
+    for found in NOT_ASCII.finditer(text):
+        index, character = found.start(), found[0]
+        if at < index:
+            pieces.append(text[at:index])
+            starts.extend(form.starts[at:index])
+        at = index + 1
+        shown = plain[character]
+        if shown == character and marks(shown) and pieces and pieces[-1].isascii():
+            shown = ""  # a stroke or an accent put upon a plain character
+        pieces.append(shown)
+        starts.extend([form.starts[index]] * len(shown))
+    pieces.append(text[at:])
+    starts.extend(form.starts[at:])
     return Form("".join(pieces), starts)
 
 
@@ -129,14 +144,14 @@ def _without_escapes(form: Form) -> Form:
         plain = _unescaped(found)
         if plain is None:
             continue
-        starts.extend(form.span(index, index)[0] for index in range(at, found.start()))
+        starts.extend(form.starts[at : found.start()])
         pieces += [text[at : found.start()], plain]
-        starts.extend([form.span(found.start(), found.start())[0]] * len(plain))
+        starts.extend([form.starts[found.start()]] * len(plain))
         at = found.end()
     if not at:
         return form
     pieces.append(text[at:])
-    starts.extend(form.span(index, index)[0] for index in range(at, len(text) + 1))
+    starts.extend(form.starts[at:])
     return Form("".join(pieces), starts)
 
 
@@ -160,6 +175,8 @@ def encoded_runs(text: str) -> Iterator[tuple[int, int, list[str]]]:
     """Yield each run of characters that may be base64 or hexadecimal, as start, end, and what it may say."""
     for found in RUN.finditer(text):
         run = found[0]
+        if text[found.start() - 1 : found.start()] == "<" and is_placeholder(text[found.start() - 1 : found.end() + 1]):
+            continue
         hexadecimal = len(run) >= 2 * RUN_LENGTH_MIN and HEXADECIMAL.fullmatch(run)
         if not hexadecimal and (run.istitle() or not LETTER.search(run)):
             continue  # a word, or a number: base64 of a text has capital letters and small ones

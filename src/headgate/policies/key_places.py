@@ -167,8 +167,7 @@ DIRECT = re.compile(
     r"(?:パスワード|パスフレーズ|暗証|合言葉|秘密鍵|キーは|トークン|密码|密碼|口令|密钥|密鑰|秘钥|密匙|令牌|通行码|授权码|비밀번호|비번|암호|토큰|"
     r"كلمة (?:المرور|السر)|كلمه المرور|الرمز|الرقم السري|باسورد|رمز عبور|گذرواژه|پسورد|پاس ورڈ|парол|ключ|токен|секрет|"
     r"पासवर्ड|कुंजी|পাসওয়ার্ড|கடவுச்சொல்|పాస్|პაროლი|գաղտնաբառ|รหัสผ่าน|โทเค็น|סיסמ[הא]|κωδικ|κλειδί|የይለፍ ቃል)"
-    r"[^\x00-\x7f]{0,12}[ :=]{0,3}[^\x00-\x7f]{0,8}[ :=\"'`]{0,4}([!-~]{4,200})",
-    re.IGNORECASE,
+    r"[^\x00-\x7f]{0,12}[ :=]{0,3}[^\x00-\x7f]{0,8}[ :=\"'`]{0,4}([!-~ı]{4,200})",
 )
 
 
@@ -189,8 +188,8 @@ def placed_keys(text: str, lowered: str, words: frozenset[str]) -> Iterator[Span
         yield from _in_password_files(text)
     yield from _numbers(text, lowered)
     if not text.isascii():
-        for one in DIRECT.finditer(text):
-            if not is_placed(one[1]):
+        for one in DIRECT.finditer(lowered):
+            if not is_placed(text[one.start(1) : one.end(1)]):
                 yield key_span(text, *one.span(1))
 
 

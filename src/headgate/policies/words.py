@@ -1,6 +1,6 @@
 """Many words that are looked for in one text: not one by one, but by what several of them have in common.
 
-Where a stem is not in the text, none of its words is; and none that is not ASCII is in a text that is.
+Where a stem is not in the text, none of its words is; nor is a word in other letters where one of these is not.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ class Words:
     def __init__(self, words: Iterable[str], stems: Sequence[str] = ()) -> None:
         groups: dict[str, list[str]] = {}
         known = sorted(dict.fromkeys(words), key=len)
-        for word in known:
-            groups.setdefault(next(stem for stem in (*stems, *known) if stem in word), []).append(word)
-        self._all = list(groups.items())
-        self._ascii = [
-            (stem, [word for word in words if word.isascii()]) for stem, words in self._all if stem.isascii()
-        ]
+        plain = [word for word in known if word.isascii()]
+        for word in plain:
+            groups.setdefault(next(stem for stem in (*stems, *plain) if stem in word), []).append(word)
+        self._groups = list(groups.items())
+        self._others = [(word, frozenset(word)) for word in known if not word.isascii()]
 
     def within(self, lowered: str) -> list[str]:
         """Return those that are in a text, which is in small letters if the words are."""
-        groups = self._ascii if lowered.isascii() else self._all
-        return [word for stem, words in groups if stem in lowered for word in words if word in lowered]
+        found = [word for stem, words in self._groups if stem in lowered for word in words if word in lowered]
+        if not lowered.isascii():
+            characters = frozenset(lowered)
+            found += [word for word, needed in self._others if needed <= characters and word in lowered]
+        return found
