@@ -175,12 +175,15 @@ def encoded_runs(text: str) -> Iterator[tuple[int, int, list[str]]]:
     """Yield each run of characters that may be base64 or hexadecimal, as start, end, and what it may say."""
     for found in RUN.finditer(text):
         run = found[0]
-        if text[found.start() - 1 : found.start()] == "<" and is_placeholder(text[found.start() - 1 : found.end() + 1]):
-            continue
-        hexadecimal = len(run) >= 2 * RUN_LENGTH_MIN and HEXADECIMAL.fullmatch(run)
-        if not hexadecimal and (run.istitle() or not LETTER.search(run)):
+        if (run.islower() or run.istitle() or not LETTER.search(run)) and not _is_hexadecimal(run):
             continue  # a word, or a number: base64 of a text has capital letters and small ones
-        yield found.start(), found.end(), decoded(run)
+        start, end = found.span()
+        if not (text[start - 1 : start] == "<" and is_placeholder(text[start - 1 : end + 1])):
+            yield start, end, decoded(run)
+
+
+def _is_hexadecimal(run: str) -> bool:
+    return len(run) >= 2 * RUN_LENGTH_MIN and HEXADECIMAL.fullmatch(run) is not None
 
 
 def decoded(run: str) -> list[str]:

@@ -28,7 +28,7 @@ __all__ = ["detect_keys"]
 
 SPOKEN = frozenset(SPOKEN_NAMES)
 STEMS = tuple(
-    "@ $ ( = : - q z j pass token secret cred parol contras slo api shared acces oord kode neno wifi login auth".split()
+    "@ $ ( = : - q z j pass token secret cred parol contras slo api shared acces wd word rase oord kode neno wifi login auth".split()
 )
 WORDS = Words((*SPOKEN_NAMES, *PLACE_WORDS), STEMS)
 SEPARATED = re.compile(

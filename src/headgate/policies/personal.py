@@ -10,6 +10,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from string import ascii_uppercase
 
 from headgate.policies.phones import phones
 from headgate.policies.scrubber import Detect, Span
@@ -169,7 +171,7 @@ NO_CARD = re.compile(r"(?:ean|gtin|isbn|upc|imei|barcode|jan)(?:[ -]?1[034])?[ \
 
 def _cards(text: str, start: int, end: int) -> Iterator[Span]:
     for run in DIGIT_GROUPS.finditer(text, start, end):
-        if len(run[0]) < CARD_DIGITS[0]:
+        if sum(map(str.isdigit, run[0])) < CARD_DIGITS[0]:
             continue
         groups = list(GROUP.finditer(text, run.start(), run.end()))
         first = 0
@@ -215,7 +217,8 @@ IBAN_LENGTHS = {
     "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
     "YE": 30,
 }  # fmt: skip
-SEPARATORS_MAX = 2
+BETWEEN_DIGITS = re.compile(r"[ \t\n\r\-._/+]+")
+LETTERS_AS_NUMBERS = {ord(letter): str(number) for number, letter in enumerate(ascii_uppercase, 10)}
 
 
 def _accounts(text: str) -> Iterator[Span]:
@@ -235,21 +238,19 @@ def _accounts(text: str) -> Iterator[Span]:
 
 def _account_end(text: str, start: int, length: int) -> int:
     """Return where the account ends that begins at `start`; 0: it is none."""
-    characters: list[str] = []
-    at, apart = start, 0
-    while at < len(text) and len(characters) < length:
-        character = text[at]
-        if character.isascii() and character.isalnum():
-            characters.append(character)
-            apart = 0
-        elif character not in " \t\n\r-._/+" or (apart := apart + 1) > SEPARATORS_MAX:
-            return 0
-        at += 1
-    follows = text[at : at + 1]
-    if len(characters) < length or (follows.isascii() and follows.isalnum()):
+    found = _of_length(length).match(text, start)
+    if found is None:
         return 0
-    moved = "".join([*characters[4:], *characters[:4]])
-    return at if int("".join(str(int(character, 36)) for character in moved)) % 97 == 1 else 0
+    follows = text[found.end() : found.end() + 1]
+    if follows.isascii() and follows.isalnum():
+        return 0
+    account = BETWEEN_DIGITS.sub("", found[0]).upper()
+    return found.end() if int((account[4:] + account[:4]).translate(LETTERS_AS_NUMBERS)) % 97 == 1 else 0
+
+
+@cache
+def _of_length(length: int) -> re.Pattern[str]:
+    return re.compile(rf"[A-Za-z0-9](?:[ \t\n\r\-._/+]{{0,2}}[A-Za-z0-9]){{{length - 1}}}")
 
 
 # --- Social security ----------------------------------------------------------------------------------------------
