@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from headgate.core.values import Usage
 from headgate.policies.placeholders import PLACEHOLDER, Vault, is_placeholder
-from headgate.policies.scrubber import Scrubber, Span
+from headgate.policies.scrubber import CLEAN_MAX, Scrubber, Span
 from headgate.policies.scrubbing import Scrubs
 from headgate.policies.text_filters import KEPT_MAX, Restoring, Scrubbing
 from headgate.ports import Allow, Message, ModelAnswer, ModelRequest, Modify, PolicyCall, ToolCall
@@ -285,6 +285,28 @@ def test_without_restoring_an_answer_keeps_its_placeholders_and_loses_what_the_m
     assert isinstance(back.changed, ModelAnswer)
     assert PLACEHOLDER.search(back.changed.content) is not None
     assert "secret99" not in back.changed.content
+
+
+def test_a_short_text_with_nothing_in_it_is_looked_at_once_and_still_loses_what_is_known_later():
+    looked_at: list[str] = []
+    one = Scrubber(lambda text: looked_at.append(text) or (words(text) if "it is" in text else []), KEY)
+
+    before = [one.scrubbed("so secret123"), one.scrubbed("so secret123")]
+    one.scrubbed("it is secret123")
+
+    assert before == ["so secret123"] * 2
+    assert looked_at == ["so secret123", "it is secret123"]
+    assert "secret123" not in one.scrubbed("so secret123")
+
+
+def test_no_more_short_texts_are_remembered_than_the_most():
+    one = Scrubber(words, KEY)
+
+    for number in range(CLEAN_MAX + 100):
+        one.scrubbed(f"nothing {number}")
+
+    assert len(one._clean) == CLEAN_MAX
+    assert "secret123" not in one.scrubbed("so secret123")
 
 
 def test_nothing_found_is_allowed():

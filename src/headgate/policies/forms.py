@@ -9,7 +9,6 @@ Every form is made in one pass over the text, so that the time is linear in its 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import html
 import re
@@ -17,6 +16,8 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+
+from headgate.policies.placeholders import is_placeholder
 
 __all__ = ["ENCODED_LEVELS_MAX", "Form", "encoded_runs", "forms_of", "readable"]
 
@@ -31,6 +32,7 @@ NO_WIDTH = frozenset(
 )
 DOUBLE_QUOTES = "“”„‟«»「」『』〝〞"
 QUOTES = frozenset(DOUBLE_QUOTES + "‘’‚‛‹›")
+NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 ESCAPE = re.compile(
     r"((?:%[0-9A-Fa-f]{2})+)|(&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,10});)|"
     r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[nrt/\"'\\])"
@@ -39,23 +41,28 @@ WRITTEN = {"n": "\n", "r": "\r", "t": "\t"}
 RUN = re.compile(r"[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}")
 LETTER = re.compile(r"[A-Z]")
 HEXADECIMAL = re.compile(r"(?:[0-9a-fA-F]{2})+")
+OF_URLS = str.maketrans("-_", "+/")
+CONTROLS = bytes(range(ord(" ")))
 LINE_BREAKS = re.compile(r"[\r\n]+")
 
 
 class Form:
     """A text, and for each of its characters where the original begins that it was made of."""
 
-    __slots__ = ("_starts", "text")
+    __slots__ = ("starts", "text")
 
     def __init__(self, text: str, starts: Sequence[int] | None = None) -> None:
         self.text = text
-        self._starts = starts
-        """One more than there are characters: the last is the original's length. None: the text is the original."""
+        self.starts = range(len(text) + 1) if starts is None else starts
+        """One more than there are characters: the last is the original's length."""
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Return the part of the original that this part of the form was made of."""
-        starts = self._starts
-        return (start, end) if starts is None else (starts[start], starts[end])
+        return self.starts[start], self.starts[end]
+
+    def same_places(self, text: str) -> Form:
+        """Return a form whose characters stand for those of this one, each for one."""
+        return self if text == self.text else Form(text, self.starts)
 
 
 def forms_of(text: str) -> list[Form]:
@@ -81,16 +88,25 @@ def readable(form: Form) -> Form:
     text = form.text
     if text.isascii():
         return form
+    plain = {character: character if character < "\u0080" else _plain(character) for character in set(text)}
+    if all(len(other) == 1 and (other.isascii() or not marks(other)) for other in plain.values()):
+        return form.same_places("".join(map(plain.__getitem__, text)))
     pieces: list[str] = []
     starts: list[int] = []
-    for index, character in enumerate(text):
-        plain = character if character < "\u0080" else _plain(character)
-        if plain == character and not plain.isascii() and marks(plain) and pieces and pieces[-1].isascii():
-            plain = ""  # a stroke or an accent put upon a plain character
-        pieces.append(plain)
-        start = form.span(index, index)[0]
-        starts.extend([start] * len(plain))
-    starts.append(form.span(len(text), len(text))[1])
+    at = 0
+    for found in NOT_ASCII.finditer(text):
+        index, character = found.start(), found[0]
+        if at < index:
+            pieces.append(text[at:index])
+            starts.extend(form.starts[at:index])
+        at = index + 1
+        shown = plain[character]
+        if shown == character and marks(shown) and pieces and pieces[-1].isascii():
+            shown = ""  # a stroke or an accent put upon a plain character
+        pieces.append(shown)
+        starts.extend([form.starts[index]] * len(shown))
+    pieces.append(text[at:])
+    starts.extend(form.starts[at:])
     return Form("".join(pieces), starts)
 
 
@@ -128,14 +144,14 @@ def _without_escapes(form: Form) -> Form:
         plain = _unescaped(found)
         if plain is None:
             continue
-        starts.extend(form.span(index, index)[0] for index in range(at, found.start()))
+        starts.extend(form.starts[at : found.start()])
         pieces += [text[at : found.start()], plain]
-        starts.extend([form.span(found.start(), found.start())[0]] * len(plain))
+        starts.extend([form.starts[found.start()]] * len(plain))
         at = found.end()
     if not at:
         return form
     pieces.append(text[at:])
-    starts.extend(form.span(index, index)[0] for index in range(at, len(text) + 1))
+    starts.extend(form.starts[at:])
     return Form("".join(pieces), starts)
 
 
@@ -159,16 +175,22 @@ def encoded_runs(text: str) -> Iterator[tuple[int, int, list[str]]]:
     """Yield each run of characters that may be base64 or hexadecimal, as start, end, and what it may say."""
     for found in RUN.finditer(text):
         run = found[0]
-        hexadecimal = len(run) >= 2 * RUN_LENGTH_MIN and HEXADECIMAL.fullmatch(run)
-        if not hexadecimal and (run.istitle() or not LETTER.search(run)):
+        if (run.islower() or run.istitle() or not LETTER.search(run)) and not _is_hexadecimal(run):
             continue  # a word, or a number: base64 of a text has capital letters and small ones
-        yield found.start(), found.end(), decoded(run)
+        start, end = found.span()
+        if not (text[start - 1 : start] == "<" and is_placeholder(text[start - 1 : end + 1])):
+            yield start, end, decoded(run)
+
+
+def _is_hexadecimal(run: str) -> bool:
+    return len(run) >= 2 * RUN_LENGTH_MIN and HEXADECIMAL.fullmatch(run) is not None
 
 
 def decoded(run: str) -> list[str]:
     """Return what a run may say: decoded from each of the places where a group of four may begin."""
     run = LINE_BREAKS.sub("", run).rstrip("=")
-    said = [text for shift in range(4) if (text := _from_base64(run[shift:])) is not None]
+    plain = run.translate(OF_URLS)
+    said = [text for shift in range(4) if (text := _from_base64(plain[shift:])) is not None]
     if HEXADECIMAL.fullmatch(run):
         said.append(bytes.fromhex(run).decode("latin-1"))
     return said
@@ -180,9 +202,9 @@ def _from_base64(run: str) -> str | None:
     if whole < RUN_LENGTH_MIN - 1:
         return None
     try:
-        data = base64.b64decode(run[:whole].replace("-", "+").replace("_", "/") + "=" * (-whole % 4))
+        data = binascii.a2b_base64(run[:whole] + "=" * (-whole % 4))
     except (binascii.Error, ValueError):
         return None
     text = data.decode(errors="replace")
-    unreadable = sum(character < " " or character == "\ufffd" for character in text)
+    unreadable = len(data) - len(data.translate(None, CONTROLS)) + text.count("\ufffd")
     return text if unreadable * 4 <= len(text) else None

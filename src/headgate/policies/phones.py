@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from headgate.policies.scrubber import Span
+from headgate.policies.words import Words
 
 __all__ = ["phones"]
 
@@ -19,62 +20,80 @@ CONTEXT_AFTER = 24
 
 ANYWHERE = (
     # +49 (0)89 99998-310
-    re.compile(r"(?<![0-9+])\+[ ]?\(?[1-9](?:[ ().\-/+]{0,3}[0-9]){6,14}(?![0-9])"),
+    (frozenset("+"), re.compile(r"(?<![0-9+])\+[ ]?\(?[1-9](?:[ ().\-/+]{0,3}[0-9]){6,14}(?![0-9])")),
     # (415) 555-0132, 1-800-555-0199
-    re.compile(
-        r"(?<![0-9])(?<![0-9][-.])(?:1[-. ]{0,2})?(?:\([2-9][0-9]{2}\)[-. ]{0,2}|[2-9][0-9]{2}[-. /]{1,3})"
-        r"[2-9][0-9]{2}[-. ]{0,2}[0-9]{4}(?![0-9]|[-.][0-9])"
+    (
+        frozenset(),
+        re.compile(
+            r"(?<![0-9])(?<![0-9][-.])(?:1[-. ]{0,2})?(?:\([2-9][0-9]{2}\)[-. ]{0,2}|[2-9][0-9]{2}[-. /]{1,3})"
+            r"[2-9][0-9]{2}[-. ]{0,2}[0-9]{4}(?![0-9]|[-.][0-9])"
+        ),
     ),
     # 020 7946 0321, 089/99998-310, 06 39 98 55 10, 0221 / 4710-123
-    re.compile(
-        r"(?<![0-9])(?<![0-9][-./,])\(?0[0-9]{1,4}(?:\)[ ]?|[ .\-/]{1,3})[0-9]{2,8}(?:[ .\-/]{1,2}[0-9]{2,4}){0,4}(?![0-9])"
+    (
+        frozenset("0"),
+        re.compile(
+            r"(?<![0-9])(?<![0-9][-./,])\(?0[0-9]{1,4}(?:\)[ ]?|[ .\-/]{1,3})[0-9]{2,8}(?:[ .\-/]{1,2}[0-9]{2,4}){0,4}(?![0-9])"
+        ),
     ),
     # 0044 20 7946 0321
-    re.compile(r"(?<![0-9])00[1-9](?:[ ().\-/]{0,2}[0-9]){8,13}(?![0-9])"),
+    (frozenset("0"), re.compile(r"(?<![0-9])00[1-9](?:[ ().\-/]{0,2}[0-9]){8,13}(?![0-9])")),
     # 0639981277, 07700900123
-    re.compile(r"(?<![0-9A-Za-z])(?<![0-9][.,/_-])0[1-9][0-9]{8,9}(?![0-9A-Za-z]|[.,/_-][0-9])"),
+    (frozenset("0"), re.compile(r"(?<![0-9A-Za-z])(?<![0-9][.,/_-])0[1-9][0-9]{8,9}(?![0-9A-Za-z]|[.,/_-][0-9])")),
     # 13800138000
-    re.compile(r"(?<![0-9])1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}(?![0-9])"),
+    (frozenset("1"), re.compile(r"(?<![0-9])1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}(?![0-9])")),
     # 98765 43210
-    re.compile(r"(?<![0-9])[6-9][0-9]{4}[ -][0-9]{5}(?![0-9])"),
+    (frozenset(), re.compile(r"(?<![0-9])[6-9][0-9]{4}[ -][0-9]{5}(?![0-9])")),
     # (11) 95555-0143, (02) 5550 0123
-    re.compile(r"(?<![0-9])\([0-9]{2,5}\)[ -]?[0-9]{3,5}(?:[ -][0-9]{3,5}){1,2}(?![0-9])"),
+    (frozenset("("), re.compile(r"(?<![0-9])\([0-9]{2,5}\)[ -]?[0-9]{3,5}(?:[ -][0-9]{3,5}){1,2}(?![0-9])")),
     # 11 95555-0143
-    re.compile(r"(?<![0-9])[1-9][0-9][ ]9[0-9]{4}-[0-9]{4}(?![0-9])"),
+    (frozenset("9- "), re.compile(r"(?<![0-9])[1-9][0-9][ ]9[0-9]{4}-[0-9]{4}(?![0-9])")),
     # 612 34 99 88, 91 555 01 62
-    re.compile(
-        r"(?<![0-9])(?<![0-9][ .,])[6-9][0-9](?:[0-9] [0-9]{2}| [0-9]{3}) [0-9]{2} [0-9]{2}(?![0-9]|[ .,][0-9])"
+    (
+        frozenset(" "),
+        re.compile(
+            r"(?<![0-9])(?<![0-9][ .,])[6-9][0-9](?:[0-9] [0-9]{2}| [0-9]{3}) [0-9]{2} [0-9]{2}(?![0-9]|[ .,][0-9])"
+        ),
     ),
     # 0 532 555 01 33
-    re.compile(r"(?<![0-9])(?<![0-9][ .,])0 [1-9][0-9]{2} [0-9]{3} ?[0-9]{2} ?[0-9]{2}(?![0-9])"),
+    (frozenset("0 "), re.compile(r"(?<![0-9])(?<![0-9][ .,])0 [1-9][0-9]{2} [0-9]{3} ?[0-9]{2} ?[0-9]{2}(?![0-9])")),
     # 555-0142
-    re.compile(r"(?<![0-9A-Za-z])(?<![0-9A-Za-z][-.])[2-9][0-9]{2}-[0-9]{4}(?![0-9A-Za-z]|[-.][0-9A-Za-z])"),
+    (
+        frozenset("-"),
+        re.compile(r"(?<![0-9A-Za-z])(?<![0-9A-Za-z][-.])[2-9][0-9]{2}-[0-9]{4}(?![0-9A-Za-z]|[-.][0-9A-Za-z])"),
+    ),
     # 3105550144, 9876543210
-    re.compile(r"(?<![0-9A-Za-z])(?<![0-9.,/_#-][.,/_#-])(?<![.,/_#-])[2-9][0-9]{9}(?![0-9A-Za-z]|[.,/_-][0-9A-Za-z])"),
+    (
+        frozenset(),
+        re.compile(
+            r"(?<![0-9A-Za-z])(?<![0-9.,/_#-][.,/_#-])(?<![.,/_#-])[2-9][0-9]{9}(?![0-9A-Za-z]|[.,/_-][0-9A-Za-z])"
+        ),
+    ),
     # 8 (495) 555-01-28
-    re.compile(r"(?<![0-9])8[ -]?\(?[3489][0-9]{2}\)?[ -]?[0-9]{3}-[0-9]{2}-[0-9]{2}(?![0-9])"),
+    (frozenset("8-"), re.compile(r"(?<![0-9])8[ -]?\(?[3489][0-9]{2}\)?[ -]?[0-9]{3}-[0-9]{2}-[0-9]{2}(?![0-9])")),
 )
+"""The shapes, each behind the characters without which there is none in a run of digits."""
 NEAR_A_WORD = re.compile(r"(?<![0-9])(?<![0-9][.,:])\(?[0-9](?:[ ().\-/]{0,3}[0-9]){6,14}(?![0-9]|[.,:][0-9])")
-WORDS = (
-    *(
-        "tel phone celul zavol hívd hringdu tālr fone fon: call ring mobil mobiel móvil mobiil cell handy fax whatsapp whats wa.me sms text dial hotline "
-        "msisdn reach erreich bereikb anruf rufen joindre appel llam teléf ligar ligue liga- contact chiam zap dzwoń dzwon komór "
-        "gsm puh soita bel bel. bellen ara cep numéro tlf tfn telp sđt simu broj nazov pozov zovi volat hívj "
-        "тел звон моб viber signal telegram дзвон телефон τηλ κινητό "
-        "电话 電話 手机 手機 携帯 联系 聯絡 致电 拨打 号码 ファックス 전화 휴대 연락 핸드폰 هاتف جوال اتصل موبايل تلفون رقم تماس تلفن "
-        "شماره موبایل فون फ़ोन फोन मोबाइल कॉल नंबर ফোন মোবাইল โทร gọi טלפון נייד"
-    ).split(),
-    *(" ph ", " ph:", " ph.", "(ph", " p: ", " t: ", " m: ", "☎", "📞", "📱"),
+WORDS = Words(
+    [
+        *(
+            "tel phone celul zavol hívd hringdu tālr fone fon: call ring mobil mobiel móvil mobiil cell handy fax whatsapp whats wa.me sms text dial hotline "
+            "msisdn reach erreich bereikb anruf rufen joindre appel llam teléf ligar ligue liga- contact chiam zap dzwoń dzwon komór "
+            "gsm puh soita bel bel. bellen ara cep numéro tlf tfn telp sđt simu broj nazov pozov zovi volat hívj "
+            "тел звон моб viber signal telegram дзвон телефон τηλ κινητό "
+            "电话 電話 手机 手機 携帯 联系 聯絡 致电 拨打 号码 ファックス 전화 휴대 연락 핸드폰 هاتف جوال اتصل موبايل تلفون رقم تماس تلفن "
+            "شماره موبایل فون फ़ोन फोन मोबाइल कॉल नंबर ফোন মোবাইল โทร gọi טלפון נייד"
+        ).split(),
+        *(" ph ", " ph:", " ph.", "(ph", " p: ", " t: ", " m: ", "☎", "📞", "📱"),
+    ]
 )
 """What says that one can ring there, as it stands somewhere near in small letters."""
 NUMBERS = re.compile(
-    r"\b(?:new |private |his |her |my |our |your )?(?:number|nummer|numéro|número|numero|номер\w*|nr\.?) (?:is|ist|est|es|è|é|är|er|:)?[ :]*\Z|"
+    r"\b(?:number|nummer|numéro|número|numero|номер\w*|nr\.?) (?:is|ist|est|es|è|é|är|er|:)?[ :]*\Z|"
     r"(?<!商品)(?<!注文)(?<!追跡)(?<!会員)(?<!製造)(?<!管理)(?<!受付)番号[はが:]?\s*\Z|رقم[يهاك]*[ :]*\Z",
-    re.IGNORECASE,
 )
 NO_PHONE = re.compile(
     r"(?:isbn|issn|ean|gtin|1z(?: [0-9a-z]{3}){0,2}|tracking(?: number)?|doi|iban|order|invoice|serial|sku|art\.?|id|ref|case|ticket|part|no\.|nr\.|#)[ \t:#.=-]*\Z",
-    re.IGNORECASE,
 )
 DATE = re.compile(
     r"\(?(?:[0-9]{1,2}[./-][0-9]{1,2}[./-](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[./-][0-9]{1,2}[./-][0-9]{1,2})(?![0-9])"
@@ -86,13 +105,19 @@ OF_A_YEAR = re.compile(r"\A0[0-9]{1,5}/(?:19|20)[0-9]{2}(?![0-9])")
 
 def phones(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the phone numbers in a part of a text that has digits in it."""
-    for pattern in ANYWHERE:
-        for found in pattern.finditer(text, start, end):
-            if _can_be_dialled(found) and (found[0][0] == "+" or not _is_something_else(text, found.start())):
-                yield _span(found)
+    marks = frozenset(text[start:end])
+    sure: list[Span] = []
+    for needed, pattern in ANYWHERE:
+        if needed <= marks:
+            for found in pattern.finditer(text, start, end):
+                if _can_be_dialled(found) and (found[0][0] == "+" or not _is_something_else(text, found.start())):
+                    sure.append(_span(found))
+    yield from sure
     for found in NEAR_A_WORD.finditer(text, start, end):
-        if _can_be_dialled(found) and _is_near_a_word(text, found):
-            yield _span(found)
+        span = _span(found)
+        known = any(one.start <= span.start and span.end <= one.end for one in sure)
+        if not known and _can_be_dialled(found) and _is_near_a_word(text, found):
+            yield span
 
 
 def _span(found: re.Match[str]) -> Span:
@@ -101,12 +126,12 @@ def _span(found: re.Match[str]) -> Span:
 
 
 def _can_be_dialled(found: re.Match[str]) -> bool:
-    digits = sum(character.isdigit() for character in found[0])
+    digits = sum(map(str.isdigit, found[0]))
     return DIGITS_MIN <= digits <= DIGITS_MAX and DATE.match(found[0]) is None and not OF_A_YEAR.search(found[0])
 
 
 def _is_something_else(text: str, at: int) -> bool:
-    return NO_PHONE.search(text, max(0, at - CONTEXT_AFTER), at) is not None
+    return NO_PHONE.search(text[max(0, at - CONTEXT_AFTER) : at].lower()) is not None
 
 
 def _is_near_a_word(text: str, found: re.Match[str]) -> bool:
@@ -114,7 +139,7 @@ def _is_near_a_word(text: str, found: re.Match[str]) -> bool:
     if _is_something_else(text, start):
         return False
     near = f"{text[max(0, start - CONTEXT_BEFORE) : start]} {text[end : end + CONTEXT_AFTER]}".lower()
-    if any(word in near for word in WORDS):
+    if WORDS.within(near):
         return True
     grouped = " " in found[0] or "-" in found[0]
-    return grouped and NUMBERS.search(text, max(0, start - CONTEXT_AFTER), start) is not None
+    return grouped and NUMBERS.search(text[max(0, start - CONTEXT_AFTER) : start].lower()) is not None

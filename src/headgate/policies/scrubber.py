@@ -17,6 +17,9 @@ KNOWN_MAX = 200
 """Beside so many values in one text, those of earlier texts are not looked for again."""
 AGAIN_LENGTH_MIN = 6
 """A shorter value may stand somewhere else by chance."""
+CLEAN_MAX = 1_000
+"""So many short texts with nothing in them are remembered for an attempt; the rest is looked at each time."""
+CLEAN_LENGTH_MAX = 64
 DIGITS_MIN = 7
 """A shorter number in a JSON value is nobody's."""
 
@@ -39,6 +42,8 @@ class Scrubber:
         self._detect = detect
         self.vault = Vault(key)
         self.counts: dict[str, int] = {}
+        self._clean = {""}
+        """Short texts with nothing in them: the names and types of a schema come again and again."""
 
     # --- Texts ---------------------------------------------------------------------------------------------------
 
@@ -49,8 +54,7 @@ class Scrubber:
 
     def find(self, text: str) -> list[Span]:
         """Return what is found, in order, none within another."""
-        found = [span for form in forms_of(text) for span in self._in_form(form)]
-        found += self._encoded(text, ENCODED_LEVELS_MAX)
+        found = [] if text in self._clean else self._detected(text)
         found += self._again(text, found)
         if not found:
             return found
@@ -75,6 +79,13 @@ class Scrubber:
         """Return what was found by kind, and begin anew."""
         counts, self.counts = self.counts, {}
         return dict(sorted(counts.items()))
+
+    def _detected(self, text: str) -> list[Span]:
+        found = [span for form in forms_of(text) for span in self._in_form(form)]
+        found += self._encoded(text, ENCODED_LEVELS_MAX)
+        if not found and len(text) <= CLEAN_LENGTH_MAX and len(self._clean) < CLEAN_MAX:
+            self._clean.add(text)
+        return found
 
     def _in_form(self, form: Form) -> Iterable[Span]:
         for span in self._detect(form.text):

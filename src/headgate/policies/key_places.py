@@ -1,0 +1,217 @@
+"""Secrets where commands, headers and files of settings have them, without a name and a separator before them.
+
+Most patterns are matched against the text in small letters, and begin with plain characters: `re` skips to the next
+of these many times faster than it tries a pattern that minds no case, or one that begins with `\\b`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from headgate.policies.key_values import is_placed, key_span
+from headgate.policies.scrubber import Span
+
+__all__ = ["PLACE_WORDS", "placed_keys"]
+
+
+def _whole(*words: str) -> str:
+    """Return a pattern for words that begin where a word begins; it begins with their letters itself."""
+    return "(?:" + "|".join(rf"{word}(?<=\b{word})" for word in words) + ")"
+
+
+class Place(NamedTuple):
+    """Where a secret may be: in the one group of a pattern that is set, and only behind one of some words."""
+
+    words: tuple[str, ...]
+    pattern: re.Pattern[str]
+    as_written: bool = False
+    """The pattern minds the case."""
+
+
+SCHEMES = ("bearer", "basic", "token", "apikey", "api-key", "digest", "negotiate", "splunk")
+SCHEME_WORDS = frozenset(f"{scheme} " for scheme in SCHEMES)
+SCHEME = re.compile(_whole(*SCHEMES) + r"[ ]+([a-z0-9][a-z0-9._~+/=-]{7,})")
+OPTIONS = (" -p", " -u", " --user")
+OPTION = re.compile(
+    r"(?:(?:mysql|mysqldump|mariadb|sshpass|mongo|zip|7z)\b[^\n]{0,80}? -p|(?: -u| --user)[ =][\"']?[^\s:\"'/]{1,64}:)[ ]?[\"']?"
+    r"([^\s\"'-][^\s\"']{2,200})"
+)
+GIVEN_WORDS = ("pass", "pwd", "token", "secret", "-key", "psk", "shared key")
+PLACES = (
+    # root:fox-77@db
+    Place(("@",), re.compile(r":(?<=[\w.-]:)(?=[^\s:/@]*[0-9])([^\s:/@\"']{5,64})@(?=[\w.-])")),
+    # sqlplus app/fox-77@db
+    Place(
+        ("sqlplus", "thin:", "oracle", "userid="),
+        re.compile(r"(?:sqlplus|thin:|oracle|userid=)[^\n]{0,20}?\w{1,64}/([^\s@/\"']{3,64})@(?=[\w/])"),
+        as_written=True,
+    ),
+    # .htpasswd, shadow
+    Place(
+        (":$",), re.compile(r":(\$(?:apr1|2[abxy]|1|5|6|7|y|argon2\w{0,3}|scrypt)\$[^\s:\"']{8,200})"), as_written=True
+    ),
+    # WIFI:S:cafe;T:WPA;P:fox-77;;
+    Place(("wifi:",), re.compile(r"wifi:[^\n]{0,100}?p:([^;\n]{3,100});")),
+    # enable secret 5 $1$..., %any : PSK "fox"
+    Place(
+        ("secret ", "password ", "psk "),
+        re.compile(
+            rf"secret [0-9] ([^\s\"']{{4,100}})|password [0-9] ([^\s\"']{{4,100}})|"
+            rf"{_whole('psk')}\s{{1,4}}\"([^\"\n]{{3,100}})\""
+        ),
+    ),
+    # Cookie: a=b; c=d
+    Place(("cookie:",), re.compile(r"cookie: ?(?:[^\n]{0,200}?; ?)?[\w.-]{1,40}=([\w.%~+/-]{16,400})")),
+    # snmp-server community fox
+    Place(("community ",), re.compile(_whole("community") + r" ([^\s\"']{4,64}) (?:ro|rw)\b")),
+    # auth=("bob", "fox"), login('bob', 'fox')
+    Place(
+        ("auth", "login", "credential", "begin(", "connect("),
+        re.compile(
+            r"(?:auth\s{0,3}=\s{0,3}|login|basicauth|credentials?|authenticate|begin|connect)\(\s{0,3}[\"'][^\"'\n]{0,64}[\"']\s{0,3},"
+            r"\s{0,3}[\"']([^\"'\n]{3,100})[\"']"
+        ),
+    ),
+    # --password fox
+    Place(
+        GIVEN_WORDS,
+        re.compile(
+            r"--[\w-]{0,30}(?:password|passwd|pass|pwd|token|secret|key)[ =]+[\"']?([^\s\"'$<{-][^\s\"']{2,200})"
+        ),
+    ),
+    # #define WIFI_PASS "fox", passphrase "tiger lily"
+    Place(
+        GIVEN_WORDS,
+        re.compile(
+            rf"(?:password|passwort|passphrase|passwd|_pass|_pwd|_token|_secret|_key|{_whole('psk')}|shared[ -]key)"
+            r"[ \t]{1,8}[\"'`]([^\"'`\n]{3,100})[\"'`]"
+        ),
+    ),
+    # machine db login bob password fox
+    Place(
+        ("pass",),
+        re.compile(
+            r"(?:login|user(?:name)?|machine|host)\b[^\n]{0,80} (?:password|passwd|pass)[ \t]+([^\s\"'$<{]{3,100})[ \t]*(?=\n|\Z)"
+        ),
+    ),
+    # echo fox | docker login --password-stdin; redis-cli -a fox
+    Place(
+        ("sudo -s", "password-stdin", "passwd", "passphrase-fd", "redis-cli", "auth "),
+        re.compile(
+            r"echo (?:-n )?[\"']?([^\s\"'|$]{3,100})[\"']? ?\| ?(?:sudo -S|docker login|passwd|chpasswd|sudo chpasswd|gpg|podman login)|"
+            r"redis-cli [^\n]{0,60}-a [\"']?([^\s\"']{3,100})|(?:^|\n|> ?)AUTH (?:[\w-]{1,40} )?([^\s\"']{4,100})[ \t]*(?=\n|\Z)"
+        ),
+        as_written=True,
+    ),
+    # identified by 'fox'
+    Place(("identified ",), re.compile(r"identified (?:by|with \w{1,40} by) [\"']([^\"'\n]{1,100})[\"']")),
+    # - name: DB_PASSWORD
+    #   value: fox
+    Place(
+        ("value",),
+        re.compile(
+            r"(?:name|key)[\"']?\s{0,4}[:=]\s{0,4}[\"']?[\w.-]{0,40}(?:password|passwd|pwd|secret|token|key)[\w.-]{0,20}[\"']?[,\s]{1,40}"
+            r"[\"']?value[\"']?\s{0,4}[:=]\s{0,4}[\"']?([^\s\"',}]{3,200})"
+        ),
+    ),
+    # credentials: bob / fox-77
+    Place(
+        (
+            *(
+                "credential",
+                "login",
+                "log-in",
+                "signin",
+                "sign-in",
+                "zugang",
+                "anmeldung",
+                "accès",
+                "acceso",
+                "accesso",
+            ),
+            *("вход", "дані", "账号", "帳號", "ログイン"),
+        ),
+        re.compile(
+            r"(?:credentials?|logins?|log-in|sign-?in|zugang\w{0,6}|anmeldung|accès|acceso|accesso|дані|вход|账号|帳號|ログイン)\b[^\n:=]{0,30}"
+            r"[:=]\s{0,3}[^\s/]{1,64}\s?/\s?([^\s/,;]{4,100})"
+        ),
+    ),
+    # recovery phrase: four red foxes dance
+    Place(
+        ("phrase", "mnemonic", "words", "frase "),
+        re.compile(
+            r"(?:passphrase|pass phrase|mnemonic|seed[ -](?:phrase|words)|recovery[ -](?:phrase|words)|backup[ -](?:phrase|words)|"
+            r"phrase secrète|frase (?:semilla|secreta))[^\n:=]{0,20}[:=]\s{0,3}[\"']?([^\n\"']{6,300})"
+        ),
+    ),
+)
+"""What no name and separator alone would find."""
+PLACE_WORDS = tuple(dict.fromkeys([*SCHEME_WORDS, *(word for place in PLACES for word in place.words)]))
+"""What `placed_keys` is to be told of: which of these are in the text."""
+
+# .pgpass: host:5432:db:user:fox
+FIELDS = re.compile(r":[0-9*]{1,5}:[\w*-]{1,64}:[\w*-]{1,64}:([^\s:]{3,100})(?=\s|\Z)")
+HOST = re.compile(r"(?<![\w.-])[\w.*-]{1,100}\Z")
+HOST_LENGTH_MAX = 100
+FIELDS_MIN = 4
+# PIN: 4711
+NUMBER = re.compile(r"[0-9][0-9]{2,7}(?![0-9])")
+NUMBER_NAME = re.compile(
+    r"\b(?:pin|otp|tan|2fa|mfa|passcode|puk|cvv|cvc)\b(?:[ -]?code)?[ ]?(?:is|ist|es|est|:|=)?[ :=]{1,3}\Z"
+)
+NUMBER_NAME_LENGTH_MAX = 24
+SEPARATORS = (" ", ":", "=")
+DIRECT = re.compile(
+    r"(?:パスワード|パスフレーズ|暗証|合言葉|秘密鍵|キーは|トークン|密码|密碼|口令|密钥|密鑰|秘钥|密匙|令牌|通行码|授权码|비밀번호|비번|암호|토큰|"
+    r"كلمة (?:المرور|السر)|كلمه المرور|الرمز|الرقم السري|باسورد|رمز عبور|گذرواژه|پسورد|پاس ورڈ|парол|ключ|токен|секрет|"
+    r"पासवर्ड|कुंजी|পাসওয়ার্ড|கடவுச்சொல்|పాస్|პაროლი|գաղտնաբառ|รหัสผ่าน|โทเค็น|סיסמ[הא]|κωδικ|κλειδί|የይለፍ ቃል)"
+    r"[^\x00-\x7f]{0,12}[ :=]{0,3}[^\x00-\x7f]{0,8}[ :=\"'`]{0,4}([!-~ı]{4,200})",
+)
+
+
+def placed_keys(text: str, lowered: str, words: frozenset[str]) -> Iterator[Span]:
+    """Yield what stands after `Bearer` and its kind, after an option of a command, where settings have a secret, and
+    after names in other scripts. `words` are those of `PLACE_WORDS` that are in the text."""
+    if not words.isdisjoint(SCHEME_WORDS):
+        for one in SCHEME.finditer(lowered):
+            value = text[one.start(1) : one.end(1)]
+            if not (value.isalpha() and (value.islower() or value.istitle())) and not is_placed(value):
+                yield key_span(text, *one.span(1))
+    if any(option in text for option in OPTIONS):
+        for one in OPTION.finditer(text):
+            yield key_span(text, *one.span(1))
+    if words:
+        yield from _in_places(text, lowered, words)
+    if text.count(":") >= FIELDS_MIN:
+        yield from _in_password_files(text)
+    yield from _numbers(text, lowered)
+    if not text.isascii():
+        for one in DIRECT.finditer(lowered):
+            if not is_placed(text[one.start(1) : one.end(1)]):
+                yield key_span(text, *one.span(1))
+
+
+def _in_places(text: str, lowered: str, words: frozenset[str]) -> Iterator[Span]:
+    for place in PLACES:
+        if words.isdisjoint(place.words):
+            continue
+        for one in place.pattern.finditer(text if place.as_written else lowered):
+            start, end = one.span(one.lastindex or 0)
+            if not is_placed(text[start:end]) or text[start] == "$":
+                yield key_span(text, start, end)
+
+
+def _in_password_files(text: str) -> Iterator[Span]:
+    for one in FIELDS.finditer(text):
+        at = one.start()
+        if HOST.search(text, max(0, at - HOST_LENGTH_MAX), at) and not is_placed(one[1]):
+            yield key_span(text, *one.span(1))
+
+
+def _numbers(text: str, lowered: str) -> Iterator[Span]:
+    for one in NUMBER.finditer(text):
+        at = one.start()
+        if text[at - 1 : at] in SEPARATORS and NUMBER_NAME.search(lowered, max(0, at - NUMBER_NAME_LENGTH_MAX), at):
+            yield key_span(text, at, one.end())
