@@ -7,7 +7,7 @@ the run, so that erasing content and key leaves nothing to guess from; `hash = S
 from __future__ import annotations
 
 import hashlib
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 
@@ -57,13 +57,22 @@ def content_bytes(value: Any, *, what: str = "value") -> bytes:
         data = _json.encode(value)
     except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise Invalid(f"The {what} is not a JSON value: {error}.") from error
-    if b"null" in data and (path := _not_finite(value)) is not None:
+    if b"null" in data and not _is_finite(value):
+        path = _not_finite(value)
         raise Invalid(f"The {what} holds a number that JSON cannot: NaN or infinity at {path or 'its top'}.")
     return data
 
 
 def content_value(data: bytes) -> Any:
     return _unjson.decode(data)
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return value - value == 0.0
+    if isinstance(value, dict):
+        return all(map(_is_finite, cast("dict[Any, Any]", value).values()))
+    return not isinstance(value, list | tuple) or all(map(_is_finite, cast("list[Any]", value)))
 
 
 def _not_finite(value: Any, path: str = "") -> str | None:

@@ -68,6 +68,10 @@ class PriceBook(Mapping[str, Price]):
             raise KeyError(name)
         return held[-1]
 
+    def __contains__(self, name: object) -> bool:
+        self._look()
+        return name in self._entries and any(one.since <= self._now() for one in self._entries[str(name)])
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.set_prices())
 
@@ -112,14 +116,13 @@ def price_of(provider: str, model: str, overrides: Mapping[str, Price] | None = 
     models of their own.
     """
     book = overrides if overrides is not None else {}
-    override = book.get(f"{provider}/{model}")
-    if override is not None:
-        return override
+    name = f"{provider}/{model}"
+    if name in book:
+        return book[name]
     listed = None if provider == "ollama" else _list_of(book).find(provider, model)
     alias = listed.model if listed is not None else _DATED.sub("", model)
-    override = book.get(f"{provider}/{alias}")
-    if override is not None:
-        return override
+    if alias != model and (name := f"{provider}/{alias}") in book:
+        return book[name]
     if provider == "ollama":
         return FREE
     return None if listed is None else _listed_price(listed, book)

@@ -150,6 +150,7 @@ def _foreign(part: str) -> float:
 
 # --- Kinds of texts -----------------------------------------------------------------------------------------------
 
+CLASSES_KEPT_MAX = 10_000
 SAMPLE_CHARACTERS = 6_000
 SAMPLE_WORDS = 300
 STEPS = 5
@@ -173,6 +174,7 @@ def kind_of(texts: Sequence[str]) -> str:
     return f"{PROSE if english else 'other'} {shares}"
 
 
+@lru_cache(maxsize=CLASSES_KEPT_MAX)
 def _class(character: str) -> int:
     """Return 0: a Latin letter or a blank; 1: a digit or an ASCII sign; 2: another alphabet; 3: the scripts beyond."""
     if character.isascii():
