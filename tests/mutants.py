@@ -48,6 +48,7 @@ ASKING = "tests/core/test_asking.py"
 DECIDER = "src/headgate/core/decide.py"
 ADMISSION = "src/headgate/core/admission.py"
 DIRECT = "src/headgate/llm/direct"
+REPORTS = "src/headgate/llm/usage_reports.py"
 
 
 class Edit(NamedTuple):
@@ -159,8 +160,8 @@ MUTANTS = (
         (
             Edit(
                 "src/headgate/api/desk.py",
-                "view = view_run(lane.run, {}, self._now) if lane.durable else await watcher.next_view()",
-                "view = view_run(lane.run, {}, self._now)",
+                "            view = view_run(lane.run, {}, self._now) if lane.durable else view\n",
+                "            view = view_run(lane.run, {}, self._now)\n",
             ),
         ),
         f"{ACKNOWLEDGED}::test_a_watcher_is_shown_nothing_that_is_not_durable",
@@ -499,17 +500,17 @@ MUTANTS = (
     ),
     Mutant(
         "provider: what the cache read is no input",
-        (Edit(f"{DIRECT}/anthropic.py", "input_tokens=fresh + read + written", "input_tokens=fresh"),),
+        (Edit(REPORTS, '    speed = tier_of(fields.get("speed"))\n', '    speed, fresh = "", fresh - read\n'),),
         f"{PROMISE}[anthropic-usage_comes_in_buckets_that_are_parts_of_the_sums]",
     ),
     Mutant(
         "provider: a cache of an hour counts as one of five minutes",
-        (Edit(f"{DIRECT}/bedrock.py", "cache_write_tokens=written - hour", "cache_write_tokens=written"),),
+        (Edit(REPORTS, 'if one.get("ttl") == "1h")', 'if one.get("ttl") == "1 h")'),),
         f"{PROMISE}[bedrock-usage_comes_in_buckets_that_are_parts_of_the_sums]",
     ),
     Mutant(
         "provider: thinking is no output",
-        (Edit(f"{DIRECT}/google.py", "made = (visible or 0) + (thought or 0)", "made = visible or 0"),),
+        (Edit(REPORTS, "        said + thought,\n", "        said,\n"),),
         f"{PROMISE}[google-usage_comes_in_buckets_that_are_parts_of_the_sums]",
     ),
     Mutant(
