@@ -56,6 +56,7 @@ from headgate.ports import ActivityFunction, BudgetRules, Cache, Clock, Guards, 
 from headgate.queues.memory import MemoryQueue
 from headgate.stores.budgets import budget_rules_beside
 from headgate.stores.cache import cache_beside
+from headgate.stores.documents import documents_beside
 from headgate.stores.files import FolderFiles
 from headgate.stores.limits import limits_beside
 from headgate.stores.schedules import schedules_beside
@@ -166,12 +167,14 @@ class App:
             keeping = log.keeping(self.folder)
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
+        self.documents = documents_beside(log)
         self.doors = Doors(
             self.desk,
             Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
             Records(self.engine),
             self.protocol,
             self.files,
+            self.documents,
             self._price,
         )
         self._work, self._schedules_run = work, run_schedules

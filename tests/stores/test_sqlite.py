@@ -133,7 +133,7 @@ async def test_a_database_of_a_newer_version_is_refused_and_not_touched(path: Pa
     newer.close()
     before = fingerprints(path.parent)
 
-    with pytest.raises(DatabaseTooNew, match=r"log\.db was written by a newer Headgate \(schema 7; this one knows 3\)"):
+    with pytest.raises(DatabaseTooNew, match=r"log\.db was written by a newer Headgate \(schema 7; this one knows 4\)"):
         SqliteLog(path)
 
     assert fingerprints(path.parent) == before

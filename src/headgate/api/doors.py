@@ -11,7 +11,7 @@ from headgate.api.finished import FinishedAnswers
 from headgate.api.library import Library
 from headgate.api.records import Records
 from headgate.core.values import Price
-from headgate.ports import Files, WorkerProtocol
+from headgate.ports import Documents, Files, WorkerProtocol
 
 __all__ = ["Doors"]
 
@@ -24,6 +24,8 @@ class Doors(msgspec.Struct, frozen=True):
     records: Records
     workers: WorkerProtocol
     files: Files
+    documents: Documents
+    """Clients, people, webhooks and what else is kept beside the runs."""
     price: Callable[[str, str], Price | None]
     """The price of a model, by the names of its provider and its own; None: it is not known."""
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)

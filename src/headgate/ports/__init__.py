@@ -8,6 +8,7 @@ from headgate.ports.budgets import BudgetListener, BudgetNews, BudgetRule, Budge
 from headgate.ports.cache import Cache, Reusable
 from headgate.ports.client import Changed, Client, EventView, StartRequest, Update
 from headgate.ports.clock import Clock
+from headgate.ports.documents import Document, Documents
 from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
@@ -121,6 +122,8 @@ __all__ = [
     "Deletion",
     "Denied",
     "Deny",
+    "Document",
+    "Documents",
     "EmbeddingAnswer",
     "Ended",
     "Erased",

@@ -24,7 +24,7 @@ __all__ = [
     "unavailable",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x48656467  # "Hedg"
 BUSY_MILLISECONDS_MAX = 5_000
 
@@ -33,6 +33,7 @@ SQL = load_queries("sqlite.sql")
 ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
     2: tuple((file, "schema") for file in ("spend.sql", "cache.sql", "schedules.sql", "keeping.sql")),
     3: (("spend.sql", "more_buckets"), ("limits.sql", "schema"), ("budgets.sql", "schema")),
+    4: (("documents.sql", "schema"),),
 }
 """What came with a schema: the `.sql` files, and in each the statements that make it."""
 

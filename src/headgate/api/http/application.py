@@ -9,6 +9,7 @@ the envelope. A fault of ours is logged with the request's id and answered as 50
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
@@ -19,10 +20,11 @@ import msgspec
 from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
+from headgate.api.caller import ANYBODY, Forbidden, Identify, TooMany, Unauthorized, everybody_at_this_machine
 from headgate.api.doors import Doors
-from headgate.api.http.errors import BadRequest, Forbidden, NotAllowed, TooLarge, body_of, envelope, status_of
+from headgate.api.http.errors import BadRequest, NotAllowed, TooLarge, body_of, envelope, status_of
 from headgate.api.http.route import Answer, Call, Raw, Route, Streamed
-from headgate.core.errors import HeadgateError, Invalid, NotFound
+from headgate.core.errors import HeadgateError, Invalid, NotFound, Unavailable
 from headgate.engine.logs import current_trace
 
 __all__ = ["BASE", "BODY_BYTES_MAX", "HttpApplication"]
@@ -48,13 +50,22 @@ class HttpApplication:
     request is refused (403) whose `Host` is no name of this machine, or whose `Origin` is not this server itself.
     """
 
-    def __init__(self, routes: Sequence[Route], doors: Doors, *, loopback_only: bool = False) -> None:
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        doors: Doors,
+        *,
+        loopback_only: bool = False,
+        identify: Identify = everybody_at_this_machine,
+    ) -> None:
         self.routes = tuple(routes)
         self._loopback_only = loopback_only
         self.doors = doors
         self._router = Router(
             [
-                StarletteRoute(f"{BASE}{route.path}", endpoint=_Endpoint(route, doors), methods=[route.method])
+                StarletteRoute(
+                    f"{BASE}{route.path}", endpoint=_Endpoint(route, doors, identify), methods=[route.method]
+                )
                 for route in routes
             ],
             redirect_slashes=False,
@@ -73,7 +84,7 @@ class HttpApplication:
         except _Gone:
             return  # whoever asked has gone
         except HeadgateError as error:
-            await exchange.refuse(status_of(error), envelope(error))
+            await exchange.refuse(status_of(error), envelope(error), _headers(error))
         except Exception:
             logger.exception("a request failed", extra={"fields": {"request_id": exchange.request_id}})
             await exchange.refuse(500, body_of(500, f"A fault in Headgate. Its log has more: {exchange.request_id}."))
@@ -96,8 +107,9 @@ class HttpApplication:
 class _Endpoint:
     """One route: what is read for it, and how it is answered."""
 
-    def __init__(self, route: Route, doors: Doors) -> None:
+    def __init__(self, route: Route, doors: Doors, identify: Identify) -> None:
         self._route = route
+        self._identify = identify
         self._doors = doors
         self._body = None if route.body in (None, Raw) else msgspec.json.Decoder(route.body)
         self._parameters = frozenset(field.encode_name for field in msgspec.structs.fields(route.query))
@@ -106,12 +118,17 @@ class _Endpoint:
 
     async def __call__(self, exchange: _Exchange) -> None:
         route = self._route
+        caller = ANYBODY
+        if route.scope:
+            caller = await self._identify(exchange.headers)
+            caller.require(route.scope)
         call = Call(
             doors=self._doors,
             path=exchange.scope["path_params"],
             query=self._query(exchange.scope),
             body=await self._read(exchange),
             headers=exchange.headers,
+            caller=caller,
         )
         answer = await route.function(call)
         if isinstance(answer, Streamed):
@@ -230,10 +247,9 @@ class _Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def refuse(self, status: int, body: Any) -> None:
+    async def refuse(self, status: int, body: Any, headers: Sequence[tuple[str, str]] = ()) -> None:
         if self._begun:
             return  # the answer has begun: it ends here, and its reader sees that it is not whole
-        headers = [("retry-after", "1")] if status in (429, 503) else []
         await self.answer(status, _encoder.encode(body), "application/json", headers)
 
     async def _begin(self, status: int, content_type: str, headers: Sequence[tuple[str, str]]) -> None:
@@ -251,6 +267,19 @@ class _Exchange:
                 "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in given],
             }
         )
+
+
+def _headers(error: HeadgateError) -> list[tuple[str, str]]:
+    """Return the headers that an error's answer has beside its body."""
+    match error:
+        case Unauthorized():
+            return [("www-authenticate", "Bearer")]
+        case TooMany():
+            return [("retry-after", str(max(1, math.ceil(error.retry_after_seconds))))]
+        case Unavailable():
+            return [("retry-after", "1")]
+        case _:
+            return []
 
 
 def _refuse_strangers(headers: dict[str, str]) -> None:

@@ -52,7 +52,7 @@ class CostAnalytics(msgspec.Struct, frozen=True):
 
 async def get_cost(call: Call[NoQuery, None]) -> CostAnswer:
     """Show what a run has cost so far, and what its budget has left"""
-    run = await call.doors.desk.show(call.path["id"], contents=False)
+    run = await call.desk.show(call.path["id"], contents=False)
     left = None if run.limit is None else dollars(max(0, run.limit - run.cost - run.reserved))
     return CostAnswer(
         workflow_id=run.id,
@@ -67,7 +67,7 @@ async def get_cost(call: Call[NoQuery, None]) -> CostAnswer:
 
 async def get_cost_history(call: Call[NoQuery, None]) -> CostHistory:
     """Show every row of what a run cost, in the order of its events"""
-    run, rows = await call.doors.records.spend(call.path["id"])
+    run, rows = await call.records.spend(call.path["id"])
     history = [
         CostRow(
             activity_key=row.activity,
@@ -101,7 +101,7 @@ async def get_cost_analytics(call: Call[Analytics, None]) -> CostAnalytics:
         since=_midnight(query.start_date, "start_date"), until=_midnight(query.end_date, "end_date", days=1)
     )
     by = "workflow" if query.group_by == "definition" else query.group_by
-    totals = await call.doors.records.spend_totals(by, wanted)
+    totals = await call.records.spend_totals(by, wanted)
     groups = [
         CostGroup(
             name=total.name,

@@ -25,7 +25,7 @@ class Which(msgspec.Struct, frozen=True):
 
 async def deploy_definition(call: Call[NoQuery, Raw]) -> Answer:
     """Keep a definition (YAML or JSON). The same content again changes nothing and says so"""
-    deployed = await call.doors.library.deploy(call.body.data)
+    deployed = await call.library.deploy(call.body.data)
     answer = DefinitionAnswer(
         deployed.definition.name, deployed.version, rfc3339(deployed.deployed_at), unchanged=not deployed.new
     )
@@ -35,7 +35,7 @@ async def deploy_definition(call: Call[NoQuery, Raw]) -> Answer:
 async def list_definitions(call: Call[Page, None]) -> DefinitionList:
     """List the newest version of each definition, by name"""
     limit = max(1, min(call.query.limit, 1_000))
-    found = await call.doors.library.all(limit=limit, after=call.query.after)
+    found = await call.library.all(limit=limit, after=call.query.after)
     lines = [
         DefinitionLine(
             one.definition.name,
@@ -51,7 +51,7 @@ async def list_definitions(call: Call[Page, None]) -> DefinitionList:
 
 async def get_definition(call: Call[Which, None]) -> Answer:
     """Give a definition back, as a file that loads to the same version"""
-    definition = await call.doors.library.one(call.path["name"], call.query.version)
+    definition = await call.library.one(call.path["name"], call.query.version)
     document: dict[str, Any] = document_of(definition)
     headers = (("etag", f'"{definition.version}"'),)
     if call.query.format == "yaml":

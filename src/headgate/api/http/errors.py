@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
+from headgate.api.caller import Forbidden, TooMany, Unauthorized
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, StaleAttempt, Unavailable
 
 __all__ = [
     "BadRequest",
     "ErrorBody",
     "ErrorEnvelope",
-    "Forbidden",
     "NotAllowed",
     "TooLarge",
     "body_of",
@@ -49,12 +49,6 @@ class TooLarge(Invalid):
     code = "too_large"
 
 
-class Forbidden(Refused):
-    """Not for this caller (403)."""
-
-    code = "forbidden"
-
-
 class NotAllowed(Refused):
     """There is such a path, but not with this method (405)."""
 
@@ -85,6 +79,10 @@ def status_of(error: HeadgateError) -> int:
             return 413
         case Invalid():
             return 422
+        case Unauthorized():
+            return 401
+        case TooMany():
+            return 429
         case Forbidden():
             return 403
         case NotAllowed():

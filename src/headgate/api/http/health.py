@@ -40,7 +40,7 @@ async def get_live(call: Call[NoQuery, None]) -> Health:
 
 async def get_ready(call: Call[NoQuery, None]) -> Answer:
     """Say whether runs can be started now, part by part; 503 where they cannot"""
-    reasons = await call.doors.records.ailments()
+    reasons = await call.records.ailments()
     checks = {part: Check("failing", reason) if reason else Check("ok") for part, reason in reasons.items()}
     well = not any(reasons.values())
     return Answer(Ready("ok" if well else "failing", checks), 200 if well else 503)

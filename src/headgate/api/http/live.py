@@ -54,13 +54,13 @@ class EventPage(msgspec.Struct, frozen=True):
 
 async def get_events(call: Call[After, None]) -> EventPage | Streamed:
     """Show the log of a run; with `Accept: text/event-stream`, follow it to the run's end"""
-    run, after = await call.doors.records.run_id(call.path["id"]), _after(call)
+    run, after = await call.records.run_id(call.path["id"]), _after(call)
     if "text/event-stream" in call.headers.get("accept", ""):
         return Streamed(_followed(call, run, after))
     limit = call.query.limit
     if not 1 <= limit <= LIMIT_MAX:
         raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {limit}")
-    found = await call.doors.desk.events(run, after=after, limit=limit)
+    found = await call.desk.events(run, after=after, limit=limit)
     events = [_event(run, event) for event in found]
     return EventPage(run, events, len(events), events[-1].id if len(events) == limit else None)
 
@@ -73,7 +73,7 @@ def _after(call: Call[After, None]) -> int:
 
 
 async def _followed(call: Call[After, None], run: str, after: int) -> AsyncGenerator[bytes]:
-    followed = call.doors.records.follow(run, after=after)
+    followed = call.records.follow(run, after=after)
     upcoming: asyncio.Future[list[EventView] | None] = asyncio.ensure_future(anext(followed, None))
     try:
         while True:

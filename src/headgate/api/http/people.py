@@ -65,7 +65,7 @@ class ScheduleList(msgspec.Struct, frozen=True):
 
 async def list_approvals(call: Call[NoQuery, None]) -> ApprovalList:
     """List what waits for a person's decision, oldest first"""
-    found = await call.doors.records.approvals(limit=LOOKED_AT_MAX)
+    found = await call.records.approvals(limit=LOOKED_AT_MAX)
     lines = [
         ApprovalLine(
             id=f"{one.run}~{one.key}",
@@ -92,7 +92,7 @@ async def decide_approval(call: Call[NoQuery, DecisionBody]) -> RunAnswer:
     if not key:
         raise Invalid(f"expected an id of the list of approvals, got {call.path['id']!r}")
     body = call.body
-    view = await call.doors.desk.decide(
+    view = await call.desk.decide(
         run, key=key, approved=body.approved, by=body.by, comment=body.comment, data=body.data,
         command_id=call.command_id,
     )  # fmt: skip
@@ -101,7 +101,7 @@ async def decide_approval(call: Call[NoQuery, DecisionBody]) -> RunAnswer:
 
 async def list_schedules(call: Call[NoQuery, None]) -> ScheduleList:
     """List schedules, with the time of their next run"""
-    lines = [_line(one) for one in await call.doors.desk.schedules()]
+    lines = [_line(one) for one in await call.desk.schedules()]
     return ScheduleList(lines, len(lines))
 
 
@@ -110,7 +110,7 @@ Change = Literal["pause", "resume", "remove", "trigger"]
 
 def _change(change: Change, summary: str) -> Any:
     async def change_schedule(call: Call[NoQuery, None]) -> ScheduleLine:
-        return _line(await call.doors.desk.change_schedule(call.path["name"], change))
+        return _line(await call.desk.change_schedule(call.path["name"], change))
 
     change_schedule.__name__ = f"{change}_schedule"
     change_schedule.__doc__ = summary

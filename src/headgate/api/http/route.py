@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
+from headgate.api.caller import Caller, Scope
+
 if TYPE_CHECKING:
+    from headgate.api.desk import Desk
     from headgate.api.doors import Doors
+    from headgate.api.library import Library
+    from headgate.api.records import Records
+    from headgate.ports import WorkerProtocol
 
 __all__ = ["Answer", "Call", "NoQuery", "Raw", "Route", "Scope", "Streamed"]
 
-Scope = Literal["", "runs:read", "runs:write", "definitions:write", "workers", "admin"]
 Query = TypeVar("Query")
 Body = TypeVar("Body")
 
@@ -60,7 +65,27 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
     body: Body
     headers: dict[str, str]
     """Names in lower case."""
-    actor: str = "client"
+    caller: Caller
+
+    @property
+    def desk(self) -> Desk:
+        """Every verb of a client, as far as the caller's tenant goes."""
+        return self.doors.desk
+
+    @property
+    def library(self) -> Library:
+        """The definitions of the caller's tenant."""
+        return self.doors.library
+
+    @property
+    def records(self) -> Records:
+        """The runs of the caller's tenant."""
+        return self.doors.records
+
+    @property
+    def workers(self) -> WorkerProtocol:
+        """The worker protocol, as far as the caller's tenant goes."""
+        return self.doors.workers
 
     @property
     def command_id(self) -> str:

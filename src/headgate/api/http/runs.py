@@ -77,7 +77,7 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def start_run(call: Call[Wait, StartRun]) -> Answer:
     """Start a run of a deployed definition; with `wait`, answer with the run when it has ended"""
     body = call.body
-    started = await call.doors.desk.start(
+    started = await call.desk.start(
         StartRequest(
             workflow=body.definition_name,
             version=body.version,
@@ -101,7 +101,7 @@ async def list_runs(call: Call[Filter, None]) -> RunList:
     if not 1 <= query.limit <= LIMIT_MAX:
         raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {query.limit}")
     before = _cursor(query.cursor)
-    page = await call.doors.records.runs(
+    page = await call.records.runs(
         RunsWanted(
             query.status,
             query.definition_name,
@@ -146,7 +146,7 @@ async def get_run(call: Call[Look, None]) -> Answer:
     """Show a run, as it is or as it was after event `at`; with `wait`, when it has ended"""
     query, run = call.query, call.path["id"]
     if query.at is not None:
-        view = await call.doors.desk.show(run, at=query.at, contents=query.outputs)
+        view = await call.desk.show(run, at=query.at, contents=query.outputs)
         return Answer(_bounded(view, outputs=query.outputs))
     return await _seen(call, run, query.wait, outputs=query.outputs)
 
@@ -156,11 +156,11 @@ async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, s
     if wait:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
-                await call.doors.records.finished(run)
-    row, form = await call.doors.records.row(run), "whole" if outputs else "short"
+                await call.records.finished(run)
+    row, form = await call.records.row(run), "whole" if outputs else "short"
     data = call.doors.finished.find(row, form)
     if data is None:
-        answer = _bounded(await call.doors.desk.show(row.id, contents=outputs), outputs=outputs)
+        answer = _bounded(await call.desk.show(row.id, contents=outputs), outputs=outputs)
         data = msgspec.json.encode(answer)
         if answer.event_version == row.head.version:
             call.doors.finished.keep(row, form, data)
@@ -194,8 +194,8 @@ def _ref(run: str, key: str, size: int) -> dict[str, Any]:
 
 async def get_outputs(call: Call[NoQuery, None]) -> RunOutputs:
     """Show what each activity of a run came to, and the run"""
-    run = await call.doors.desk.show(call.path["id"])
-    depended_on = await call.doors.records.depended_on(run.id)
+    run = await call.desk.show(call.path["id"])
+    depended_on = await call.records.depended_on(run.id)
     return RunOutputs(
         workflow_id=run.id,
         status=run.status,
@@ -208,12 +208,12 @@ async def get_outputs(call: Call[NoQuery, None]) -> RunOutputs:
 
 async def get_output(call: Call[NoQuery, None]) -> RunOutputs:
     """Show what one activity of a run came to"""
-    run = await call.doors.desk.show(call.path["id"])
+    run = await call.desk.show(call.path["id"])
     key = call.path["key"]
     place = next((place for place in run.activities if place.key == key), None)
     if place is None:
         raise NotFound(f"Run {run.id} has no activity {key!r}.")
-    depended_on = await call.doors.records.depended_on(run.id)
+    depended_on = await call.records.depended_on(run.id)
     return RunOutputs(
         workflow_id=run.id,
         status=run.status,
@@ -240,33 +240,33 @@ async def signal_run(call: Call[NoQuery, SignalBody]) -> Signaled:
     name = body.event_name or body.signal_name
     if not name and not body.activity_key:
         raise Invalid("expected activity_key, event_name or signal_name, got none of them")
-    desk, run = call.doors.desk, call.path["id"]
+    desk, run = call.desk, call.path["id"]
     if not name:
-        name = await call.doors.records.signal_name(run, body.activity_key)
+        name = await call.records.signal_name(run, body.activity_key)
     view = await desk.signal(run, name, key=body.activity_key, data=body.data, command_id=call.command_id)
     return Signaled(signaled=True, message=f"Signal {name!r} was taken by run {view.id}, which is {view.status}.")
 
 
 async def cancel_run(call: Call[NoQuery, Reason]) -> RunAnswer:
     """Cancel a run: what has not begun is dropped, what is under way is stopped"""
-    view = await call.doors.desk.cancel(call.path["id"], reason=call.body.reason, command_id=call.command_id)
+    view = await call.desk.cancel(call.path["id"], reason=call.body.reason, command_id=call.command_id)
     return run_answer(view, outputs=False)
 
 
 async def pause_run(call: Call[NoQuery, Reason]) -> RunAnswer:
     """Pause a run: nothing new is handed out"""
-    view = await call.doors.desk.pause(call.path["id"], reason=call.body.reason, command_id=call.command_id)
+    view = await call.desk.pause(call.path["id"], reason=call.body.reason, command_id=call.command_id)
     return run_answer(view, outputs=False)
 
 
 async def resume_run(call: Call[NoQuery, None]) -> RunAnswer:
     """Let a paused run go on"""
-    return run_answer(await call.doors.desk.resume(call.path["id"], command_id=call.command_id), outputs=False)
+    return run_answer(await call.desk.resume(call.path["id"], command_id=call.command_id), outputs=False)
 
 
 async def retry_run(call: Call[NoQuery, None]) -> RunAnswer:
     """Let a failed run go on from what failed"""
-    return run_answer(await call.doors.desk.retry(call.path["id"], command_id=call.command_id), outputs=False)
+    return run_answer(await call.desk.retry(call.path["id"], command_id=call.command_id), outputs=False)
 
 
 def _acting(verb: str, function: Any, body: Any = None) -> Route:

@@ -162,7 +162,7 @@ async def poll_tasks(call: Call[NoQuery, Poll]) -> Polled:
     body = call.body
     if not 1 <= body.max_activities <= ACTIVITIES_MAX:
         raise Invalid(f"expected max_activities to be 1 to {ACTIVITIES_MAX}, got {body.max_activities}")
-    tasks = await call.doors.workers.poll(
+    tasks = await call.workers.poll(
         [body.worker],
         worker_id=body.worker_id,
         count=body.max_activities,
@@ -193,7 +193,7 @@ def _handed(task: Assignment) -> Handed:
 
 async def heartbeat(call: Call[NoQuery, Beat]) -> Beaten:
     """Keep a claim; 409 says that its attempt is over, so stop working on it"""
-    seconds = await call.doors.workers.heartbeat(
+    seconds = await call.workers.heartbeat(
         _activity_id(call), worker_id=call.body.worker_id, progress=call.body.progress
     )
     return Beaten(acknowledged=True, next_heartbeat_seconds=seconds)
@@ -202,7 +202,7 @@ async def heartbeat(call: Call[NoQuery, Beat]) -> Beaten:
 async def complete_task(call: Call[NoQuery, CompleteBody]) -> Recorded:
     """Report an output; durable when this is answered, and harmless when repeated"""
     body = call.body
-    (known,) = await call.doors.workers.report([_completed(call, _activity_id(call), body)], worker_id=body.worker_id)
+    (known,) = await call.workers.report([_completed(call, _activity_id(call), body)], worker_id=body.worker_id)
     return _recorded(known)
 
 
@@ -212,7 +212,7 @@ async def complete_tasks(call: Call[NoQuery, CompleteMany]) -> RecordedMany:
     if len(body.activities) > REPORTS_MAX:
         raise Invalid(f"expected at most {REPORTS_MAX} reports, got {len(body.activities)}")
     reports: list[Report] = [_completed(call, _opened(one.activity_id), one) for one in body.activities]
-    answers = await call.doors.workers.report(reports, worker_id=body.worker_id)
+    answers = await call.workers.report(reports, worker_id=body.worker_id)
     return RecordedMany([_recorded(answer) for answer in answers])
 
 
@@ -221,7 +221,7 @@ async def fail_task(call: Call[NoQuery, FailBody]) -> RecordedFailure:
     body, error = call.body, call.body.error
     failure = Failure(error.code, error.message, error.retryable, error.retry_after_seconds, error.details)
     report = Failed(_activity_id(call), failure, _usage(call, body))
-    (known,) = await call.doors.workers.report([report], worker_id=body.worker_id)
+    (known,) = await call.workers.report([report], worker_id=body.worker_id)
     return RecordedFailure(acknowledged=True, will_retry=known.will_retry, warnings=_warnings(known))
 
 
@@ -237,7 +237,7 @@ async def ask_for_call(call: Call[NoQuery, CallBody]) -> CallAnswer:
         pause_seconds=body.pause_seconds,
     )
     call_id = _opened(body.call_id)
-    admission = await call.doors.workers.admit(_activity_id(call), call_id=call_id, request=request)
+    admission = await call.workers.admit(_activity_id(call), call_id=call_id, request=request)
     return _call_answer(admission)
 
 
@@ -259,19 +259,19 @@ def _call_answer(admission: Admission) -> CallAnswer:
 async def settle_call(call: Call[NoQuery, Settlement]) -> Recorded:
     """Say how a call ended: what it used, that it was never sent, or that nobody knows"""
     call_id = _opened(call.path["call"])
-    await call.doors.workers.settle(_activity_id(call), call_id=call_id, settlement=call.body)
+    await call.workers.settle(_activity_id(call), call_id=call_id, settlement=call.body)
     return Recorded(acknowledged=True, warnings=[])
 
 
 async def begin_effect(call: Call[NoQuery, EffectBody]) -> Recorded:
     """Say, before doing it, that something is done now that must not be done twice"""
-    await call.doors.workers.begin_effect(_activity_id(call), what=call.body.what)
+    await call.workers.begin_effect(_activity_id(call), what=call.body.what)
     return Recorded(acknowledged=True, warnings=[])
 
 
 async def stream_token(call: Call[NoQuery, TokenBody]) -> Recorded:
     """Pass on a piece of the output as it is made"""
-    call.doors.workers.stream(_activity_id(call), call.body.token)
+    call.workers.stream(_activity_id(call), call.body.token)
     await asyncio.sleep(0)
     return Recorded(acknowledged=True, warnings=[])
 

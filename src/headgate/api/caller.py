@@ -1,0 +1,81 @@
+"""Who asks: a tenant's program or person, what it may do, and in whose name it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+
+import msgspec
+
+from headgate.core.errors import Refused
+
+__all__ = [
+    "ANYBODY",
+    "EVERYTHING",
+    "Caller",
+    "Forbidden",
+    "Identify",
+    "Scope",
+    "TooMany",
+    "Unauthorized",
+    "everybody_at_this_machine",
+]
+
+Scope = Literal["", "runs:read", "runs:write", "definitions:write", "workers", "admin"]
+"""What a route asks for; empty: nothing, it is for anybody."""
+
+EVERYTHING = frozenset({"runs:read", "runs:write", "definitions:write", "workers", "admin"})
+
+
+class Unauthorized(Refused):
+    """Nobody knows who asks: no token, or one that is not good (any more)."""
+
+    code = "unauthorized"
+
+
+class Forbidden(Refused):
+    """Whoever asks may not."""
+
+    code = "forbidden"
+
+
+class TooMany(Refused):
+    """A rate or a quota is used up; `retry_after_seconds` says when there may be room again."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Whoever asks. `actor` is what events name: `client:NAME`, `user:NAME`. `run`: it may see that run and no other.
+
+    `admin` among the scopes allows all that the others do, within the tenant.
+    """
+
+    tenant: str = "default"
+    actor: str = "client"
+    scopes: frozenset[str] = frozenset()
+    run: str = ""
+
+    def may(self, scope: Scope) -> bool:
+        return not scope or scope in self.scopes or "admin" in self.scopes
+
+    def require(self, scope: Scope) -> None:
+        """Raises `Forbidden`."""
+        if not self.may(scope):
+            has = " ".join(sorted(self.scopes)) or "none"
+            raise Forbidden(f"This needs the scope {scope}; {self.actor} has {has}.")
+
+
+ANYBODY = Caller()
+
+Identify = Callable[[Mapping[str, str]], Awaitable[Caller]]
+"""Says who asks, from a request's headers (names in lower case). Raises `Unauthorized`."""
+
+
+async def everybody_at_this_machine(headers: Mapping[str, str]) -> Caller:
+    """Return who asks where there is no login: whoever can reach the server may do everything."""
+    return Caller(scopes=EVERYTHING)

@@ -1,0 +1,116 @@
+"""What every store of documents keeps true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headgate.core.errors import Unavailable
+from headgate.ports import Documents
+from headgate.stores.documents import MemoryDocuments, SqliteDocuments
+from headgate.stores.sqlite import SqliteLog
+from headgate.testing.clock import NOON
+from headgate.testing.log_conformance import on_a_loop
+
+KINDS = ("memory", "sqlite")
+Open = Callable[[], Any]
+
+
+@pytest.fixture(params=KINDS)
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Return a context that opens the store, always of the same place."""
+
+    @asynccontextmanager
+    async def store() -> AsyncGenerator[Documents]:
+        if request.param == "memory":
+            yield MemoryDocuments()
+            return
+        log = SqliteLog(tmp_path / "log.db")
+        try:
+            yield SqliteDocuments(log)
+        finally:
+            await log.close()
+
+    return store
+
+
+@on_a_loop
+async def test_what_was_kept_is_found_under_its_kind_tenant_and_name(opened: Open):
+    async with opened() as documents:
+        assert await documents.get("client", "a", "one") is None
+        revision = await documents.put("client", "a", "one", b"\x00body", at=NOON)
+
+        found = await documents.get("client", "a", "one")
+        assert found == ("client", "a", "one", b"\x00body", revision, NOON)
+        for other in (("person", "a", "one"), ("client", "b", "one"), ("client", "a", "two")):
+            assert await documents.get(*other) is None
+
+
+@on_a_loop
+async def test_a_list_is_of_one_tenant_or_of_all_in_pages_by_tenant_and_name(opened: Open):
+    async with opened() as documents:
+        for tenant, name in (("b", "1"), ("a", "2"), ("a", "1"), ("c", "0")):
+            await documents.put("client", tenant, name, b"", at=NOON)
+        await documents.put("other", "a", "9", b"", at=NOON)
+
+        whole = [(one.tenant, one.name) for one in await documents.list("client")]
+        assert whole == [("a", "1"), ("a", "2"), ("b", "1"), ("c", "0")]
+        assert [(one.tenant, one.name) for one in await documents.list("client", tenant="a")] == whole[:2]
+        paged = await documents.list("client", after=("a", "1"), limit=2)
+        assert [(one.tenant, one.name) for one in paged] == whole[1:3]
+
+
+@on_a_loop
+async def test_of_two_changes_that_expect_one_revision_one_is_made(opened: Open):
+    async with opened() as documents:
+        put = documents.put
+        first = await asyncio.gather(*(put("k", "t", "n", b"%d" % n, at=NOON, expected=0) for n in range(8)))
+        (revision,) = [one for one in first if one is not None]
+        winner = first.index(revision)
+        assert (await documents.get("k", "t", "n")).body == b"%d" % winner
+
+        assert await put("k", "t", "n", b"stale", at=NOON, expected=revision + 1) is None
+        assert not await documents.remove("k", "t", "n", expected=revision + 1)
+        newer = await put("k", "t", "n", b"newer", at=NOON, expected=revision)
+        assert newer is not None
+        assert newer > revision
+        assert await documents.remove("k", "t", "n", expected=newer)
+        assert not await documents.remove("k", "t", "n")
+        assert await documents.get("k", "t", "n") is None
+
+
+@on_a_loop
+async def test_the_revision_of_a_kind_grows_with_each_change_and_with_no_other(opened: Open):
+    async with opened() as documents:
+        seen = [await documents.revision("k")]
+        assert seen == [0]
+        await documents.put("k", "t", "n", b"1", at=NOON)
+        seen.append(await documents.revision("k"))
+        await documents.put("k", "t", "n", b"2", at=NOON, expected=99)
+        await documents.remove("k", "t", "no such")
+        await documents.put("other", "t", "n", b"", at=NOON)
+        assert await documents.revision("k") == seen[-1]
+        await documents.remove("k", "t", "n")
+        seen.append(await documents.revision("k"))
+        await documents.put("k", "t", "n", b"3", at=NOON)
+        seen.append(await documents.revision("k"))
+        assert seen == sorted(set(seen))
+
+
+@on_a_loop
+async def test_a_restart_leaves_what_was_answered(tmp_path: Path):
+    log = SqliteLog(tmp_path / "log.db")
+    kept = await SqliteDocuments(log).put("k", "t", "n", b"body", at=NOON)
+    await log.close()
+
+    again = SqliteLog(tmp_path / "log.db")
+    documents = SqliteDocuments(again)
+    assert (await documents.get("k", "t", "n")).revision == kept == await documents.revision("k")
+    await again.close()
+    with pytest.raises(Unavailable):
+        await documents.put("k", "t", "n", b"later", at=NOON)
