@@ -175,6 +175,7 @@ class App:
             self.protocol,
             self.files,
             self.documents,
+            self.worker.accept,
             self._price,
         )
         self._work, self._schedules_run = work, run_schedules
