@@ -75,6 +75,7 @@ class Desk:
         self._reader = Reader(engine.log, engine.clock.now, waits=gate.waits)
         self._watchers: dict[str, set[_Watcher]] = {}
         self._any_change: set[asyncio.Event] = set()
+        self._endings: dict[str, _Ending] = {}
         self.eraser: Eraser | None = None
         self.listens: Callable[[Run], bool] = lambda run: False
         """Whether somebody waits for all the calls of the run that ask a person."""
@@ -114,6 +115,19 @@ class Desk:
 
     async def show(self, run: str, *, at: int | None = None, contents: bool = True) -> RunView:
         return await self._reader.show(run, at=at, contents=contents)
+
+    async def ended(self, run: str) -> RunView:
+        """Return the run with its contents as soon as it has ended. What is in memory then is not read again."""
+        row = await self._reader.find(run)
+        ending = self._endings.setdefault(row.id, _Ending())
+        ending.readers += 1
+        try:
+            await self._engine.finished(row.id)
+            return ending.view or await self._reader.show(row.id)
+        finally:
+            ending.readers -= 1
+            if not ending.readers:
+                self._endings.pop(row.id, None)
 
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
@@ -328,6 +342,8 @@ class Desk:
         return None
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
+        if lane.run.finished and (ending := self._endings.get(lane.run.id)) is not None and lane.durable:
+            ending.view = self._whole(lane)
         for watcher in self._watchers.get(lane.run.id, ()):
             watcher.changed = True
             if watcher.wanted:
@@ -336,6 +352,12 @@ class Desk:
             watcher.wake.set()
         for changed in self._any_change:
             changed.set()
+
+    def _whole(self, lane: Lane) -> RunView | None:
+        """Return the run with its contents, where all of them are in memory."""
+        wanted = contents_shown(lane.run)
+        values = self._engine.contents.values(lane.row.key, wanted)
+        return view_run(lane.run, values, self._now) if len(values) == len(wanted) else None
 
     async def settled(self) -> None:
         changed = asyncio.Event()
@@ -361,6 +383,16 @@ class Desk:
 
 def _actor(by: str) -> str:
     return f"user:{by}" if by else "client"
+
+
+class _Ending:
+    """Those who wait for a run to end, and what it is then: shown from memory, before that forgets it."""
+
+    __slots__ = ("readers", "view")
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self.view: RunView | None = None
 
 
 class _Watcher:

@@ -217,17 +217,19 @@ class _Exchange:
 
     async def held(self, work: Awaitable[Any]) -> Any:
         """Return what `work` comes to, unless whoever asked goes before: then it is cancelled."""
-        working = asyncio.ensure_future(work)
+        task = asyncio.current_task()
+        assert task is not None
         gone = asyncio.ensure_future(self._reader_gone())
+        gone.add_done_callback(lambda ended: None if ended.cancelled() else task.cancel())
         try:
-            await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                raise _Gone
-            return working.result()
+            return await work
+        except asyncio.CancelledError:
+            if gone.done() and not gone.cancelled():
+                task.uncancel()
+                raise _Gone from None
+            raise
         finally:
-            for task in (working, gone):
-                task.cancel()
-            await asyncio.gather(working, gone, return_exceptions=True)
+            gone.cancel()
 
     async def answer(
         self, status: int, data: bytes, content_type: str, headers: Sequence[tuple[str, str]] = ()

@@ -156,7 +156,8 @@ async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, s
     if wait:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
-                await call.held(call.records.finished(run))
+                ended = await call.held(call.desk.ended(run))
+                return Answer(_bounded(ended, outputs=outputs), status)
     row, form = await call.records.row(run), "whole" if outputs else "short"
     data = call.doors.finished.find(row, form)
     if data is None:
