@@ -13,6 +13,7 @@ from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import (
+    DEFAULT_TENANT,
     EVERY_RUN,
     Append,
     EventRow,
@@ -91,6 +92,7 @@ from headgate.ports.worker import (
 
 __all__ = [
     "CHUNK_BYTES_MAX",
+    "DEFAULT_TENANT",
     "EVERY_RUN",
     "NO_GUARDS",
     "RESULT",
