@@ -27,6 +27,7 @@ from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.library import Library
 from headgate.api.records import Records
+from headgate.api.views import Views
 from headgate.core.errors import Invalid
 from headgate.core.values import Price
 from headgate.engine.budget_alerts import BudgetAlerts, BudgetCommand
@@ -168,13 +169,16 @@ class App:
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         self.documents = documents_beside(log)
+        library = Library(self.engine, frozenset(self.providers), frozenset(activities or ()))
+        records = Records(self.engine)
         self.doors = Doors(
             self.desk,
-            Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
-            Records(self.engine),
+            library,
+            records,
             self.protocol,
             self.files,
             self.documents,
+            Views(self.desk, library, records, self.protocol),
             self._price,
         )
         self._work, self._schedules_run = work, run_schedules

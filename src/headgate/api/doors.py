@@ -10,6 +10,7 @@ from headgate.api.desk import Desk
 from headgate.api.finished import FinishedAnswers
 from headgate.api.library import Library
 from headgate.api.records import Records
+from headgate.api.views import Views
 from headgate.core.values import Price
 from headgate.ports import Documents, Files, WorkerProtocol
 
@@ -26,6 +27,8 @@ class Doors(msgspec.Struct, frozen=True):
     files: Files
     documents: Documents
     """Clients, people, webhooks and what else is kept beside the runs."""
+    views: Views
+    """The same as each caller sees it. Routes have no other way to runs, definitions and workers."""
     price: Callable[[str, str], Price | None]
     """The price of a model, by the names of its provider and its own; None: it is not known."""
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)

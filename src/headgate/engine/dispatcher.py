@@ -68,7 +68,7 @@ class Dispatcher:
         if place.planned.native:
             self._engine.spawn(self._carry_out(lane, place, attempt), lane.row.trace_id)
         else:
-            self._queue.put(Task(place.planned.activity.queue, run.id, path, attempt))
+            self._queue.put(Task(place.planned.activity.queue, run.id, path, attempt, run.tenant))
 
     def _withdraw(self, run_id: str) -> None:
         claims = self._queue.drop(run_id)

@@ -49,7 +49,7 @@ from headgate.ports import (
     Task,
 )
 
-__all__ = ["LocalProtocol"]
+__all__ = ["LocalProtocol", "split_activity_id"]
 
 HEARTBEAT_SECONDS = 10.0
 LEASE_MICROSECONDS = 30_000_000
@@ -103,9 +103,18 @@ class LocalProtocol:
 
     # --- Tasks out -----------------------------------------------------------------------------------------------
 
-    async def poll(self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float) -> list[Assignment]:
+    async def poll(
+        self,
+        queues: Sequence[str],
+        *,
+        worker_id: str,
+        count: int,
+        wait_seconds: float,
+        tenant: str | None = None,
+    ) -> list[Assignment]:
+        """Return tasks; `tenant` given: that tenant's alone."""
         claims = await self._queue.take(
-            queues, worker_id=worker_id, count=min(count, CLAIMS_MAX), wait_seconds=wait_seconds
+            queues, worker_id=worker_id, count=min(count, CLAIMS_MAX), wait_seconds=wait_seconds, tenant=tenant
         )
         assignments: list[Assignment] = []
         for number, claim in enumerate(claims):
@@ -130,6 +139,22 @@ class LocalProtocol:
             self._held.pop(claim.activity_id, None)
             self._queue.finish(claim.activity_id)
             self._queue.put(claim.task)
+
+    def tenant_of(self, activity_id: str) -> str | None:
+        """Return whose task a claim holds, as far as that is in memory; None: nobody knows without the log."""
+        claim = self._queue.claimed(activity_id)
+        if claim is not None:
+            return claim.task.tenant
+        lane = self._engine.loaded(split_activity_id(activity_id)[0])
+        return None if lane is None else lane.row.tenant
+
+    async def belongs(self, activity_id: str, tenant: str) -> bool:
+        """Return whether the run of this claim is the tenant's. Raises `Invalid` for an id that we did not give."""
+        known = self.tenant_of(activity_id)
+        if known is None:
+            row = await self._engine.log.run(split_activity_id(activity_id)[0])
+            known = None if row is None else row.tenant
+        return known == tenant
 
     async def lose(self, activity_ids: Sequence[str], reason: str) -> None:
         """Whoever worked on these is gone: a new attempt of each is offered, and calls that were open are forfeited.
