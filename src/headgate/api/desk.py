@@ -23,10 +23,13 @@ from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
 from headgate.engine.lane import Lane
 from headgate.engine.limits import checked_limit
+from headgate.engine.quotas import Quotas
 from headgate.engine.reader import Reader, contents_shown, summary_of
 from headgate.engine.retention import Retention
 from headgate.engine.scheduler import Scheduler, checked_schedule, named
 from headgate.engine.streams import NOTHING, Following, RunStreams
+from headgate.engine.tenants import Tenants
+from headgate.engine.vault import Vault
 from headgate.ports import (
     DEFAULT_TENANT,
     BudgetRule,
@@ -42,7 +45,10 @@ from headgate.ports import (
     RunRow,
     Schedule,
     Schedules,
+    SecretLine,
     StartRequest,
+    Tenant,
+    TenantStanding,
     Update,
 )
 
@@ -70,7 +76,13 @@ class Desk:
         scheduler: Scheduler,
         gate: Gate,
         budgets: BudgetKeeper,
+        vault: Vault,
+        tenants: Tenants,
+        quotas: Quotas,
     ) -> None:
+        self._vault = vault
+        self._tenants = tenants
+        self._quotas = quotas
         self._gate = gate
         self._budgets = budgets
         self._schedules = schedules
@@ -278,6 +290,31 @@ class Desk:
     async def remove_limit(self, scope: str) -> RateLimit:
         self._insist_on_default("sets the rates of providers")
         return await self._gate.remove_limit(scope)
+
+    # --- Tenants -------------------------------------------------------------------------------------------------
+
+    async def set_secret(self, name: str, value: str, *, tenant: str = DEFAULT_TENANT) -> SecretLine:
+        await self._vault.set(self._tenant or tenant, name, value)
+        return SecretLine(name, self._now)
+
+    async def remove_secret(self, name: str, *, tenant: str = DEFAULT_TENANT) -> SecretLine:
+        await self._vault.remove(self._tenant or tenant, name)
+        return SecretLine(name, self._now)
+
+    async def secrets(self, *, tenant: str = DEFAULT_TENANT) -> list[SecretLine]:
+        return await self._vault.lines(self._tenant or tenant)
+
+    async def set_tenant(self, tenant: Tenant, *, new: bool = False) -> Tenant:
+        self._insist_on_default("administers tenants")
+        return await self._tenants.set(tenant, new=new)
+
+    async def tenants(self) -> list[Tenant]:
+        self._insist_on_default("administers tenants")
+        return await self._tenants.all()
+
+    async def tenant(self, name: str) -> TenantStanding:
+        self._insist_on_default("administers tenants")
+        return await self._quotas.standing(await self._tenants.insist(name))
 
     async def _act(self, run: str, command: c.Command) -> RunView:
         row = await self._reader.find(run)

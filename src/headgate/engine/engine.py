@@ -12,7 +12,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -32,6 +32,9 @@ from headgate.engine.logs import current_trace
 from headgate.engine.policy_settings import scrubbed_input
 from headgate.engine.shared_budgets import SharedBudgets
 from headgate.ports import DEFAULT_TENANT, NO_GUARDS, Append, Clock, Guards, Head, Log, RunRow
+
+if TYPE_CHECKING:
+    from headgate.engine.quotas import Quotas
 
 __all__ = ["Engine", "Start", "fold_run", "no_run"]
 
@@ -80,6 +83,8 @@ class Engine:
         self.random_id = random_id or new_run_id
         self.guards: Guards = NO_GUARDS
         """What cuts personal data out of inputs, where a definition says so."""
+        self.quotas: Quotas | None = None
+        """What tenants may use, where somebody says so."""
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Lane]] = {}
         self._plans: dict[tuple[str, str], Plan] = {}
@@ -155,7 +160,7 @@ class Engine:
 
         A `command_id` or `run_id` that was used before gives the run of then. Raises `Invalid` for an input that the
         definition does not take, `NotFound` for an unknown workflow, `Refused` when `unique_key` is taken,
-        `Unavailable` when too much is waiting to be written.
+        `OverQuota` when its tenant may not start another now, `Unavailable` when too much is waiting to be written.
         """
         if (known := await self._started_before(start)) is not None:
             return known
@@ -167,6 +172,12 @@ class Engine:
         value = validate_input(plan.definition, {} if start.input is None else start.input)
         content_key = secrets.token_bytes(16)
         value = self.scrubbed(plan.definition, value, content_key)
+        if self.quotas is None or start.parent is not None:
+            return await self._start(start, plan, value, content_key)
+        async with await self.quotas.starting(start.tenant):
+            return await self._start(start, plan, value, content_key)
+
+    async def _start(self, start: Start, plan: Plan, value: Any, content_key: bytes) -> RunRow:
         lane = self._new_lane(start, plan, content_key)
         try:
             await lane.submit(_start_command(start, plan, value, lane.row, self.clock.now()))

@@ -33,6 +33,7 @@ from headgate.ports.model import (
     FinishReason,
     Foresees,
     HasAccounts,
+    HasKeys,
     Message,
     ModelAnswer,
     ModelProvider,
@@ -75,6 +76,7 @@ from headgate.ports.streams import (
     pieces,
     wants,
 )
+from headgate.ports.tenants import SecretLine, Tenant, TenantStanding
 from headgate.ports.worker import (
     Acknowledged,
     Admission,
@@ -141,6 +143,7 @@ __all__ = [
     "Guard",
     "Guards",
     "HasAccounts",
+    "HasKeys",
     "Head",
     "Hit",
     "Keeping",
@@ -174,6 +177,7 @@ __all__ = [
     "RunsWanted",
     "Schedule",
     "Schedules",
+    "SecretLine",
     "Settlement",
     "SpendRow",
     "SpendTotal",
@@ -184,6 +188,8 @@ __all__ = [
     "Swap",
     "Tables",
     "Task",
+    "Tenant",
+    "TenantStanding",
     "TextFilter",
     "Tokens",
     "ToolCall",

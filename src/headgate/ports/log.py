@@ -104,7 +104,8 @@ class Opening(msgspec.Struct, frozen=True):
 
 class RunsWanted(msgspec.Struct, frozen=True):
     """Which runs are meant: created from `since` until before `until` (microseconds), with `text` in their id, unique
-    key, labels or error, as it is written there. `tenant` None: those of all tenants."""
+    key, labels or error, as it is written there. `tenant` None: those of all tenants; `unfinished`:
+    only what has not ended."""
 
     status: str | None = None
     workflow: str | None = None
@@ -112,6 +113,7 @@ class RunsWanted(msgspec.Struct, frozen=True):
     until: int | None = None
     text: str = ""
     tenant: str | None = None
+    unfinished: bool = False
 
 
 EVERY_RUN = RunsWanted()
@@ -241,6 +243,10 @@ class Log(Protocol):
     async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
         """Return (provider, model, estimated input, reported input) of those among the newest `limit` spend rows that
         tell both, newest first."""
+        ...
+
+    async def stored_bytes(self, tenant: str) -> int:
+        """Return about how much the events and contents of a tenant's runs take, as they are; it takes a while."""
         ...
 
     async def replace_spend(self, run_id: str, rows: Sequence[SpendRow]) -> None:

@@ -245,6 +245,12 @@ class MemoryLog:
         rows = (row for run in self._spend.values() for row in run)
         return add_up(rows, by, wanted, self._with_those_below(wanted.runs))
 
+    async def stored_bytes(self, tenant: str) -> int:
+        own = {key for key, run in self._runs.items() if run.tenant == tenant}
+        events = (row for key in own for row in self._events.get(key, ()))
+        blobs = (data for (key, _), data in self._blobs.items() if key in own)
+        return sum(len(row.data) + len(row.content or b"") for row in events) + sum(map(len, blobs))
+
     async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
         self._refuse_if_closed()
         rows = sorted((row for run in self._spend.values() for row in run), key=lambda row: row.at, reverse=True)
@@ -303,6 +309,7 @@ def _holds(run: RunRow, head: Head) -> bool:
 def _is_wanted(run: RunRow, wanted: RunsWanted) -> bool:
     return (
         wanted.tenant in (None, run.tenant)
+        and (not wanted.unfinished or run.head.finished_at is None)
         and wanted.status in (None, run.head.status)
         and wanted.workflow in (None, run.workflow)
         and (wanted.since is None or run.created_at >= wanted.since)

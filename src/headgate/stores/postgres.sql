@@ -28,9 +28,9 @@ where ($1::text is null or status = $1) and ($2::text is null or workflow = $2)
     and ($3::bigint is null or created_at >= $3) and ($4::bigint is null or created_at < $4)
     and ($5::text = '' or strpos(id, $5) > 0 or strpos(unique_key, $5) > 0 or strpos(labels, $5) > 0
         or strpos(error, $5) > 0)
-    and ($6::text is null or tenant = $6)
-    and key < $7
-order by key desc limit $8 offset $9
+    and ($6::text is null or tenant = $6) and (not $7::boolean or finished_at is null)
+    and key < $8
+order by key desc limit $9 offset $10
 
 -- count_runs: how many there are of them
 select count(*) from runs
@@ -38,7 +38,13 @@ where ($1::text is null or status = $1) and ($2::text is null or workflow = $2)
     and ($3::bigint is null or created_at >= $3) and ($4::bigint is null or created_at < $4)
     and ($5::text = '' or strpos(id, $5) > 0 or strpos(unique_key, $5) > 0 or strpos(labels, $5) > 0
         or strpos(error, $5) > 0)
-    and ($6::text is null or tenant = $6)
+    and ($6::text is null or tenant = $6) and (not $7::boolean or finished_at is null)
+
+-- stored_bytes: about how much the events and contents of a tenant's runs take
+select coalesce((
+    select sum(octet_length(data) + coalesce(octet_length(content), 0)) from events join runs on runs.key = events.run
+    where tenant = $1
+), 0) + coalesce((select sum(octet_length(data)) from blobs join runs on runs.key = blobs.run where tenant = $1), 0)
 
 -- matching: run ids by prefix, of one tenant or of all
 select id from runs where id >= $1 and id < $1 || chr(1114111) and ($3::text is null or tenant = $3)

@@ -118,6 +118,9 @@ class PostgresReader:
         rows = await self._all("totals", *named, labels, runs, clean(wanted.tenant))
         return [SpendTotal(row[0], row[1], *map(int, row[2:])) for row in map(tuple, rows)]
 
+    async def stored_bytes(self, tenant: str) -> int:
+        return int((await self._all("stored_bytes", clean(tenant)))[0][0])
+
     async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
         return [(row[0], row[1], row[2], row[3]) for row in await self._all("estimates", limit)]
 
@@ -173,7 +176,7 @@ def _run_row(row: Any) -> RunRow:
 
 def _filter(wanted: RunsWanted) -> tuple[Any, ...]:
     found = wanted.status, wanted.workflow, wanted.since, wanted.until
-    return *found, clean(wanted.text), _cleaned(wanted.tenant)
+    return *found, clean(wanted.text), _cleaned(wanted.tenant), wanted.unfinished
 
 
 def _cleaned(tenant: str | None) -> str | None:

@@ -309,6 +309,22 @@ class SqliteLog:
     async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
         return read_totals(self.read, by, wanted)
 
+    async def stored_bytes(self, tenant: str) -> int:
+        """Count on a connection and in a thread of their own, for it reads the whole file."""
+
+        def count() -> int:
+            connection = open_to_read(self.path)
+            try:
+                ((found,),) = connection.execute(SQL["stored_bytes"], (tenant,))
+                return int(found)
+            finally:
+                close_connection(connection)
+
+        try:
+            return await asyncio.to_thread(count)
+        except apsw.Error as error:
+            raise unavailable(self.path, error) from error
+
     async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
         return read_estimates(self.read, limit)
 

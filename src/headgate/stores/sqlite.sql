@@ -123,16 +123,22 @@ select * from runs
 where (?1 is null or status = ?1) and (?2 is null or workflow = ?2)
     and (?3 is null or created_at >= ?3) and (?4 is null or created_at < ?4)
     and (?5 = '' or instr(id, ?5) or instr(unique_key, ?5) or instr(labels, ?5) or instr(error, ?5))
-    and (?6 is null or tenant = ?6)
-    and key < ?7
-order by key desc limit ?8 offset ?9
+    and (?6 is null or tenant = ?6) and (not ?7 or finished_at is null)
+    and key < ?8
+order by key desc limit ?9 offset ?10
 
 -- count_runs: how many there are of them
 select count(*) from runs
 where (?1 is null or status = ?1) and (?2 is null or workflow = ?2)
     and (?3 is null or created_at >= ?3) and (?4 is null or created_at < ?4)
     and (?5 = '' or instr(id, ?5) or instr(unique_key, ?5) or instr(labels, ?5) or instr(error, ?5))
-    and (?6 is null or tenant = ?6)
+    and (?6 is null or tenant = ?6) and (not ?7 or finished_at is null)
+
+-- stored_bytes: about how much the events and contents of a tenant's runs take
+select coalesce((
+    select sum(length(data) + coalesce(length(content), 0)) from events
+    where run in (select key from runs where tenant = ?1)
+), 0) + coalesce((select sum(length(data)) from blobs where run in (select key from runs where tenant = ?1)), 0)
 
 -- matching: run ids by prefix, of one tenant or of all
 select id from runs where id >= ?1 and id < ?1 || char(1114111) and (?3 is null or tenant = ?3) order by id limit ?2
