@@ -10,6 +10,7 @@ import secrets as random
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.library import Library
 from headgate.api.records import Records
+from headgate.api.views import Views
 from headgate.core.errors import Invalid
 from headgate.core.values import Price
 from headgate.engine.budget_alerts import BudgetAlerts, BudgetCommand
@@ -40,11 +42,14 @@ from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
 from headgate.engine.ledger import Ledger
 from headgate.engine.limits import limits_of
-from headgate.engine.logs import hide_in_logs
 from headgate.engine.protocol import LocalProtocol
+from headgate.engine.quotas import Quotas
 from headgate.engine.retention import Retention, retention_of
 from headgate.engine.scheduler import Scheduler
+from headgate.engine.sealing import sealer_of
 from headgate.engine.streams import RunStreams
+from headgate.engine.tenants import Tenants
+from headgate.engine.vault import Vault
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
 from headgate.llm.prices import open_prices
@@ -59,7 +64,9 @@ from headgate.stores.cache import cache_beside
 from headgate.stores.documents import documents_beside
 from headgate.stores.files import FolderFiles
 from headgate.stores.limits import limits_beside
+from headgate.stores.memory import MemoryLog
 from headgate.stores.schedules import schedules_beside
+from headgate.stores.sqlite import SqliteLog
 from headgate.stores.streams import streams_beside
 
 __all__ = ["App", "secrets_of", "stateless_activities", "tune_process"]
@@ -100,8 +107,10 @@ class App:
         self.engine = Engine(log, self.clock)
         self.queue = MemoryQueue(self.clock)
         self.streams = streams_beside(log, self.clock)
-        secrets = secrets_of(environment)
-        hide_in_logs(secrets.values())
+        self.documents = documents_beside(log)
+        own = self.folder if isinstance(log, SqliteLog | MemoryLog) else None
+        sealer = lru_cache(1)(partial(sealer_of, environment, own))
+        self.vault = Vault(self.documents, self.clock, sealer, own=secrets_of(environment))
         self.ledger = Ledger(self.engine)
         self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules or budget_rules_beside(log))
         self.budget_alerts = BudgetAlerts(self.engine)
@@ -111,9 +120,9 @@ class App:
             self.budget_alerts.listen(self._budget_command)
         self.limits = limits_of(environment, limits_beside(log, self.clock))
         self.gate = Gate(self.engine, self.ledger, self.limits, CallCache(self.engine))
-        self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
+        self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, self.vault)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
-        self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
+        self.dispatcher = Dispatcher(self.engine, self.queue, self.vault)
         self.courier = Courier(self.engine)
         self.warden = Warden(self.engine, self.queue, self.dispatcher, self.courier, self.clock)
         self.cache = cache or cache_beside(log)
@@ -150,6 +159,9 @@ class App:
         self.protocol.deadline_set = self.warden.notice
         self.schedules = schedules_beside(log)
         self.scheduler = Scheduler(self.engine, self.schedules, self.clock)
+        self.tenants = Tenants(self.documents, self.clock, self.budgets)
+        self.quotas = self.engine.quotas = Quotas(log, self.clock, self.limits.store, self.tenants)
+        self.protocol.own_keys_only = self._own_keys_only
         self.desk = Desk(
             self.engine,
             self.queue,
@@ -160,6 +172,9 @@ class App:
             scheduler=self.scheduler,
             gate=self.gate,
             budgets=self.budgets,
+            vault=self.vault,
+            tenants=self.tenants,
+            quotas=self.quotas,
         )
         self.desk.listens = self.ledger.listens
         self.retention: Retention | None = None
@@ -167,25 +182,32 @@ class App:
             keeping = log.keeping(self.folder)
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
-        self.documents = documents_beside(log)
+        library = Library(self.engine, frozenset(self.providers), frozenset(activities or ()))
+        records = Records(self.engine)
         self.doors = Doors(
             self.desk,
-            Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
-            Records(self.engine),
+            library,
+            records,
             self.protocol,
             self.files,
             self.documents,
             self.worker.accept,
+            Views(self.desk, library, records, self.protocol),
             self._price,
+            self.quotas,
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
+
+    async def _own_keys_only(self, tenant: str) -> bool:
+        return (await self.tenants.of(tenant)).own_keys_only
 
     def _price(self, provider: str, model: str) -> Price | None:
         return self.providers[provider].price(model) if provider in self.providers else None
 
     async def __aenter__(self) -> Self:
         self.engine.open()
+        await self.vault.open()
         await self.streams.open()
         await self.gate.open()
         self.budgets.open()

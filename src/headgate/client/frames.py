@@ -22,8 +22,11 @@ from headgate.ports import (
     Position,
     RateLimit,
     Schedule,
+    SecretLine,
     SpendRow,
     StartRequest,
+    Tenant,
+    TenantStanding,
     Update,
 )
 
@@ -180,6 +183,30 @@ class _RemoveLimit(_Arguments, frozen=True):
     scope: str
 
 
+class _SetSecret(_Arguments, frozen=True):
+    name: str
+    value: str
+    tenant: str = "default"
+
+
+class _OneSecret(_Arguments, frozen=True):
+    name: str
+    tenant: str = "default"
+
+
+class _OfTenant(_Arguments, frozen=True):
+    tenant: str = "default"
+
+
+class _SetTenant(_Arguments, frozen=True):
+    tenant: Tenant
+    new: bool = False
+
+
+class _OneTenant(_Arguments, frozen=True):
+    name: str
+
+
 class _Watch(_Arguments, frozen=True):
     run: str
     tokens: bool = False
@@ -207,6 +234,12 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "set_budget": _OneRule,
     "remove_budget": _OneRule,
     "budgets": _Nothing,
+    "set_secret": _SetSecret,
+    "remove_secret": _OneSecret,
+    "secrets": _OfTenant,
+    "set_tenant": _SetTenant,
+    "tenants": _Nothing,
+    "tenant": _OneTenant,
     "erase": _Erase,
     "collect": _Collect,
     "schedule": _Schedule,
@@ -236,6 +269,12 @@ RESULTS: dict[str, Any] = {
     "set_budget": BudgetStanding,
     "remove_budget": BudgetStanding,
     "budgets": list[BudgetStanding],
+    "set_secret": SecretLine,
+    "remove_secret": SecretLine,
+    "secrets": list[SecretLine],
+    "set_tenant": Tenant,
+    "tenants": list[Tenant],
+    "tenant": TenantStanding,
     "erase": Erased,
     "collect": Collected,
     "schedule": Schedule,

@@ -26,8 +26,11 @@ from headgate.ports import (
     Position,
     RateLimit,
     Schedule,
+    SecretLine,
     SpendRow,
     StartRequest,
+    Tenant,
+    TenantStanding,
     Update,
 )
 
@@ -122,6 +125,24 @@ class SocketClient:
 
     async def remove_limit(self, scope: str) -> RateLimit:
         return await self._ask("remove_limit", scope=scope)
+
+    async def set_secret(self, name: str, value: str, *, tenant: str = "default") -> SecretLine:
+        return await self._ask("set_secret", name=name, value=value, tenant=tenant)
+
+    async def remove_secret(self, name: str, *, tenant: str = "default") -> SecretLine:
+        return await self._ask("remove_secret", name=name, tenant=tenant)
+
+    async def secrets(self, *, tenant: str = "default") -> list[SecretLine]:
+        return await self._ask("secrets", tenant=tenant)
+
+    async def set_tenant(self, tenant: Tenant, *, new: bool = False) -> Tenant:
+        return await self._ask("set_tenant", tenant=tenant, new=new)
+
+    async def tenants(self) -> list[Tenant]:
+        return await self._ask("tenants")
+
+    async def tenant(self, name: str) -> TenantStanding:
+        return await self._ask("tenant", name=name)
 
     async def watch(
         self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()

@@ -73,15 +73,15 @@ class BudgetKeeper:
     def _known(self, rule: BudgetRule) -> BudgetRule:
         known = self._engine.shared.rule(rule.id)
         if known is None:
-            there = (
-                ", ".join(f"{each.scope} per {each.period}" for each in self._engine.shared.rules) or "there is none"
-            )
+            own = (each for each in self._engine.shared.rules if each.tenant == rule.tenant)
+            there = ", ".join(f"{each.scope} per {each.period}" for each in own) or "there is none"
             raise NotFound(f"There is no budget of {rule.scope} per {rule.period}; {there}.")
         return known
 
-    async def standings(self) -> list[BudgetStanding]:
-        """Return all rules, as they stand in the present period."""
-        return [await self.standing(rule) for rule in sorted(self._engine.shared.rules, key=lambda rule: rule.id)]
+    async def standings(self, tenant: str | None = None) -> list[BudgetStanding]:
+        """Return all rules, or a tenant's, as they stand in the present period."""
+        meant = [rule for rule in self._engine.shared.rules if tenant in (None, rule.tenant)]
+        return [await self.standing(rule) for rule in sorted(meant, key=lambda rule: rule.id)]
 
     async def standing(self, rule: BudgetRule) -> BudgetStanding:
         stood = await standing_of(self._engine.log, rule, self._engine.clock.now())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -180,9 +181,9 @@ def _shown(at: int) -> str:
     return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="seconds")
 
 
-def named(schedules: Schedules, name: str) -> Schedule:
+def named(schedules: Iterable[Schedule], name: str) -> Schedule:
     """Return the schedule of this name. Raises `NotFound`, naming those there are."""
-    found = {schedule.name: schedule for schedule in schedules.all()}
+    found = {schedule.name: schedule for schedule in schedules}
     if name not in found:
         there = ", ".join(found) or "there is none"
         raise NotFound(f"There is no schedule {name!r}; {there}.")

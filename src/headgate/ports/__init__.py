@@ -13,6 +13,7 @@ from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import (
+    DEFAULT_TENANT,
     EVERY_RUN,
     Append,
     EventRow,
@@ -32,6 +33,7 @@ from headgate.ports.model import (
     FinishReason,
     Foresees,
     HasAccounts,
+    HasKeys,
     Message,
     ModelAnswer,
     ModelProvider,
@@ -74,6 +76,7 @@ from headgate.ports.streams import (
     pieces,
     wants,
 )
+from headgate.ports.tenants import SecretLine, Tenant, TenantStanding
 from headgate.ports.worker import (
     Acknowledged,
     Admission,
@@ -91,6 +94,7 @@ from headgate.ports.worker import (
 
 __all__ = [
     "CHUNK_BYTES_MAX",
+    "DEFAULT_TENANT",
     "EVERY_RUN",
     "NO_GUARDS",
     "RESULT",
@@ -139,6 +143,7 @@ __all__ = [
     "Guard",
     "Guards",
     "HasAccounts",
+    "HasKeys",
     "Head",
     "Hit",
     "Keeping",
@@ -173,6 +178,7 @@ __all__ = [
     "RunsWanted",
     "Schedule",
     "Schedules",
+    "SecretLine",
     "Settlement",
     "SpendRow",
     "SpendTotal",
@@ -183,6 +189,8 @@ __all__ = [
     "Swap",
     "Tables",
     "Task",
+    "Tenant",
+    "TenantStanding",
     "TextFilter",
     "Tokens",
     "ToolCall",

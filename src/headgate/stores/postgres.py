@@ -18,7 +18,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from headgate.core.errors import HeadgateError, Invalid, Unavailable
-from headgate.ports import Append, Outcome, SpendRow
+from headgate.ports import DEFAULT_TENANT, Append, Outcome, SpendRow
 from headgate.stores.postgres_append import (
     ANSWERS_KEPT_MICROSECONDS,
     EVENTS_MAX,
@@ -187,8 +187,10 @@ class PostgresLog(PostgresReader):
 
         await self._asked(replace)
 
-    async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
-        return (await self._all("save_definition", version, name, body, at))[0][0]
+    async def save_definition(
+        self, version: str, name: str, body: bytes, at: int, *, tenant: str = DEFAULT_TENANT
+    ) -> bool:
+        return (await self._all("save_definition", clean(tenant), version, name, body, at))[0][0]
 
     async def close(self) -> None:
         """Close all connections after the commits that are under way. A second call does nothing."""

@@ -9,7 +9,18 @@ import msgspec
 
 from headgate.core.codec import decode
 from headgate.core.errors import HeadgateError
-from headgate.ports import EVERY_RUN, EventRow, Head, OverBudget, RunRow, RunsWanted, SpendRow, SpendTotal, SpendWanted
+from headgate.ports import (
+    DEFAULT_TENANT,
+    EVERY_RUN,
+    EventRow,
+    Head,
+    OverBudget,
+    RunRow,
+    RunsWanted,
+    SpendRow,
+    SpendTotal,
+    SpendWanted,
+)
 from headgate.stores.postgres_append import clean
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import Line, Lines, Patience
@@ -50,8 +61,8 @@ class PostgresReader:
     async def count_runs(self, wanted: RunsWanted = EVERY_RUN) -> int:
         return (await self._all("count_runs", *_filter(wanted)))[0][0]
 
-    async def matching(self, prefix: str, limit: int = 2) -> list[str]:
-        return [row[0] for row in await self._all("matching", clean(prefix), limit)]
+    async def matching(self, prefix: str, limit: int = 2, *, tenant: str | None = None) -> list[str]:
+        return [row[0] for row in await self._all("matching", clean(prefix), limit, _cleaned(tenant))]
 
     async def busy(self, after: int, limit: int) -> list[RunRow]:
         return [_run_row(row) for row in await self._all("busy", after, limit)]
@@ -103,19 +114,28 @@ class PostgresReader:
     async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
         labels = msgspec.json.encode({clean(name): clean(value) for name, value in wanted.labels.items()}).decode()
         runs = [clean(run) for run in wanted.runs]
-        rows = await self._all("totals", clean(by), wanted.since, wanted.until, clean(wanted.workflow), labels, runs)
+        named = clean(by), wanted.since, wanted.until, clean(wanted.workflow)
+        rows = await self._all("totals", *named, labels, runs, clean(wanted.tenant))
         return [SpendTotal(row[0], row[1], *map(int, row[2:])) for row in map(tuple, rows)]
+
+    async def stored_bytes(self, tenant: str) -> int:
+        return int((await self._all("stored_bytes", clean(tenant)))[0][0])
 
     async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
         return [(row[0], row[1], row[2], row[3]) for row in await self._all("estimates", limit)]
 
-    async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
-        known = self._all("definition", name, version) if version else self._all("newest_definition", name)
+    async def definition(
+        self, name: str, version: str | None = None, *, tenant: str = DEFAULT_TENANT
+    ) -> tuple[str, bytes] | None:
+        named = clean(tenant), name
+        known = self._all("definition", *named, version) if version else self._all("newest_definition", *named)
         rows = await known
         return tuple(rows[0]) if rows else None
 
-    async def definitions(self, *, limit: int = 100, after: str = "") -> list[tuple[str, str, int, bytes]]:
-        return [tuple(row) for row in await self._all("definitions", after, limit)]
+    async def definitions(
+        self, *, limit: int = 100, after: str = "", tenant: str = DEFAULT_TENANT
+    ) -> list[tuple[str, str, int, bytes]]:
+        return [tuple(row) for row in await self._all("definitions", clean(tenant), after, limit)]
 
     async def server_settings(self) -> dict[str, str]:
         """Return how durable a commit of this server is: `fsync`, `synchronous_commit`, …"""
@@ -155,4 +175,9 @@ def _run_row(row: Any) -> RunRow:
 
 
 def _filter(wanted: RunsWanted) -> tuple[Any, ...]:
-    return wanted.status, wanted.workflow, wanted.since, wanted.until, clean(wanted.text)
+    found = wanted.status, wanted.workflow, wanted.since, wanted.until
+    return *found, clean(wanted.text), _cleaned(wanted.tenant), wanted.unfinished
+
+
+def _cleaned(tenant: str | None) -> str | None:
+    return None if tenant is None else clean(tenant)

@@ -1,12 +1,14 @@
 -- tables: everything a new database needs
 create table definitions (
-    version text collate "C" primary key,
+    tenant text collate "C" not null,
+    version text collate "C" not null,
     name text collate "C" not null,
     body bytea not null,
     deployed_at bigint not null,
-    number bigint generated always as identity
+    number bigint generated always as identity,
+    primary key (tenant, version)
 );
-create index definitions_by_name on definitions (name, deployed_at, number);
+create index definitions_by_name on definitions (tenant, name, deployed_at, number);
 create sequence run_keys increment by 1000;
 create table runs (
     key bigint primary key,

@@ -33,7 +33,7 @@ SQL = load_queries("sqlite.sql")
 ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
     2: tuple((file, "schema") for file in ("spend.sql", "cache.sql", "schedules.sql", "keeping.sql")),
     3: (("spend.sql", "more_buckets"), ("limits.sql", "schema"), ("budgets.sql", "schema")),
-    4: (("documents.sql", "schema"),),
+    4: (("documents.sql", "schema"), ("sqlite.sql", "definitions_of_tenants")),
 }
 """What came with a schema: the `.sql` files, and in each the statements that make it."""
 
@@ -74,8 +74,8 @@ def _open(path: Path, *, write: bool, vfs: str | None, immutable: bool = False) 
         new = _is_new(connection, path, write=write)
         if write:
             _set_up(connection, path, new=new)
-        elif connection.pragma("user_version") == 2:
-            connection.execute(load_queries("spend.sql")["before_schema_3"])
+        else:
+            _show_as_now(connection)
         connection.execute("pragma cache_size = -16000")
     except BaseException:
         if _holds_something(Path(f"{path}-wal")):  # which is not ours to fold into a file that we refuse
@@ -128,6 +128,15 @@ def _set_up(connection: apsw.Connection, path: Path, *, new: bool) -> None:
             for file, name in ADDED_IN[number]:
                 connection.execute(load_queries(file)[name])
         connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+
+def _show_as_now(connection: apsw.Connection) -> None:
+    """Lay views over the tables of an earlier schema, so that this release can read them as they are."""
+    version = connection.pragma("user_version")
+    if version == 2:
+        connection.execute(load_queries("spend.sql")["before_schema_3"])
+    if version < 4:
+        connection.execute(SQL["before_schema_4"])
 
 
 def _copy_before(connection: apsw.Connection, path: Path, version: int) -> None:

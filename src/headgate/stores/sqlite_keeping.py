@@ -259,8 +259,8 @@ def _count(writer: apsw.Connection, name: str, *parameters: Any) -> int:
 
 
 def _deletion(row: Sequence[Any]) -> Deletion:
-    run_id, workflow, version, hash_, at, why, actor = row
-    return Deletion(run_id, workflow, version, hash_.hex(), at, why, actor)
+    run_id, workflow, version, hash_, at, why, actor, tenant = row
+    return Deletion(run_id, workflow, version, hash_.hex(), at, why, actor, tenant)
 
 
 def _within(rows: list[Any], limit: int, what: str) -> list[Any]:

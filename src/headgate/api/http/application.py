@@ -25,7 +25,7 @@ from headgate.api.caller import ANYBODY, Forbidden, Identify, TooMany, Unauthori
 from headgate.api.doors import Doors
 from headgate.api.http.errors import BadRequest, NotAllowed, TooLarge, body_of, envelope, status_of
 from headgate.api.http.route import Answer, Call, Raw, Route, Streamed
-from headgate.core.errors import HeadgateError, Invalid, NotFound, Unavailable
+from headgate.core.errors import HeadgateError, Invalid, NotFound, OverQuota, Unavailable
 from headgate.engine.logs import current_trace
 
 __all__ = ["BASE", "BODY_BYTES_MAX", "HttpApplication"]
@@ -123,6 +123,9 @@ class _Endpoint:
         if route.scope:
             caller = await self._identify(exchange.headers)
             caller.require(route.scope)
+            if wait := await self._doors.quotas.request(caller.tenant, caller.actor):
+                message = f"{caller.actor} asks more often than its tenant's clients may; ask again in {wait:.1f} s."
+                raise TooMany(message, retry_after_seconds=wait)
         call = Call(
             doors=self._doors,
             path=exchange.scope["path_params"],
@@ -134,7 +137,8 @@ class _Endpoint:
         )
         answer = await route.function(call)
         if isinstance(answer, Streamed):
-            await exchange.stream(answer)
+            with self._doors.quotas.connection(caller.tenant):
+                await exchange.stream(answer)
         elif isinstance(answer, Answer):
             data = _encoder.encode(answer.value) if answer.data is None else answer.data
             await exchange.answer(answer.status, data, answer.content_type, answer.headers)
@@ -290,7 +294,7 @@ def _headers(error: HeadgateError) -> list[tuple[str, str]]:
     match error:
         case Unauthorized():
             return [("www-authenticate", "Bearer")]
-        case TooMany():
+        case TooMany() | OverQuota():
             return [("retry-after", str(max(1, math.ceil(error.retry_after_seconds))))]
         case Unavailable():
             return [("retry-after", "1")]

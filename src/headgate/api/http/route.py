@@ -72,22 +72,22 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
     @property
     def desk(self) -> Desk:
         """Every verb of a client, as far as the caller's tenant goes."""
-        return self.doors.desk
+        return self.doors.views.of(self.caller).desk
 
     @property
     def library(self) -> Library:
         """The definitions of the caller's tenant."""
-        return self.doors.library
+        return self.doors.views.of(self.caller).library
 
     @property
     def records(self) -> Records:
         """The runs of the caller's tenant."""
-        return self.doors.records
+        return self.doors.views.of(self.caller).records
 
     @property
     def workers(self) -> WorkerProtocol:
         """The worker protocol, as far as the caller's tenant goes."""
-        return self.doors.workers
+        return self.doors.views.of(self.caller).workers
 
     @property
     def command_id(self) -> str:

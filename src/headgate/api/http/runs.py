@@ -100,7 +100,6 @@ async def list_runs(call: Call[Filter, None]) -> RunList:
     query = call.query
     if not 1 <= query.limit <= LIMIT_MAX:
         raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {query.limit}")
-    before = _cursor(query.cursor)
     page = await call.records.runs(
         RunsWanted(
             query.status,
@@ -110,8 +109,8 @@ async def list_runs(call: Call[Filter, None]) -> RunList:
             query.q,
         ),
         limit=query.limit,
-        offset=query.offset if before is None else 0,
-        before=before,
+        offset=query.offset if query.cursor is None else 0,
+        before=query.cursor,
     )
     return RunList(
         workflows=[run_line(run) for run in page.runs],
@@ -119,17 +118,8 @@ async def list_runs(call: Call[Filter, None]) -> RunList:
         count=len(page.runs),
         limit=query.limit,
         offset=query.offset,
-        next_cursor=None if page.last is None else f"r{page.last:x}",
+        next_cursor=page.last,
     )
-
-
-def _cursor(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return int(text.removeprefix("r"), 16)
-    except ValueError:
-        raise Invalid(f"expected cursor to be the next_cursor of an earlier answer, got {text!r}") from None
 
 
 def _time(text: str | None, name: str) -> int | None:
