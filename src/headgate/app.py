@@ -10,6 +10,7 @@ import secrets as random
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ from headgate.activities.postgres import Postgres
 from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
+from headgate.api.auth import Auth
 from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.library import Library
@@ -44,6 +46,7 @@ from headgate.engine.logs import hide_in_logs
 from headgate.engine.protocol import LocalProtocol
 from headgate.engine.retention import Retention, retention_of
 from headgate.engine.scheduler import Scheduler
+from headgate.engine.sealing import sealer_of
 from headgate.engine.streams import RunStreams
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
@@ -59,7 +62,9 @@ from headgate.stores.cache import cache_beside
 from headgate.stores.documents import documents_beside
 from headgate.stores.files import FolderFiles
 from headgate.stores.limits import limits_beside
+from headgate.stores.memory import MemoryLog
 from headgate.stores.schedules import schedules_beside
+from headgate.stores.sqlite import SqliteLog
 from headgate.stores.streams import streams_beside
 
 __all__ = ["App", "secrets_of", "stateless_activities", "tune_process"]
@@ -168,6 +173,8 @@ class App:
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         self.documents = documents_beside(log)
+        own = self.folder if isinstance(log, SqliteLog | MemoryLog) else None
+        self.auth = Auth(self.documents, self.clock, partial(sealer_of, environment, own))
         self.doors = Doors(
             self.desk,
             Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
@@ -175,6 +182,7 @@ class App:
             self.protocol,
             self.files,
             self.documents,
+            self.auth,
             self._price,
         )
         self._work, self._schedules_run = work, run_schedules

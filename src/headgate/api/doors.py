@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from headgate.api.auth import Auth
 from headgate.api.desk import Desk
 from headgate.api.finished import FinishedAnswers
 from headgate.api.library import Library
@@ -26,6 +27,8 @@ class Doors(msgspec.Struct, frozen=True):
     files: Files
     documents: Documents
     """Clients, people, webhooks and what else is kept beside the runs."""
+    auth: Auth
+    """Who may ask: logins, tokens, clients, people, and the acts of those who may do all."""
     price: Callable[[str, str], Price | None]
     """The price of a model, by the names of its provider and its own; None: it is not known."""
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)
