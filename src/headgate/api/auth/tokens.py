@@ -94,8 +94,8 @@ class Tokens:
         try:
             header: dict[str, Any] = jwt.get_unverified_header(text)
             key = await self._keys.verifying(str(header.get("kid", "")))
-            if key is None or header.get("alg") != ALGORITHM:
-                raise refused("no key of ours by that name and algorithm")
+            if key is None:
+                raise refused("no key of ours has that name")
             # The times are compared with our own clock below, so that there is one.
             said: dict[str, Any] = jwt.decode(
                 text,
@@ -105,7 +105,7 @@ class Tokens:
                 options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False},
             )
             claims = msgspec.convert(said, Claims)
-        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError) as error:
+        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError) as error:
             raise refused(f"{type(error).__name__}: {error}") from None
         now = self._clock.now() // 1_000_000
         if now >= claims.exp:
