@@ -24,6 +24,7 @@ from headgate.activities.postgres import Postgres
 from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
+from headgate.api.auth import Auth
 from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.library import Library
@@ -184,6 +185,7 @@ class App:
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         library = Library(self.engine, frozenset(self.providers), frozenset(activities or ()))
         records = Records(self.engine)
+        self.auth = Auth(self.documents, self.clock, sealer)
         self.doors = Doors(
             self.desk,
             library,
@@ -193,6 +195,7 @@ class App:
             self.documents,
             self.worker.accept,
             Views(self.desk, library, records, self.protocol),
+            self.auth,
             self._price,
             self.quotas,
         )

@@ -324,12 +324,12 @@ def test_the_openapi_document_names_every_route_and_every_type_it_refers_to(play
         document = (await desk.get("/openapi.json")).json()
 
         listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-        assert listed == {(route.method, f"/api/v1{route.path}") for route in ROUTES}
+        assert listed == {(route.method, route.address) for route in ROUTES}
         text = msgspec.json.encode(document).decode()
         for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
             assert name in document["components"]["schemas"]
         page = await desk.get("/docs")
-        assert all(f"/api/v1{route.path}" in page.text for route in ROUTES[:-2])
+        assert all(route.address in page.text for route in ROUTES[:-2])
 
     play(scene)
 

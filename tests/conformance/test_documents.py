@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from headgate.api.socket import SocketServer
+from headgate.client.address import choose_address
+from headgate.client.socket import SocketClient
 from headgate.core.errors import Unavailable
 from headgate.ports import Documents
 from headgate.stores.documents import MemoryDocuments, SqliteDocuments
@@ -17,7 +20,7 @@ from headgate.stores.sqlite import SqliteLog
 from headgate.testing.clock import NOON
 from headgate.testing.log_conformance import on_a_loop
 
-KINDS = ("memory", "sqlite")
+KINDS = ("memory", "sqlite", "socket")
 Open = Callable[[], Any]
 
 
@@ -32,7 +35,13 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
             return
         log = SqliteLog(tmp_path / "log.db")
         try:
-            yield SqliteDocuments(log)
+            if request.param == "socket":
+                nobody: Any = None
+                address = choose_address(tmp_path / "log.db")
+                async with SocketServer(nobody, address, documents=SqliteDocuments(log)) as server:
+                    yield SocketClient(server.address).documents
+            else:
+                yield SqliteDocuments(log)
         finally:
             await log.close()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from headgate.api.auth import Auth
 from headgate.api.desk import Desk
 from headgate.api.finished import FinishedAnswers
 from headgate.api.library import Library
@@ -32,6 +33,8 @@ class Doors(msgspec.Struct, frozen=True):
     """Takes assignments that only the server itself can work on."""
     views: Views
     """The same as each caller sees it. Routes have no other way to runs, definitions and workers."""
+    auth: Auth
+    """Who may ask: logins, tokens, clients, people, and the acts of those who may do all."""
     price: Callable[[str, str], Price | None]
     """The price of a model, by the names of its provider and its own; None: it is not known."""
     quotas: Quotas

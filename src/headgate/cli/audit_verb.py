@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["audit"]
 
+ACTS_SHOWN_MAX = 10_000
 DELETIONS_SHOWN_MAX = 1_000
 RUNS_PAGE = 500
 
 
 @click.group()
 def audit() -> None:
-    """Check that the log is what was recorded (verify), or print it so that others can (export)."""
+    """Check that the log is what was recorded (verify), print it so that others can (export), or list what admins have
+    done (acts)."""
 
 
 # --- verify ----------------------------------------------------------------------------------------------------------
@@ -167,3 +169,28 @@ def _since(text: str) -> int:
         raise Invalid(
             f"--since: expected a time such as 2030-01-31T09:00:00Z or an age such as 7d, got {text!r}"
         ) from None
+
+
+# --- acts ------------------------------------------------------------------------------------------------------------
+
+
+@audit.command()
+@common
+@click.option("--tenant", metavar="NAME", default="default", show_default=True, help="Whose admins.")
+@click.option("--limit", type=click.IntRange(1, ACTS_SHOWN_MAX), default=50, show_default=True, help="At most so many.")
+def acts(common: Common, tenant: str, limit: int) -> int:
+    """List what admins have done about clients, users and keys, newest first."""
+    return run_loop(_acts(common, tenant, limit))
+
+
+async def _acts(common: Common, tenant: str, limit: int) -> int:
+    from headgate.cli.access import read_access
+    from headgate.cli.json_form import iso
+
+    async with read_access(common) as auth:
+        found, _ = await auth.acts.list(tenant, limit=limit)
+    if common.output.json:
+        common.output.data([msgspec.structs.asdict(act) | {"at": iso(act.at)} for act in found])
+    else:
+        common.output.table([(clock(act.at), act.actor, act.act, act.on) for act in found])
+    return exit_codes.COMPLETED

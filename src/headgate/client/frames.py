@@ -17,6 +17,7 @@ from headgate.ports import (
     BudgetRule,
     BudgetStanding,
     Collected,
+    Document,
     Erased,
     EventView,
     Position,
@@ -218,6 +219,39 @@ class _Nothing(_Arguments, frozen=True):
     pass
 
 
+class _GetDocument(_Arguments, frozen=True):
+    kind: str
+    tenant: str
+    name: str
+
+
+class _ListDocuments(_Arguments, frozen=True):
+    kind: str
+    tenant: str | None = None
+    after: tuple[str, str] = ("", "")
+    limit: int = 1_000
+
+
+class _PutDocument(_Arguments, frozen=True, kw_only=True):
+    kind: str
+    tenant: str
+    name: str
+    body: bytes
+    at: int
+    expected: int | None = None
+
+
+class _RemoveDocument(_Arguments, frozen=True):
+    kind: str
+    tenant: str
+    name: str
+    expected: int | None = None
+
+
+class _DocumentRevision(_Arguments, frozen=True):
+    kind: str
+
+
 VERBS: dict[str, type[msgspec.Struct]] = {
     "start": _Start,
     "show": _Show,
@@ -250,8 +284,14 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "watch": _Watch,
     "settled": _Nothing,
     "spend": _OneRun,
+    "documents.get": _GetDocument,
+    "documents.list": _ListDocuments,
+    "documents.put": _PutDocument,
+    "documents.remove": _RemoveDocument,
+    "documents.revision": _DocumentRevision,
 }
-"""The verbs of `ports.Client` under their own names, and their arguments under theirs."""
+"""The verbs of `ports.Client` under their own names, and their arguments under theirs; then those of
+`ports.Documents`."""
 
 RESULTS: dict[str, Any] = {
     "start": RunSummary,
@@ -285,6 +325,11 @@ RESULTS: dict[str, Any] = {
     "watch": Update,
     "settled": None,
     "spend": list[SpendRow],
+    "documents.get": Document | None,
+    "documents.list": list[Document],
+    "documents.put": int | None,
+    "documents.remove": bool,
+    "documents.revision": int,
 }
 
 

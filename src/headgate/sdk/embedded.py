@@ -20,7 +20,7 @@ from headgate.client.address import parse_address
 from headgate.client.frames import OwnerGone
 from headgate.client.socket import SocketClient
 from headgate.core.errors import Refused, Unavailable
-from headgate.ports import Changed, Client, Update
+from headgate.ports import Changed, Client, Documents, Update
 from headgate.stores.ownership import STATE_FOLDER, Owned, Ownership, owner_of, state_folder
 
 if TYPE_CHECKING:
@@ -78,6 +78,13 @@ class Session:
         self.app = app
         self.server = server
         self.owner_pid = owner_pid
+
+    @property
+    def documents(self) -> Documents:
+        """What is kept beside the runs, in this process or with the owner."""
+        if self.app is not None:
+            return self.app.documents
+        return cast("SocketClient", self.client).documents
 
 
 @asynccontextmanager
@@ -145,7 +152,7 @@ async def _own(database: Path, ownership: Ownership, engine: Engine) -> AsyncGen
         address = choose_address(database)
         stack.callback(_remove_folder, database, address.path)
         workers = WorkerDoor(app.protocol, lose=app.protocol.lose, keep=app.worker.accept)
-        server = await stack.enter_async_context(SocketServer(app.desk, address, workers))
+        server = await stack.enter_async_context(SocketServer(app.desk, address, workers, app.documents))
         ownership.announce(str(server.address))
         stack.enter_context(_noted(database))
         yield Session(app.desk, app, server)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from headgate.api.http import costs, definitions, exact, health, live, people, runs, tenants, workers
+from headgate.api.http import (
+    access,
+    costs,
+    definitions,
+    exact,
+    health,
+    live,
+    login,
+    people,
+    runs,
+    tenants,
+    workers,
+)
 from headgate.api.http.openapi import documented
 from headgate.api.http.route import Route
 
 __all__ = ["ROUTES"]
 
-PARTS = (runs, workers, exact, live, definitions, costs, people, tenants, health)
+PARTS = (runs, workers, exact, live, definitions, costs, people, login, access, tenants, health)
 
 ROUTES: tuple[Route, ...] = documented(tuple(route for part in PARTS for route in part.ROUTES))
