@@ -25,7 +25,6 @@ from headgate.ports.log import (
     OverBudget,
     RunRow,
     RunsWanted,
-    Tables,
 )
 from headgate.ports.model import (
     EmbeddingAnswer,
@@ -180,7 +179,6 @@ __all__ = [
     "Streams",
     "Subscription",
     "Swap",
-    "Tables",
     "Task",
     "TextFilter",
     "Tokens",
