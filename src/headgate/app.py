@@ -147,9 +147,7 @@ class App:
         self.protocol.deadline_set = self.warden.notice
         self.schedules = beside.schedules
         self.scheduler = Scheduler(self.engine, self.schedules, self.clock)
-        self.lookout = (
-            Lookout(self.clock, self.budgets, self.limits, self.scheduler) if beside.shared else None
-        )
+        self.lookout = Lookout(self.clock, self.budgets, self.limits, self.scheduler) if beside.shared else None
         self.desk = Desk(
             self.engine,
             self.queue,

@@ -19,6 +19,7 @@ from headgate.stores.postgres_documents import PostgresDocuments
 from headgate.testing.clock import NOON
 from headgate.testing.log_conformance import on_a_loop
 
+
 @pytest.fixture(params=KINDS)
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Return a context that opens the store, always of the same place."""
@@ -96,7 +97,9 @@ async def test_the_revision_of_a_kind_grows_with_each_change_and_with_no_other(o
 
 
 @on_a_loop
-async def test_a_restart_leaves_what_was_answered_and_a_closed_store_says_so(opened: Any, request: pytest.FixtureRequest):
+async def test_a_restart_leaves_what_was_answered_and_a_closed_store_says_so(
+    opened: Any, request: pytest.FixtureRequest
+):
     async with opened() as documents:
         kept = await documents.put("k", "t", "n", b"body", at=NOON)
     async with opened() as documents:

@@ -54,27 +54,36 @@ def worker(
     """
     rest["activities"] = (*rest["activities"], *modules)
     engine = make_engine(**rest)
+    database = common.file(
+        "Workers of PostgreSQL ask a node over HTTP; or start `headgate work --forever`, a node itself."
+    )
     common.say_database()
-    if not common.database.exists():
+    if not database.exists():
         common.output.notice("There is no such database yet; waiting for its owner, `headgate work --forever`.")
     worker_id = name or f"{socket.gethostname()}-{os.getpid()}"
-    run_loop(_work(common, engine, worker_id, queues or STD, concurrency, drain))
+    run_loop(_work(common, database, engine, worker_id, queues or STD, concurrency, drain))
 
 
 async def _work(
-    common: Common, engine: Engine, worker_id: str, queues: tuple[str, ...], concurrency: int, drain: float
+    common: Common,
+    database: Path,
+    engine: Engine,
+    worker_id: str,
+    queues: tuple[str, ...],
+    concurrency: int,
+    drain: float,
 ) -> None:
     from headgate.client.address import Address, parse_address
     from headgate.client.worker import SocketProtocol
     from headgate.engine.worker import Worker
-    from headgate.stores.ownership import owner_of, state_folder
+    from headgate.stores.ownership import owner_of
 
     def find() -> Address | None:
-        owner = owner_of(common.database)
+        owner = owner_of(database)
         return parse_address(owner.address) if owner else None
 
     async with AsyncExitStack() as stack:
-        builtins = await _builtins(engine, state_folder(common.database), stack)
+        builtins = await _builtins(engine, common.folder, stack)
         protocol = SocketProtocol(find, worker_id=worker_id, activities=[*builtins, *engine.activities])
         stack.push_async_callback(protocol.close)
         worker = Worker(

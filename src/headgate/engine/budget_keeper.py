@@ -34,9 +34,9 @@ class BudgetKeeper:
         self._engine.shared.load(await self._rules.all())
 
     async def refresh(self) -> None:
-        """Take up what other nodes have changed. A rule that is new here begins anew with what its period has cost: what
-        this node spent before it knew of the rule is counted from now on. Raises `Unavailable`: nothing was taken up.
-        """
+        """Take up what other nodes have changed. A rule that is new here begins anew with what its period has cost:
+        what this node spent before it knew of the rule is counted from now on. Raises `Unavailable`: nothing was taken
+        up."""
         async with self._one_by_one:
             rules = {rule.id: rule for rule in await self._rules.all()}
             before = {rule.id: rule for rule in self._engine.shared.rules}

@@ -13,6 +13,7 @@ __all__ = [
     "EVERY_RUN",
     "Append",
     "EventRow",
+    "FeedLag",
     "Head",
     "Log",
     "Move",
@@ -154,6 +155,13 @@ class OverBudget(msgspec.Struct, frozen=True):
 
 
 Outcome = Literal["accepted", "version_conflict", "run_exists", "repeated"] | OverBudget | BaseException
+
+
+class FeedLag(NamedTuple):
+    """How many events are in a log and not in its feed yet, and how many seconds ago the first of them was written."""
+
+    events: int
+    seconds: float
 
 
 class Log(Protocol):

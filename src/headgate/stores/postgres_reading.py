@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from headgate.core.codec import decode
 from headgate.core.errors import HeadgateError
-from headgate.ports import EVERY_RUN, EventRow, Head, OverBudget, RunRow, RunsWanted, SpendRow, SpendTotal, SpendWanted
+from headgate.ports import (
+    EVERY_RUN,
+    EventRow,
+    FeedLag,
+    Head,
+    OverBudget,
+    RunRow,
+    RunsWanted,
+    SpendRow,
+    SpendTotal,
+    SpendWanted,
+)
 from headgate.stores.postgres_append import clean
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_HURRY, Line, Lines, Patience
@@ -18,9 +31,12 @@ from headgate.stores.queries import load_queries
 if TYPE_CHECKING:
     from asyncpg import Connection
 
+    from headgate.stores.postgres_keeping import PostgresKeeping
+
 __all__ = ["PostgresReader"]
 
 READERS_MAX = 4
+LAG_EVENTS_MAX = 100_000
 HASTY_MAX = 2
 """Connections for what lies beside the log and need not be durable at once."""
 KEY_MAX = (1 << 63) - 1
@@ -34,12 +50,12 @@ class PostgresReader:
     """The half of `ports.Log` that changes nothing. Raises `Unavailable` when the server is away for longer than
     `patience_seconds`."""
 
-    def __init__(self, address: Address, schema: str, patience_seconds: float) -> None:
+    def __init__(self, address: Address, schema: str, patience_seconds: float, *, read_only: bool = False) -> None:
         self._address = address
         self._schema = schema
         self._patience_seconds = patience_seconds
-        self._readers = Lines(address, schema, READERS_MAX)
-        self._hasty = Lines(address, schema, HASTY_MAX, SETTINGS_TO_HURRY)
+        self._readers = Lines(address, schema, READERS_MAX, read_only=read_only)
+        self._hasty = Lines(address, schema, HASTY_MAX, SETTINGS_TO_HURRY, read_only=read_only)
 
     async def run(self, run_id: str) -> RunRow | None:
         return await self._row("run", clean(run_id))
@@ -79,6 +95,17 @@ class PostgresReader:
             return await line.connection.fetch(SQL["feed"], after, limit, line.position_offset)
 
         return [EventRow(*row) for row in await self._asked(ask)]
+
+    async def feed_lag(self) -> FeedLag:
+        """Return how far the feed is behind the log: a transaction that is open keeps back all that began after it."""
+
+        async def ask(line: Line) -> FeedLag:
+            row = await line.connection.fetchrow(SQL["feed_lag"], line.position_offset, LAG_EVENTS_MAX)
+            assert row is not None
+            count, at = row
+            return FeedLag(count, max(0.0, time.time() - at / 1_000_000) if count else 0.0)
+
+        return await self._asked(ask)
 
     async def contents(self, run: int, versions: Sequence[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
@@ -126,6 +153,12 @@ class PostgresReader:
     async def server_settings(self) -> dict[str, str]:
         """Return how durable a commit of this server is: `fsync`, `synchronous_commit`, …"""
         return {row["name"]: row["setting"] for row in await self._all("settings")}
+
+    def keeping(self, folder: Path) -> PostgresKeeping:
+        """Return the door to what retention, erasure and the audit need."""
+        from headgate.stores.postgres_keeping import PostgresKeeping
+
+        return PostgresKeeping(self, folder)
 
     # --- What lies beside the log --------------------------------------------------------------------------------
 

@@ -53,7 +53,11 @@ class StreamSpill:
     """Blocks of texts, each text by run, place and epoch. Used on the loop that works on the log."""
 
     def __init__(
-        self, table: Scratch | None = None, *, text_bytes_max: int = TEXT_BYTES_MAX, total_bytes_max: int = TOTAL_BYTES_MAX
+        self,
+        table: Scratch | None = None,
+        *,
+        text_bytes_max: int = TEXT_BYTES_MAX,
+        total_bytes_max: int = TOTAL_BYTES_MAX,
     ) -> None:
         self._table = table or Scratch()
         self._text_bytes_max = text_bytes_max
