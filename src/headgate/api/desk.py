@@ -26,7 +26,7 @@ from headgate.engine.limits import checked_limit
 from headgate.engine.quotas import Quotas
 from headgate.engine.reader import Reader, contents_shown, summary_of
 from headgate.engine.retention import Retention
-from headgate.engine.scheduler import Scheduler, checked_schedule, named
+from headgate.engine.scheduler import Scheduler, changed_schedule, checked_schedule, named
 from headgate.engine.streams import NOTHING, Following, RunStreams
 from headgate.engine.tenants import Tenants
 from headgate.engine.vault import Vault
@@ -262,7 +262,7 @@ class Desk:
         value = validate_input(loaded, {} if schedule.input is None else schedule.input)
         version, _ = await self._engine.deploy(loaded, tenant=self._whose)
         schedule = self._own(schedule)
-        before = next((known for known in self._own_schedules() if known.name == schedule.name), None)
+        before = next((known for known in await self._own_schedules() if known.name == schedule.name), None)
         made = msgspec.structs.replace(
             schedule,
             id=before.id if before else self._engine.random_id(),
@@ -270,36 +270,44 @@ class Desk:
             version=version,
             input=self._engine.scrubbed(loaded, value),
             created_at=before.created_at if before else self._now,
+            revision=before.revision if before else 0,
         )
-        return await self._keep_schedule(checked_schedule(made, self._now))
+        checked = checked_schedule(made, self._now)
+        if not await self._schedules.save(checked):
+            raise Refused(f"The schedule {schedule.name!r} was changed by somebody else meanwhile. Ask again.")
+        self._scheduler.changed()
+        return checked
 
     async def schedules(self) -> list[Schedule]:
-        return self._schedules.all() if self._tenant is None else self._own_schedules()
+        return await (self._schedules.all() if self._tenant is None else self._own_schedules())
 
-    def _own_schedules(self) -> list[Schedule]:
-        return [schedule for schedule in self._schedules.all() if schedule.tenant == self._whose]
+    async def _own_schedules(self) -> list[Schedule]:
+        return [schedule for schedule in await self._schedules.all() if schedule.tenant == self._whose]
 
     async def change_schedule(self, name: str, change: str) -> Schedule:
-        schedule = named(self._own_schedules(), name)
+        schedule = named(await self._own_schedules(), name)
         match change:
             case "remove":
                 await self._schedules.remove(schedule.tenant, name)
-                self._scheduler.changed()
-                return schedule
             case "trigger":
                 await self._scheduler.trigger(schedule)
-                return named(self._own_schedules(), name)
+                return named(await self._own_schedules(), name)
             case "pause":
-                return await self._keep_schedule(msgspec.structs.replace(schedule, enabled=False))
-            case _:
-                return await self._keep_schedule(
-                    checked_schedule(msgspec.structs.replace(schedule, enabled=True), self._now)
+                schedule = await changed_schedule(
+                    self._schedules, self._whose, name, lambda it: _enabled(it, enabled=False)
                 )
-
-    async def _keep_schedule(self, schedule: Schedule) -> Schedule:
-        await self._schedules.save(schedule)
+            case _:
+                schedule = await changed_schedule(
+                    self._schedules,
+                    self._whose,
+                    name,
+                    lambda it: checked_schedule(_enabled(it, enabled=True), self._now),
+                )
         self._scheduler.changed()
         return schedule
+
+    async def _changed(self, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
+        return await changed_schedule(self._schedules, self._whose, name, change)
 
     async def set_limit(self, limit: RateLimit) -> RateLimit:
         self._insist_on_default("sets the rates of providers")
@@ -502,3 +510,7 @@ class _Watcher:
         if not self.has_news:
             await self.wake.wait()
         self.wake.clear()
+
+
+def _enabled(schedule: Schedule, *, enabled: bool) -> Schedule:
+    return msgspec.structs.replace(schedule, enabled=enabled)

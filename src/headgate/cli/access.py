@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headgate.cli.options import Common
@@ -29,7 +30,7 @@ async def change_access(common: Common) -> AsyncGenerator[Auth]:
 @asynccontextmanager
 async def read_access(common: Common) -> AsyncGenerator[Auth]:
     """Yield what shows them, from the file itself. Raises `NotFound` where there is none."""
-    from headgate.stores.documents import documents_beside
+    from headgate.stores.storage import documents_beside
 
     async with open_reader(common) as (_, log):
         yield _auth(common, documents_beside(log))
@@ -39,9 +40,13 @@ def _auth(common: Common, documents: Documents) -> Auth:
     from headgate.api.auth import Auth
     from headgate.engine.clock import WallClock
     from headgate.engine.sealing import sealer_of
-    from headgate.stores.ownership import state_folder
 
-    return Auth(documents, WallClock(), partial(sealer_of, os.environ, state_folder(common.database)))
+    return Auth(documents, WallClock(), partial(sealer_of, os.environ, _folder_of_key(common)))
+
+
+def _folder_of_key(common: Common) -> Path | None:
+    """Return where the key may lie: beside a file; with PostgreSQL, which others share, it must be given."""
+    return common.folder if isinstance(common.database, Path) else None
 
 
 def acting_user() -> str:

@@ -21,8 +21,7 @@ from headgate.core.errors import Invalid, NotFound, Unavailable
 if TYPE_CHECKING:
     from headgate.engine.audit import Fault
     from headgate.engine.reader import Reader
-    from headgate.ports import Deletion, Log, RunRow
-    from headgate.stores.sqlite import SqliteLog
+    from headgate.ports import Deletion, KeptLog, Log, RunRow
 
 __all__ = ["audit"]
 
@@ -50,12 +49,11 @@ def verify(common: Common, runs: tuple[str, ...]) -> int:
 
 async def _verify(common: Common, names: tuple[str, ...]) -> int:
     from headgate.engine.audit import faults, gaps, verify_run
-    from headgate.stores.ownership import state_folder
 
     found: list[Fault] = []
     deleted: list[Deletion] = []
     async with open_reader(common) as (reader, log):
-        keeping = log.keeping(state_folder(common.database))
+        keeping = log.keeping(common.folder)
         common.say_database()
         if names:
             for name in names:
@@ -130,7 +128,7 @@ async def _export(common: Common, names: tuple[str, ...], since: int, out: Path 
         return await _write(lines(log, rows, since=since, contents=contents), out)
 
 
-async def _find(reader: Reader, log: SqliteLog, name: str) -> RunRow:
+async def _find(reader: Reader, log: KeptLog, name: str) -> RunRow:
     deletion = await log.keeping(Path()).deletion(name)
     if deletion is not None:
         raise NotFound(f"Run {name} was deleted at {clock(deletion.at)}: {deletion.why}. There is nothing to export.")

@@ -17,6 +17,7 @@ from headgate.ports.log import (
     EVERY_RUN,
     Append,
     EventRow,
+    FeedLag,
     Head,
     Log,
     Move,
@@ -26,7 +27,6 @@ from headgate.ports.log import (
     OverBudget,
     RunRow,
     RunsWanted,
-    Tables,
 )
 from headgate.ports.model import (
     EmbeddingAnswer,
@@ -135,6 +135,7 @@ __all__ = [
     "EventRow",
     "EventView",
     "Failed",
+    "FeedLag",
     "Files",
     "Final",
     "FinishReason",
@@ -187,7 +188,6 @@ __all__ = [
     "Streams",
     "Subscription",
     "Swap",
-    "Tables",
     "Task",
     "Tenant",
     "TenantStanding",
