@@ -57,6 +57,11 @@ class PostgresReader:
         self._readers = Lines(address, schema, READERS_MAX, read_only=read_only)
         self._hasty = Lines(address, schema, HASTY_MAX, SETTINGS_TO_HURRY, read_only=read_only)
 
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return str(self._address)
+
     async def run(self, run_id: str) -> RunRow | None:
         return await self._row("run", clean(run_id))
 
