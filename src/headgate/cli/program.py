@@ -45,6 +45,7 @@ VERBS = {
     "audit": ("audit_verb", "Check that the log is what was recorded, or export it."),
     "backup": ("backup_verb", "Copy the database while it is in use."),
     "restore": ("backup_verb", "Put a backup in the database's place."),
+    "db": ("db_verb", "Move an installation from a file to PostgreSQL."),
     "test": ("test_verb", "Run the cases of test files."),
     "record": ("record_verb", "Make a case of a test file out of a finished run."),
     "doctor": ("doctor_verb", "Look at what Headgate stands on: Python, SQLite, database, disk, providers."),
