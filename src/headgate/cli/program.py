@@ -51,6 +51,8 @@ VERBS = {
     "doctor": ("doctor_verb", "Look at what Headgate stands on: Python, SQLite, database, disk, providers."),
     "schedule": ("schedule_verb", "Start workflows by the clock."),
     "limit": ("limit_verb", "Hold providers to rates, and see how they are doing."),
+    "secret": ("secret_verb", "Keep secrets for workflows, and keys for model calls."),
+    "tenant": ("tenant_verb", "Say who shares this server, and what each may use."),
     "files": ("files_verb", "List the files of a run, or take one out."),
     "explain": ("explain_verb", "Say what an error code means and what to do about it."),
     "help": ("explain_verb", "Explain a verb, or list all of them by what they are for."),

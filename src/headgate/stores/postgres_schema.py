@@ -39,6 +39,7 @@ ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
         ("postgres_beside.sql", "tables"),
         ("postgres_beside.sql", "functions"),
         ("postgres_keeping.sql", "tables"),
+        ("postgres_tenants.sql", "tenants"),
     ),
 }
 """What came with a version: statements by file and name, in their order."""
