@@ -10,6 +10,7 @@ from headgate.api.auth import Auth
 from headgate.api.desk import Desk
 from headgate.api.finished import FinishedAnswers
 from headgate.api.library import Library
+from headgate.api.patience import Patience
 from headgate.api.records import Records
 from headgate.core.values import Price
 from headgate.ports import Documents, Files, WorkerProtocol
@@ -31,6 +32,7 @@ class Doors(msgspec.Struct, frozen=True):
     """Who may ask: logins, tokens, clients, people, and the acts of those who may do all."""
     price: Callable[[str, str], Price | None]
     """The price of a model, by the names of its provider and its own; None: it is not known."""
+    patience: Patience = msgspec.field(default_factory=Patience)
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)
     version: str = ""
     mode: str = "dev"

@@ -8,6 +8,7 @@ the envelope. A fault of ours is logged with the request's id and answered as 50
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import secrets
@@ -30,6 +31,7 @@ from headgate.engine.logs import current_trace
 __all__ = ["BASE", "BODY_BYTES_MAX", "HttpApplication"]
 
 BODY_BYTES_MAX = 50 * 1024 * 1024
+BODY_SECONDS_MAX = 300
 FORM_FIELDS_MAX = 100
 FORM = "application/x-www-form-urlencoded"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -68,6 +70,10 @@ class HttpApplication:
             ],
             redirect_slashes=False,
         )
+
+    def close(self) -> None:
+        """Answer everybody whose answer is held back: the server ends."""
+        self.doors.patience.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -157,7 +163,10 @@ class _Endpoint:
     async def _read(self, exchange: _Exchange) -> Any:
         if self._route.body is None:
             return None
-        data = await exchange.body()
+        try:
+            data = await exchange.body()
+        except TimeoutError:
+            raise BadRequest(f"The body has not come within {BODY_SECONDS_MAX} seconds.") from None
         if self._body is None:
             return Raw(data, exchange.headers.get("content-type", ""))
         try:
@@ -208,16 +217,17 @@ class _Exchange:
             raise TooLarge(f"The body has {declared} bytes; at most {BODY_BYTES_MAX} are taken.")
         parts: list[bytes] = []
         size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise _Gone
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > BODY_BYTES_MAX:
-                raise TooLarge(f"The body has more than {BODY_BYTES_MAX} bytes, which is all that is taken.")
-            if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            while True:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise _Gone
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > BODY_BYTES_MAX:
+                    raise TooLarge(f"The body has more than {BODY_BYTES_MAX} bytes, which is all that is taken.")
+                if not message.get("more_body"):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def answer(
         self, status: int, data: bytes, content_type: str, headers: Sequence[tuple[str, str]] = ()
@@ -227,8 +237,6 @@ class _Exchange:
 
     async def stream(self, streamed: Streamed) -> None:
         """Send the pieces as they come, until there are no more or the reader goes."""
-        import asyncio
-
         headers = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
         await self._begin(200, streamed.content_type, headers)
         pieces = cast("AsyncGenerator[bytes]", streamed.pieces)

@@ -162,12 +162,14 @@ async def poll_tasks(call: Call[NoQuery, Poll]) -> Polled:
     body = call.body
     if not 1 <= body.max_activities <= ACTIVITIES_MAX:
         raise Invalid(f"expected max_activities to be 1 to {ACTIVITIES_MAX}, got {body.max_activities}")
-    tasks = await call.workers.poll(
-        [body.worker],
-        worker_id=body.worker_id,
-        count=body.max_activities,
-        wait_seconds=min(max(body.wait_seconds, 0.0), WAIT_SECONDS_MAX),
-    )
+    tasks: list[Assignment] = []
+    async with call.doors.patience.wait():
+        tasks = await call.workers.poll(
+            [body.worker],
+            worker_id=body.worker_id,
+            count=body.max_activities,
+            wait_seconds=min(max(body.wait_seconds, 0.0), WAIT_SECONDS_MAX),
+        )
     return Polled([_handed(task) for task in tasks], len(tasks))
 
 
