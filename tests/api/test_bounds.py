@@ -135,7 +135,7 @@ def test_whoever_asks_after_the_end_has_begun_is_not_held():
     async def scene() -> None:
         async with App(MemoryLog(), environment={}, work=False) as app:
             app.doors.patience.close()
-            async with app.doors.patience.wait(60):
+            async with asyncio.timeout(30), app.doors.patience.wait():
                 await asyncio.Event().wait()
 
     asyncio.run(scene())
