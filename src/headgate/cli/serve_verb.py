@@ -20,6 +20,7 @@ from headgate.settings import checked_environment, is_on, listed, strangers
 
 if TYPE_CHECKING:
     from headgate.api.auth import Auth
+    from headgate.api.auth.oidc_settings import OidcSettings
     from headgate.api.http import HttpApplication, HttpServer
     from headgate.api.http.server import Tls
 
@@ -37,6 +38,7 @@ class Serving(msgspec.Struct, frozen=True):
     trusted_proxies: tuple[str, ...]
     cors_origins: tuple[str, ...]
     public_url: str
+    issuer: OidcSettings | None
 
 
 @click.command()
@@ -84,6 +86,7 @@ def serve(common: Common, **given: Any) -> int:
 
 
 def _serving(given: dict[str, Any]) -> Serving:
+    from headgate.api.auth.oidc_settings import oidc_settings
     from headgate.api.http.server import Tls
 
     cert, key = given["tls_cert"], given["tls_key"]
@@ -99,6 +102,7 @@ def _serving(given: dict[str, Any]) -> Serving:
         listed({"": given["forwarded_allow_ips"]}, ""),
         tuple(given["cors"]) or listed(os.environ, "HEADGATE_CORS_ORIGINS"),
         os.environ.get("HEADGATE_PUBLIC_URL", "").rstrip("/"),
+        oidc_settings(os.environ),
     )
 
 
@@ -120,6 +124,8 @@ async def _serve(common: Common, engine: Engine, serving: Serving) -> int:
 
         auth = session.app.auth
         await auth.keys.current()  # without the key there is nothing to serve; say so now
+        if serving.issuer is not None:
+            auth.use_issuer(serving.issuer)
         if serving.public_url:
             auth.identification.origins = frozenset({serving.public_url})
         application = HttpApplication(ROUTES, session.app.doors, identify=auth.identify)

@@ -152,7 +152,7 @@ class _Endpoint:
             return self._no_query
         given = _form(scope["query_string"])
         unknown = sorted({name for name, _ in given} - self._parameters)
-        if unknown:
+        if unknown and not self._route.takes_any_query:
             takes = ", ".join(sorted(self._parameters)) or "none"
             raise BadRequest(f"There is no parameter {unknown[0]!r} here; there are: {takes}.")
         try:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from headgate.api.http import access, costs, definitions, health, live, login, people, runs, workers
+from headgate.api.http import (
+    access,
+    costs,
+    definitions,
+    health,
+    issuer_login,
+    live,
+    login,
+    people,
+    runs,
+    workers,
+)
 from headgate.api.http.openapi import documented
 from headgate.api.http.route import Route
 
@@ -17,6 +28,7 @@ ROUTES: tuple[Route, ...] = documented(
         *costs.ROUTES,
         *people.ROUTES,
         *login.ROUTES,
+        *issuer_login.ROUTES,
         *access.ROUTES,
         *health.ROUTES,
     )
