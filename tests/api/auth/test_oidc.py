@@ -307,6 +307,7 @@ def test_a_login_that_took_too_long_begins_anew(with_issuer: Any):
     async def scene(house: Any, issuer: FakeIssuer) -> None:
         begun = await house.auth.issuer_login().begin("/")
         house.clock.pass_by(LOGIN_SECONDS)
+        issuer.now += LOGIN_SECONDS
 
         with pytest.raises(Unauthorized):
             await house.auth.log_in_by_issuer(begun.cookie, **issuer.authorize(begun.url))

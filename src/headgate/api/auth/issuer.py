@@ -82,7 +82,7 @@ class Issuer:
                 key = jwt.PyJWK(one)
             except (jwt.PyJWTError, AttributeError, TypeError, ValueError):
                 continue  # of a kind that nobody here signs with
-            if key.key_type != "oct" and key.public_key_use in (None, "sig"):
+            if key.public_key_use in (None, "sig"):
                 found[key.key_id or ""] = key
         return found
 
