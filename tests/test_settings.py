@@ -66,6 +66,7 @@ def test_everything_that_is_wrong_in_a_file_is_said_at_once_without_its_secrets(
             retension = "90d"
             retention = "soon"
             key = 17
+            prices = true
             [serve]
             port = 70000
             allow_demo = "yes please"
@@ -88,7 +89,8 @@ def test_everything_that_is_wrong_in_a_file_is_said_at_once_without_its_secrets(
     assert "There is no setting 'serve.more.x'." in said
     assert "key: expected a list of texts, got something else" in said
     assert "12345" not in said
-    assert len(found.value.problems) == 8, "a list of one may be written as a text"
+    assert "prices: expected a text, got True." in said
+    assert len(found.value.problems) == 9, "a list of one may be written as a text"
 
 
 @pytest.mark.parametrize("text", ["a", "= 1", "[" * 5_000, 'a = "\x00"'])

@@ -85,7 +85,8 @@ class App:
         environment: Mapping[str, str] | None = None,
         offline: bool = False,
         demo_pace_seconds: float = 0.0,
-        http: HttpSettings | None = None,
+        demo: bool = True,
+        private_addresses: tuple[str, ...] | None = None,
         scripts: ScriptSettings | None = None,
         work: bool = True,
         run_schedules: bool = False,
@@ -133,6 +134,7 @@ class App:
             scripted=scripted,
             offline=offline,
             demo_pace_seconds=demo_pace_seconds,
+            demo=demo,
             prices=open_prices(environment, self.folder),
             factors=self.factors,
         )
@@ -140,6 +142,7 @@ class App:
         self.protocol.policies = process_policies(environment)
         self.postgres = Postgres()
         self.scripts = Scripts(scripts or ScriptSettings(), folder=self.folder / "frames")
+        http = HttpSettings(private_addresses="all" if private_addresses is None else private_addresses)
         self.worker = Worker(
             self.protocol,
             builtins=self.postgres.activities
@@ -149,7 +152,7 @@ class App:
                 "file_write": file_write(self.files),
             }
             | retrieval_activities(self.providers, self.folder, self.guards)
-            | _builtins(self.providers, self.guards, http or HttpSettings(private_addresses="all"), self.scripts),
+            | _builtins(self.providers, self.guards, http, self.scripts),
             activities=activities,
         )
         self.dispatcher.stop_claims = self.worker.stop

@@ -216,6 +216,10 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
         for path in ("/health", "/health/live", "/health/ready", "/openapi.json", "/docs")
     },
     **{
+        f"GET {path}": Everybody("it is asked without a login, and leads to one")
+        for path in ("/login/oidc", "/login/oidc/callback")
+    },
+    **{
         f"POST {path}": Everybody("it is asked without a login; tests/api/auth tells what it tells")
         for path in ("/oauth/token", "/oauth/revoke", "/login")
     },

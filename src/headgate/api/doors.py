@@ -10,6 +10,7 @@ from headgate.api.auth import Auth
 from headgate.api.desk import Desk
 from headgate.api.finished import FinishedAnswers
 from headgate.api.library import Library
+from headgate.api.patience import Patience
 from headgate.api.records import Records
 from headgate.api.views import Views
 from headgate.core.values import Assignment, Price
@@ -39,6 +40,7 @@ class Doors(msgspec.Struct, frozen=True):
     """The price of a model, by the names of its provider and its own; None: it is not known."""
     quotas: Quotas
     """What tenants may use: requests and streams are counted here, starts where they happen."""
+    patience: Patience = msgspec.field(default_factory=Patience)
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)
     version: str = ""
     mode: str = "dev"

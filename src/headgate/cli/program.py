@@ -35,6 +35,7 @@ VERBS = {
     "retry": ("act_verbs", "Go on with a failed or cancelled run from what failed."),
     "work": ("work_verb", "Do what is due of all runs, then exit."),
     "dev": ("dev_verb", "Serve the HTTP API to this machine, without a login."),
+    "serve": ("serve_verb", "Serve the HTTP API to whoever has a token."),
     "client": ("client_verb", "Look after programs that may ask over HTTP."),
     "user": ("user_verb", "Look after people who may log in over HTTP."),
     "key": ("key_verb", "Look after the keys that tokens are signed with."),

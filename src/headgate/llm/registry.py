@@ -40,12 +40,13 @@ def build_providers(
     base_urls: Mapping[str, str] | None = None,
     demo_pace_seconds: float = 0.0,
     offline: bool = False,
+    demo: bool = True,
     prices: Mapping[str, Price] | None = None,
     factors: TokenFactors | None = None,
 ) -> Mapping[str, ModelProvider]:
     """Return the providers by name; with `factors`, those of vendors estimate by them, and teach them.
 
-    `demo` always, `scripted` where given, and unless `offline` the vendors and every
+    `demo` unless it is left out, `scripted` where given, and unless `offline` the vendors and every
     `HEADGATE_PROVIDER_<NAME>_BASE_URL` (with `…_API_KEY`) of `environment`, under its name in lower case.
     `base_urls` (by provider) win over the environment, `prices` (by "provider/model") over the table. Raises
     `Invalid` for an environment that names a provider `demo` or `scripted`, or sets headers or a timeout that are none.
@@ -60,7 +61,8 @@ def build_providers(
     vendors = () if offline else (*VENDORS, *own_names(settings))
     known = {name: read_settings(name, settings, base_url=(base_urls or {}).get(name, "")) for name in vendors}
     builds: dict[str, _Build] = {name: partial(make, one) for name, one in known.items()}
-    builds["demo"] = partial(_demo, demo_pace_seconds)
+    if demo:
+        builds["demo"] = partial(_demo, demo_pace_seconds)
     if scripted is not None:
         builds["scripted"] = lambda: scripted
     return _Providers(builds, known, make)

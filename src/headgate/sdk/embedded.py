@@ -67,6 +67,10 @@ class Engine(msgspec.Struct, frozen=True):
     """False: no earlier results are taken; what is made anew is kept all the same."""
     run_schedules: bool = False
     """Start the runs of schedules when their time comes."""
+    demo: bool = True
+    """Whether runs may use `demo/…` models."""
+    private_addresses: tuple[str, ...] | None = None
+    """What `http_request` may reach beside the public internet; None: everything."""
 
 
 class Session:
@@ -213,6 +217,8 @@ def _settings(engine: Engine) -> dict[str, Any]:
         "work": engine.work,
         "reuse": engine.reuse,
         "run_schedules": engine.run_schedules,
+        "demo": engine.demo,
+        "private_addresses": engine.private_addresses,
     }
 
 

@@ -98,6 +98,8 @@ def test_what_is_open_is_what_must_be():
         ("POST", "/api/v1/oauth/token"),
         ("POST", "/api/v1/oauth/revoke"),
         ("POST", "/api/v1/login"),
+        ("GET", "/api/v1/login/oidc"),
+        ("GET", "/api/v1/login/oidc/callback"),
     }
 
 

@@ -10,12 +10,14 @@ from headgate.api.auth.acts import AdminActs
 from headgate.api.auth.clients import Clients
 from headgate.api.auth.identification import Identification
 from headgate.api.auth.login_attempts import LoginAttempts
+from headgate.api.auth.oidc import Oidc
+from headgate.api.auth.oidc_settings import OidcSettings
 from headgate.api.auth.revoked_tokens import RevokedTokens
 from headgate.api.auth.signing_keys import SigningKeys
 from headgate.api.auth.tokens import Tokens
 from headgate.api.auth.users import User, Users
 from headgate.api.caller import Caller, Unauthorized
-from headgate.core.errors import Invalid
+from headgate.core.errors import Invalid, NotFound
 from headgate.engine.sealing import Sealer
 from headgate.ports import Clock, Documents
 
@@ -68,6 +70,14 @@ class Auth:
             revoked=self._revoked,
         )
 
+        self._oidc: Oidc | None = None
+        self._clock = clock
+        self._sealer = sealer
+
+    def use_issuer(self, settings: OidcSettings) -> None:
+        """Let people log in through an OIDC issuer, too."""
+        self._oidc = Oidc(settings, self.users, self._clock, self._sealer)
+
     def _changed(self) -> None:
         self.identification.forget()
 
@@ -107,6 +117,23 @@ class Auth:
     async def session_of(self, user: User) -> Granted:
         """Return a session's token for somebody who is known to be that user."""
         return await self._grant(f"user:{user.name}", user.tenant, user.scopes, SESSION_SECONDS, user.generation)
+
+    async def log_in_by_issuer(
+        self, cookie: str, *, state: str, code: str, issuer: str = "", address: str = ""
+    ) -> tuple[Granted, str]:
+        """Return a session's token for whoever comes back from the issuer, and the page they go on to.
+
+        Raises `Unauthorized`, `TooMany`, `NotFound` (there is no issuer), `Refused` (the name is another's).
+        """
+        with self._attempts.attempt(f"issuer {address}", address):
+            user, then = await self.issuer_login().finish(cookie, state=state, code=code, issuer=issuer)
+        return await self.session_of(user), then
+
+    def issuer_login(self) -> Oidc:
+        """Return what begins a login through the issuer. Raises `NotFound`: there is none."""
+        if self._oidc is None:
+            raise NotFound("No issuer is set to log in through: HEADGATE_OIDC_ISSUER names one.")
+        return self._oidc
 
     async def log_out(self, text: str) -> None:
         """Revoke a token, on every node. One that is not good any more is no error."""

@@ -2,6 +2,7 @@
 
 Argon2id takes memory and time on purpose, so that whoever has the database cannot try many. The figures are OWASP's
 second recommendation (19 MiB, two passes, one lane): some 20 ms here, and at most `HASHES_MAX` times 19 MiB at once.
+`cryptography` computes them, which is here for the tokens anyway: one library less to trust than with argon2-cffi.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from headgate.api.auth.passwords import Passwords
 from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
 from headgate.ports import Clock, Document, Documents
 
-__all__ = ["KIND", "ROLES", "USERS_MAX", "Role", "User", "Users", "checked_role"]
+__all__ = ["KIND", "MIGHTIEST_FIRST", "ROLES", "USERS_MAX", "Role", "User", "Users", "checked_role"]
 
 KIND = "user"
 USERS_MAX = 10_000
@@ -30,6 +30,7 @@ ROLES: dict[Role, frozenset[str]] = {
     "operator": frozenset({"runs:read", "approvals", "runs:write", "definitions:write"}),
     "admin": frozenset({"runs:read", "approvals", "runs:write", "definitions:write", "admin"}),
 }
+MIGHTIEST_FIRST: tuple[Role, ...] = ("admin", "operator", "approver", "viewer")
 
 
 class User(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ from headgate.engine.logs import current_trace
 __all__ = ["BASE", "BODY_BYTES_MAX", "HttpApplication"]
 
 BODY_BYTES_MAX = 50 * 1024 * 1024
+BODY_SECONDS_MAX = 300
 FORM_FIELDS_MAX = 100
 FORM = "application/x-www-form-urlencoded"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -69,6 +70,10 @@ class HttpApplication:
             ],
             redirect_slashes=False,
         )
+
+    def close(self) -> None:
+        """Answer everybody whose answer is held back: the server ends."""
+        self.doors.patience.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -152,7 +157,7 @@ class _Endpoint:
             return self._no_query
         given = _form(scope["query_string"])
         unknown = sorted({name for name, _ in given} - self._parameters)
-        if unknown:
+        if unknown and not self._route.takes_any_query:
             takes = ", ".join(sorted(self._parameters)) or "none"
             raise BadRequest(f"There is no parameter {unknown[0]!r} here; there are: {takes}.")
         try:
@@ -163,7 +168,10 @@ class _Endpoint:
     async def _read(self, exchange: _Exchange) -> Any:
         if self._route.body is None:
             return None
-        data = await exchange.body()
+        try:
+            data = await exchange.body()
+        except TimeoutError:
+            raise BadRequest(f"The body has not come within {BODY_SECONDS_MAX} seconds.") from None
         if self._body is None:
             return Raw(data, exchange.headers.get("content-type", ""))
         try:
@@ -214,16 +222,17 @@ class _Exchange:
             raise TooLarge(f"The body has {declared} bytes; at most {BODY_BYTES_MAX} are taken.")
         parts: list[bytes] = []
         size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise _Gone
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > BODY_BYTES_MAX:
-                raise TooLarge(f"The body has more than {BODY_BYTES_MAX} bytes, which is all that is taken.")
-            if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            while True:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise _Gone
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > BODY_BYTES_MAX:
+                    raise TooLarge(f"The body has more than {BODY_BYTES_MAX} bytes, which is all that is taken.")
+                if not message.get("more_body"):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def held(self, work: Awaitable[Any]) -> Any:
         """Return what `work` comes to, unless whoever asked goes before: then it is cancelled."""

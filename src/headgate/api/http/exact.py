@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -110,9 +109,10 @@ async def get_exact(call: Call[Looked, None]) -> RunView:
     """Show a run in exact types, as it is or as it was after event `at`; with `wait`, when it has ended"""
     query, run = call.query, call.path["id"]
     if query.wait:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(max(query.wait, 0.0), WAIT_SECONDS_MAX)):
-                await call.held(call.desk.ended(run))
+        async with call.doors.patience.wait(min(max(query.wait, 0.0), WAIT_SECONDS_MAX)):
+            ended = await call.held(call.desk.ended(run))
+            if query.contents:
+                return ended
     return await call.desk.show(run, at=query.at, contents=query.contents)
 
 

@@ -121,6 +121,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     other_statuses: tuple[int, ...] = ()
     streams: bool = False
     """It also answers as an event stream, where `Accept` asks for it."""
+    takes_any_query: bool = False
+    """Parameters that it does not know are left alone: those who ask add some of their own."""
     takes_form: bool = False
     """Its body may also come as a form does."""
     base: str = BASE

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -144,10 +142,9 @@ async def get_run(call: Call[Look, None]) -> Answer:
 async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, status: int = 200) -> Answer:
     """Return the run, after waiting for its end at most so many seconds."""
     if wait:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
-                ended = await call.held(call.desk.ended(run))
-                return Answer(_bounded(ended, outputs=outputs), status)
+        async with call.doors.patience.wait(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
+            ended = await call.held(call.desk.ended(run))
+            return Answer(_bounded(ended, outputs=outputs), status)
     row, form = await call.records.row(run), "whole" if outputs else "short"
     data = call.doors.finished.find(row, form)
     if data is None:

@@ -8,6 +8,7 @@ from headgate.api.http import (
     definitions,
     exact,
     health,
+    issuer_login,
     live,
     login,
     people,
@@ -20,6 +21,6 @@ from headgate.api.http.route import Route
 
 __all__ = ["ROUTES"]
 
-PARTS = (runs, workers, exact, live, definitions, costs, people, login, access, tenants, health)
+PARTS = (runs, workers, exact, live, definitions, costs, people, login, issuer_login, access, tenants, health)
 
 ROUTES: tuple[Route, ...] = documented(tuple(route for part in PARTS for route in part.ROUTES))

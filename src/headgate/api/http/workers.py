@@ -174,14 +174,15 @@ async def poll_tasks(call: Call[NoQuery, Poll]) -> Polled:
     queues = body.queues or ((body.worker,) if body.worker else ())
     if not queues:
         raise Invalid("expected worker, or queues, to name what to take tasks of")
-    tasks = await call.held(
-        call.workers.poll(
+    tasks: list[Assignment] = []
+    async with call.doors.patience.wait():
+        polled = call.workers.poll(
             queues,
             worker_id=body.worker_id,
             count=body.max_activities,
             wait_seconds=min(max(body.wait_seconds, 0.0), WAIT_SECONDS_MAX),
         )
-    )
+        tasks = await call.held(polled)
     if body.activities is not None:
         call.doors.keep([task for task in tasks if task.activity_name not in body.activities])
         tasks = [task for task in tasks if task.activity_name in body.activities]
