@@ -76,7 +76,7 @@ async def test_a_task_is_claimed_by_whoever_takes_it(queue: Queue, clock: StillC
     assert (claim.worker_id, claim.claimed_at) == ("worker-1", NOON)
     assert claim.lease_until > clock.now()
     assert queue.claimed(claim.activity_id) == claim
-    assert queue.claims_of("run-1") == [claim]
+    assert await queue.claims_of("run-1") == [claim]
 
 
 @on_a_loop
@@ -134,7 +134,7 @@ async def test_a_task_may_be_put_again_when_its_claim_is_over(queue: Queue):
 
     assert second.activity_id != first.activity_id
     assert queue.claimed(first.activity_id) is None
-    assert queue.claims_of("run-1") == [second]
+    assert await queue.claims_of("run-1") == [second]
 
 
 @on_a_loop
@@ -153,7 +153,7 @@ async def test_a_claim_that_is_not_known_is_no_error(queue: Queue):
     queue.set_deadline("never", NOON)
 
     assert queue.claimed("never") is None
-    assert queue.renew("never", NOON) is False
+    assert await queue.renew("never", NOON) is False
     assert queue.overdue(NOON + 1) == []
 
 
@@ -162,14 +162,14 @@ async def test_a_lease_is_renewed_while_the_claim_lasts(queue: Queue):
     queue.put(task("a"))
     (claim,) = await take(queue)
 
-    renewed = queue.renew(claim.activity_id, NOON + 99)
+    renewed = await queue.renew(claim.activity_id, NOON + 99)
     now = queue.claimed(claim.activity_id)
     queue.finish(claim.activity_id)
 
     assert renewed
     assert now is not None
     assert now.lease_until == NOON + 99
-    assert not queue.renew(claim.activity_id, NOON + 100)
+    assert not await queue.renew(claim.activity_id, NOON + 100)
 
 
 # --- Waiting ---------------------------------------------------------------------------------------------

@@ -146,11 +146,13 @@ class LocalProtocol:
     async def _assign(self, claim: Claim) -> Assignment | None:
         """Render a claim. One that is of no use any more is let go; one that cannot be rendered has failed."""
         task = claim.task
-        lane = self._engine.loaded(task.run_id) or await self._engine.lane(task.run_id)
+        lane = self._engine.loaded(task.run_id)
+        if lane is None or lane.head.version < claim.version:
+            lane = await self._engine.lane_at(task.run_id, claim.version)
         run = lane.run
         place = run.tasks.get(task.place)
         if place is None or place.attempt != task.attempt or run.status in ("paused", "cancelling"):
-            self._queue.finish(claim.activity_id)
+            self._queue.discard(claim.activity_id)
             return None
         try:
             needs = rendering_needs(run, place)
@@ -229,8 +231,10 @@ class LocalProtocol:
 
     async def heartbeat(self, activity_id: str, *, worker_id: str, progress: Any = None) -> float:
         run_id, place, attempt = split_activity_id(activity_id)
-        if not self._queue.renew(activity_id, self._engine.clock.now() + LEASE_MICROSECONDS):
+        if not await self._queue.renew(activity_id, self._engine.clock.now() + LEASE_MICROSECONDS):
             raise StaleAttempt(run_id, place, reported=attempt, current=attempt)
+        if self._engine.others is not None:
+            return HEARTBEAT_SECONDS  # the row has gone with the attempt; the run in memory may be old
         lane = self._engine.loaded(run_id)
         if lane is not None and (place not in lane.run.tasks or lane.run.status == "cancelling"):
             raise StaleAttempt(run_id, place, reported=attempt, current=attempt)

@@ -25,6 +25,7 @@ from headgate.ports.log import (
     OverBudget,
     RunRow,
     RunsWanted,
+    SharedLog,
     Tables,
 )
 from headgate.ports.model import (
@@ -53,7 +54,17 @@ from headgate.ports.policy import (
     PolicyCall,
     TextFilter,
 )
-from headgate.ports.queue import Claim, Queue, Task
+from headgate.ports.queue import (
+    EVERYTHING,
+    Claim,
+    Hint,
+    Offer,
+    Overdue,
+    Queue,
+    SharedQueue,
+    Task,
+    TaskTable,
+)
 from headgate.ports.schedule import Schedule, Schedules
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
 from headgate.ports.streams import (
@@ -91,6 +102,7 @@ from headgate.ports.worker import (
 
 __all__ = [
     "CHUNK_BYTES_MAX",
+    "EVERYTHING",
     "EVERY_RUN",
     "NO_GUARDS",
     "RESULT",
@@ -140,6 +152,7 @@ __all__ = [
     "Guards",
     "HasAccounts",
     "Head",
+    "Hint",
     "Hit",
     "Keeping",
     "Kept",
@@ -153,9 +166,11 @@ __all__ = [
     "Modify",
     "Move",
     "NewEvent",
+    "Offer",
     "Opening",
     "Outcome",
     "OverBudget",
+    "Overdue",
     "Period",
     "Policy",
     "PolicyCall",
@@ -173,6 +188,8 @@ __all__ = [
     "Schedule",
     "Schedules",
     "Settlement",
+    "SharedLog",
+    "SharedQueue",
     "SpendRow",
     "SpendTotal",
     "SpendWanted",
@@ -182,6 +199,7 @@ __all__ = [
     "Swap",
     "Tables",
     "Task",
+    "TaskTable",
     "TextFilter",
     "Tokens",
     "ToolCall",

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from headgate.ports.queue import Offer, TaskTable
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "OverBudget",
     "RunRow",
     "RunsWanted",
+    "SharedLog",
     "Tables",
 ]
 
@@ -143,6 +145,10 @@ class Append(msgspec.Struct):
     spend: Sequence[SpendRow] = ()
     limit: int | None = None
     """The run's own limit, where these events have raised it."""
+    offers: Sequence[Offer] = ()
+    """Tasks that these events schedule, where a log of many processes keeps them as rows (`SharedLog`)."""
+    over: Sequence[tuple[str, str, int]] = ()
+    """Run id, place and attempt of tasks that they end; no place: every task of the run."""
 
 
 class OverBudget(msgspec.Struct, frozen=True):
@@ -263,3 +269,21 @@ class Tables(Protocol):
     async def change(self, statement: str, *parameters: Any) -> int: ...
 
     def read(self, statement: str, *parameters: Any) -> list[Any]: ...
+
+
+@runtime_checkable
+class SharedLog(Protocol):
+    """A log that many processes write at the same time."""
+
+    @property
+    def tasks(self) -> TaskTable:
+        """Return the tasks of its runs."""
+        ...
+
+    async def versions(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Return the versions that these runs have by now; one that is not there is left out."""
+        ...
+
+    async def left_alone(self, now: int, changed_before: int, limit: int) -> list[str]:
+        """Return the ids of runs whose `attention_at` has come and that nobody has changed since `changed_before`."""
+        ...

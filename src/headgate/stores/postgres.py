@@ -30,6 +30,7 @@ from headgate.stores.postgres_append import (
 )
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, Patience, dial
+from headgate.stores.postgres_queue import PostgresTasks
 from headgate.stores.postgres_reading import PostgresReader
 from headgate.stores.postgres_schema import checked_name
 from headgate.stores.queries import load_queries
@@ -66,6 +67,7 @@ class PostgresLog(PostgresReader):
     def __init__(self, url: str, *, schema: str = "headgate", patience_seconds: float = PATIENCE_SECONDS) -> None:
         super().__init__(Address(url), checked_name(schema), patience_seconds)
         self._lanes = Lines(self._address, schema, LANES_MAX, SETTINGS_TO_APPEND)
+        self.tasks = PostgresTasks(self._address, schema, patience_seconds)
         self._keys: deque[int] = deque()
         self._refill: asyncio.Task[None] | None = None
         self._answers_at = 0
@@ -194,6 +196,7 @@ class PostgresLog(PostgresReader):
         """Close all connections after the commits that are under way. A second call does nothing."""
         if self._refill is not None:
             await asyncio.gather(self._refill, return_exceptions=True)
+        await self.tasks.close()
         await self._lanes.close()
         await self._readers.close()
 

@@ -17,6 +17,7 @@ from headgate.ports import Append, Opening, Outcome, OverBudget, RunRow, SpendRo
 __all__ = [
     "ANSWERS_KEPT_MICROSECONDS",
     "EVENTS_MAX",
+    "LEASE_MICROSECONDS",
     "arguments_of",
     "budgets_of",
     "clean",
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 ANSWERS_KEPT_MICROSECONDS = 7 * 86_400 * 1_000_000
+LEASE_MICROSECONDS = 30_000_000
+"""Of a task in somebody's hands, from its claim or its last renewal."""
 EVENTS_MAX = (1 << 20) - 1
 """Events of one batch: a position has twenty bits for an event's number in its transaction."""
 
@@ -60,6 +63,7 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str]) -> list[Any]:
     blobs = [(number, *blob) for number, item in _numbered(batch) for blob in item.blobs]
     commands = [(number, *command) for number, item in _numbered(batch) for command in item.commands]
     spend = [(number, spend_json(row)) for number, item in _numbered(batch) for row in item.spend]
+    over = [(number, run_id, *one) for number, item in _numbered(batch) for run_id, *one in item.over]
     return [
         *items,
         *heads,
@@ -70,6 +74,9 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str]) -> list[Any]:
         *_columns(_moves(batch, budgets), 8),
         *_columns(commands, 5),
         *_columns(spend, 2),
+        LEASE_MICROSECONDS,
+        *_columns([(number, *offer) for number, item in _numbered(batch) for offer in item.offers], 8),
+        *_columns(over, 4),
     ]
 
 
