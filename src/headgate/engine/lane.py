@@ -57,13 +57,15 @@ class Order:
         if self.answer.done():
             return
         if self.failure is not None:
-            self.answer.set_exception(self.failure)
+            self.fail(self.failure)
         elif self.decision is not None:
             self.answer.set_result(self.decision)
 
     def fail(self, error: BaseException) -> None:
         if not self.answer.done():
             self.answer.set_exception(error)
+            # Who gave the command may be gone, as when the engine closes: then it is no news to anybody.
+            self.answer.exception()
 
 
 class Lane:

@@ -276,6 +276,11 @@ class SharedLog(Protocol):
     """A log that many processes write at the same time."""
 
     @property
+    def lanes(self) -> int:
+        """Return how many commits it takes at the same time from one process."""
+        ...
+
+    @property
     def tasks(self) -> TaskTable:
         """Return the tasks of its runs."""
         ...

@@ -41,6 +41,8 @@ LANES_MAX = 2
 RETRIES_MAX = 20
 """Deadlocks and lost connections in a row, after which a batch is given up."""
 PATIENCE_SECONDS = 30.0
+LEASE_SECONDS = 30.0
+"""Of a task in somebody's hands, from its claim or its last renewal. Workers renew each 10 s."""
 ANSWERS_FORGOTTEN_EVERY_MICROSECONDS = 3_600 * 1_000_000
 KEYS_PER_BLOCK = 1_000
 KEYS_AT_HAND_MIN = 500
@@ -64,10 +66,19 @@ class PostgresLog(PostgresReader):
     there before is waited for. Raises `Invalid` for what is no address, `Refused` where the server does not let us in.
     """
 
-    def __init__(self, url: str, *, schema: str = "headgate", patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        schema: str = "headgate",
+        patience_seconds: float = PATIENCE_SECONDS,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
         super().__init__(Address(url), checked_name(schema), patience_seconds)
         self._lanes = Lines(self._address, schema, LANES_MAX, SETTINGS_TO_APPEND)
-        self.tasks = PostgresTasks(self._address, schema, patience_seconds)
+        self.lanes = LANES_MAX
+        self._lease = int(lease_seconds * 1_000_000)
+        self.tasks = PostgresTasks(self._address, schema, patience_seconds, self._lease)
         self._keys: deque[int] = deque()
         self._refill: asyncio.Task[None] | None = None
         self._answers_at = 0
@@ -121,7 +132,7 @@ class PostgresLog(PostgresReader):
 
     async def _append(self, batch: Sequence[Append]) -> list[Outcome]:
         budgets = budgets_of(batch)
-        arguments = arguments_of(batch, budgets)
+        arguments = arguments_of(batch, budgets, self._lease)
         forget_before = self._forgetting(batch)
         patience = Patience(self._patience_seconds)
         unknown = False

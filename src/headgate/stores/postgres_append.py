@@ -17,7 +17,6 @@ from headgate.ports import Append, Opening, Outcome, OverBudget, RunRow, SpendRo
 __all__ = [
     "ANSWERS_KEPT_MICROSECONDS",
     "EVENTS_MAX",
-    "LEASE_MICROSECONDS",
     "arguments_of",
     "budgets_of",
     "clean",
@@ -26,8 +25,6 @@ __all__ = [
 ]
 
 ANSWERS_KEPT_MICROSECONDS = 7 * 86_400 * 1_000_000
-LEASE_MICROSECONDS = 30_000_000
-"""Of a task in somebody's hands, from its claim or its last renewal."""
 EVENTS_MAX = (1 << 20) - 1
 """Events of one batch: a position has twenty bits for an event's number in its transaction."""
 
@@ -47,8 +44,9 @@ def budgets_of(batch: Sequence[Append]) -> list[str]:
     return sorted({clean(move.budget) for item in batch for move in item.moves})
 
 
-def arguments_of(batch: Sequence[Append], budgets: Sequence[str]) -> list[Any]:
-    """Return the arguments of `append_batch` that describe the batch; items are numbered from 1."""
+def arguments_of(batch: Sequence[Append], budgets: Sequence[str], lease: int) -> list[Any]:
+    """Return the arguments of `append_batch` that describe the batch; items are numbered from 1. A task that is born
+    in somebody's hands has a lease of so many microseconds."""
     together = _Together(batch)
     items = [
         [item.run for item in batch],
@@ -74,7 +72,7 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str]) -> list[Any]:
         *_columns(_moves(batch, budgets), 8),
         *_columns(commands, 5),
         *_columns(spend, 2),
-        LEASE_MICROSECONDS,
+        lease,
         *_columns([(number, *offer) for number, item in _numbered(batch) for offer in item.offers], 8),
         *_columns(over, 4),
     ]

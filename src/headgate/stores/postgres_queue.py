@@ -16,7 +16,7 @@ import msgspec
 
 from headgate.core.errors import HeadgateError
 from headgate.ports import EVERYTHING, Claim, Hint, Offer, Overdue, Task
-from headgate.stores.postgres_append import LEASE_MICROSECONDS, clean
+from headgate.stores.postgres_append import clean
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, Patience, dial
 from headgate.stores.queries import load_queries
@@ -40,8 +40,9 @@ Result = TypeVar("Result")
 class PostgresTasks:
     """`ports.TaskTable`. Its connections are made when they are first used."""
 
-    def __init__(self, address: Address, schema: str, patience_seconds: float) -> None:
+    def __init__(self, address: Address, schema: str, patience_seconds: float, lease: int) -> None:
         self._address, self._schema, self._patience_seconds = address, schema, patience_seconds
+        self._lease = lease
         self._claiming = Lines(address, schema, CLAIM_LINES_MAX, SETTINGS_TO_APPEND)
         renewals = {**SETTINGS_TO_APPEND, "synchronous_commit": "off"}
         self._keeping = Lines(address, schema, KEEPING_LINES_MAX, renewals)
@@ -49,7 +50,7 @@ class PostgresTasks:
 
     async def claim(self, queues: Sequence[str], *, node: str, worker_id: str, count: int) -> list[tuple[Task, int]]:
         asked = ([clean(name) for name in queues], node, clean(worker_id), count)
-        rows = await self._all("claim_tasks", *asked, LEASE_MICROSECONDS, SPARE_MICROSECONDS, lines=self._claiming)
+        rows = await self._all("claim_tasks", *asked, self._lease, SPARE_MICROSECONDS, lines=self._claiming)
         return [(Task(queue, run_id, place, attempt), version) for run_id, place, attempt, queue, version in rows]
 
     async def add(self, offers: Sequence[Offer]) -> None:
@@ -62,7 +63,7 @@ class PostgresTasks:
         await self._asked(insert, self._keeping)
 
     async def renew(self, tasks: Sequence[Task], nodes: Sequence[str]) -> list[bool]:
-        rows = await self._all("renew_tasks", *_keys(tasks), list(nodes), LEASE_MICROSECONDS)
+        rows = await self._all("renew_tasks", *_keys(tasks), list(nodes), self._lease)
         held = {row[0] for row in rows}
         return [number in held for number in range(1, len(tasks) + 1)]
 
@@ -81,7 +82,7 @@ class PostgresTasks:
         return [_claim(row) for row in rows]
 
     async def overdue(self, node: str, limit: int) -> list[Overdue]:
-        rows = await self._all("overdue_tasks", node, limit, LEASE_MICROSECONDS)
+        rows = await self._all("overdue_tasks", node, limit, self._lease)
         return [_overdue(*row) for row in rows]
 
     async def missing(self, before: int, limit: int) -> list[str]:
