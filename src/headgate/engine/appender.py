@@ -23,6 +23,7 @@ __all__ = ["Appender"]
 COMMIT_ITEMS_MAX = 2_000
 COMMIT_BYTES_MAX = 4_000_000
 PENDING_MAX = 20_000
+PARTED_MIN = 64
 
 Done = Callable[[Append, Outcome], None]
 
@@ -98,7 +99,8 @@ class Appender:
         size = 0
         if self._alone:
             return batch
-        while self._pending and len(batch) < COMMIT_ITEMS_MAX and size < COMMIT_BYTES_MAX:
+        items_max = self._items_max()
+        while self._pending and len(batch) < items_max and size < COMMIT_BYTES_MAX:
             if self._lanes > 1 and _opens(self._pending[0][0]):
                 if not batch and not self._under_way:
                     self._alone = True
@@ -107,6 +109,12 @@ class Appender:
             batch.append(self._pending.popleft())
             size += batch[-1][0].size
         return batch
+
+    def _items_max(self) -> int:
+        """Where nothing is under way, a crowd is parted among the lanes, lest one goes with all and the other waits."""
+        if self._lanes == 1 or self._under_way or len(self._pending) < PARTED_MIN:
+            return COMMIT_ITEMS_MAX
+        return min(COMMIT_ITEMS_MAX, -(-len(self._pending) // self._lanes))
 
     async def _commit(self, items: list[Append]) -> list[Outcome]:
         try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from headgate.core import events as e
 from headgate.core.run import Run
 from headgate.ports import Append, Offer, SharedQueue, Task
 
 __all__ = ["TaskRows"]
+
+T = TypeVar("T")
 
 ENDS_AN_ATTEMPT = frozenset(
     {
@@ -55,14 +58,13 @@ class TaskRows:
         if place.planned.native:
             offer = Offer(run.id, path, place.attempt, "", version, self._queue.node, held=True)
         else:
-            kept = sum(offer.held for offer in item.offers)
             task = Task(place.planned.activity.queue, run.id, path, place.attempt)
-            offer = self._queue.offer(task, version, kept)
-        item.offers = [*item.offers, offer]
+            offer = self._queue.offer(task, version, len(item.offers))
+        item.offers = _with(item.offers, offer)
 
     def _end(self, item: Append, run_id: str, path: str, attempt: int) -> None:
-        item.over = [*item.over, (run_id, path, attempt)]
-        if any(not path or offer[1:3] == (path, attempt) for offer in item.offers):
+        item.over = _with(item.over, (run_id, path, attempt))
+        if item.offers:
             item.offers = [offer for offer in item.offers if path and offer[1:3] != (path, attempt)]
 
     def committed(self, item: Append) -> None:
@@ -71,3 +73,11 @@ class TaskRows:
             for offer in item.offers:
                 if not offer.held:
                     self.tell_free(offer.queue)
+
+
+def _with(known: Sequence[T], one: T) -> list[T]:
+    """Return the list with one more: the same list, for an append may schedule thousands."""
+    if not isinstance(known, list):
+        return [*known, one]
+    known.append(one)
+    return known

@@ -190,9 +190,9 @@ class SharedQueue(Queue, Protocol):
         """Return this process's name among the others: as new as the process."""
         ...
 
-    def offer(self, task: Task, version: int, kept: int) -> Offer:
-        """Return the row of a task that is decided here: held if a worker here is likely to do it at once, with
-        `kept` others of the same append that are."""
+    def offer(self, task: Task, version: int, beside: int) -> Offer:
+        """Return the row of a task that is decided here, with so many `beside` it in the same append: held if a worker
+        here is likely to do it at once."""
         ...
 
     def born(self, offers: Sequence[Offer]) -> None:

@@ -50,11 +50,11 @@ class StoreQueue:
 
     # --- Tasks of appends --------------------------------------------------------------------------------------------
 
-    def offer(self, task: Task, version: int, kept: int) -> Offer:
+    def offer(self, task: Task, version: int, beside: int) -> Offer:
         asked = self._asked.get(task.queue, 0)
-        alone = kept < HELD_TOGETHER_MAX
-        held = alone and task.queue not in self._free and self._here.depth(task.queue) + kept < asked
-        node = self.node if asked and alone else ""
+        few = beside < HELD_TOGETHER_MAX
+        held = few and task.queue not in self._free and self._here.depth(task.queue) + beside < asked
+        node = self.node if asked and few else ""
         return Offer(task.run_id, task.place, task.attempt, task.queue, version, node, held)
 
     def born(self, offers: Sequence[Offer]) -> None:
