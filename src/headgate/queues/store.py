@@ -121,6 +121,8 @@ class StoreQueue:
     async def renew(self, activity_id: str, lease_until: int) -> bool:
         """Prolong the lease by the table's own clock; heartbeats that come together are one statement. While the table
         cannot be asked, the claim counts as held: its lease ends by itself."""
+        if activity_id.count("/") != 3:
+            return False
         renewal = self._renewals.get(activity_id)
         if renewal is None:
             renewal = self._renewals[activity_id] = asyncio.get_running_loop().create_future()
@@ -132,18 +134,22 @@ class StoreQueue:
     async def _renew_all(self) -> None:
         while self._renewals:
             renewals, self._renewals = self._renewals, {}
-            named = [_split(activity_id) for activity_id in renewals]
-            try:
-                held = await self._table.renew([task for task, _ in named], [node for _, node in named])
-                await self._tell_deadlines(list(renewals))
-            except HeadgateError:
-                held = [True] * len(named)
+            held = await self._renewed(list(renewals))
             for (activity_id, renewal), still in zip(renewals.items(), held, strict=True):
                 if not still:
                     self._here.finish(activity_id)
                 if not renewal.done():
                     renewal.set_result(still)
         self._renewing = False
+
+    async def _renewed(self, activity_ids: list[str]) -> list[bool]:
+        named = [_split(activity_id) for activity_id in activity_ids]
+        try:
+            held = await self._table.renew([task for task, _ in named], [node for _, node in named])
+            await self._tell_deadlines(activity_ids)
+        except HeadgateError:
+            return [True] * len(named)
+        return held
 
     async def _tell_deadlines(self, activity_ids: Sequence[str]) -> None:
         """Tell the table how long claims may last: where this node dies, another stops their workers in time."""
@@ -227,4 +233,4 @@ class StoreQueue:
 def _split(activity_id: str) -> tuple[Task, str]:
     """Return the task of a claim, without its queue, and the node that holds it."""
     run_id, place, attempt, claim = activity_id.split("/")
-    return Task("", run_id, place, int(attempt)), claim[:NODE_CHARACTERS]
+    return Task("", run_id, place, int(attempt) if attempt.isdigit() else 0), claim[:NODE_CHARACTERS]
