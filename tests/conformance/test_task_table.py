@@ -11,6 +11,7 @@ import asyncpg
 from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
 
 from headgate.ports import Append, Hint, Offer, Task
+from headgate.queues import store
 from headgate.queues.store import StoreQueue
 from headgate.stores.postgres import PostgresLog
 from headgate.testing.log_conformance import HandmadeRun, on_a_loop
@@ -427,6 +428,43 @@ async def test_a_take_that_is_cancelled_loses_no_task():
         await queue.close()
 
         assert len(await claim(other, "two", count=100)) == 30
+
+
+@on_a_loop
+async def test_a_task_that_nobody_here_takes_is_given_away():
+    async with nodes() as (log, other):
+        queue = StoreQueue(log.tasks, StillClock())
+        await take(queue, count=5)
+        run = HandmadeRun(log, "run-1")
+        await append(log, queue, run, "a")
+        await queue.give_away()
+        assert await claim(other, "two") == []  # it has not waited long
+
+        patient, store.GIVE_AWAY_AFTER_SECONDS = store.GIVE_AWAY_AFTER_SECONDS, -1_000.0
+        try:
+            await queue.give_away()
+        finally:
+            store.GIVE_AWAY_AFTER_SECONDS = patient
+
+        assert await claim(other, "two", count=1) == [task("a")]
+        assert queue.depth("std") == 0
+        await queue.close()
+
+
+@on_a_loop
+async def test_a_node_whose_worker_has_gone_holds_no_more_tasks():
+    async with nodes(1) as (log,):
+        queue = StoreQueue(log.tasks, StillClock())
+        patient, store.GIVE_AWAY_AFTER_SECONDS = store.GIVE_AWAY_AFTER_SECONDS, -1_000.0
+        try:
+            await take(queue, count=5)
+        finally:
+            store.GIVE_AWAY_AFTER_SECONDS = patient
+
+        (one,) = await append(log, queue, HandmadeRun(log, "run-1"), "a")
+
+        assert (one.held, one.node) == (False, "")
+        await queue.close()
 
 
 @on_a_loop

@@ -354,6 +354,21 @@ def test_a_worker_may_poll_one_node_and_report_to_the_other():
     play(scene, one={"slow": Slow().run, "work": False}, two={"slow": Slow().run, "work": False})
 
 
+def test_a_node_that_claims_a_task_knows_of_what_made_it_due():
+    async def scene(first: Node, second: Node) -> None:
+        run_id = await first.start("name: two\nactivities: {a: {use: slow}, b: {use: slow, after: [a]}}")
+        await second.engine.lane(run_id)  # there `b` is not due
+        (before,) = await within(first.app.protocol.poll(["std"], worker_id="w", count=1, wait_seconds=5))
+        await first.app.queue.take(["std"], worker_id="w", count=0, wait_seconds=0)
+        await first.app.protocol.report([Completed(before.activity_id, {})], worker_id="w")
+
+        (task,) = await within(second.app.protocol.poll(["std"], worker_id="w", count=1, wait_seconds=20))
+
+        assert (task.workflow_id, task.place) == (run_id, "b")
+
+    play(scene, one={"slow": Slow().run, "work": False}, two={"slow": Slow().run, "work": False})
+
+
 def test_a_task_of_a_paused_run_is_offered_again_on_whichever_node_resumes_it():
     async def scene(first: Node, second: Node) -> None:
         run_id = await first.start(SLOW)
@@ -366,6 +381,30 @@ def test_a_task_of_a_paused_run_is_offered_again_on_whichever_node_resumes_it():
         assert task.workflow_id == run_id
 
     play(scene, one={"slow": Slow().run, "work": False}, two={"slow": Slow().run, "work": False})
+
+
+def test_a_node_that_ends_leaves_what_its_workers_were_at_to_the_others_at_once():
+    mine, theirs = Slow(), Slow()
+    theirs.go = True
+
+    async def whole() -> None:
+        first, second = Node(slow=mine.run), Node(slow=theirs.run)
+        async with second.app:
+            async with first.app:
+                asked = await second.app.queue.take(["std"], worker_id="w", count=1, wait_seconds=0)
+                assert asked == []
+                run_id = await first.start(SLOW)
+                await until(lambda: mine.begun)
+
+            row = await within(second.engine.finished(run_id))
+
+            assert row.head.status == "completed"
+            events = [decode(stored.data)[0] for stored in await second.log.events(row.key)]
+            (lost,) = [event for event in events if isinstance(event, e.AttemptLost)]
+            assert lost.reason == "its process has ended"
+
+    asyncio.run(empty_postgres_log().close())
+    asyncio.run(whole())
 
 
 def test_tasks_whose_rows_got_lost_are_put_back(brisk: None):

@@ -126,13 +126,14 @@ class Engine:
         """The runs of which somebody here wants news."""
         return {*self._ends, *(run_id for _, watched in self._followers for run_id in watched())}
 
-    def spawn(self, work: Coroutine[Any, Any, Any], trace_id: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any], trace_id: str) -> asyncio.Task[Any]:
         """Run something for a run beside the loop's other work; a failure of it is the engine's, is kept and logged."""
         context = copy_context()
         context.run(current_trace.set, trace_id)
         task = self.loop.create_task(work, context=context)
         self._work.add(task)
         task.add_done_callback(self._ended, context=context)
+        return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._work.discard(task)

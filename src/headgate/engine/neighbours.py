@@ -13,20 +13,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core.decision import Decision
-from headgate.core.errors import HeadgateError, Unavailable
+from headgate.core.errors import HeadgateError, NotFound, Unavailable
 from headgate.engine.dispatcher import Dispatcher
 from headgate.engine.engine import Engine
 from headgate.engine.gate import Gate
 from headgate.engine.lane import Lane
 from headgate.engine.ledger import Ledger
 from headgate.engine.warden import Warden
-from headgate.ports import EVERYTHING, Hint, Overdue, SharedQueue, TaskTable
+from headgate.ports import EVERYTHING, Hint, Overdue, SharedQueue, Task, TaskTable
 
 __all__ = ["Neighbours"]
 
@@ -70,7 +70,7 @@ class Neighbours:
         self._to_look_at: set[str] = set()
         """Runs of which others have told; `everything` is all that are watched."""
         self._look_at_all = True
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         warden.only_loaded = True
         assert engine.rows is not None
         engine.rows.tell_free = self._news.note_free
@@ -79,20 +79,24 @@ class Neighbours:
     async def open(self) -> None:
         """Put back rows that got lost while no node was up, then begin."""
         await self._sweep(self._engine.clock.now() + 1)
-        self._start(self._tell(), "headgate-hints-out")
-        self._start(self._table.hear(self._hear), "headgate-hints-in")
-        self._start(self._look(), "headgate-news")
-        self._start(self._patrol(), "headgate-patrol")
-
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.append(asyncio.get_running_loop().create_task(work, name=name))
+        for work in (self._tell(), self._table.hear(self._hear), self._look(), self._patrol()):
+            self._tasks.append(self._engine.spawn(work, ""))
 
     async def close(self) -> None:
+        """Leave nothing in this node's hands: what its workers were at is lost now, and not when leases are over."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        lost = [self._lose(claim.task, "its process has ended") for claim in self._queue.held()]
+        await asyncio.gather(*lost, return_exceptions=True)  # where the log is away, their leases end by themselves
         with contextlib.suppress(HeadgateError):
             await self._queue.close()
+
+    async def _lose(self, task: Task, reason: str) -> None:
+        command = c.LoseAttempt(
+            at=self._engine.clock.now(), actor="engine", place=task.place, attempt=task.attempt, reason=reason
+        )
+        await self._engine.submit(task.run_id, command)
 
     # --- News to others ----------------------------------------------------------------------------------------------
 
@@ -129,16 +133,13 @@ class Neighbours:
     def _let_go(self, run_id: str) -> None:
         """The run was cancelled elsewhere: what waits here has ended, what is worked on here is in vain."""
         for task in self._queue.let_go(run_id):
-            command = c.LoseAttempt(
-                at=self._engine.clock.now(),
-                actor="engine",
-                place=task.place,
-                attempt=task.attempt,
-                reason="the run was cancelled",
-            )
-            self._engine.spawn(self._submit(run_id, command), "")
+            self._engine.spawn(self._let_end(task), "")
         if claims := self._queue.drop(run_id):
             self._dispatcher.stop_claims([claim.activity_id for claim in claims])
+
+    async def _let_end(self, task: Task) -> None:
+        with contextlib.suppress(HeadgateError):  # it has ended; or the run ends without it, a little later
+            await self._lose(task, "the run was cancelled")
 
     async def _look(self) -> None:
         """Catch up with those runs that somebody here watches and others have gone on with. For ever."""
@@ -174,7 +175,7 @@ class Neighbours:
             await asyncio.sleep(PATROL_SECONDS)
             number += 1
             try:
-                await self._queue.keep()
+                await self._queue.give_away()
                 await self._take_over()
                 await self._attend_to_others(self._engine.clock.now())
                 if number % SWEEP_EVERY_PATROLS == 0:
@@ -191,7 +192,8 @@ class Neighbours:
     async def _see_to(self, one: Overdue) -> None:
         task, now = one.task, self._engine.clock.now()
         if not task.queue:
-            self._dispatcher.carry_out(await self._engine.lane_now(task.run_id), task.place, task.attempt)
+            if (lane := await self._found(task.run_id)) is not None:
+                self._dispatcher.carry_out(lane, task.place, task.attempt)
             return
         if one.deadline_passed:
             command = c.TimeOutAttempt(
@@ -227,7 +229,14 @@ class Neighbours:
 
     async def _sweep(self, before: int) -> None:
         for run_id in await self._table.missing(before, PAGE):
-            self._dispatcher.offer_lost(await self._engine.lane_now(run_id))
+            if (lane := await self._found(run_id)) is not None:
+                self._dispatcher.offer_lost(lane)
+
+    async def _found(self, run_id: str) -> Lane | None:
+        try:
+            return await self._engine.lane_now(run_id)
+        except NotFound:  # it was deleted meanwhile
+            return None
 
 
 class _News:

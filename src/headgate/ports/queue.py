@@ -207,8 +207,12 @@ class SharedQueue(Queue, Protocol):
         """Take back the run's tasks that wait here for a worker, and return them."""
         ...
 
-    async def keep(self) -> None:
-        """Prolong the leases of what waits here for a worker. To be called every few seconds."""
+    def held(self) -> list[Claim]:
+        """Return what workers of this node hold."""
+        ...
+
+    async def give_away(self) -> None:
+        """Free what has waited here for seconds. To be called every few."""
         ...
 
     async def close(self) -> None:

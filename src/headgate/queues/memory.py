@@ -146,6 +146,10 @@ class MemoryQueue:
         """Return the tasks that nobody has claimed."""
         return [entry.task for line in self._lines.values() for entry in line]
 
+    def claims(self) -> list[Claim]:
+        """Return all claims."""
+        return list(self._claims.values())
+
     def waiting_of(self, run_id: str) -> list[Task]:
         """Return those of a run."""
         return [entry.task for entry in self._of_run.get(run_id, {}).values() if entry.claim is None]

@@ -26,7 +26,8 @@ HELD_TOGETHER_MAX = 16
 """Of the tasks of one append: the rest of a fan-out is for any node that has a worker free."""
 LOOK_SECONDS = 1.0
 """How often a worker that waits looks for free tasks though nobody has said that there are any."""
-RENEW_AFTER_SECONDS = 8.0
+GIVE_AWAY_AFTER_SECONDS = 5.0
+"""Then a task that waits here is free for others: whoever asked for its like asks no more."""
 
 
 class StoreQueue:
@@ -36,14 +37,13 @@ class StoreQueue:
         self.node = secrets.token_hex(NODE_CHARACTERS // 2)
         self._table = table
         self._here = MemoryQueue(clock, prefix=self.node)
-        self._asked: dict[str, int] = {}
-        """How many tasks of a queue were last asked for here."""
+        self._asked: dict[str, tuple[int, float]] = {}
+        """How many tasks of a queue were last asked for here, and until when (the loop's time) that counts."""
         self._free: set[str] = set()
         """Queues in which this node has made free tasks that may still be there."""
         self._looked_at: dict[str, float] = {}
         """When a queue's rows were last found wanting (the loop's time)."""
-        self._renewed_at: dict[Task, float] = {}
-        """Of tasks that wait here."""
+        self._waits_since: dict[Task, float] = {}
         self._renewals: dict[str, asyncio.Future[bool]] = {}
         self._renewing = False
         self._work: set[asyncio.Task[Any]] = set()
@@ -51,7 +51,9 @@ class StoreQueue:
     # --- Tasks of appends --------------------------------------------------------------------------------------------
 
     def offer(self, task: Task, version: int, beside: int) -> Offer:
-        asked = self._asked.get(task.queue, 0)
+        asked, until = self._asked.get(task.queue, (0, 0.0))
+        if asked and asyncio.get_running_loop().time() > until:
+            asked = 0
         few = beside < HELD_TOGETHER_MAX
         held = few and task.queue not in self._free and self._here.depth(task.queue) + beside < asked
         node = self.node if asked and few else ""
@@ -81,7 +83,7 @@ class StoreQueue:
     async def take(self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float) -> list[Claim]:
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_seconds
-        self._asked |= dict.fromkeys(queues, count)
+        self._asked |= dict.fromkeys(queues, (count, until + GIVE_AWAY_AFTER_SECONDS))
         while True:
             claims = await self._here.take(queues, worker_id=worker_id, count=count, wait_seconds=0)
             if not claims and (due := [queue for queue in queues if self._worth_a_look(queue, loop.time())]):
@@ -200,17 +202,17 @@ class StoreQueue:
             self._looked_at.pop(queue, None)
             self._here.wake(queue)
 
-    async def keep(self) -> None:
+    async def give_away(self) -> None:
         now = asyncio.get_running_loop().time()
-        self._renewed_at = {task: self._renewed_at.get(task, now) for task in self._here.in_line()}
-        due = [task for task, at in self._renewed_at.items() if now - at >= RENEW_AFTER_SECONDS]
-        if not due:
-            return
-        held = await self._table.renew(due, [self.node] * len(due))
-        for task, still in zip(due, held, strict=True):
-            self._renewed_at[task] = now
-            if not still:
+        self._waits_since = {task: self._waits_since.get(task, now) for task in self._here.in_line()}
+        due = [task for task, since in self._waits_since.items() if now - since >= GIVE_AWAY_AFTER_SECONDS]
+        if due:
+            for task in due:
                 self._here.withdraw(task)
+            await self._table.release(due, self.node)
+
+    def held(self) -> list[Claim]:
+        return self._here.claims()
 
     async def close(self) -> None:
         """Free what waits here, and end what is under way."""

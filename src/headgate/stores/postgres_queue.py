@@ -108,7 +108,10 @@ class PostgresTasks:
         connection = (await dial(self._address, self._schema, {})).connection
 
         def heard(_: object, __: int, ___: str, text: object) -> None:
-            told(msgspec.json.decode(str(text), type=Hint))
+            try:
+                told(msgspec.json.decode(str(text), type=Hint))
+            except msgspec.MsgspecError:  # of another release, or from a stranger
+                told(EVERYTHING)
 
         try:
             connection.add_termination_listener(lambda _: broken.set())
