@@ -102,11 +102,13 @@ async def test_a_budget_that_begins_is_made_after_all_before_it_and_before_all_a
     await log.end(1)
     assert log.batches == [[1]]
     await log.end()
+    append(appender, done, item(5))
+    await turns()
     assert log.batches == [[3]]  # and nothing goes beside it
     await log.end()
-    assert log.batches == [[4]]
+    assert log.batches == [[4, 5]]
     await close(appender, log)
-    assert done == [2, 1, 3, 4]
+    assert done == [2, 1, 3, 4, 5]
 
 
 @on_a_loop
