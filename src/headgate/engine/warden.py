@@ -58,10 +58,10 @@ class Warden:
         died: it is lost, and its calls are forfeited. Any other task is offered again under its attempt, also one whose
         calls had only waited for money: they held none, and it asks anew.
         """
-        count, after = 0, 0
-        self._next = 0
-        if self.only_loaded:  # what is under way may be so at another node, and what is not is offered in the log
+        if self.only_loaded:  # what is under way may be so at another node, and what is not has its row
+            self._next = 0
             return 0
+        count, after = 0, 0
         while rows := await self._engine.log.busy(after, PAGE):
             for row in rows:
                 lane = await self._engine.lane(row.id)
@@ -69,6 +69,7 @@ class Warden:
                 self._dispatcher.offer_all(lane)
             after = rows[-1].key
             count += len(rows)
+        self._next = 0
         return count
 
     async def _lose_what_was_under_way(self, lane: Lane) -> None:
