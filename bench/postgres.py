@@ -42,9 +42,10 @@ def measure_postgres(folder: Path, *, seconds_min: float, repetitions: int) -> d
             for name in ("appender", "wide", "seq5", "one node", "two nodes"):
                 each = [_one(url, name, seconds_min) for _ in range(repetitions)]
                 found[f"{name}, {disk}"] = {
-                    **{key: median([one[key] for one in each]) for key in each[0]},
-                    "repetitions": each,
-                }
+                    key: median([one[key] for one in each]) for key in each[0] if isinstance(each[0][key], int | float)
+                } | {"repetitions": each}
+        one, two = (found[f"{name}, {disk}"]["runs_per_second"] for name in ("one node", "two nodes"))
+        found[f"two nodes, {disk}"]["ratio"] = rounded(two / one)
     return found
 
 
