@@ -33,7 +33,8 @@ class Appender:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._lanes = log.lanes if isinstance(log, SharedLog) else 1
+        self.lanes = log.lanes if isinstance(log, SharedLog) else 1
+        """How many commits may be under way at once."""
         self._pending: deque[tuple[Append, Done]] = deque()
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -56,7 +57,7 @@ class Appender:
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
-        names = (f"headgate-appender-{number}" for number in range(1, self._lanes + 1))
+        names = (f"headgate-appender-{number}" for number in range(1, self.lanes + 1))
         self._tasks = [loop.create_task(self._run(), name=name) for name in names]
 
     def append(self, item: Append, done: Done) -> None:
@@ -75,6 +76,8 @@ class Appender:
 
     async def _run(self) -> None:
         while True:
+            if self._under_way:  # no hurry: whatever is ready on the loop goes with this one
+                await asyncio.sleep(0)
             batch = self._take()
             if not batch:
                 if self._closing and not self._pending:
@@ -101,7 +104,7 @@ class Appender:
             return batch
         items_max = self._items_max()
         while self._pending and len(batch) < items_max and size < COMMIT_BYTES_MAX:
-            if self._lanes > 1 and _opens(self._pending[0][0]):
+            if self.lanes > 1 and _opens(self._pending[0][0]):
                 if not batch and not self._under_way:
                     self._alone = True
                     return [self._pending.popleft()]
@@ -112,9 +115,9 @@ class Appender:
 
     def _items_max(self) -> int:
         """Where nothing is under way, a crowd is parted among the lanes, lest one goes with all and the other waits."""
-        if self._lanes == 1 or self._under_way or len(self._pending) < PARTED_MIN:
+        if self.lanes == 1 or self._under_way or len(self._pending) < PARTED_MIN:
             return COMMIT_ITEMS_MAX
-        return min(COMMIT_ITEMS_MAX, -(-len(self._pending) // self._lanes))
+        return min(COMMIT_ITEMS_MAX, -(-len(self._pending) // self.lanes))
 
     async def _commit(self, items: list[Append]) -> list[Outcome]:
         try:

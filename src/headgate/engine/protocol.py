@@ -243,7 +243,8 @@ class LocalProtocol:
     async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]:
         """Record outcomes. Raises `Unavailable` when the log cannot be written: report again, nothing is lost."""
         now = self._engine.clock.now()
-        first = len(reports) // 2 if _runs_of(reports) >= PIPELINED_MIN else 0
+        parted = self._engine.appender.lanes == 1 and _runs_of(reports) >= PIPELINED_MIN
+        first = len(reports) // 2 if parted else 0
         answers = self._submit_all(reports[:first], worker_id, now) if first else []
         if first and self._engine.appender.idle:
             # Let the first half's commit begin: while it waits for the disk, the other half is decided.
