@@ -18,9 +18,9 @@ from headgate.app import tune_process
 from headgate.core import events as e
 from headgate.core.codec import GENESIS, chain, content_bytes, digest, encode
 from headgate.engine.appender import Appender
-from headgate.ports import Append, Head, Outcome, RunRow
+from headgate.ports import Append, Head, Log, Offer, Outcome, RunRow
 
-__all__ = ["measure_events"]
+__all__ = ["events_through", "measure_events"]
 
 WRITERS = 1_000
 NOTE = "an ordinary remark of some length, as signals carry them"
@@ -30,7 +30,10 @@ WARM_UP_EACH = 5
 class _Writer:
     """One run's events, one after the other; `latencies` gets the seconds of each append."""
 
-    def __init__(self, number: int, log: MeasuredLog, appender: Appender, latencies: list[float]) -> None:
+    def __init__(
+        self, number: int, log: Log, appender: Appender, latencies: list[float], *, tasks: bool = False
+    ) -> None:
+        self._tasks = tasks
         self._appender = appender
         self._latencies = latencies
         self._hash = GENESIS
@@ -65,6 +68,9 @@ class _Writer:
         item = Append(self._key, self._version, [row], head, size=len(data) + len(content))
         if version == 1:
             item.new = self._listed(now, head)
+        if self._tasks:
+            item.offers = [Offer(self._run_id, "a", version, "std", version, "bench", held=True)]
+            item.over = [(self._run_id, "a", version - 1)]
         self._version = version
         self._appender.append(item, self._written)
 
@@ -101,11 +107,27 @@ async def measure_events(path: Path, *, seconds_min: float, counted: bool = True
     """Return the figures of one repetition that lasted at least `seconds_min`, after a warm-up."""
     counter = SyncCounter() if counted else None
     log = MeasuredLog(path, vfs=counter.name if counter else None)
+    tune_process()
+    figures = await events_through(log, seconds_min=seconds_min)
+    settings = log.writer_settings()
+    evidence = {
+        "runs": {"events": WRITERS},
+        "events": figures.pop("total"),
+        "commits": figures.pop("commits"),
+        "syncs": counter.syncs if counter else None,
+        "synchronous": settings["synchronous"],
+        "journal_mode": settings["journal_mode"],
+    }
+    await log.close()
+    return figures | {"evidence": evidence}
+
+
+async def events_through(log: Log, *, seconds_min: float, tasks: bool = False) -> dict[str, Any]:
+    """Return the figures of the appender in front of a log; with `tasks` each event inserts a task and deletes one."""
     appender = Appender(log)
     appender.start()
-    tune_process()
     latencies: list[float] = []
-    writers = [_Writer(number, log, appender, latencies) for number in range(1, WRITERS + 1)]
+    writers = [_Writer(number, log, appender, latencies, tasks=tasks) for number in range(1, WRITERS + 1)]
     each = WARM_UP_EACH
     figures = await _timed(writers, each, appender, latencies)
     total = each
@@ -114,17 +136,7 @@ async def measure_events(path: Path, *, seconds_min: float, counted: bool = True
         figures = await _timed(writers, each, appender, latencies)
         total += each
     await appender.close()
-    settings = log.writer_settings()
-    evidence = {
-        "runs": {"events": WRITERS},
-        "events": total * WRITERS,
-        "commits": appender.commits,
-        "syncs": counter.syncs if counter else None,
-        "synchronous": settings["synchronous"],
-        "journal_mode": settings["journal_mode"],
-    }
-    await log.close()
-    return figures | {"evidence": evidence}
+    return figures | {"total": total * WRITERS, "commits": appender.commits}
 
 
 async def _timed(writers: list[_Writer], each: int, appender: Appender, latencies: list[float]) -> dict[str, Any]:

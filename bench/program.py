@@ -24,6 +24,7 @@ from bench.figures import median, rounded
 from bench.first_run import DEFINITION
 from bench.http import measure_http
 from bench.policies import measure_policies
+from bench.postgres import measure_postgres
 from bench.providers import measure_providers
 from bench.repetition import Repetition
 from bench.shapes import Shape
@@ -242,6 +243,11 @@ def gate(settings: Settings) -> dict[str, Any]:
     return {"ours": medians(repetitions), "repetitions": repetitions}
 
 
+def postgres(settings: Settings) -> dict[str, Any]:
+    """Measure what only PostgreSQL does: two lanes, rows of tasks, two nodes; on this disk and on a slower one."""
+    return measure_postgres(settings.folder, seconds_min=settings.seconds_min, repetitions=settings.repetitions)
+
+
 def without_shim(settings: Settings) -> dict[str, Any]:
     """Measure what counting the syncs costs: seq5 with and without the shim, in turns. Not a figure of Headgate's."""
     pairs = [
@@ -273,5 +279,6 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     ),
     "policies": lambda settings: {"ours": measure_policies(quick=settings.quick)},
     "shim": without_shim,
+    "postgres": postgres,
     "providers": lambda settings: measure_providers(run_fresh, repetitions=settings.repetitions, quick=settings.quick),
 }

@@ -79,6 +79,27 @@ MUTANTS = (
         "tests/e2e/test_mail_after_a_kill.py",
     ),
     Mutant(
+        "a node refuses what another has made possible",
+        (Edit(LANE, "if self._engine.others is None:", "if True:"),),
+        "tests/engine/test_two_nodes.py::test_what_would_be_refused_is_decided_again_on_what_the_other_has_made_of_the_run",
+    ),
+    Mutant(
+        "a lease that is over is renewed",
+        (
+            Edit(
+                "src/headgate/stores/postgres.sql",
+                "    where lease_until > (extract(epoch from clock_timestamp()) * 1000000)::bigint\n",
+                "",
+            ),
+        ),
+        "tests/conformance/test_task_table.py::test_a_lease_that_is_over_is_renewed_by_nobody",
+    ),
+    Mutant(
+        "a budget begins beside other appends",
+        (Edit(APPENDER, "self._alone = True", "self._alone = False"),),
+        "tests/engine/test_appender.py",
+    ),
+    Mutant(
         "a schedule's run has another id each time",
         (
             Edit(

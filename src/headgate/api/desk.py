@@ -105,6 +105,7 @@ class Desk:
         self.retention: Retention | None = None
         """Given by whoever puts things together, where the log outlives its process."""
         engine.listen(self._committed)
+        engine.follow(self._committed, lambda: self._watchers)
 
     def of(self, tenant: str, actor: str) -> Desk:
         """Return the same desk as a tenant's caller has it: for it there is nothing of others, and `actor` stands on
@@ -206,7 +207,7 @@ class Desk:
 
     async def cancel(self, run: str, *, reason: str = "", command_id: str = "") -> RunView:
         row = await self._reader.find(run)
-        claimed = tuple(sorted({claim.task.place for claim in self._queue.claims_of(row.id)}))
+        claimed = tuple(sorted({claim.task.place for claim in await self._queue.claims_of(row.id)}))
         return await self._act(row.id, self._command(c.Cancel, command_id=command_id, reason=reason, out=claimed))
 
     async def pause(self, run: str, *, reason: str = "", command_id: str = "") -> RunView:
@@ -221,7 +222,7 @@ class Desk:
     async def raise_budget(self, run: str, *, to: int = 0, more: int = 0, key: str = "", by: str = "") -> RunView:
         row = await self._reader.find(run)
         if more:
-            budget = (await self._engine.lane(row.id)).run.budget_of(key)
+            budget = (await self._engine.lane_at(row.id, row.head.version)).run.budget_of(key)
             to = more + (0 if budget is None else budget.limit)
         return await self._act(
             row.id, c.RaiseBudget(at=self._now, actor=self._signed(by), limit=to, key=key, by=self._named(by))

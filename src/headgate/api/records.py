@@ -52,6 +52,7 @@ class Records:
         self._tenant: str | None = None
         self._followers: dict[str, set[asyncio.Event]] = {}
         engine.listen(self._committed)
+        engine.follow(self._committed, lambda: self._followers)
 
     def of(self, tenant: str) -> Records:
         """Return the same records as far as a tenant's runs go: for it there are no others."""
@@ -137,7 +138,7 @@ class Records:
         return sorted(found, key=lambda one: (one.since, one.run, one.key))
 
     async def _open_in(self, row: RunRow) -> list[OpenApproval]:
-        lane = await self._engine.lane(row.id)
+        lane = await self._engine.lane_at(row.id, row.head.version)
         places = [place for place in lane.run.live_places() if place.wait is not None and place.wait.kind == "approval"]
         values = await self._engine.load_values(row.key, {place.wait.content for place in places if place.wait})
         open_: list[OpenApproval] = []

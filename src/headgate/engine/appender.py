@@ -1,7 +1,12 @@
-"""The appender: one pending list, one commit at a time, everybody who waits rides in the next one.
+"""The appender: one pending list, as many commits at a time as the log takes; who waits rides in the next one.
 
-There is no timer: a commit starts as soon as the one before it has ended and something is pending, so that a lone
-append waits for nobody and a crowd shares one sync. What was appended is told to its lanes in one callback per commit.
+There is no timer: a commit starts as soon as one before it has ended and something is pending, so that a lone append
+waits for nobody and a crowd shares one sync. What was appended is told to its lanes in one callback per commit.
+
+A log that many write takes two commits at a time, on two connections: one batch is sent while the server syncs the
+other. Of one run there is one append in flight, so runs do not care. Budgets do where one begins with what the spend
+rows hold (`Opening`): the append that says so goes alone, after all that was encoded before it and before all that
+comes after.
 """
 
 from __future__ import annotations
@@ -11,13 +16,14 @@ from collections import deque
 from collections.abc import Callable
 
 from headgate.core.errors import Unavailable
-from headgate.ports import Append, Log, Outcome
+from headgate.ports import Append, Log, Outcome, SharedLog
 
 __all__ = ["Appender"]
 
 COMMIT_ITEMS_MAX = 2_000
 COMMIT_BYTES_MAX = 4_000_000
 PENDING_MAX = 20_000
+PARTED_MIN = 64
 
 Done = Callable[[Append, Outcome], None]
 
@@ -27,18 +33,22 @@ class Appender:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self.lanes = log.lanes if isinstance(log, SharedLog) else 1
+        """How many commits may be under way at once."""
         self._pending: deque[tuple[Append, Done]] = deque()
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
-        self._idle = True
+        self._under_way = 0
+        self._alone = False
+        """A commit is under way beside which there must be no other."""
         self.commits = 0
         self.items = 0
 
     @property
     def idle(self) -> bool:
         """Whether no commit is under way, so that an append would start one at once."""
-        return self._idle
+        return not self._under_way
 
     @property
     def crowded(self) -> bool:
@@ -46,7 +56,9 @@ class Appender:
         return len(self._pending) > PENDING_MAX
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="headgate-appender")
+        loop = asyncio.get_running_loop()
+        names = (f"headgate-appender-{number}" for number in range(1, self.lanes + 1))
+        self._tasks = [loop.create_task(self._run(), name=name) for name in names]
 
     def append(self, item: Append, done: Done) -> None:
         if self._closing:
@@ -58,37 +70,61 @@ class Appender:
         """Commit what is pending, then stop. A second call does nothing."""
         self._closing = True
         self._wake.set()
-        if self._task is not None:
-            await self._task
-            self._task = None
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            await task
 
     async def _run(self) -> None:
         while True:
-            if not self._pending:
-                if self._closing:
+            if self._under_way:  # no hurry: whatever is ready on the loop goes with this one
+                await asyncio.sleep(0)
+            batch = self._take()
+            if not batch:
+                if self._closing and not self._pending:
                     return
                 self._wake.clear()
-                self._idle = True
                 await self._wake.wait()
                 continue
-            self._idle = False
-            batch = self._take()
+            self._under_way += 1
             outcomes = await self._commit([item for item, _ in batch])
+            self._under_way -= 1
+            if self._alone or self._closing:
+                self._alone = False
+                self._wake.set()  # the other lane may have waited for this commit to end
             self.commits += 1
             self.items += len(batch)
             for (item, done), outcome in zip(batch, outcomes, strict=True):
                 done(item, outcome)
 
     def _take(self) -> list[tuple[Append, Done]]:
+        """Return the next batch; nothing where there is none, or where it must wait for a commit to end."""
         batch: list[tuple[Append, Done]] = []
         size = 0
-        while self._pending and len(batch) < COMMIT_ITEMS_MAX and size < COMMIT_BYTES_MAX:
+        if self._alone:
+            return batch
+        items_max = self._items_max()
+        while self._pending and len(batch) < items_max and size < COMMIT_BYTES_MAX:
+            if self.lanes > 1 and _opens(self._pending[0][0]):
+                if not batch and not self._under_way:
+                    self._alone = True
+                    return [self._pending.popleft()]
+                return batch
             batch.append(self._pending.popleft())
             size += batch[-1][0].size
         return batch
+
+    def _items_max(self) -> int:
+        """Where nothing is under way, a crowd is parted among the lanes, lest one goes with all and the other waits."""
+        if self.lanes == 1 or self._under_way or len(self._pending) < PARTED_MIN:
+            return COMMIT_ITEMS_MAX
+        return min(COMMIT_ITEMS_MAX, -(-len(self._pending) // self.lanes))
 
     async def _commit(self, items: list[Append]) -> list[Outcome]:
         try:
             return await self._log.commit(items)
         except Exception as error:  # noqa: BLE001 - whatever the store raised is each waiting caller's outcome
             return [error] * len(items)
+
+
+def _opens(item: Append) -> bool:
+    return any(move.opening is not None for move in item.moves)

@@ -41,7 +41,8 @@ class Dispatcher:
         self.stop_claims: Callable[[list[str]], None] = lambda activity_ids: None
         """Told of claims whose work is in vain, so that a worker in this process stops at once."""
         engine.listen(self.committed)
-        engine.read_again = self.offer_all
+        if engine.rows is None:
+            engine.read_again = self.offer_all
 
     def committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         run = lane.run
@@ -61,14 +62,25 @@ class Dispatcher:
         for path, place in list(lane.run.tasks.items()):
             self._offer(lane, path, place.attempt)
 
-    def _offer(self, lane: Lane, path: str, attempt: int) -> None:
+    def offer_lost(self, lane: Lane) -> None:
+        """The same where rows of tasks have got lost."""
+        for path, place in list(lane.run.tasks.items()):
+            self._offer(lane, path, place.attempt, lost=True)
+
+    def carry_out(self, lane: Lane, path: str, attempt: int) -> None:
+        """Carry out a native activity that another node has left. One that is over is let be."""
+        place = lane.run.tasks.get(path)
+        if place is not None and place.attempt == attempt and place.planned.native:
+            self._offer(lane, path, attempt)
+
+    def _offer(self, lane: Lane, path: str, attempt: int, *, lost: bool = False) -> None:
         run = lane.run
         place = run.tasks.get(path)
         if place is None or place.attempt != attempt or run.status in ("paused", "cancelling"):
             return
         if place.planned.native:
             self._engine.spawn(self._carry_out(lane, place, attempt), lane.row.trace_id)
-        else:
+        elif lost or self._engine.rows is None:
             self._queue.put(Task(place.planned.activity.queue, run.id, path, attempt, run.tenant))
 
     def _withdraw(self, run_id: str) -> None:

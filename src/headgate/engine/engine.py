@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from headgate.core import commands as c
 from headgate.core.codec import GENESIS, content_value, decode
 from headgate.core.decision import Decision
 from headgate.core.definition import Definition
-from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
+from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unavailable
 from headgate.core.fold import apply
 from headgate.core.plan import Plan, compile_plan, load_plan
 from headgate.core.run import Run
@@ -31,7 +31,8 @@ from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.engine.logs import current_trace
 from headgate.engine.policy_settings import scrubbed_input
 from headgate.engine.shared_budgets import SharedBudgets
-from headgate.ports import DEFAULT_TENANT, NO_GUARDS, Append, Clock, Guards, Head, Log, RunRow
+from headgate.engine.task_rows import TaskRows
+from headgate.ports import DEFAULT_TENANT, NO_GUARDS, Append, Clock, Guards, Head, Log, RunRow, SharedLog
 
 if TYPE_CHECKING:
     from headgate.engine.quotas import Quotas
@@ -90,6 +91,11 @@ class Engine:
         self._plans: dict[tuple[str, str], Plan] = {}
         """By tenant and version: what one tenant has deployed, another cannot start."""
         self._listeners: list[Listener] = []
+        self._followers: list[tuple[Listener, Callable[[], Iterable[str]]]] = []
+        self.others: SharedLog | None = log if isinstance(log, SharedLog) else None
+        """The log, where other processes write it, too: what is in memory here may be old."""
+        self.rows: TaskRows | None = None
+        """Makes rows of tasks, where others are to see them."""
         self.gathering: list[Lane] | None = None
         """Lanes that have something to decide at the end of `gather`."""
         self._dropped: set[str] = set()
@@ -116,13 +122,24 @@ class Engine:
         """Have `listener` called on the loop after each commit, with the decisions that it made durable."""
         self._listeners.append(listener)
 
-    def spawn(self, work: Coroutine[Any, Any, Any], trace_id: str) -> None:
+    def follow(self, listener: Listener, watched: Callable[[], Iterable[str]]) -> None:
+        """Have `listener` called also for what other processes have made of runs that are `watched` here: the
+        decisions are theirs, and may be none where the run was just read."""
+        self._followers.append((listener, watched))
+
+    @property
+    def watched(self) -> set[str]:
+        """The runs of which somebody here wants news."""
+        return {*self._ends, *(run_id for _, watched in self._followers for run_id in watched())}
+
+    def spawn(self, work: Coroutine[Any, Any, Any], trace_id: str) -> asyncio.Task[Any]:
         """Run something for a run beside the loop's other work; a failure of it is the engine's, is kept and logged."""
         context = copy_context()
         context.run(current_trace.set, trace_id)
         task = self.loop.create_task(work, context=context)
         self._work.add(task)
         task.add_done_callback(self._ended, context=context)
+        return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._work.discard(task)
@@ -304,6 +321,45 @@ class Engine:
             loading.add_done_callback(lambda _: self._loading.pop(run_id, None))
         return await asyncio.shield(loading)
 
+    async def lane_at(self, run_id: str, version: int) -> Lane:
+        """Return the run's lane, at least as new as `version`, which is in the log. Raises `NotFound`."""
+        lane = self._lanes.get(run_id) or await self.lane(run_id)
+        while lane.head.version < version:
+            await self.catch_up(lane)
+            lane = await self.lane(run_id)
+        return lane
+
+    async def lane_now(self, run_id: str) -> Lane:
+        """Return the run's lane, as new as the log. Raises `NotFound`."""
+        return await self.lane_at(run_id, (await self._row(run_id)).head.version)
+
+    async def catch_up(self, lane: Lane) -> None:
+        """Fold into the run what other processes have written, and tell those who follow it."""
+        run_id = lane.run.id
+        if not lane.idle:  # its append meets theirs, and is decided upon it; so is what appends nothing
+            with contextlib.suppress(HeadgateError):
+                await self.submit(run_id, c.Tick(at=self.clock.now(), actor="timer"))
+            return
+        before = lane.run.version
+        row = await self._row(run_id)
+        stored = await self.log.events(lane.row.key, after=before, limit=max(0, row.head.version - before))
+        if not lane.idle or lane.run.version != before or self._lanes.get(run_id) is not lane:
+            return
+        theirs = Decision(lane.run, {}, at=row.head.updated_at, actor="engine", cause="")
+        for one in stored:
+            event = decode(one.data)[0]
+            apply(lane.run, event)
+            theirs.events.append(event)
+        lane.row, lane.head, lane.hash = row, row.head, row.head.hash
+        self.followed(lane, [theirs])
+        self.idle(lane)
+
+    def followed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
+        """Tell those who follow the run what others have made of it."""
+        for listener, _ in self._followers:
+            listener(lane, decisions)
+        self._tell_end(lane)
+
     async def _load(self, run_id: str) -> Lane:
         row = await self._row(run_id)
         plan = await self.plan(row.workflow, row.definition, tenant=row.tenant)
@@ -377,6 +433,11 @@ class Engine:
         """Tell everybody whom the commit concerns."""
         for listener in self._listeners:
             listener(lane, decisions)
+        if self.rows is not None:
+            self.rows.committed(item)
+        self._tell_end(lane)
+
+    def _tell_end(self, lane: Lane) -> None:
         if lane.run.finished and (waiting := self._ends.pop(lane.run.id, None)):
             row = lane.listed
             for future in waiting:

@@ -74,6 +74,10 @@ class Gate:
         """Return what is written down of calls that wait."""
         return [] if self._limits.store.idle else await self._limits.store.cells("wait ")
 
+    def look_again(self) -> None:
+        """Look again at the calls that wait: another process may have changed what they wait for."""
+        self._lines.look_again_everywhere()
+
     # --- Calls -------------------------------------------------------------------------------------------------------
 
     async def admit(self, run_id: str, place: str, attempt: int, *, call_id: str, request: CallRequest) -> Admission:

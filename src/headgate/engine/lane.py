@@ -57,13 +57,15 @@ class Order:
         if self.answer.done():
             return
         if self.failure is not None:
-            self.answer.set_exception(self.failure)
+            self.fail(self.failure)
         elif self.decision is not None:
             self.answer.set_result(self.decision)
 
     def fail(self, error: BaseException) -> None:
         if not self.answer.done():
             self.answer.set_exception(error)
+            # Who gave the command may be gone, as when the engine closes: then it is no news to anybody.
+            self.answer.exception()
 
 
 class Lane:
@@ -173,7 +175,10 @@ class Lane:
                 self._abandon(together[-1:], error)
                 return
         if not item.rows:
-            self._finish(together)
+            if self._engine.others is None:
+                self._finish(together)
+            else:
+                self._engine.spawn(self._finish_if_newest(together), self.row.trace_id)
             return
         item.head = head_of(self.run, self.hash)
         if item.expected_version == 0:
@@ -183,6 +188,19 @@ class Lane:
         except Unavailable as error:
             self._forget(item)
             self._abandon(together, error)
+
+    async def _finish_if_newest(self, together: list[Order]) -> None:
+        """Answer what appends nothing, unless another process has made of the run what is not known here."""
+        assert self._engine.others is not None
+        try:
+            versions = await self._engine.others.versions([self.run.id])
+        except HeadgateError as error:
+            self._abandon(together, error)
+            return
+        if versions.get(self.run.id, 0) == self.run.version:
+            self._finish(together)
+        else:
+            self._again(together)
 
     def _must_begin_an_append(self, command: c.Command) -> bool:
         """Whether the command cannot be decided together with those before it: a budget above the run is looked at for
@@ -210,6 +228,8 @@ class Lane:
             order.failure = error
             return
         self._encode(decision, item)
+        if self._engine.rows is not None:
+            self._engine.rows.add(item, self.run, decision.events)
         if type(command) is c.RaiseBudget and not command.key and decision.events:
             item.limit = self.run.limit
         rows: list[SpendRow] = []

@@ -44,6 +44,7 @@ class Ledger:
         self._turn = asyncio.Event()
         engine.shared.waiting = self._lines.length
         engine.listen(self._committed)
+        engine.follow(self._committed, lambda: {run_id for run_id, _ in self._waiting})
 
     async def admit(self, run_id: str, place: str, attempt: int, *, call_id: str, request: CallRequest) -> Admission:
         """Return the answer for this call, after waiting if only others' reservations keep it out, or if a person is
@@ -115,6 +116,11 @@ class Ledger:
             ended = {budget for budget in waited_for - over if _end_of(budget) <= now}
             over |= ended
             self._look_again(ended.__contains__)
+
+    def look_again(self, budgets: Sequence[str] = ()) -> None:
+        """Look again at the first calls that wait for these budgets, or for any: another process may have made room."""
+        for budget in budgets or list(self._lines.budgets()):
+            self._pass_on(budget)
 
     def _look_again(self, is_meant: Callable[[str], bool]) -> None:
         for budget in self._asking.matching(is_meant):

@@ -177,11 +177,13 @@ class LocalProtocol:
     async def _assign(self, claim: Claim) -> Assignment | None:
         """Render a claim. One that is of no use any more is let go; one that cannot be rendered has failed."""
         task = claim.task
-        lane = self._engine.loaded(task.run_id) or await self._engine.lane(task.run_id)
+        lane = self._engine.loaded(task.run_id)
+        if lane is None or lane.head.version < claim.version:
+            lane = await self._engine.lane_at(task.run_id, claim.version)
         run = lane.run
         place = run.tasks.get(task.place)
         if place is None or place.attempt != task.attempt or run.status in ("paused", "cancelling"):
-            self._queue.finish(claim.activity_id)
+            self._queue.discard(claim.activity_id)
             return None
         try:
             needs = rendering_needs(run, place)
@@ -273,8 +275,10 @@ class LocalProtocol:
 
     async def heartbeat(self, activity_id: str, *, worker_id: str, progress: Any = None) -> float:
         run_id, place, attempt = split_activity_id(activity_id)
-        if not self._queue.renew(activity_id, self._engine.clock.now() + LEASE_MICROSECONDS):
+        if not await self._queue.renew(activity_id, self._engine.clock.now() + LEASE_MICROSECONDS):
             raise StaleAttempt(run_id, place, reported=attempt, current=attempt)
+        if self._engine.others is not None:
+            return HEARTBEAT_SECONDS  # the row has gone with the attempt; the run in memory may be old
         lane = self._engine.loaded(run_id)
         if lane is not None and (place not in lane.run.tasks or lane.run.status == "cancelling"):
             raise StaleAttempt(run_id, place, reported=attempt, current=attempt)
@@ -283,7 +287,8 @@ class LocalProtocol:
     async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]:
         """Record outcomes. Raises `Unavailable` when the log cannot be written: report again, nothing is lost."""
         now = self._engine.clock.now()
-        first = len(reports) // 2 if _runs_of(reports) >= PIPELINED_MIN else 0
+        parted = self._engine.appender.lanes == 1 and _runs_of(reports) >= PIPELINED_MIN
+        first = len(reports) // 2 if parted else 0
         answers = self._submit_all(reports[:first], worker_id, now) if first else []
         if first and self._engine.appender.idle:
             # Let the first half's commit begin: while it waits for the disk, the other half is decided.

@@ -38,6 +38,8 @@ class Warden:
         self._next: int | None = None
         self._asleep_until: int | None = None
         self._wake = asyncio.Event()
+        self.only_loaded = False
+        """True: of runs that are not loaded here, whoever has them loaded takes care, or else `Neighbours`."""
         self.stop_claims: Callable[[list[str]], None] = lambda activity_ids: None
         engine.listen(self._committed)
 
@@ -56,6 +58,9 @@ class Warden:
         died: it is lost, and its calls are forfeited. Any other task is offered again under its attempt, also one whose
         calls had only waited for money: they held none, and it asks anew.
         """
+        if self.only_loaded:  # what is under way may be so at another node, and what is not has its row
+            self._next = 0
+            return 0
         count, after = 0, 0
         while rows := await self._engine.log.busy(after, PAGE):
             for row in rows:
@@ -113,7 +118,8 @@ class Warden:
         while due := await self._engine.log.due(now, PAGE):
             progress = False
             for run_id in due:
-                progress |= await self._attend(run_id, now)
+                if not self.only_loaded or self._engine.loaded(run_id) is not None:
+                    progress |= await self.attend(run_id, now)
             if not progress or len(due) < PAGE:
                 break
         later = await self._engine.log.next_attention(now)
@@ -121,7 +127,8 @@ class Warden:
         times = [at for at in (self._next, later, left) if at is not None]
         self._next = min(times, default=None)
 
-    async def _attend(self, run_id: str, now: int) -> bool:
+    async def attend(self, run_id: str, now: int) -> bool:
+        """Do for a run what is due by now; return whether it was."""
         try:
             lane = await self._engine.lane(run_id)
             self._courier.deliver(lane)

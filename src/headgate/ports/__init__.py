@@ -13,7 +13,6 @@ from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import (
-    DEFAULT_TENANT,
     EVERY_RUN,
     Append,
     EventRow,
@@ -27,6 +26,7 @@ from headgate.ports.log import (
     OverBudget,
     RunRow,
     RunsWanted,
+    SharedLog,
 )
 from headgate.ports.model import (
     EmbeddingAnswer,
@@ -55,7 +55,17 @@ from headgate.ports.policy import (
     PolicyCall,
     TextFilter,
 )
-from headgate.ports.queue import Claim, Queue, Task
+from headgate.ports.queue import (
+    EVERYTHING,
+    Claim,
+    Hint,
+    Offer,
+    Overdue,
+    Queue,
+    SharedQueue,
+    Task,
+    TaskTable,
+)
 from headgate.ports.schedule import Schedule, Schedules
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
 from headgate.ports.streams import (
@@ -76,7 +86,7 @@ from headgate.ports.streams import (
     pieces,
     wants,
 )
-from headgate.ports.tenants import SecretLine, Tenant, TenantStanding
+from headgate.ports.tenants import DEFAULT_TENANT, SecretLine, Tenant, TenantStanding
 from headgate.ports.worker import (
     Acknowledged,
     Admission,
@@ -95,6 +105,7 @@ from headgate.ports.worker import (
 __all__ = [
     "CHUNK_BYTES_MAX",
     "DEFAULT_TENANT",
+    "EVERYTHING",
     "EVERY_RUN",
     "NO_GUARDS",
     "RESULT",
@@ -146,6 +157,7 @@ __all__ = [
     "HasAccounts",
     "HasKeys",
     "Head",
+    "Hint",
     "Hit",
     "Keeping",
     "Kept",
@@ -159,9 +171,11 @@ __all__ = [
     "Modify",
     "Move",
     "NewEvent",
+    "Offer",
     "Opening",
     "Outcome",
     "OverBudget",
+    "Overdue",
     "Period",
     "Policy",
     "PolicyCall",
@@ -181,6 +195,8 @@ __all__ = [
     "Schedules",
     "SecretLine",
     "Settlement",
+    "SharedLog",
+    "SharedQueue",
     "SpendRow",
     "SpendTotal",
     "SpendWanted",
@@ -189,6 +205,7 @@ __all__ = [
     "Subscription",
     "Swap",
     "Task",
+    "TaskTable",
     "Tenant",
     "TenantStanding",
     "TextFilter",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from headgate.ports.queue import Offer, TaskTable
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
+from headgate.ports.tenants import DEFAULT_TENANT
 
 __all__ = [
-    "DEFAULT_TENANT",
     "EVERY_RUN",
     "Append",
     "EventRow",
@@ -24,10 +25,10 @@ __all__ = [
     "OverBudget",
     "RunRow",
     "RunsWanted",
+    "SharedLog",
 ]
 
 
-DEFAULT_TENANT = "default"
 """Whose everything is where nobody says otherwise: at a desk, on the command line."""
 
 
@@ -151,6 +152,10 @@ class Append(msgspec.Struct):
     spend: Sequence[SpendRow] = ()
     limit: int | None = None
     """The run's own limit, where these events have raised it."""
+    offers: Sequence[Offer] = ()
+    """Tasks that these events schedule, where a log of many processes keeps them as rows (`SharedLog`)."""
+    over: Sequence[tuple[str, str, int]] = ()
+    """Run id, place and attempt of tasks that they end; no place: every task of the run."""
 
 
 class OverBudget(msgspec.Struct, frozen=True):
@@ -279,3 +284,26 @@ class Log(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class SharedLog(Protocol):
+    """A log that many processes write at the same time."""
+
+    @property
+    def lanes(self) -> int:
+        """Return how many commits it takes at the same time from one process."""
+        ...
+
+    @property
+    def tasks(self) -> TaskTable:
+        """Return the tasks of its runs."""
+        ...
+
+    async def versions(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Return the versions that these runs have by now; one that is not there is left out."""
+        ...
+
+    async def left_alone(self, now: int, changed_before: int, limit: int) -> list[str]:
+        """Return the ids of runs whose `attention_at` has come and that nobody has changed since `changed_before`."""
+        ...

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["SecretLine", "Tenant", "TenantStanding"]
+__all__ = ["DEFAULT_TENANT", "SecretLine", "Tenant", "TenantStanding"]
+
+DEFAULT_TENANT = "default"
 
 
 class SecretLine(msgspec.Struct, frozen=True):

@@ -13,6 +13,8 @@ from headgate.ports import Claim, Clock, Task
 __all__ = ["MemoryQueue"]
 
 LEASE_MICROSECONDS = 30_000_000
+FOR_EVER = 1 << 60
+"""A deadline from here on is none (microseconds)."""
 DEADLINES_KEPT_MIN = 1_000
 """Below so many entries the deadlines are not tidied."""
 
@@ -42,7 +44,7 @@ class _Waiting:
 class MemoryQueue:
     """`ports.Queue` in memory. Its bound is the log's: it holds one entry per scheduled attempt of a loaded run."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, prefix: str = "") -> None:
         self._clock = clock
         self._lines: dict[str, OrderedDict[str, OrderedDict[_Entry, None]]] = {}
         """Per queue, the line of each tenant that has tasks in it: whose turn it is stands first."""
@@ -53,6 +55,7 @@ class MemoryQueue:
         self._waiting: deque[_Waiting] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         """Rings when the wait of somebody who waits is over: one for all, for most waits end long before."""
+        self._prefix = prefix
 
     def put(self, task: Task) -> None:
         entries = self._of_run.get(task.run_id)
@@ -69,9 +72,9 @@ class MemoryQueue:
         if line is None:
             line = lines[task.tenant] = OrderedDict()
         line[entry] = None
-        self._wake(task.queue, task.tenant)
+        self.wake(task.queue, task.tenant)
 
-    def _wake(self, queue: str, tenant: str | None) -> None:
+    def wake(self, queue: str, tenant: str | None = None) -> None:
         """Wake the first who would take what is in the queue; `tenant` None: whoever it would be for."""
         for number, waiting in enumerate(self._waiting):
             meant = tenant is None or waiting.tenant in (None, tenant)
@@ -87,12 +90,12 @@ class MemoryQueue:
         until = loop.time() + wait_seconds
         claims = self._take(queues, tenant, worker_id, count)
         while not claims and loop.time() < until:
-            await self._something(queues, tenant, until)
+            await self.something(queues, tenant, until)
             claims = self._take(queues, tenant, worker_id, count)
         return claims
 
-    async def _something(self, queues: Sequence[str], tenant: str | None, until: float) -> None:
-        """Wait until a task is put into one of the queues, or the time is over."""
+    async def something(self, queues: Sequence[str], tenant: str | None, until: float) -> None:
+        """Wait until somebody is woken for one of the queues, or the loop's time is `until`."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(queues, tenant, until, loop.create_future())
         self._waiting.append(waiting)
@@ -105,7 +108,7 @@ class MemoryQueue:
                 self._waiting.remove(waiting)
             if not waiting.woken.cancelled():  # it was this one's turn, which another must have now
                 for queue in queues:
-                    self._wake(queue, tenant)
+                    self.wake(queue, tenant)
             raise
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -134,10 +137,48 @@ class MemoryQueue:
                 claims.append(self._claim(entry, worker_id, now))
         return claims
 
+    def adopt(self, task: Task, worker_id: str, version: int) -> Claim | None:
+        """Return a claim of a task that was in no line here; None where it is offered or claimed here already."""
+        entries = self._of_run.setdefault(task.run_id, {})
+        key = (task.place, task.attempt)
+        if key in entries:
+            return None
+        entry = entries[key] = _Entry(task)
+        claim = self._claim(entry, worker_id, self._clock.now())
+        claim.version = version
+        return claim
+
+    def in_line(self) -> list[Task]:
+        """Return the tasks that nobody has claimed."""
+        return [entry.task for lines in self._lines.values() for line in lines.values() for entry in line]
+
+    def claims(self) -> list[Claim]:
+        """Return all claims."""
+        return list(self._claims.values())
+
+    def waiting_of(self, run_id: str) -> list[Task]:
+        """Return those of a run."""
+        return [entry.task for entry in self._of_run.get(run_id, {}).values() if entry.claim is None]
+
+    def knows(self, task: Task) -> bool:
+        """Whether the task is offered or claimed here."""
+        return (task.place, task.attempt) in self._of_run.get(task.run_id, {})
+
+    def withdraw(self, task: Task) -> None:
+        """Take the task out of its line, if it is in one."""
+        entry = self._of_run.get(task.run_id, {}).get((task.place, task.attempt))
+        if entry is not None and entry.claim is None:
+            _leave(self._lines[task.queue], entry)
+            self._forget(task)
+
+    def seconds_left(self, claim: Claim) -> float | None:
+        """Return how long the claim may last from now on; None: for ever."""
+        return None if claim.deadline >= FOR_EVER else (claim.deadline - self._clock.now()) / 1_000_000
+
     def _claim(self, entry: _Entry, worker_id: str, now: int) -> Claim:
         task = entry.task
         # Of the claims of others a number would tell how many there are.
-        activity_id = f"{task.run_id}/{task.place}/{task.attempt}/{os.urandom(8).hex()}"
+        activity_id = f"{task.run_id}/{task.place}/{task.attempt}/{self._prefix}{os.urandom(8).hex()}"
         lease_until = now + LEASE_MICROSECONDS
         claim = entry.claim = Claim(activity_id, task, worker_id, now, lease_until, lease_until)
         self._claims[activity_id] = claim
@@ -146,7 +187,7 @@ class MemoryQueue:
     def claimed(self, activity_id: str) -> Claim | None:
         return self._claims.get(activity_id)
 
-    def renew(self, activity_id: str, lease_until: int) -> bool:
+    async def renew(self, activity_id: str, lease_until: int) -> bool:
         claim = self._claims.get(activity_id)
         if claim is None:
             return False
@@ -175,6 +216,9 @@ class MemoryQueue:
         if claim is not None:
             self._forget(claim.task)
 
+    def discard(self, activity_id: str) -> None:
+        self.finish(activity_id)
+
     def _forget(self, task: Task) -> None:
         entries = self._of_run[task.run_id]
         del entries[task.place, task.attempt]
@@ -186,9 +230,12 @@ class MemoryQueue:
             if entry.claim is None:
                 _leave(self._lines[entry.task.queue], entry)
                 self._forget(entry.task)
-        return self.claims_of(run_id)
+        return self._claims_of(run_id)
 
-    def claims_of(self, run_id: str) -> list[Claim]:
+    async def claims_of(self, run_id: str) -> list[Claim]:
+        return self._claims_of(run_id)
+
+    def _claims_of(self, run_id: str) -> list[Claim]:
         entries = self._of_run.get(run_id, {}).values()
         return [entry.claim for entry in entries if entry.claim is not None]
 

@@ -30,6 +30,7 @@ from headgate.stores.postgres_append import (
 )
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, Patience, dial
+from headgate.stores.postgres_queue import PostgresTasks
 from headgate.stores.postgres_reading import PostgresReader
 from headgate.stores.postgres_schema import checked_name
 from headgate.stores.queries import load_queries
@@ -40,6 +41,8 @@ LANES_MAX = 2
 RETRIES_MAX = 20
 """Deadlocks and lost connections in a row, after which a batch is given up."""
 PATIENCE_SECONDS = 30.0
+LEASE_SECONDS = 30.0
+"""Of a task in somebody's hands, from its claim or its last renewal. Workers renew each 10 s."""
 ANSWERS_FORGOTTEN_EVERY_MICROSECONDS = 3_600 * 1_000_000
 KEYS_PER_BLOCK = 1_000
 KEYS_AT_HAND_MIN = 500
@@ -71,11 +74,15 @@ class PostgresLog(PostgresReader):
         *,
         schema: str = "",
         patience_seconds: float = PATIENCE_SECONDS,
+        lease_seconds: float = LEASE_SECONDS,
         read_only: bool = False,
     ) -> None:
         address = Address(url)
         super().__init__(address, checked_name(schema or address.schema), patience_seconds, read_only=read_only)
         self._lanes = Lines(self._address, self._schema, LANES_MAX, SETTINGS_TO_APPEND, read_only=read_only)
+        self.lanes = LANES_MAX
+        self._lease = int(lease_seconds * 1_000_000)
+        self.tasks = PostgresTasks(self._address, self._schema, patience_seconds, self._lease)
         self._keys: deque[int] = deque()
         self._refill: asyncio.Task[None] | None = None
         self._answers_at = 0
@@ -129,7 +136,7 @@ class PostgresLog(PostgresReader):
 
     async def _append(self, batch: Sequence[Append]) -> list[Outcome]:
         budgets = budgets_of(batch)
-        arguments = arguments_of(batch, budgets)
+        arguments = arguments_of(batch, budgets, self._lease)
         forget_before = self._forgetting(batch)
         patience = Patience(self._patience_seconds)
         unknown = False
@@ -206,6 +213,7 @@ class PostgresLog(PostgresReader):
         """Close all connections after the commits that are under way. A second call does nothing."""
         if self._refill is not None:
             await asyncio.gather(self._refill, return_exceptions=True)
+        await self.tasks.close()
         await self._lanes.close()
         await self._readers.close()
         await self._hasty.close()

@@ -1,7 +1,8 @@
 -- append: a whole batch; the outcome of each item
 select outcomes, over from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
     $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41,
-    $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58)
+    $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62,
+    $63, $64, $65, $66, $67, $68, $69, $70, $71, $72)
 
 -- was_written: which of these events are in the log, as they were sent
 select wanted.run, wanted.version from unnest($1::bigint[], $2::bigint[], $3::bytea[]) as wanted (run, version, hash)
@@ -55,6 +56,10 @@ select * from runs where finished_at is null and tasks > 0 and key > $1 order by
 
 -- due: runs whose time has come, earliest first
 select id from runs where attention_at is not null and attention_at <= $1 order by attention_at limit $2
+
+-- left_alone: those of them that nobody has changed of late
+select id from runs where attention_at is not null and attention_at <= $1 and updated_at <= $2
+order by attention_at limit $3
 
 -- next_attention: the next time that any run waits for
 select min(attention_at) from runs where attention_at is not null and attention_at > $1
@@ -174,3 +179,77 @@ select (select value from meta where name = 'schema') as schema,
 
 -- set_meta: what the log knows of itself
 insert into meta (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value
+
+-- versions: how far some runs have come
+select id, version from runs where id = any ($1)
+
+-- claim_tasks: free tasks into a node's hands
+select run_id, place, attempt, queue, tenant, version from claim_tasks($1, $2, $3, $4, $5, $6, $7)
+
+-- add_task: a row that got lost
+insert into queue (run_id, place, attempt, queue, version, node, tenant, holder, worker, offered_at)
+values ($1, $2, $3, $4, $5, $6, $7, '', '', (extract(epoch from clock_timestamp()) * 1000000)::bigint)
+on conflict do nothing
+
+-- renew_tasks: which tasks are in their node's hands; their leases are prolonged, unless somebody is at work on the row
+with wanted as (
+    select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) with ordinality
+        as wanted (run_id, place, attempt, holder, item)
+), mine as (
+    select item, run_id, place, attempt from wanted join queue using (run_id, place, attempt, holder)
+    where lease_until > (extract(epoch from clock_timestamp()) * 1000000)::bigint
+), free_to_change as (
+    select run_id, place, attempt from queue join mine using (run_id, place, attempt)
+    order by run_id, place, attempt for update of queue skip locked
+), renewed as (
+    update queue set lease_until = (extract(epoch from clock_timestamp()) * 1000000)::bigint + $5
+    from free_to_change as one
+    where queue.run_id = one.run_id and queue.place = one.place and queue.attempt = one.attempt
+)
+select item from mine
+
+-- set_deadlines: until when claims may last, in microseconds from now; null: for ever
+update queue set deadline = (extract(epoch from clock_timestamp()) * 1000000)::bigint + wanted.left_over
+from unnest($1::text[], $2::text[], $3::bigint[], $5::bigint[]) as wanted (run_id, place, attempt, left_over)
+where queue.run_id = wanted.run_id and queue.place = wanted.place and queue.attempt = wanted.attempt
+    and holder = $4
+
+-- release_tasks: what a node holds is free again
+update queue set holder = '', worker = '', node = '', lease_until = null, claimed_at = null, deadline = null
+from unnest($1::text[], $2::text[], $3::bigint[]) as wanted (run_id, place, attempt)
+where queue.run_id = wanted.run_id and queue.place = wanted.place and queue.attempt = wanted.attempt
+    and holder = $4
+
+-- remove_tasks: what a node holds is no task any more
+delete from queue using unnest($1::text[], $2::text[], $3::bigint[]) as wanted (run_id, place, attempt)
+where queue.run_id = wanted.run_id and queue.place = wanted.place and queue.attempt = wanted.attempt
+    and holder = $4
+
+-- claims_of_run: what is in somebody's hands
+select queue, run_id, place, attempt, tenant, holder, worker, claimed_at, lease_until, coalesce(deadline, lease_until)
+from queue where run_id = $1 and lease_until is not null
+
+-- overdue_tasks: claims that have outlived their lease or their deadline, into another node's hands
+with moment as (
+    select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now
+), over as (
+    select run_id, place, attempt, worker, claimed_at, lease_until > now as deadline_passed
+    from queue, moment where lease_until <= now or deadline <= now
+    limit $2 for update of queue skip locked
+), taken as (
+    update queue set holder = $1, worker = '', deadline = null, lease_until = now + $3
+    from over, moment
+    where queue.run_id = over.run_id and queue.place = over.place and queue.attempt = over.attempt
+    returning queue.queue, queue.run_id, queue.place, queue.attempt, queue.tenant, over.worker, over.claimed_at,
+        now - over.claimed_at, over.deadline_passed
+)
+select * from taken
+
+-- missing_tasks: runs with more tasks than rows
+select id from runs
+where finished_at is null and tasks > 0 and status not in ('paused', 'cancelling') and updated_at < $1
+    and tasks > (select count(*) from queue where queue.run_id = runs.id)
+order by key limit $2
+
+-- tell: a hint for the other nodes
+select pg_notify($1, $2)

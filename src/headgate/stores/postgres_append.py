@@ -45,8 +45,9 @@ def budgets_of(batch: Sequence[Append]) -> list[str]:
     return sorted({clean(move.budget) for item in batch for move in item.moves})
 
 
-def arguments_of(batch: Sequence[Append], budgets: Sequence[str]) -> list[Any]:
-    """Return the arguments of `append_batch` that describe the batch; items are numbered from 1."""
+def arguments_of(batch: Sequence[Append], budgets: Sequence[str], lease: int) -> list[Any]:
+    """Return the arguments of `append_batch` that describe the batch; items are numbered from 1. A task that is born
+    in somebody's hands has a lease of so many microseconds."""
     together = _Together(batch)
     items = [
         [item.run for item in batch],
@@ -61,6 +62,7 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str]) -> list[Any]:
     blobs = [(number, *blob) for number, item in _numbered(batch) for blob in item.blobs]
     commands = [(number, *command) for number, item in _numbered(batch) for command in item.commands]
     spend = [(number, spend_json(row)) for number, item in _numbered(batch) for row in item.spend]
+    over = [(number, run_id, *one) for number, item in _numbered(batch) for run_id, *one in item.over]
     return [
         *items,
         *heads,
@@ -71,6 +73,9 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str]) -> list[Any]:
         *_columns(_moves(batch, budgets), 8),
         *_columns(commands, 5),
         *_columns(spend, 2),
+        lease,
+        *_columns([(number, *offer) for number, item in _numbered(batch) for offer in item.offers], 9),
+        *_columns(over, 4),
     ]
 
 

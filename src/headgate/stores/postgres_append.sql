@@ -4,7 +4,7 @@
 -- run's own row, an answer, and a budget that nobody needed: no subtransactions, whatever is refused.
 --
 -- Lock order: heads of runs that are there (by key), new runs (by id), budgets (by id), answers (in the batch's order);
--- events, blobs and spend rows belong to a head that is locked by then.
+-- events, blobs, spend rows and tasks belong to a head that is locked by then. Who claims tasks waits for no lock.
 --
 -- An item is *plain* when nothing else of the batch has to do with it and only its head decides: plain items are written
 -- at once. The others (`apart`) are judged one by one, in their order, budgets in memory. `once`: a new run whose key, id
@@ -26,6 +26,9 @@ create function append_batch(
     m_beyond boolean[], m_sets boolean[], m_opening text[],
     c_item bigint[], c_tenant text[], c_id text[], c_at bigint[], c_answer bytea[],
     s_item bigint[], s_row text[],
+    lease bigint, q_item bigint[], q_run_id text[], q_place text[], q_attempt bigint[], q_queue text[],
+    q_version bigint[], q_node text[], q_held boolean[], q_tenant text[],
+    f_item bigint[], f_run_id text[], f_place text[], f_attempt bigint[],
     out outcomes bigint[], out over bigint[]
 ) language plpgsql
     set search_path from current
@@ -285,6 +288,27 @@ begin
         insert into spend
         select filled.* from unnest(s_item, s_row) as new (item, row), json_populate_record(null::spend, row::json) as filled
         where item > s and outcomes[item] = 0;
+    end if;
+    -- Tasks that are over, then those that are due: an attempt is never both.
+    if cardinality(f_item) > 0 then
+        delete from queue using unnest(f_item, f_run_id, f_place, f_attempt) as done (item, run_id, place, attempt)
+        where outcomes[item] = 0
+            and queue.run_id = done.run_id and queue.place = done.place and queue.attempt = done.attempt;
+        if '' = any (f_place) then
+            delete from queue using unnest(f_item, f_run_id, f_place) as done (item, run_id, place)
+            where outcomes[item] = 0 and done.place = '' and queue.run_id = done.run_id;
+        end if;
+    end if;
+    if cardinality(q_item) > 0 then
+        insert into queue (run_id, place, attempt, queue, tenant, version, node, holder, worker, offered_at,
+            claimed_at, lease_until)
+        select run_id, place, attempt, queue, tenant, version, node, case when held then node else '' end, '', moment,
+            case when held then moment end, case when held then moment + lease end
+        from unnest(q_item, q_run_id, q_place, q_attempt, q_queue, q_version, q_node, q_held, q_tenant)
+            as new (item, run_id, place, attempt, queue, version, node, held, tenant),
+            lateral (select (extract(epoch from clock_timestamp()) * 1000000)::bigint) as clock (moment)
+        where outcomes[item] = 0
+        on conflict do nothing;
     end if;
 end
 $$;

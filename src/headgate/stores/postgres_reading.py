@@ -91,6 +91,12 @@ class PostgresReader:
     async def next_attention(self, after: int) -> int | None:
         return (await self._all("next_attention", after))[0][0]
 
+    async def left_alone(self, now: int, changed_before: int, limit: int) -> list[str]:
+        return [row[0] for row in await self._all("left_alone", now, changed_before, limit)]
+
+    async def versions(self, run_ids: Sequence[str]) -> dict[str, int]:
+        return {row[0]: row[1] for row in await self._all("versions", [clean(run_id) for run_id in run_ids])}
+
     async def events(self, run: int, *, after: int = 0, limit: int = 100_000) -> list[EventRow]:
         return [EventRow(*row) for row in await self._all("events", run, after, limit)]
 

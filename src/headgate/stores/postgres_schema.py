@@ -40,6 +40,7 @@ ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
         ("postgres_beside.sql", "functions"),
         ("postgres_keeping.sql", "tables"),
         ("postgres_tenants.sql", "tenants"),
+        ("postgres_queue.sql", "claim"),
     ),
 }
 """What came with a version: statements by file and name, in their order."""

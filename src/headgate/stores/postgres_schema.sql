@@ -101,6 +101,28 @@ create table spend (
     primary key (run_id, version, part)
 );
 create index spend_by_time on spend (at);
+create table queue (
+    run_id text collate "C" not null,
+    place text collate "C" not null,
+    attempt bigint not null,
+    queue text collate "C" not null,
+    tenant text collate "C" not null,
+    version bigint not null,
+    node text collate "C" not null,
+    holder text collate "C" not null,
+    worker text collate "C" not null,
+    number bigint generated always as identity,
+    offered_at bigint not null,
+    claimed_at bigint,
+    lease_until bigint,
+    deadline bigint,
+    primary key (run_id, place, attempt)
+) with (fillfactor = 50, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);
+create index queue_free on queue (queue, node, number) where lease_until is null;
+create index queue_free_for_all on queue (queue, number) where lease_until is null;
+create index queue_free_of_tenant on queue (queue, tenant, number) where lease_until is null;
+create index queue_by_lease on queue (lease_until) where lease_until is not null;
+create index queue_by_deadline on queue (deadline) where deadline is not null;
 
 -- triggers: events are written once; their contents may be erased, and within a deletion they may go
 create function refuse_change() returns trigger language plpgsql set search_path from current as $$

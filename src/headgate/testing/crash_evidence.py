@@ -24,11 +24,11 @@ from headgate.core.codec import GENESIS, chain, decode
 from headgate.core.view import RunView
 from headgate.engine.audit import Fault, verify
 from headgate.engine.reader import Reader
-from headgate.ports import EventRow, OverBudget, RunRow
+from headgate.ports import EventRow, Log, OverBudget, RunRow
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.crashes import Journal
 
-__all__ = ["Evidence", "gather", "problems"]
+__all__ = ["Evidence", "gather", "gather_from", "problems", "problems_of_books"]
 
 EVENTS_MAX = 1_000_000
 
@@ -71,16 +71,21 @@ def gather(database: Path, journal: Path) -> Evidence:
 async def _gather(database: Path, journal: Path) -> Evidence:
     log = SqliteLog(database, read_only=True)
     try:
-        reader = Reader(log, lambda: time.time_ns() // 1_000)
-        runs = {row.id: row for row in await log.runs(limit=10_000)}
-        rows = await log.feed(0, EVENTS_MAX)
-        events = [decode(row.data)[0] for row in rows]
-        names = {name for event in events if isinstance(event, e.RunStarted) for name in event.outer}
-        budgets = [budget for name in sorted(names) if (budget := await log.budget(name)) is not None]
-        first = next(row.id for row in runs.values() if not row.parent)
-        return Evidence(runs, rows, events, budgets, Journal.read(journal), await reader.show(first), await verify(log))
+        return await gather_from(log, journal)
     finally:
         await log.close()
+
+
+async def gather_from(log: Log, journal: Path) -> Evidence:
+    """Read everything of any log."""
+    reader = Reader(log, lambda: time.time_ns() // 1_000)
+    runs = {row.id: row for row in await log.runs(limit=10_000)}
+    rows = await log.feed(0, EVENTS_MAX)
+    events = [decode(row.data)[0] for row in rows]
+    names = {name for event in events if isinstance(event, e.RunStarted) for name in event.outer}
+    budgets = [budget for name in sorted(names) if (budget := await log.budget(name)) is not None]
+    first = next(row.id for row in runs.values() if not row.parent)
+    return Evidence(runs, rows, events, budgets, Journal.read(journal), await reader.show(first), await verify(log))
 
 
 def problems(evidence: Evidence, *, interrupted: bool) -> list[str]:
@@ -91,13 +96,28 @@ def problems(evidence: Evidence, *, interrupted: bool) -> list[str]:
     the ledger as one forfeit.
     """
     return [
+        *_strangers(evidence),
+        *_broken_promises(evidence),
+        *problems_of_books(evidence, interrupted=interrupted),
+    ]
+
+
+def problems_of_books(evidence: Evidence, *, interrupted: bool) -> list[str]:
+    """Return what is wrong with the log and with the money, whatever was promised meanwhile, and however many runs
+    were started."""
+    return [
         *map(str, evidence.faults),
         *_torn_chains(evidence),
-        *_broken_promises(evidence),
         *_wrong_calls(evidence, interrupted=interrupted),
         *_wrong_money(evidence),
         *_over_admissions(evidence),
     ]
+
+
+def _strangers(evidence: Evidence) -> Iterator[str]:
+    firsts = [run.id for run in evidence.runs.values() if not run.parent]
+    if len(firsts) != 1:
+        yield f"Expected one run that was started from outside, got {len(firsts)}: {', '.join(firsts)}."
 
 
 # --- The log -----------------------------------------------------------------------------------------------------
@@ -116,9 +136,6 @@ def _torn_chains(evidence: Evidence) -> Iterator[str]:
     for run in evidence.runs.values():
         if heads[run.key] != (run.head.version, run.head.hash):
             yield f"Run {run.id}: its head says event {run.head.version}, its events end at {heads[run.key][0]}."
-    firsts = [run.id for run in evidence.runs.values() if not run.parent]
-    if len(firsts) != 1:
-        yield f"Expected one run that was started from outside, got {len(firsts)}: {', '.join(firsts)}."
 
 
 # --- What was known, and when ---------------------------------------------------------------------------------------

@@ -1,0 +1,52 @@
+-- claim: free tasks into a node's hands, its own first
+--
+-- Its own are those that it has decided: it has their runs in memory. Those of others it takes when they have been free
+-- for `spare` microseconds, so that nodes that are all busy do not take each other's runs apart; those that name no node
+-- at once. Whatever row is locked is passed over: nobody waits here, so nothing deadlocks.
+create function claim_tasks(
+    queues text[], claimant text, worker_id text, wanted bigint, lease bigint, spare bigint, of_tenant text
+) returns setof queue
+language plpgsql
+    set search_path from current
+as $$
+#variable_conflict use_column
+declare
+    moment bigint := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
+    line text;
+    lacking bigint := wanted;
+    taken bigint;
+begin
+    foreach line in array queues loop
+        exit when lacking <= 0;
+        return query
+        with free as (
+            select run_id, place, attempt from queue
+            where queue = line and node = claimant and lease_until is null
+                and (of_tenant is null or tenant = of_tenant)
+            order by number limit lacking for update skip locked
+        )
+        update queue set holder = claimant, worker = worker_id, claimed_at = moment, lease_until = moment + lease
+        from free
+        where queue.run_id = free.run_id and queue.place = free.place and queue.attempt = free.attempt
+        returning queue.*;
+        get diagnostics taken = row_count;
+        lacking := lacking - taken;
+    end loop;
+    foreach line in array queues loop
+        exit when lacking <= 0;
+        return query
+        with free as (
+            select run_id, place, attempt from queue
+            where queue = line and lease_until is null and (node = '' or offered_at < moment - spare)
+                and (of_tenant is null or tenant = of_tenant)
+            order by number limit lacking for update skip locked
+        )
+        update queue set holder = claimant, worker = worker_id, claimed_at = moment, lease_until = moment + lease
+        from free
+        where queue.run_id = free.run_id and queue.place = free.place and queue.attempt = free.attempt
+        returning queue.*;
+        get diagnostics taken = row_count;
+        lacking := lacking - taken;
+    end loop;
+end
+$$;

@@ -1,0 +1,511 @@
+"""What every table of tasks keeps true (`ports.TaskTable`): rows that many nodes claim, each on its own connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
+
+from headgate.ports import Append, Hint, Offer, Task
+from headgate.queues import store
+from headgate.queues.store import StoreQueue
+from headgate.stores.postgres import PostgresLog
+from headgate.testing.log_conformance import HandmadeRun, on_a_loop
+
+LEASE_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def nodes(count: int = 2, *, lease_seconds: float = LEASE_SECONDS) -> AsyncGenerator[list[PostgresLog]]:
+    """Yield logs of so many nodes on the same empty tables."""
+    first = empty_postgres_log()
+    await first.close()
+    logs = [PostgresLog(server_url(), schema=SCHEMA, lease_seconds=lease_seconds) for _ in range(count)]
+    try:
+        yield logs
+    finally:
+        for log in logs:
+            await log.close()
+
+
+def offer(place: str, *, run: str = "run-1", attempt: int = 1, queue: str = "std", node: str = "", held: bool = False):
+    return Offer(run, place, attempt, queue, 7, node, held)
+
+
+def task(place: str, *, run: str = "run-1", attempt: int = 1, queue: str = "std") -> Task:
+    return Task(queue, run, place, attempt)
+
+
+async def claim(log: PostgresLog, node: str, count: int = 10, queue: str = "std") -> list[Task]:
+    return [one for one, _ in await log.tasks.claim([queue], node=node, worker_id="w", count=count)]
+
+
+async def sql(statement: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(server_url(), server_settings={"search_path": SCHEMA})
+    try:
+        return await connection.fetch(statement)
+    finally:
+        await connection.close()
+
+
+async def age(seconds: float) -> None:
+    """Let the rows be so much older."""
+    columns = ("offered_at", "claimed_at", "lease_until", "deadline")
+    await sql("update queue set " + ", ".join(f"{name} = {name} - {int(seconds * 1e6)}" for name in columns))
+
+
+# --- With the events -----------------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_tasks_stand_and_fall_with_their_append():
+    async with nodes() as (log, other):
+        run = HandmadeRun(log, "run-1")
+        await run.commit()
+        mine, theirs = run.append(["mine"]), run.append(["theirs"])
+        mine.offers, theirs.offers = [offer("a")], [offer("b")]
+
+        (first,) = await log.commit([mine])
+        (second,) = await other.commit([theirs])
+        run.settle(mine, first)
+
+        assert (first, second) == ("accepted", "version_conflict")
+        assert await claim(other, "other") == [task("a")]
+
+        ends = run.append(["ended"])
+        ends.over, ends.offers = [("run-1", "a", 1)], [offer("a", attempt=2)]
+        assert await log.commit([ends]) == ["accepted"]
+        assert [tuple(row) for row in await sql("select place, attempt, holder from queue")] == [("a", 2, "")]
+
+
+@on_a_loop
+async def test_the_end_of_a_run_takes_all_its_tasks_and_no_others():
+    async with nodes(1) as (log,):
+        run = HandmadeRun(log, "run-1")
+        await run.commit()
+        await log.tasks.add([offer("a"), offer("b"), offer("c", run="run-2")])
+        ends: Append = run.append(["ended"])
+        ends.over = [("run-1", "", 0)]
+
+        assert await log.commit([ends]) == ["accepted"]
+
+        assert [row["place"] for row in await sql("select place from queue")] == ["c"]
+
+
+@on_a_loop
+async def test_a_task_that_is_born_in_a_nodes_hands_is_claimed_by_nobody_until_its_lease_is_over():
+    async with nodes() as (log, other):
+        run = HandmadeRun(log, "run-1")
+        item = run.append(["first"])
+        item.offers = [offer("a", node="one", held=True)]
+        await log.commit([item])
+
+        assert await claim(other, "two") == []
+        assert await other.tasks.overdue("two", 10) == []
+        assert await log.tasks.renew([task("a")], ["one"]) == [True]
+        await age(LEASE_SECONDS + 1)
+        (found,) = await other.tasks.overdue("two", 10)
+        assert (found.task, found.deadline_passed) == (task("a"), False)
+        assert found.held_seconds >= LEASE_SECONDS
+
+
+# --- Claims --------------------------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_of_many_that_claim_at_once_each_gets_tasks_of_its_own():
+    async with nodes(4) as logs:
+        await logs[0].tasks.add([offer(f"p{number}") for number in range(200)])
+
+        async def work(number: int, log: PostgresLog) -> list[Task]:
+            mine: list[Task] = []
+            while found := await claim(log, f"node-{number}", count=7):
+                mine += found
+            return mine
+
+        shares = await asyncio.gather(*(work(number, log) for number, log in enumerate(logs)))
+
+        counted = Counter(one for share in shares for one in share)
+        assert set(counted.values()) == {1}
+        assert len(counted) == 200
+        assert sum(bool(share) for share in shares) > 1
+
+
+@on_a_loop
+async def test_tasks_are_claimed_oldest_first_and_of_the_named_queues_only():
+    async with nodes(1) as (log,):
+        for place in ("a", "b", "c"):
+            await log.tasks.add([offer(place)])
+        await log.tasks.add([offer("x", queue="gpu")])
+
+        assert await claim(log, "one", count=2) == [task("a"), task("b")]
+        assert await claim(log, "one") == [task("c")]
+        assert await claim(log, "one", queue="gpu") == [task("x", queue="gpu")]
+
+
+@on_a_loop
+async def test_what_a_node_has_decided_is_left_to_it_for_a_moment():
+    async with nodes() as (log, other):
+        await log.tasks.add([offer("a", node="one"), offer("b", node="one")])
+
+        assert await claim(other, "two") == []
+        assert await claim(log, "one", count=1) == [task("a")]
+        await age(1.0)
+        assert await claim(other, "two") == [task("b")]
+
+
+@on_a_loop
+async def test_a_node_claims_what_it_has_decided_before_what_others_have():
+    async with nodes(1) as (log,):
+        await log.tasks.add([offer("theirs", node="two"), offer("anybodys"), offer("mine", node="one")])
+        await age(1.0)
+
+        assert await claim(log, "one", count=2) == [task("mine"), task("theirs")]
+
+
+@on_a_loop
+async def test_what_is_released_is_free_and_what_is_removed_is_gone():
+    async with nodes() as (log, other):
+        await log.tasks.add([offer("a"), offer("b"), offer("c")])
+        claimed = await claim(log, "one")
+
+        await other.tasks.release(claimed, "two")  # not theirs to release
+        await other.tasks.remove(claimed, "two")
+        assert await claim(other, "two") == []
+        await log.tasks.release([task("a")], "one")
+        await log.tasks.remove([task("b")], "one")
+
+        assert await claim(other, "two") == [task("a")]
+        assert len(await other.tasks.claims_of("run-1")) == 2
+
+
+# --- Leases --------------------------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_a_lease_is_renewed_by_any_node_in_the_name_of_its_holder():
+    async with nodes() as (log, other):
+        await log.tasks.add([offer("a"), offer("b")])
+        await claim(log, "one")
+        await age(LEASE_SECONDS - 1)
+
+        assert await other.tasks.renew([task("a"), task("b"), task("c")], ["one", "two", "one"]) == [True, False, False]
+
+        await age(2)
+        assert [found.task for found in await other.tasks.overdue("two", 10)] == [task("b")]
+
+
+@on_a_loop
+async def test_a_lease_that_is_over_is_renewed_by_nobody():
+    async with nodes() as (log, other):
+        await log.tasks.add([offer("a")])
+        await claim(log, "one")
+        await age(LEASE_SECONDS + 1)
+
+        assert await log.tasks.renew([task("a")], ["one"]) == [False]
+        assert len(await other.tasks.overdue("two", 10)) == 1
+        assert await log.tasks.renew([task("a")], ["one"]) == [False]
+        assert await other.tasks.renew([task("a")], ["two"]) == [True]
+
+
+@on_a_loop
+async def test_what_is_overdue_is_given_to_one_of_those_that_ask():
+    async with nodes(4) as logs:
+        await logs[0].tasks.add([offer(f"p{number}") for number in range(60)])
+        await claim(logs[0], "dead", count=100)
+        await age(LEASE_SECONDS + 1)
+
+        found = await asyncio.gather(
+            *(log.tasks.overdue(f"node-{number}", 25) for number, log in enumerate(logs) for _ in range(2))
+        )
+
+        counted = Counter(one.task for share in found for one in share)
+        assert set(counted.values()) == {1}
+        assert len(counted) == 60
+
+
+@on_a_loop
+async def test_a_claim_beyond_its_deadline_is_overdue_though_its_lease_is_kept():
+    async with nodes() as (log, other):
+        await log.tasks.add([offer("a"), offer("b")])
+        await claim(log, "one")
+        await log.tasks.set_deadlines([task("a"), task("b")], "one", [5.0, None])
+        await age(6)
+
+        (found,) = await other.tasks.overdue("two", 10)
+
+        assert (found.task, found.worker_id, found.deadline_passed) == (task("a"), "w", True)
+
+
+@on_a_loop
+async def test_a_renewal_waits_for_no_append_that_is_at_work_on_the_row():
+    async with nodes() as (log, _):
+        await log.tasks.add([offer("a"), offer("b")])
+        await claim(log, "one")
+        connection = await asyncpg.connect(server_url(), server_settings={"search_path": SCHEMA})
+        try:
+            async with asyncio.timeout(20), connection.transaction():
+                await connection.execute("delete from queue where place = 'a'")
+                assert await log.tasks.renew([task("a"), task("b")], ["one", "one"]) == [True, True]
+                assert await claim(log, "one") == []
+        finally:
+            await connection.close()
+
+
+# --- What got lost -------------------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_a_run_with_more_tasks_than_rows_is_found():
+    async with nodes(1) as (log,):
+        run = HandmadeRun(log, "run-1")
+        await run.commit()
+        item = run.append(["next"])
+        item.head = item.head._replace(tasks=2)
+        item.offers = [offer("a"), offer("b")]
+        await log.commit([item])
+        assert await log.tasks.missing(1 << 62, 10) == []
+
+        await sql("delete from queue where place = 'b'")
+
+        assert await log.tasks.missing(1 << 62, 10) == ["run-1"]
+        assert await log.tasks.missing(0, 10) == []  # it may be that somebody is just at it
+        await log.tasks.add([offer("a"), offer("b")])
+        assert await log.tasks.missing(1 << 62, 10) == []
+
+
+# --- Hints ---------------------------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_a_hint_reaches_who_listens_and_one_that_is_too_long_says_everything():
+    async with nodes() as (log, other):
+        heard: asyncio.Queue[Hint] = asyncio.Queue()
+        listening = asyncio.create_task(other.tasks.hear(heard.put_nowait))
+        async with asyncio.timeout(20):
+            assert (await heard.get()).everything  # what was said before is not known
+            await log.tasks.tell(Hint("one", runs=("run-1",), budgets=("tree:run-1",)))
+            assert await heard.get() == Hint("one", runs=("run-1",), budgets=("tree:run-1",))
+            await log.tasks.tell(Hint("one", runs=tuple(f"run-{number:020}" for number in range(1_000))))
+            assert await heard.get() == Hint("one", everything=True)
+        listening.cancel()
+
+
+@on_a_loop
+async def test_who_listens_hears_again_after_its_connection_has_broken():
+    async with nodes() as (log, other):
+        heard: asyncio.Queue[Hint] = asyncio.Queue()
+        listening = asyncio.create_task(other.tasks.hear(heard.put_nowait))
+        async with asyncio.timeout(30):
+            await heard.get()
+            await sql("select pg_terminate_backend(pid) from pg_stat_activity where query like 'LISTEN%'")
+            assert (await heard.get()).everything
+            await log.tasks.tell(Hint("one", queues=("std",)))
+            assert await heard.get() == Hint("one", queues=("std",))
+        listening.cancel()
+
+
+# --- The queue in front of it --------------------------------------------------------------------------------------
+
+
+class StillClock:
+    """A clock that is set by hand; the table has its own."""
+
+    def now(self) -> int:
+        return 1_000_000
+
+    async def wait(self, until: int | None, wake: asyncio.Event) -> None:
+        raise AssertionError("a queue has nothing to wait for but tasks")
+
+
+async def take(queue: StoreQueue, count: int = 10, wait: float = 0.0) -> list[Task]:
+    claims = await queue.take(["std"], worker_id="w", count=count, wait_seconds=wait)
+    return [one.task for one in claims]
+
+
+async def append(log: PostgresLog, queue: StoreQueue, run: HandmadeRun, *places: str) -> list[Offer]:
+    item = run.append(["next"])
+    item.offers = [queue.offer(task(place, run=run.id), 2, number) for number, place in enumerate(places)]
+    (outcome,) = await log.commit([item])
+    run.settle(item, outcome)
+    queue.born(item.offers)
+    return list(item.offers)
+
+
+@on_a_loop
+async def test_a_node_holds_as_much_as_its_workers_ask_for_and_shares_out_the_rest():
+    async with nodes() as (log, other):
+        mine, theirs = StoreQueue(log.tasks, StillClock()), StoreQueue(other.tasks, StillClock())
+        await take(mine, count=3)
+        await take(theirs, count=1_000)
+        run, wide = HandmadeRun(log, "run-1"), HandmadeRun(other, "run-2")
+
+        offers = await append(log, mine, run, "a", "b", "c", "d")
+        fan = await append(other, theirs, wide, *(f"p{number}" for number in range(20)))
+
+        assert [one.held for one in offers] == [True, True, True, False]
+        assert [one.held for one in fan] == [True] * 16 + [False] * 4
+        assert [one.node for one in fan[16:]] == [""] * 4  # for anybody, at once
+        assert len(await take(mine)) == 3
+        assert {one.place for one in await take(mine)} == {"d", "p16", "p17", "p18", "p19"}
+        await mine.close()
+        await theirs.close()
+
+
+@on_a_loop
+async def test_a_node_without_a_worker_for_a_queue_holds_none_of_its_tasks():
+    async with nodes(1) as (log,):
+        queue = StoreQueue(log.tasks, StillClock())
+
+        (one,) = await append(log, queue, HandmadeRun(log, "run-1"), "a")
+
+        assert (one.held, one.node) == (False, "")
+        await queue.close()
+
+
+@on_a_loop
+async def test_while_there_are_free_tasks_newer_ones_are_not_held():
+    async with nodes(1) as (log,):
+        queue = StoreQueue(log.tasks, StillClock())
+        await take(queue, count=1)
+        run = HandmadeRun(log, "run-1")
+        await append(log, queue, run, "a", "b")
+        assert [one.place for one in await take(queue, 1)] == ["a"]
+
+        (newer,) = await append(log, queue, run, "c")
+
+        assert not newer.held
+        assert [one.place for one in [*await take(queue, 1), *await take(queue, 1)]] == ["b", "c"]
+        await queue.close()
+
+
+@on_a_loop
+async def test_a_take_that_waits_is_woken_by_a_task_of_another_node():
+    async with nodes() as (log, other):
+        queue = StoreQueue(other.tasks, StillClock())
+        waiting = asyncio.create_task(take(queue, wait=60.0))
+        await asyncio.sleep(0.05)
+        await log.tasks.add([offer("a")])
+
+        queue.wake(["std"])
+
+        async with asyncio.timeout(20):
+            assert await waiting == [task("a")]
+        await queue.close()
+
+
+@on_a_loop
+async def test_a_take_that_waits_finds_a_task_that_nobody_has_told_of():
+    async with nodes() as (log, other):
+        queue = StoreQueue(other.tasks, StillClock())
+        waiting = asyncio.create_task(take(queue, wait=60.0))
+        await asyncio.sleep(0.05)
+        await log.tasks.add([offer("a")])
+
+        async with asyncio.timeout(20):
+            assert await waiting == [task("a")]
+        await queue.close()
+
+
+@on_a_loop
+async def test_a_take_that_is_cancelled_loses_no_task():
+    async with nodes() as (log, other):
+        queue = StoreQueue(log.tasks, StillClock())
+        await log.tasks.add([offer(f"p{number}") for number in range(30)])
+        for steps in range(12):
+            taking = asyncio.create_task(take(queue, count=2))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await asyncio.sleep(steps * 0.0003)
+            taking.cancel()
+            for claimed in (await asyncio.gather(taking, return_exceptions=True))[0:1]:
+                if isinstance(claimed, list):
+                    await log.tasks.release(claimed, queue.node)
+        await queue.close()
+
+        assert len(await claim(other, "two", count=100)) == 30
+
+
+@on_a_loop
+async def test_a_task_that_nobody_here_takes_is_given_away():
+    async with nodes() as (log, other):
+        queue = StoreQueue(log.tasks, StillClock())
+        await take(queue, count=5)
+        run = HandmadeRun(log, "run-1")
+        await append(log, queue, run, "a")
+        await queue.give_away()
+        assert await claim(other, "two") == []  # it has not waited long
+
+        patient, store.GIVE_AWAY_AFTER_SECONDS = store.GIVE_AWAY_AFTER_SECONDS, -1_000.0
+        try:
+            await queue.give_away()
+        finally:
+            store.GIVE_AWAY_AFTER_SECONDS = patient
+
+        assert await claim(other, "two", count=1) == [task("a")]
+        assert queue.depth("std") == 0
+        await queue.close()
+
+
+@on_a_loop
+async def test_a_node_whose_worker_has_gone_holds_no_more_tasks():
+    async with nodes(1) as (log,):
+        queue = StoreQueue(log.tasks, StillClock())
+        patient, store.GIVE_AWAY_AFTER_SECONDS = store.GIVE_AWAY_AFTER_SECONDS, -1_000.0
+        try:
+            await take(queue, count=5)
+        finally:
+            store.GIVE_AWAY_AFTER_SECONDS = patient
+
+        (one,) = await append(log, queue, HandmadeRun(log, "run-1"), "a")
+
+        assert (one.held, one.node) == (False, "")
+        await queue.close()
+
+
+@on_a_loop
+async def test_a_node_that_ends_frees_what_waits_in_its_line():
+    async with nodes() as (log, other):
+        queue = StoreQueue(log.tasks, StillClock())
+        await take(queue, count=5)
+        await append(log, queue, HandmadeRun(log, "run-1"), "a", "b")
+
+        await queue.close()
+
+        assert await claim(other, "two") == [task("a"), task("b")]
+
+
+@on_a_loop
+async def test_a_task_that_is_put_back_is_free_again():
+    async with nodes() as (log, other):
+        queue = StoreQueue(log.tasks, StillClock())
+        await log.tasks.add([offer("a")])
+        (held,) = await queue.take(["std"], worker_id="w", count=1, wait_seconds=0)
+        queue.finish(held.activity_id)
+        queue.put(held.task)
+        await queue.close()
+
+        assert await claim(other, "two") == [task("a")]
+
+
+@on_a_loop
+async def test_a_heartbeat_to_another_node_keeps_the_claim_and_one_that_comes_too_late_is_told_so():
+    async with nodes() as (log, other):
+        mine, theirs = StoreQueue(log.tasks, StillClock()), StoreQueue(other.tasks, StillClock())
+        await log.tasks.add([offer("a")])
+        (held,) = await mine.take(["std"], worker_id="w", count=1, wait_seconds=0)
+        await age(LEASE_SECONDS - 1)
+
+        assert await theirs.renew(held.activity_id, 0)
+        await age(2)
+        assert await log.tasks.overdue("x", 10) == []
+        await age(LEASE_SECONDS)
+        assert not await theirs.renew(held.activity_id, 0)
+        assert not await mine.renew(held.activity_id, 0)
+        assert mine.claimed(held.activity_id) is None
+        await mine.close()
+        await theirs.close()
