@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import asyncpg
+import pytest
 from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
 
+from headgate.core.errors import Invalid
 from headgate.ports import Append, Hint, Offer, Task
 from headgate.queues import store
 from headgate.queues.store import StoreQueue
@@ -254,6 +256,11 @@ async def test_a_renewal_waits_for_no_append_that_is_at_work_on_the_row():
                 assert await claim(log, "one") == []
         finally:
             await connection.close()
+
+
+def test_a_lease_that_is_shorter_than_heartbeats_are_apart_is_refused():
+    with pytest.raises(Invalid, match="at least 12 s"):
+        PostgresLog("postgresql://host/name", lease_seconds=10.0)
 
 
 # --- What got lost -------------------------------------------------------------------------------------------------
