@@ -150,6 +150,17 @@ async def test_tasks_are_claimed_oldest_first_and_of_the_named_queues_only():
 
 
 @on_a_loop
+async def test_a_worker_of_one_tenant_gets_no_task_of_another():
+    async with nodes(1) as (log,):
+        await log.tasks.add([offer("a")._replace(tenant="ann"), offer("b")._replace(tenant="bob")])
+
+        claimed = await log.tasks.claim(["std"], node="one", worker_id="w", count=10, tenant="bob")
+
+        assert [one for one, _ in claimed] == [task("b")]
+        assert await claim(log, "one") == [task("a")]
+
+
+@on_a_loop
 async def test_what_a_node_has_decided_is_left_to_it_for_a_moment():
     async with nodes() as (log, other):
         await log.tasks.add([offer("a", node="one"), offer("b", node="one")])

@@ -60,7 +60,7 @@ class TaskRows:
         else:
             task = Task(place.planned.activity.queue, run.id, path, place.attempt)
             offer = self._queue.offer(task, version, len(item.offers))
-        item.offers = _with(item.offers, offer)
+        item.offers = _with(item.offers, offer._replace(tenant=run.tenant))
 
     def _end(self, item: Append, run_id: str, path: str, attempt: int) -> None:
         item.over = _with(item.over, (run_id, path, attempt))

@@ -93,6 +93,7 @@ class Offer(NamedTuple):
     version: int
     node: str
     held: bool
+    tenant: str = "default"
 
 
 class Overdue(NamedTuple):
@@ -136,9 +137,11 @@ class TaskTable(Protocol):
     3. A lease that is over is renewed by nobody: the row goes to whoever sees to it.
     """
 
-    async def claim(self, queues: Sequence[str], *, node: str, worker_id: str, count: int) -> list[tuple[Task, int]]:
+    async def claim(
+        self, queues: Sequence[str], *, node: str, worker_id: str, count: int, tenant: str | None = None
+    ) -> list[tuple[Task, int]]:
         """Claim up to `count` free tasks for a node, with the versions they were scheduled at: its own first, oldest
-        first, then those of others that nobody has claimed for a while."""
+        first, then those of others that nobody has claimed for a while. `tenant` given: that tenant's alone."""
         ...
 
     async def add(self, offers: Sequence[Offer]) -> None:

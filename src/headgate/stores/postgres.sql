@@ -2,7 +2,7 @@
 select outcomes, over from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
     $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41,
     $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62, $63, $64, $65, $66, $67, $68,
-    $69, $70, $71)
+    $69, $70, $71, $72)
 
 -- was_written: which of these events are in the log, as they were sent
 select wanted.run, wanted.version from unnest($1::bigint[], $2::bigint[], $3::bytea[]) as wanted (run, version, hash)
@@ -169,11 +169,11 @@ insert into meta (name, value) values ($1, $2) on conflict (name) do update set 
 select id, version from runs where id = any ($1)
 
 -- claim_tasks: free tasks into a node's hands
-select run_id, place, attempt, queue, version from claim_tasks($1, $2, $3, $4, $5, $6)
+select run_id, place, attempt, queue, version from claim_tasks($1, $2, $3, $4, $5, $6, $7)
 
 -- add_task: a row that got lost
-insert into queue (run_id, place, attempt, queue, version, node, holder, worker, offered_at)
-values ($1, $2, $3, $4, $5, $6, '', '', (extract(epoch from clock_timestamp()) * 1000000)::bigint)
+insert into queue (run_id, place, attempt, queue, version, node, tenant, holder, worker, offered_at)
+values ($1, $2, $3, $4, $5, $6, $7, '', '', (extract(epoch from clock_timestamp()) * 1000000)::bigint)
 on conflict do nothing
 
 -- renew_tasks: which tasks are in their node's hands; their leases are prolonged, unless somebody is at work on the row

@@ -73,7 +73,7 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str], lease: int) ->
         *_columns(commands, 5),
         *_columns(spend, 2),
         lease,
-        *_columns([(number, *offer) for number, item in _numbered(batch) for offer in item.offers], 8),
+        *_columns([(number, *offer) for number, item in _numbered(batch) for offer in item.offers], 9),
         *_columns(over, 4),
     ]
 

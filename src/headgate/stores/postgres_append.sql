@@ -27,7 +27,7 @@ create function append_batch(
     c_item bigint[], c_tenant text[], c_id text[], c_at bigint[], c_answer bytea[],
     s_item bigint[], s_row text[],
     lease bigint, q_item bigint[], q_run_id text[], q_place text[], q_attempt bigint[], q_queue text[],
-    q_version bigint[], q_node text[], q_held boolean[],
+    q_version bigint[], q_node text[], q_held boolean[], q_tenant text[],
     f_item bigint[], f_run_id text[], f_place text[], f_attempt bigint[],
     out outcomes bigint[], out over bigint[]
 ) language plpgsql
@@ -300,12 +300,12 @@ begin
         end if;
     end if;
     if cardinality(q_item) > 0 then
-        insert into queue (run_id, place, attempt, queue, version, node, holder, worker, offered_at, claimed_at,
-            lease_until)
-        select run_id, place, attempt, queue, version, node, case when held then node else '' end, '', moment,
+        insert into queue (run_id, place, attempt, queue, tenant, version, node, holder, worker, offered_at,
+            claimed_at, lease_until)
+        select run_id, place, attempt, queue, tenant, version, node, case when held then node else '' end, '', moment,
             case when held then moment end, case when held then moment + lease end
-        from unnest(q_item, q_run_id, q_place, q_attempt, q_queue, q_version, q_node, q_held)
-            as new (item, run_id, place, attempt, queue, version, node, held),
+        from unnest(q_item, q_run_id, q_place, q_attempt, q_queue, q_version, q_node, q_held,
+            q_tenant) as new (item, run_id, place, attempt, queue, version, node, held, tenant),
             lateral (select (extract(epoch from clock_timestamp()) * 1000000)::bigint) as clock (moment)
         where outcomes[item] = 0
         on conflict do nothing;

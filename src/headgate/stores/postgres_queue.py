@@ -48,9 +48,11 @@ class PostgresTasks:
         self._keeping = Lines(address, schema, KEEPING_LINES_MAX, renewals)
         self._channel = f"headgate_{schema}"[:63]
 
-    async def claim(self, queues: Sequence[str], *, node: str, worker_id: str, count: int) -> list[tuple[Task, int]]:
+    async def claim(
+        self, queues: Sequence[str], *, node: str, worker_id: str, count: int, tenant: str | None = None
+    ) -> list[tuple[Task, int]]:
         asked = ([clean(name) for name in queues], node, clean(worker_id), count)
-        rows = await self._all("claim_tasks", *asked, self._lease, SPARE_MICROSECONDS, lines=self._claiming)
+        rows = await self._all("claim_tasks", *asked, self._lease, SPARE_MICROSECONDS, tenant, lines=self._claiming)
         return [(Task(queue, run_id, place, attempt), version) for run_id, place, attempt, queue, version in rows]
 
     async def add(self, offers: Sequence[Offer]) -> None:
@@ -58,7 +60,7 @@ class PostgresTasks:
 
         async def insert(line: Line) -> None:
             for offer in offers:
-                await line.connection.execute(SQL["add_task"], *offer[:6])
+                await line.connection.execute(SQL["add_task"], *offer[:6], clean(offer.tenant))
 
         await self._asked(insert, self._keeping)
 

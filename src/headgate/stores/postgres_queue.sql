@@ -2,9 +2,10 @@
 --
 -- Its own are those that it has decided: it has their runs in memory. Those of others it takes when they have been free
 -- for `spare` microseconds, so that nodes that are all busy do not take each other's runs apart; those that name no node
--- at once. Whatever row is locked is passed over: nobody waits here, so nothing deadlocks.
+-- at once. `whose` given: those of that tenant alone. Whatever row is locked is passed over: nobody waits here, so
+-- nothing deadlocks.
 create function claim_tasks(
-    queues text[], claimant text, worker_id text, wanted bigint, lease bigint, spare bigint
+    queues text[], claimant text, worker_id text, wanted bigint, lease bigint, spare bigint, whose text
 ) returns setof queue
 language plpgsql
     set search_path from current
@@ -22,6 +23,7 @@ begin
         with free as (
             select run_id, place, attempt from queue
             where queue = line and node = claimant and lease_until is null
+                and (whose is null or tenant = whose)
             order by number limit lacking for update skip locked
         )
         update queue set holder = claimant, worker = worker_id, claimed_at = moment, lease_until = moment + lease
@@ -37,6 +39,7 @@ begin
         with free as (
             select run_id, place, attempt from queue
             where queue = line and lease_until is null and (node = '' or offered_at < moment - spare)
+                and (whose is null or tenant = whose)
             order by number limit lacking for update skip locked
         )
         update queue set holder = claimant, worker = worker_id, claimed_at = moment, lease_until = moment + lease

@@ -104,6 +104,7 @@ create table queue (
     place text collate "C" not null,
     attempt bigint not null,
     queue text collate "C" not null,
+    tenant text collate "C" not null,
     version bigint not null,
     node text collate "C" not null,
     holder text collate "C" not null,
