@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import asyncpg
+import pytest
 from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
 
+from headgate.core.errors import Invalid
 from headgate.ports import Append, Hint, Offer, Task
 from headgate.queues import store
 from headgate.queues.store import StoreQueue
@@ -148,6 +150,17 @@ async def test_tasks_are_claimed_oldest_first_and_of_the_named_queues_only():
 
 
 @on_a_loop
+async def test_a_worker_of_one_tenant_gets_no_task_of_another():
+    async with nodes(1) as (log,):
+        await log.tasks.add([offer("a")._replace(tenant="ann"), offer("b")._replace(tenant="bob")])
+
+        claimed = await log.tasks.claim(["std"], node="one", worker_id="w", count=10, tenant="bob")
+
+        assert [one for one, _ in claimed] == [task("b")._replace(tenant="bob")]
+        assert await claim(log, "one") == [task("a")._replace(tenant="ann")]
+
+
+@on_a_loop
 async def test_what_a_node_has_decided_is_left_to_it_for_a_moment():
     async with nodes() as (log, other):
         await log.tasks.add([offer("a", node="one"), offer("b", node="one")])
@@ -254,6 +267,11 @@ async def test_a_renewal_waits_for_no_append_that_is_at_work_on_the_row():
                 assert await claim(log, "one") == []
         finally:
             await connection.close()
+
+
+def test_a_lease_that_is_shorter_than_heartbeats_are_apart_is_refused():
+    with pytest.raises(Invalid, match="at least 12 s"):
+        PostgresLog("postgresql://host/name", lease_seconds=10.0)
 
 
 # --- What got lost -------------------------------------------------------------------------------------------------

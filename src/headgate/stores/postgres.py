@@ -42,7 +42,9 @@ RETRIES_MAX = 20
 """Deadlocks and lost connections in a row, after which a batch is given up."""
 PATIENCE_SECONDS = 30.0
 LEASE_SECONDS = 30.0
-"""Of a task in somebody's hands, from its claim or its last renewal. Workers renew each 10 s."""
+"""Of a task in somebody's hands, from its claim or its last renewal."""
+LEASE_SECONDS_MIN = 12.0
+"""Workers renew each ten."""
 ANSWERS_FORGOTTEN_EVERY_MICROSECONDS = 3_600 * 1_000_000
 KEYS_PER_BLOCK = 1_000
 KEYS_AT_HAND_MIN = 500
@@ -81,6 +83,11 @@ class PostgresLog(PostgresReader):
         super().__init__(address, checked_name(schema or address.schema), patience_seconds, read_only=read_only)
         self._lanes = Lines(self._address, self._schema, LANES_MAX, SETTINGS_TO_APPEND, read_only=read_only)
         self.lanes = LANES_MAX
+        if lease_seconds < LEASE_SECONDS_MIN:
+            raise Invalid(
+                f"Expected leases of at least {LEASE_SECONDS_MIN:g} s, for workers renew them each ten; "
+                f"got {lease_seconds:g}."
+            )
         self._lease = int(lease_seconds * 1_000_000)
         self.tasks = PostgresTasks(self._address, self._schema, patience_seconds, self._lease)
         self._keys: deque[int] = deque()

@@ -2,7 +2,8 @@
 --
 -- Its own are those that it has decided: it has their runs in memory. Those of others it takes when they have been free
 -- for `spare` microseconds, so that nodes that are all busy do not take each other's runs apart; those that name no node
--- at once. Whatever row is locked is passed over: nobody waits here, so nothing deadlocks.
+-- at once. `of_tenant` given: those of that tenant alone. Whatever row is locked is passed over: nobody waits here, so
+-- nothing deadlocks.
 create function claim_tasks(
     queues text[], claimant text, worker_id text, wanted bigint, lease bigint, spare bigint, of_tenant text
 ) returns setof queue
