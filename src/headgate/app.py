@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import secrets as random
@@ -19,6 +20,7 @@ from headgate.activities.embedding import embedding
 from headgate.activities.files import file_read, file_write
 from headgate.activities.http_request import HttpSettings, close_connections, http_request
 from headgate.activities.llm_prompt import llm_prompt
+from headgate.activities.outgoing import CheckedOutgoing
 from headgate.activities.postgres import Postgres
 from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
@@ -41,24 +43,29 @@ from headgate.engine.gate import Gate
 from headgate.engine.ledger import Ledger
 from headgate.engine.limits import limits_of
 from headgate.engine.logs import hide_in_logs
+from headgate.engine.outbox import SENDING_MAX, Outbox, Receiver
 from headgate.engine.protocol import LocalProtocol
 from headgate.engine.retention import Retention, retention_of
 from headgate.engine.scheduler import Scheduler
+from headgate.engine.sealing import sealer_of
 from headgate.engine.streams import RunStreams
 from headgate.engine.warden import Warden
+from headgate.engine.webhook_delivery import WebhookDelivery
+from headgate.engine.webhooks import Webhooks
 from headgate.engine.worker import Worker
 from headgate.llm.prices import open_prices
 from headgate.llm.registry import build_providers, close_providers
 from headgate.llm.scripted import ScriptedProvider
 from headgate.llm.token_factors import ESTIMATES_MAX, TokenFactors
 from headgate.policies.guards import PolicyGuards, process_policies
-from headgate.ports import ActivityFunction, BudgetRules, Cache, Clock, Guards, KeptLog, Log, ModelProvider
+from headgate.ports import ActivityFunction, BudgetRules, Cache, Clock, Guards, KeptLog, Log, ModelProvider, Tables
 from headgate.queues.memory import MemoryQueue
 from headgate.stores.budgets import budget_rules_beside
 from headgate.stores.cache import cache_beside
 from headgate.stores.documents import documents_beside
 from headgate.stores.files import FolderFiles
 from headgate.stores.limits import limits_beside
+from headgate.stores.memory import MemoryLog
 from headgate.stores.schedules import schedules_beside
 from headgate.stores.streams import streams_beside
 
@@ -96,6 +103,7 @@ class App:
         named goes with the app."""
         self._folder_is_ours = folder is None
         environment = os.environ if environment is None else environment
+        http = http or HttpSettings(private_addresses="all")
         self.clock = clock or WallClock()
         self.engine = Engine(log, self.clock)
         self.queue = MemoryQueue(self.clock)
@@ -142,7 +150,7 @@ class App:
                 "file_write": file_write(self.files),
             }
             | retrieval_activities(self.providers, self.folder, self.guards)
-            | _builtins(self.providers, self.guards, http or HttpSettings(private_addresses="all"), self.scripts),
+            | _builtins(self.providers, self.guards, http, self.scripts),
             activities=activities,
         )
         self.dispatcher.stop_claims = self.worker.stop
@@ -168,6 +176,14 @@ class App:
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         self.documents = documents_beside(log)
+        self._is_shared = not isinstance(log, Tables | MemoryLog)
+        self._node = random.token_hex(8) if self._is_shared else "owner"
+        """Of a log that one process owns, whoever held a lease before has ended."""
+        self._sending = asyncio.Semaphore(SENDING_MAX)
+        sealer = functools.cache(lambda: sealer_of(environment, None if self._is_shared else self.folder))
+        self.outgoing = CheckedOutgoing(http, self.clock)
+        self.webhooks = Webhooks(self.engine, self.documents, self.outgoing, sealer)
+        self.webhook_delivery = WebhookDelivery(self.engine, self.webhooks, self._outbox, polls=self._is_shared)
         self.doors = Doors(
             self.desk,
             Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
@@ -176,9 +192,22 @@ class App:
             self.files,
             self.documents,
             self._price,
+            self.webhooks,
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def _outbox(self, name: tuple[str, str], receiver: Receiver) -> Outbox:
+        return Outbox(
+            name,
+            receiver,
+            self.documents,
+            self.engine.log,
+            self.clock,
+            node=self._node,
+            polls=self._is_shared,
+            room=self._sending,
+        )
 
     def _price(self, provider: str, model: str) -> Price | None:
         return self.providers[provider].price(model) if provider in self.providers else None
@@ -197,6 +226,8 @@ class App:
             self._tasks.append(loop.create_task(self._budget_command.run(), name="headgate-budget-alerts"))
         if self.retention is not None:
             self._tasks.append(loop.create_task(self.retention.run(), name="headgate-retention"))
+        if self._work or self._schedules_run:
+            self._tasks.append(loop.create_task(self.webhook_delivery.run(), name="headgate-webhooks"))
         if self._schedules_run:
             self._tasks.append(loop.create_task(self.scheduler.run(), name="headgate-scheduler"))
         if self._work:

@@ -11,6 +11,7 @@ from headgate.api.finished import FinishedAnswers
 from headgate.api.library import Library
 from headgate.api.records import Records
 from headgate.core.values import Price
+from headgate.engine.webhooks import Webhooks
 from headgate.ports import Documents, Files, WorkerProtocol
 
 __all__ = ["Doors"]
@@ -28,6 +29,7 @@ class Doors(msgspec.Struct, frozen=True):
     """Clients, people, webhooks and what else is kept beside the runs."""
     price: Callable[[str, str], Price | None]
     """The price of a model, by the names of its provider and its own; None: it is not known."""
+    webhooks: Webhooks
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)
     version: str = ""
     mode: str = "dev"

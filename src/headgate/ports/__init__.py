@@ -10,6 +10,7 @@ from headgate.ports.client import Changed, Client, EventView, StartRequest, Upda
 from headgate.ports.clock import Clock
 from headgate.ports.documents import Document, Documents
 from headgate.ports.files import Files
+from headgate.ports.hooks import Delivered, Hook, HookScheme, Webhook
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import (
@@ -40,6 +41,7 @@ from headgate.ports.model import (
     Providers,
     ToolCall,
 )
+from headgate.ports.outgoing import Letter, Outgoing, Undelivered
 from headgate.ports.policy import (
     NO_GUARDS,
     Allow,
@@ -120,6 +122,7 @@ __all__ = [
     "Completed",
     "Decision",
     "Deletion",
+    "Delivered",
     "Denied",
     "Deny",
     "Document",
@@ -141,9 +144,12 @@ __all__ = [
     "HasAccounts",
     "Head",
     "Hit",
+    "Hook",
+    "HookScheme",
     "Keeping",
     "Kept",
     "KeptLog",
+    "Letter",
     "LimitStore",
     "Log",
     "Message",
@@ -155,6 +161,7 @@ __all__ = [
     "NewEvent",
     "Opening",
     "Outcome",
+    "Outgoing",
     "OverBudget",
     "Period",
     "Policy",
@@ -185,7 +192,9 @@ __all__ = [
     "TextFilter",
     "Tokens",
     "ToolCall",
+    "Undelivered",
     "Update",
+    "Webhook",
     "WorkerProtocol",
     "character_begin",
     "digest_of",
