@@ -31,6 +31,7 @@ from headgate.api.library import Library
 from headgate.api.records import Records
 from headgate.core.errors import Invalid
 from headgate.core.values import Price
+from headgate.engine.approval_links import ApprovalLinks
 from headgate.engine.budget_alerts import BudgetAlerts, BudgetCommand
 from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.call_cache import CallCache
@@ -43,6 +44,8 @@ from headgate.engine.gate import Gate
 from headgate.engine.ledger import Ledger
 from headgate.engine.limits import limits_of
 from headgate.engine.logs import hide_in_logs
+from headgate.engine.notice_text import NoticeTexts
+from headgate.engine.notices import MailSettings, Notices
 from headgate.engine.outbox import SENDING_MAX, Outbox, Receiver
 from headgate.engine.protocol import LocalProtocol
 from headgate.engine.retention import Retention, retention_of
@@ -71,6 +74,7 @@ from headgate.stores.streams import streams_beside
 
 __all__ = ["App", "secrets_of", "stateless_activities", "tune_process"]
 
+TELLING_SECONDS_MAX = 3.0
 SECRET_PREFIXES = ("HEADGATE_SECRET_", "KRUXIAFLOW_SECRET_")
 
 
@@ -108,7 +112,7 @@ class App:
         self.engine = Engine(log, self.clock)
         self.queue = MemoryQueue(self.clock)
         self.streams = streams_beside(log, self.clock)
-        secrets = secrets_of(environment)
+        secrets = self._secrets = secrets_of(environment)
         hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
         self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules or budget_rules_beside(log))
@@ -183,6 +187,17 @@ class App:
         sealer = functools.cache(lambda: sealer_of(environment, None if self._is_shared else self.folder))
         self.outgoing = CheckedOutgoing(http, self.clock)
         self.webhooks = Webhooks(self.engine, self.documents, self.outgoing, sealer)
+        self.links = ApprovalLinks(self.engine, self.documents, sealer)
+        self.notice_texts = NoticeTexts(self.engine, self.links, environment.get("HEADGATE_URL", "").rstrip("/"))
+        self.notices = Notices(
+            self.engine,
+            self.documents,
+            self.outgoing,
+            self.notice_texts,
+            self._outbox,
+            mail=MailSettings(environment.get("HEADGATE_SMTP_URL", ""), environment.get("HEADGATE_MAIL_FROM", "")),
+            secret=self._secret,
+        )
         self.webhook_delivery = WebhookDelivery(self.engine, self.webhooks, self._outbox, polls=self._is_shared)
         self.doors = Doors(
             self.desk,
@@ -193,6 +208,7 @@ class App:
             self.documents,
             self._price,
             self.webhooks,
+            self.links,
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
@@ -208,6 +224,9 @@ class App:
             polls=self._is_shared,
             room=self._sending,
         )
+
+    async def _secret(self, tenant: str, name: str) -> str | None:
+        return self._secrets.get(name) if tenant == "default" else None
 
     def _price(self, provider: str, model: str) -> Price | None:
         return self.providers[provider].price(model) if provider in self.providers else None
@@ -228,13 +247,22 @@ class App:
             self._tasks.append(loop.create_task(self.retention.run(), name="headgate-retention"))
         if self._work or self._schedules_run:
             self._tasks.append(loop.create_task(self.webhook_delivery.run(), name="headgate-webhooks"))
+            self._tasks.append(loop.create_task(self.notices.run(), name="headgate-notices"))
         if self._schedules_run:
             self._tasks.append(loop.create_task(self.scheduler.run(), name="headgate-scheduler"))
         if self._work:
             self._tasks.append(loop.create_task(self.worker.run(), name="headgate-worker"))
         return self
 
+    async def _tell_what_is_left(self) -> None:
+        """Give what this process has caused a moment to be told; the next one would tell it, too."""
+        if self._work or self._schedules_run:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TELLING_SECONDS_MAX):
+                    await asyncio.gather(self.webhook_delivery.settled(), self.notices.outbox.settled())
+
     async def __aexit__(self, *_: object) -> None:
+        await self._tell_what_is_left()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

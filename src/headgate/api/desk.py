@@ -15,6 +15,7 @@ from headgate.core.duration import parse_microseconds
 from headgate.core.errors import Refused
 from headgate.core.run import Run
 from headgate.core.view import RunSummary, RunView, view_run
+from headgate.engine.approvals import check_answer, open_approvals
 from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.engine import Engine, Start
 from headgate.engine.erasure import Eraser
@@ -138,6 +139,9 @@ class Desk:
         data: Any = None,
         command_id: str = "",
     ) -> RunView:
+        row = await self._reader.find(run)
+        open_ = await open_approvals(self._engine, row)
+        check_answer(open_, key, approved=approved, by=by, data=data)
         command = c.DecideApproval(
             at=self._now,
             command_id=command_id,
@@ -148,7 +152,7 @@ class Desk:
             comment=comment,
             data=data,
         )
-        return await self._act(run, command)
+        return await self._act(row.id, command)
 
     async def cancel(self, run: str, *, reason: str = "", command_id: str = "") -> RunView:
         row = await self._reader.find(run)

@@ -11,6 +11,7 @@ from headgate.api.finished import FinishedAnswers
 from headgate.api.library import Library
 from headgate.api.records import Records
 from headgate.core.values import Price
+from headgate.engine.approval_links import ApprovalLinks
 from headgate.engine.webhooks import Webhooks
 from headgate.ports import Documents, Files, WorkerProtocol
 
@@ -30,6 +31,7 @@ class Doors(msgspec.Struct, frozen=True):
     price: Callable[[str, str], Price | None]
     """The price of a model, by the names of its provider and its own; None: it is not known."""
     webhooks: Webhooks
+    links: ApprovalLinks
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)
     version: str = ""
     mode: str = "dev"

@@ -26,7 +26,7 @@ __all__ = [
     "signed_headers",
 ]
 
-SECRET_PREFIX = "whsec_"
+SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with, not one
 SECRET_BYTES_MIN = 24
 SECRET_BYTES_MAX = 64
 TOLERANCE_SECONDS = 300
@@ -69,7 +69,7 @@ def is_signed_by(secret: bytes, body: bytes, headers: Mapping[str, str], *, at_s
         return False
     right = f"v1,{_signature(secret, message_id, timestamp, body)}".encode()
     given = headers.get("webhook-signature", "").encode("latin-1", "replace").split(b" ")
-    return any([hmac.compare_digest(right, one) for one in given])  # a list: all are compared, whichever is right
+    return any(hmac.compare_digest(right, one) for one in given)
 
 
 def _signature(secret: bytes, message_id: str, timestamp: str, body: bytes) -> str:

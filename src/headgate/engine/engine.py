@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextvars import copy_context
 from typing import Any
 
@@ -80,6 +80,8 @@ class Engine:
         self.random_id = random_id or new_run_id
         self.guards: Guards = NO_GUARDS
         """What cuts personal data out of inputs, where a definition says so."""
+        self.before_deploying: Callable[[Definition], Awaitable[None]] = _nothing
+        """Called before a definition is kept: whoever must know of its runs can be ready before there is one."""
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Lane]] = {}
         self._plans: dict[str, Plan] = {}
@@ -128,6 +130,7 @@ class Engine:
 
     async def deploy(self, definition: Definition) -> tuple[str, bool]:
         """Keep a definition; return its version and whether it is new. Deploying the same again changes nothing."""
+        await self.before_deploying(definition)
         plan = self._plans.get(definition.version) or compile_plan(definition)
         self._plans[plan.version] = plan
         body = msgspec.json.encode(definition)
@@ -381,6 +384,10 @@ class Engine:
                     self._ends[run_id].remove(future)
                 return row
         return await future
+
+
+async def _nothing(definition: Definition) -> None:
+    """Nobody must know."""
 
 
 async def fold_run(log: Log, row: RunRow, plan: Plan, *, at_version: int | None = None) -> Run:

@@ -156,9 +156,16 @@ class Outbox:
         self._passed = (0, 0)
         """The position up to which nothing concerns the receiver, and how many events that were."""
         self.wake = asyncio.Event()
+        self._resting = asyncio.Event()
 
     def wants(self, event_type: str) -> bool:
         return self._receiver.wants(event_type)
+
+    async def settled(self) -> None:
+        """Return when nothing can be delivered now: all is, or waits for its next attempt. `run` must be running."""
+        self._resting.clear()
+        self.wake.set()
+        await self._resting.wait()
 
     async def run(self) -> None:
         """Deliver what concerns the receiver, for ever, or until its document is gone."""
@@ -171,7 +178,9 @@ class Outbox:
             if again is None and self._polls:
                 again = self._clock.now() + POLL_MICROSECONDS
             if again is None or again > self._clock.now():
+                self._resting.set()
                 await self._clock.wait(again, self.wake)
+                self._resting.clear()
             else:
                 await asyncio.sleep(0)
 

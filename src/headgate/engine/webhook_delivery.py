@@ -86,6 +86,10 @@ class WebhookDelivery:
             for name in list(self._at_work):
                 await self._stop(name)
 
+    async def settled(self) -> None:
+        """Return when nothing can be delivered now. `run` must be running."""
+        await asyncio.gather(*(outbox.settled() for _, outbox, _ in self._at_work.values()))
+
     async def _follow(self) -> None:
         """Start and stop outboxes, so that there is one for each subscription as it is now."""
         wanted = {(one.tenant, one.id): (revision, one) async for revision, one in self._webhooks.enabled()}

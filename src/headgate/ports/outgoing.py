@@ -7,12 +7,12 @@ from typing import Protocol
 
 import msgspec
 
-from headgate.core.errors import HeadgateError
+from headgate.core.errors import Unavailable
 
 __all__ = ["Letter", "Outgoing", "Undelivered"]
 
 
-class Undelivered(HeadgateError):
+class Undelivered(Unavailable):
     """It did not arrive, or nobody knows whether it did. `status`: what the receiver answered, 0 for nothing.
 
     `hopeless`: trying again would not help (the address cannot be right, the receiver says that it is gone).
