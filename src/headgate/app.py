@@ -188,7 +188,7 @@ class App:
         self.outgoing = CheckedOutgoing(http, self.clock)
         self.webhooks = Webhooks(self.engine, self.documents, self.outgoing, sealer)
         self.links = ApprovalLinks(self.engine, self.documents, sealer)
-        self.notice_texts = NoticeTexts(self.engine, self.links, environment.get("HEADGATE_URL", "").rstrip("/"))
+        self.notice_texts = NoticeTexts(self.engine, self.links, environment.get("HEADGATE_PUBLIC_URL", "").rstrip("/"))
         self.notices = Notices(
             self.engine,
             self.documents,
@@ -206,6 +206,7 @@ class App:
             self.protocol,
             self.files,
             self.documents,
+            self.worker.accept,
             self._price,
             self.webhooks,
             self.links,

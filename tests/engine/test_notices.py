@@ -131,7 +131,7 @@ def test_an_approvals_mail_has_a_link_that_decides_in_its_readers_name(play: Any
         assert found is not None
         assert (await bench.app.links.opened(found[1])).by == "ann@example.org"
 
-    play(scene, environment={**mailing(sink), "HEADGATE_URL": "https://gate.example.org/"})
+    play(scene, environment={**mailing(sink), "HEADGATE_PUBLIC_URL": "https://gate.example.org/"})
 
 
 def test_slack_and_a_signed_post_are_told_and_markup_is_escaped(play: Any, receiver: Receiver):

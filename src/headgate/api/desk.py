@@ -40,6 +40,7 @@ from headgate.ports import (
     RunRow,
     Schedule,
     Schedules,
+    SpendRow,
     StartRequest,
     Update,
 )
@@ -122,6 +123,9 @@ class Desk:
 
     async def events(self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True) -> list[EventView]:
         return await self._reader.events(run, after=after, limit=limit, contents=contents)
+
+    async def spend(self, run: str) -> list[SpendRow]:
+        return await self._engine.log.spend((await self._reader.find(run)).id)
 
     # --- Acting --------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -10,7 +10,7 @@ from headgate.api.desk import Desk
 from headgate.api.finished import FinishedAnswers
 from headgate.api.library import Library
 from headgate.api.records import Records
-from headgate.core.values import Price
+from headgate.core.values import Assignment, Price
 from headgate.engine.approval_links import ApprovalLinks
 from headgate.engine.webhooks import Webhooks
 from headgate.ports import Documents, Files, WorkerProtocol
@@ -28,6 +28,8 @@ class Doors(msgspec.Struct, frozen=True):
     files: Files
     documents: Documents
     """Clients, people, webhooks and what else is kept beside the runs."""
+    keep: Callable[[Sequence[Assignment]], None]
+    """Takes assignments that only the server itself can work on."""
     price: Callable[[str, str], Price | None]
     """The price of a model, by the names of its provider and its own; None: it is not known."""
     webhooks: Webhooks

@@ -22,6 +22,7 @@ from headgate.ports import (
     Position,
     RateLimit,
     Schedule,
+    SpendRow,
     StartRequest,
     Update,
 )
@@ -31,11 +32,12 @@ __all__ = [
     "RESULTS",
     "VERBS",
     "Answer",
+    "Branch",
     "OwnerGone",
     "Request",
     "WireError",
+    "as_error",
     "error_of",
-    "raise_error",
 ]
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
@@ -214,6 +216,7 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "remove_limit": _RemoveLimit,
     "watch": _Watch,
     "settled": _Nothing,
+    "spend": _OneRun,
 }
 """The verbs of `ports.Client` under their own names, and their arguments under theirs."""
 
@@ -242,6 +245,7 @@ RESULTS: dict[str, Any] = {
     "remove_limit": RateLimit,
     "watch": Update,
     "settled": None,
+    "spend": list[SpendRow],
 }
 
 
@@ -259,13 +263,13 @@ def error_of(error: HeadgateError) -> WireError:
     return WireError(error.code, branch, error.message, problems)
 
 
-def raise_error(error: WireError) -> None:
-    """Raise the error that travelled, in its branch and with its code."""
+def as_error(error: WireError) -> HeadgateError:
+    """Return the error that travelled, in its branch and with its code."""
     if error.branch == "invalid":
-        raise _coded(Invalid, error.code)(error.message, error.problems)
+        return _coded(Invalid, error.code)(error.message, error.problems)
     if error.branch == "unavailable":
-        raise _coded(Unavailable, error.code)(error.message)
-    raise (NotFound if error.code == NotFound.code else _coded(Refused, error.code))(error.message)
+        return _coded(Unavailable, error.code)(error.message)
+    return (NotFound if error.code == NotFound.code else _coded(Refused, error.code))(error.message)
 
 
 def _coded(branch: type[Any], code: str) -> type[Any]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from headgate.client.address import Address
-from headgate.client.frames import LINE_BYTES_MAX, RESULTS, Answer, OwnerGone, Request, raise_error
+from headgate.client.frames import LINE_BYTES_MAX, RESULTS, Answer, OwnerGone, Request, as_error
 from headgate.core.errors import Invalid
 from headgate.core.view import RunSummary, RunView
 from headgate.ports import (
@@ -26,6 +26,7 @@ from headgate.ports import (
     Position,
     RateLimit,
     Schedule,
+    SpendRow,
     StartRequest,
     Update,
 )
@@ -100,6 +101,9 @@ class SocketClient:
 
     async def collect(self, *, older: str = "", dry_run: bool = False, by: str = "") -> Collected:
         return await self._ask("collect", older=older, dry_run=dry_run, by=by)
+
+    async def spend(self, run: str) -> list[SpendRow]:
+        return await self._ask("spend", run=run)
 
     async def settled(self) -> None:
         await self._ask("settled")
@@ -181,5 +185,5 @@ class SocketClient:
             raise Invalid(f"The answer is longer than {LINE_BYTES_MAX} bytes; ask for less of it.") from error
         answer = _answers.decode(line)
         if answer.error is not None:
-            raise_error(answer.error)
+            raise as_error(answer.error)
         return answer

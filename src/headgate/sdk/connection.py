@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.client.frames import OwnerGone
+from headgate.client.handle import Handle, Result
 from headgate.core.errors import Invalid, Unavailable
 from headgate.ports import Client
 from headgate.sdk.activity import collect_activities
@@ -23,7 +24,6 @@ from headgate.sdk.embedded import (
     refuse_handing_over,
 )
 from headgate.sdk.given import Mode, Models, Prepared, Runnable, given_models, prepare, start_request
-from headgate.sdk.handle import Handle, Result
 from headgate.sdk.policy import collect_policies, is_policy
 from headgate.sdk.workflow import Amount, Workflow
 

@@ -8,6 +8,7 @@ the envelope. A fault of ours is logged with the request's id and answered as 50
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import secrets
@@ -129,6 +130,7 @@ class _Endpoint:
             body=await self._read(exchange),
             headers=exchange.headers,
             caller=caller,
+            held=exchange.held,
         )
         answer = await route.function(call)
         if isinstance(answer, Streamed):
@@ -213,6 +215,20 @@ class _Exchange:
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    async def held(self, work: Awaitable[Any]) -> Any:
+        """Return what `work` comes to, unless whoever asked goes before: then it is cancelled."""
+        working = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(self._reader_gone())
+        try:
+            await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise _Gone
+            return working.result()
+        finally:
+            for task in (working, gone):
+                task.cancel()
+            await asyncio.gather(working, gone, return_exceptions=True)
+
     async def answer(
         self, status: int, data: bytes, content_type: str, headers: Sequence[tuple[str, str]] = ()
     ) -> None:
@@ -221,8 +237,6 @@ class _Exchange:
 
     async def stream(self, streamed: Streamed) -> None:
         """Send the pieces as they come, until there are no more or the reader goes."""
-        import asyncio
-
         headers = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
         await self._begin(200, streamed.content_type, headers)
         pieces = cast("AsyncGenerator[bytes]", streamed.pieces)

@@ -66,6 +66,8 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
     headers: dict[str, str]
     """Names in lower case."""
     caller: Caller
+    held: Callable[[Awaitable[Any]], Awaitable[Any]]
+    """Waits for something that may take long, and gives it up when whoever asked has gone."""
 
     @property
     def desk(self) -> Desk:
