@@ -31,7 +31,6 @@ from headgate.api.library import Library
 from headgate.api.records import Records
 from headgate.core.errors import Invalid
 from headgate.core.values import Price
-from headgate.engine.approval_links import ApprovalLinks
 from headgate.engine.budget_alerts import BudgetAlerts, BudgetCommand
 from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.call_cache import CallCache
@@ -44,37 +43,27 @@ from headgate.engine.gate import Gate
 from headgate.engine.ledger import Ledger
 from headgate.engine.limits import limits_of
 from headgate.engine.logs import hide_in_logs
-from headgate.engine.notice_text import NoticeTexts
-from headgate.engine.notices import MailSettings, Notices
-from headgate.engine.outbox import SENDING_MAX, Outbox, Receiver
+from headgate.engine.lookout import Lookout
 from headgate.engine.protocol import LocalProtocol
 from headgate.engine.retention import Retention, retention_of
 from headgate.engine.scheduler import Scheduler
 from headgate.engine.sealing import sealer_of
 from headgate.engine.streams import RunStreams
+from headgate.engine.telling import Telling
 from headgate.engine.warden import Warden
-from headgate.engine.webhook_delivery import WebhookDelivery
-from headgate.engine.webhooks import Webhooks
 from headgate.engine.worker import Worker
 from headgate.llm.prices import open_prices
 from headgate.llm.registry import build_providers, close_providers
 from headgate.llm.scripted import ScriptedProvider
 from headgate.llm.token_factors import ESTIMATES_MAX, TokenFactors
 from headgate.policies.guards import PolicyGuards, process_policies
-from headgate.ports import ActivityFunction, BudgetRules, Cache, Clock, Guards, KeptLog, Log, ModelProvider, Tables
+from headgate.ports import ActivityFunction, BudgetRules, Cache, Clock, Guards, KeptLog, Log, ModelProvider
 from headgate.queues.memory import MemoryQueue
-from headgate.stores.budgets import budget_rules_beside
-from headgate.stores.cache import cache_beside
-from headgate.stores.documents import documents_beside
 from headgate.stores.files import FolderFiles
-from headgate.stores.limits import limits_beside
-from headgate.stores.memory import MemoryLog
-from headgate.stores.schedules import schedules_beside
-from headgate.stores.streams import streams_beside
+from headgate.stores.storage import storage_beside
 
 __all__ = ["App", "secrets_of", "stateless_activities", "tune_process"]
 
-TELLING_SECONDS_MAX = 3.0
 SECRET_PREFIXES = ("HEADGATE_SECRET_", "KRUXIAFLOW_SECRET_")
 
 
@@ -111,24 +100,25 @@ class App:
         self.clock = clock or WallClock()
         self.engine = Engine(log, self.clock)
         self.queue = MemoryQueue(self.clock)
-        self.streams = streams_beside(log, self.clock)
+        beside = storage_beside(log, self.clock)
+        self.streams = beside.streams
         secrets = self._secrets = secrets_of(environment)
         hide_in_logs(secrets.values())
         self.ledger = Ledger(self.engine)
-        self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules or budget_rules_beside(log))
+        self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules or beside.budget_rules)
         self.budget_alerts = BudgetAlerts(self.engine)
         """`listen` to know of budgets that are spent, overspent or asked about."""
         self._budget_command = _budget_command(environment)
         if self._budget_command is not None:
             self.budget_alerts.listen(self._budget_command)
-        self.limits = limits_of(environment, limits_beside(log, self.clock))
+        self.limits = limits_of(environment, beside.limits)
         self.gate = Gate(self.engine, self.ledger, self.limits, CallCache(self.engine))
         self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
         self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
         self.courier = Courier(self.engine)
         self.warden = Warden(self.engine, self.queue, self.dispatcher, self.courier, self.clock)
-        self.cache = cache or cache_beside(log)
+        self.cache = cache or beside.cache
         self.protocol.cache, self.protocol.reuse = self.cache, reuse
         self.gate.calls.cache, self.gate.calls.reuse = self.cache, reuse
         self.files = self.protocol.files = FolderFiles(self.folder)
@@ -160,8 +150,9 @@ class App:
         self.dispatcher.stop_claims = self.worker.stop
         self.warden.stop_claims = self.worker.stop
         self.protocol.deadline_set = self.warden.notice
-        self.schedules = schedules_beside(log)
+        self.schedules = beside.schedules
         self.scheduler = Scheduler(self.engine, self.schedules, self.clock)
+        self.lookout = Lookout(self.clock, self.budgets, self.limits, self.scheduler) if beside.shared else None
         self.desk = Desk(
             self.engine,
             self.queue,
@@ -179,26 +170,17 @@ class App:
             keeping = log.keeping(self.folder)
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
-        self.documents = documents_beside(log)
-        self._is_shared = not isinstance(log, Tables | MemoryLog)
-        self._node = random.token_hex(8) if self._is_shared else "owner"
-        """Of a log that one process owns, whoever held a lease before has ended."""
-        self._sending = asyncio.Semaphore(SENDING_MAX)
-        sealer = functools.cache(lambda: sealer_of(environment, None if self._is_shared else self.folder))
-        self.outgoing = CheckedOutgoing(http, self.clock)
-        self.webhooks = Webhooks(self.engine, self.documents, self.outgoing, sealer)
-        self.links = ApprovalLinks(self.engine, self.documents, sealer)
-        self.notice_texts = NoticeTexts(self.engine, self.links, environment.get("HEADGATE_PUBLIC_URL", "").rstrip("/"))
-        self.notices = Notices(
+        self.documents = beside.documents
+        sealer = functools.cache(lambda: sealer_of(environment, None if beside.shared else self.folder))
+        self.telling = Telling(
             self.engine,
             self.documents,
-            self.outgoing,
-            self.notice_texts,
-            self._outbox,
-            mail=MailSettings(environment.get("HEADGATE_SMTP_URL", ""), environment.get("HEADGATE_MAIL_FROM", "")),
+            CheckedOutgoing(http, self.clock),
+            sealer,
+            shared=beside.shared,
+            environment=environment,
             secret=self._secret,
         )
-        self.webhook_delivery = WebhookDelivery(self.engine, self.webhooks, self._outbox, polls=self._is_shared)
         self.doors = Doors(
             self.desk,
             Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
@@ -208,23 +190,11 @@ class App:
             self.documents,
             self.worker.accept,
             self._price,
-            self.webhooks,
-            self.links,
+            self.telling.webhooks,
+            self.telling.links,
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
-
-    def _outbox(self, name: tuple[str, str], receiver: Receiver) -> Outbox:
-        return Outbox(
-            name,
-            receiver,
-            self.documents,
-            self.engine.log,
-            self.clock,
-            node=self._node,
-            polls=self._is_shared,
-            room=self._sending,
-        )
 
     async def _secret(self, tenant: str, name: str) -> str | None:
         return self._secrets.get(name) if tenant == "default" else None
@@ -234,9 +204,8 @@ class App:
 
     async def __aenter__(self) -> Self:
         self.engine.open()
-        await self.streams.open()
         await self.gate.open()
-        self.budgets.open()
+        await self.budgets.open()
         await self.warden.recover()
         self.factors.seed(await self.engine.log.estimates(ESTIMATES_MAX))
         loop = asyncio.get_running_loop()
@@ -247,23 +216,18 @@ class App:
         if self.retention is not None:
             self._tasks.append(loop.create_task(self.retention.run(), name="headgate-retention"))
         if self._work or self._schedules_run:
-            self._tasks.append(loop.create_task(self.webhook_delivery.run(), name="headgate-webhooks"))
-            self._tasks.append(loop.create_task(self.notices.run(), name="headgate-notices"))
+            self._tasks.append(loop.create_task(self.telling.run(), name="headgate-telling"))
+        if self.lookout is not None:
+            self._tasks.append(loop.create_task(self.lookout.run(), name="headgate-lookout"))
         if self._schedules_run:
             self._tasks.append(loop.create_task(self.scheduler.run(), name="headgate-scheduler"))
         if self._work:
             self._tasks.append(loop.create_task(self.worker.run(), name="headgate-worker"))
         return self
 
-    async def _tell_what_is_left(self) -> None:
-        """Give what this process has caused a moment to be told; the next one would tell it, too."""
-        if self._work or self._schedules_run:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TELLING_SECONDS_MAX):
-                    await asyncio.gather(self.webhook_delivery.settled(), self.notices.outbox.settled())
-
     async def __aexit__(self, *_: object) -> None:
-        await self._tell_what_is_left()
+        if self._work or self._schedules_run:
+            await self.telling.finish()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -64,7 +64,7 @@ async def waiting(desk: Any, definition: str) -> tuple[str, Any]:
 
 async def link_to(desk: Any, run: str, by: str = "ann@example.org", **rest: Any) -> str:
     (approval,) = await desk.app.doors.records.approvals(limit=10)
-    return f"/approval_links/{await desk.app.links.token(run, approval.key, approval.since, by=by, **rest)}"
+    return f"/approval_links/{await desk.app.telling.links.token(run, approval.key, approval.since, by=by, **rest)}"
 
 
 def test_answers_that_do_not_fit_the_form_are_refused_and_named(play: Any):
@@ -226,11 +226,11 @@ def test_a_link_that_was_changed_forged_or_has_expired_does_nothing(play: Any):
 def test_a_link_lasts_a_week_and_its_key_is_sealed(play: Any):
     async def scene(desk: Any) -> None:
         run, _ = await waiting(desk, NAMED)
-        link = await desk.app.links.opened((await link_to(desk, run)).rpartition("/")[2])
+        link = await desk.app.telling.links.opened((await link_to(desk, run)).rpartition("/")[2])
         document = await desk.app.documents.get("link_key", "", "links")
 
         assert link.until - desk.app.clock.now() // 1_000_000 == pytest.approx(LINK_SECONDS, abs=60)
-        assert desk.app.links._known_key not in document.body
+        assert desk.app.telling.links._known_key not in document.body
 
     play(scene)
 

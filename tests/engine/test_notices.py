@@ -48,7 +48,7 @@ def mailing(sink: MailServer) -> dict[str, str]:
 
 async def told(bench: Any, sink: MailServer, count: int) -> list[Any]:
     await bench.until(lambda: len(sink.taken) >= count)
-    await bench.app.notices.outbox.settled()
+    await bench.app.telling.notices.outbox.settled()
     assert len(sink.taken) == count
     return sink.mails
 
@@ -107,12 +107,12 @@ def test_nobody_is_reminded_of_what_is_decided(play: Any, sink: MailServer):
 
 def test_what_was_decided_before_its_notice_could_leave_is_not_told(play: Any, sink: MailServer):
     async def scene(bench: Any) -> None:
-        bench.app.notices._mail = type(bench.app.notices._mail)("smtp://127.0.0.1:1?tls=none", "a@example.org")
+        bench.app.telling.notices._mail = type(bench.app.telling.notices._mail)("smtp://127.0.0.1:1?tls=none", "a@example.org")
         run = await bench.start(ASKING)
         await bench.until(lambda: bench.clock.next_alarm)
-        await bench.app.notices.outbox.settled()
+        await bench.app.telling.notices.outbox.settled()
         await bench.app.desk.decide(run, approved=True)
-        bench.app.notices._mail = type(bench.app.notices._mail)(sink.url, "a@example.org")
+        bench.app.telling.notices._mail = type(bench.app.telling.notices._mail)(sink.url, "a@example.org")
         bench.clock.advance(seconds=DAY)
         await bench.rest()
 
@@ -129,7 +129,7 @@ def test_an_approvals_mail_has_a_link_that_decides_in_its_readers_name(play: Any
         found = re.search(r"https://gate\.example\.org/api/v1/approval_links/(\S+)", mail.get_content())
 
         assert found is not None
-        assert (await bench.app.links.opened(found[1])).by == "ann@example.org"
+        assert (await bench.app.telling.links.opened(found[1])).by == "ann@example.org"
 
     play(scene, environment={**mailing(sink), "HEADGATE_PUBLIC_URL": "https://gate.example.org/"})
 
@@ -200,7 +200,7 @@ def test_a_notice_that_cannot_be_sent_is_given_up_with_the_reason(
     async def scene(bench: Any) -> None:
         await bench.finished(await bench.start(flow))
         await bench.until(lambda: receiver.got)
-        await bench.app.notices.outbox.settled()
+        await bench.app.telling.notices.outbox.settled()
 
         assert "there is no secret NONE" in caplog.text
 

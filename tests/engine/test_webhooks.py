@@ -16,7 +16,16 @@ from headgate.activities.http_request import HttpSettings
 from headgate.app import App
 from headgate.core.errors import Invalid, NotFound
 from headgate.core.signatures import is_signed_by, secret_bytes
-from headgate.engine.outbox import ATTEMPTS_MAX, LEASE_MICROSECONDS, OUTBOX, TOGETHER_MAX, feed_end, standing_of
+from headgate.engine.outbox import (
+    ATTEMPTS_MAX,
+    LEASE_MICROSECONDS,
+    OUTBOX,
+    TOGETHER_MAX,
+    Outbox,
+    feed_end,
+    standing_of,
+)
+from headgate.engine.telling import OWNER
 from headgate.engine.webhook_delivery import FAILING_MICROSECONDS, FAILURES_MAX
 from headgate.engine.webhooks import WebhookChange
 from headgate.ports import Webhook
@@ -34,7 +43,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 async def subscribed(bench: Any, receiver: Receiver, **given: Any) -> Webhook:
-    webhook = await bench.app.webhooks.add(Webhook(id="", url=receiver.url, **given))
+    webhook = await bench.app.telling.webhooks.add(Webhook(id="", url=receiver.url, **given))
     await bench.rest()  # its outbox is at work
     return webhook
 
@@ -111,9 +120,9 @@ def test_another_tenants_runs_are_not_told(play: Any, receiver: Receiver):
         await bench.rest()
 
         assert receiver.got == []
-        assert await bench.app.webhooks.all("default") == []
+        assert await bench.app.telling.webhooks.all("default") == []
         with pytest.raises(NotFound):
-            await bench.app.webhooks.one("default", webhook.id)
+            await bench.app.telling.webhooks.one("default", webhook.id)
 
     play(scene)
 
@@ -126,7 +135,7 @@ def test_secrets_are_sealed_where_they_are_kept_and_shown_once(play: Any, receiv
 
         assert webhook.secret.startswith("whsec_")
         assert webhook.secret.removeprefix("whsec_").encode() not in document.body
-        assert [one.secret for one in await bench.app.webhooks.all("default")] == [""]
+        assert [one.secret for one in await bench.app.telling.webhooks.all("default")] == [""]
 
     play(scene)
 
@@ -146,7 +155,7 @@ def test_what_cannot_be_delivered_is_refused_when_it_is_made(given: dict[str, An
     async def scene(bench: Any) -> None:
         webhook = msgspec.structs.replace(Webhook(id="", url="https://example.org"), **given)
         with pytest.raises(Invalid, match=says):
-            await bench.app.webhooks.add(webhook)
+            await bench.app.telling.webhooks.add(webhook)
 
     play(scene)
 
@@ -182,7 +191,7 @@ def test_no_redirect_is_followed(play: Any, receiver: Receiver):
         webhook = await subscribed(bench, receiver)
         receiver.answers.append("redirect")
 
-        delivered = await bench.app.webhooks.test("default", webhook.id)
+        delivered = await bench.app.telling.webhooks.test("default", webhook.id)
 
         assert (delivered.status, delivered.error) == (307, "it answered 307, and redirects are not followed")
         assert [one.path for one in receiver.got] == ["/news"]
@@ -197,7 +206,7 @@ def test_a_receiver_that_hangs_is_left_alone_after_a_while(play: Any, receiver: 
         webhook = await subscribed(bench, receiver)
         receiver.answers.append("hang")
 
-        delivered = await bench.app.webhooks.test("default", webhook.id)
+        delivered = await bench.app.telling.webhooks.test("default", webhook.id)
 
         assert delivered.error == "it was not answered within 0.2 s"
 
@@ -208,7 +217,7 @@ def test_a_private_address_is_not_asked_unless_it_is_allowed(play: Any, receiver
     async def scene(bench: Any) -> None:
         webhook = await subscribed(bench, receiver)
 
-        delivered = await bench.app.webhooks.test("default", webhook.id)
+        delivered = await bench.app.telling.webhooks.test("default", webhook.id)
 
         assert "only private addresses" in delivered.error
         assert receiver.got == []
@@ -251,7 +260,7 @@ def test_one_that_has_failed_for_a_day_is_disabled_says_why_and_misses_nothing(
             count += 1
             await settled(bench, webhook, lambda now, count=count: now.failures == count)
             await bench.rest()
-            known = await bench.app.webhooks.one("default", webhook.id)
+            known = await bench.app.telling.webhooks.one("default", webhook.id)
             bench.clock.advance(to=(await standing(bench, webhook)).retry_at if known.enabled else None)
 
         assert bench.clock.now() - begun >= FAILING_MICROSECONDS
@@ -264,13 +273,13 @@ def test_one_that_has_failed_for_a_day_is_disabled_says_why_and_misses_nothing(
         assert len(receiver.got) == tried  # it is left alone
 
         receiver.always = 204
-        await bench.app.webhooks.change("default", webhook.id, WebhookChange(enabled=True))
+        await bench.app.telling.webhooks.change("default", webhook.id, WebhookChange(enabled=True))
         await bench.until(lambda: receiver.got[-1].json["data"]["workflow_id"] == runs[-1])
 
         given_up = {record.args[0] for record in caplog.records if "given up" in record.message}
         taken = {one.id for one in receiver.got[tried:]}
         assert len(taken | given_up) == len(runs)
-        assert (await bench.app.webhooks.one("default", webhook.id)).note == ""
+        assert (await bench.app.telling.webhooks.one("default", webhook.id)).note == ""
 
     caplog.set_level(logging.WARNING)
     play(scene)
@@ -282,7 +291,7 @@ def test_one_that_has_failed_for_a_day_is_disabled_says_why_and_misses_nothing(
 def test_the_next_process_goes_on_where_the_last_one_stopped(tmp_path: Path, receiver: Receiver):
     async def first() -> None:
         async with App(SqliteLog(tmp_path / "log.db"), environment={}, folder=tmp_path) as app:
-            await app.webhooks.add(Webhook(id="", url=receiver.url, events=("run_completed",)))
+            await app.telling.webhooks.add(Webhook(id="", url=receiver.url, events=("run_completed",)))
 
     async def unheard() -> str:
         """A process that works on runs, and ends before anybody was told."""
@@ -328,27 +337,31 @@ def test_while_another_node_holds_the_lease_nothing_is_sent(play: Any, receiver:
 
 def test_of_two_nodes_on_one_log_one_delivers(receiver: Receiver):
     async def scene() -> None:
-        log = MemoryLog()
-        async with App(log, environment={}) as app:
+        async with App(MemoryLog(), environment={}) as app:
             receiver.always = "hang"
-            other = App.__new__(App)  # a second node's outbox beside the first
-            other.__dict__.update(app.__dict__)
-            await app.webhooks.add(Webhook(id="", url=receiver.url, events=("run_completed",)))
-            (webhook,) = await app.webhooks.all("default")
+            webhook = await app.telling.webhooks.add(Webhook(id="", url=receiver.url, events=("run_completed",)))
             await app.desk.start(_request())
             await app.desk.settled()
             await asyncio.to_thread(receiver.wait_for, 1)
             (document,) = await app.documents.list(OUTBOX)
-            stand = standing_of(document)
-            assert (stand.holder, document.name) == (app._node, webhook.id)
+            lease = standing_of(document)
+            (_, outbox, _) = app.telling.webhook_delivery._at_work["default", webhook.id]
 
-            other._node = "another"
-            from headgate.engine.webhook_delivery import _Subscriber
+            other = Outbox(
+                ("default", webhook.id),
+                outbox._receiver,
+                app.documents,
+                app.engine.log,
+                app.clock,
+                node="another",
+                polls=True,
+                room=asyncio.Semaphore(1),
+            )
+            assert (lease.holder, await other.round()) == (OWNER, lease.until)
 
-            subscriber = _Subscriber(webhook, app.webhook_delivery._runs, app.webhooks, app.clock.now)
-            outbox = other._outbox(("default", webhook.id), subscriber)
-            assert await outbox.round() == stand.until
             receiver.go_on.set()
+            await outbox.settled()
+            assert await other.round() is None
         assert len(receiver.got) == 1
 
     asyncio.run(scene())

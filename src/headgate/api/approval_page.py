@@ -154,7 +154,7 @@ def _choice(field: str, title: str, allowed: list[Any], value: str, *, required:
 
 
 def answers_of(approval: OpenApproval, given: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return what the form's fields come to, as values of their types; None where there is no form. Raises `Invalid`."""
+    """Return what the form's fields come to, each of its type; None where there is no form. Raises `Invalid`."""
     if not approval.form:
         return None
     answers: dict[str, Any] = {}

@@ -24,7 +24,7 @@ from headgate.engine.lane import Lane
 from headgate.engine.limits import checked_limit
 from headgate.engine.reader import Reader, contents_shown, summary_of
 from headgate.engine.retention import Retention
-from headgate.engine.scheduler import Scheduler, checked_schedule, named
+from headgate.engine.scheduler import Scheduler, changed_schedule, checked_schedule, named
 from headgate.engine.streams import NOTHING, Following, RunStreams
 from headgate.ports import (
     BudgetRule,
@@ -212,7 +212,7 @@ class Desk:
         )
         value = validate_input(loaded, {} if schedule.input is None else schedule.input)
         version, _ = await self._engine.deploy(loaded)
-        before = next((known for known in self._schedules.all() if known.name == schedule.name), None)
+        before = next((known for known in await self._schedules.all() if known.name == schedule.name), None)
         made = msgspec.structs.replace(
             schedule,
             id=before.id if before else self._engine.random_id(),
@@ -220,31 +220,31 @@ class Desk:
             version=version,
             input=self._engine.scrubbed(loaded, value),
             created_at=before.created_at if before else self._now,
+            revision=before.revision if before else 0,
         )
-        return await self._keep_schedule(checked_schedule(made, self._now))
+        checked = checked_schedule(made, self._now)
+        if not await self._schedules.save(checked):
+            raise Refused(f"The schedule {schedule.name!r} was changed by somebody else meanwhile. Ask again.")
+        self._scheduler.changed()
+        return checked
 
     async def schedules(self) -> list[Schedule]:
-        return self._schedules.all()
+        return await self._schedules.all()
 
     async def change_schedule(self, name: str, change: str) -> Schedule:
-        schedule = named(self._schedules, name)
+        schedule = await named(self._schedules, name)
         match change:
             case "remove":
                 await self._schedules.remove(schedule.tenant, name)
-                self._scheduler.changed()
-                return schedule
             case "trigger":
                 await self._scheduler.trigger(schedule)
-                return named(self._schedules, name)
+                return await named(self._schedules, name)
             case "pause":
-                return await self._keep_schedule(msgspec.structs.replace(schedule, enabled=False))
+                schedule = await changed_schedule(self._schedules, name, lambda it: _enabled(it, enabled=False))
             case _:
-                return await self._keep_schedule(
-                    checked_schedule(msgspec.structs.replace(schedule, enabled=True), self._now)
+                schedule = await changed_schedule(
+                    self._schedules, name, lambda it: checked_schedule(_enabled(it, enabled=True), self._now)
                 )
-
-    async def _keep_schedule(self, schedule: Schedule) -> Schedule:
-        await self._schedules.save(schedule)
         self._scheduler.changed()
         return schedule
 
@@ -389,3 +389,7 @@ class _Watcher:
         if not self.has_news:
             await self.wake.wait()
         self.wake.clear()
+
+
+def _enabled(schedule: Schedule, *, enabled: bool) -> Schedule:
+    return msgspec.structs.replace(schedule, enabled=enabled)

@@ -87,6 +87,12 @@ class Limits:
         cells = await self.store.cells("limit ")
         self.rates = {cell.name[6:]: msgspec.json.decode(cell.body, type=RateLimit) for cell in cells}
 
+    async def refresh(self) -> None:
+        """Take up what others have changed. Raises `Unavailable`."""
+        await self.store.look()
+        if self.rates or not self.store.idle:
+            await self.load()
+
     async def set(self, limit: RateLimit) -> None:
         """Keep a rate; one of the same scope is replaced, and begins with full buckets. Raises `Refused`."""
         if limit.scope not in self.rates and len(self.rates) >= LIMITS_MAX:

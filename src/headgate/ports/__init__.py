@@ -26,7 +26,6 @@ from headgate.ports.log import (
     OverBudget,
     RunRow,
     RunsWanted,
-    Tables,
 )
 from headgate.ports.model import (
     EmbeddingAnswer,
@@ -188,7 +187,6 @@ __all__ = [
     "Streams",
     "Subscription",
     "Swap",
-    "Tables",
     "Task",
     "TextFilter",
     "Tokens",

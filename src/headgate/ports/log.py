@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -22,7 +22,6 @@ __all__ = [
     "OverBudget",
     "RunRow",
     "RunsWanted",
-    "Tables",
 ]
 
 
@@ -254,12 +253,3 @@ class Log(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-@runtime_checkable
-class Tables(Protocol):
-    """A log with room for tables beside it."""
-
-    async def change(self, statement: str, *parameters: Any) -> int: ...
-
-    def read(self, statement: str, *parameters: Any) -> list[Any]: ...

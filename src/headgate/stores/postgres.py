@@ -196,6 +196,7 @@ class PostgresLog(PostgresReader):
             await asyncio.gather(self._refill, return_exceptions=True)
         await self._lanes.close()
         await self._readers.close()
+        await self._hasty.close()
 
 
 async def _as_it_was(line: Line, batch: Sequence[Append], outcomes: list[Outcome]) -> list[Outcome]:

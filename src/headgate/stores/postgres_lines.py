@@ -16,7 +16,7 @@ from headgate.stores.postgres_schema import settle_schema
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-__all__ = ["SETTINGS_TO_APPEND", "Line", "Lines", "Patience", "dial"]
+__all__ = ["SETTINGS_TO_APPEND", "SETTINGS_TO_HURRY", "Line", "Lines", "Patience", "dial"]
 
 CONNECT_SECONDS_MAX = 5.0
 STATEMENT_SECONDS_MAX = 60.0
@@ -38,6 +38,8 @@ SETTINGS_TO_APPEND = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
+
+SETTINGS_TO_HURRY = {"synchronous_commit": "off"}
 
 
 class Line(NamedTuple):

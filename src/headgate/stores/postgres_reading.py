@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -12,12 +12,17 @@ from headgate.core.errors import HeadgateError
 from headgate.ports import EVERY_RUN, EventRow, Head, OverBudget, RunRow, RunsWanted, SpendRow, SpendTotal, SpendWanted
 from headgate.stores.postgres_append import clean
 from headgate.stores.postgres_errors import Address, kind_of
-from headgate.stores.postgres_lines import Line, Lines, Patience
+from headgate.stores.postgres_lines import SETTINGS_TO_HURRY, Line, Lines, Patience
 from headgate.stores.queries import load_queries
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
 
 __all__ = ["PostgresReader"]
 
 READERS_MAX = 4
+HASTY_MAX = 2
+"""Connections for what lies beside the log and need not be durable at once."""
 KEY_MAX = (1 << 63) - 1
 
 SQL = load_queries("postgres.sql")
@@ -34,6 +39,7 @@ class PostgresReader:
         self._schema = schema
         self._patience_seconds = patience_seconds
         self._readers = Lines(address, schema, READERS_MAX)
+        self._hasty = Lines(address, schema, HASTY_MAX, SETTINGS_TO_HURRY)
 
     async def run(self, run_id: str) -> RunRow | None:
         return await self._row("run", clean(run_id))
@@ -121,6 +127,23 @@ class PostgresReader:
         """Return how durable a commit of this server is: `fsync`, `synchronous_commit`, …"""
         return {row["name"]: row["setting"] for row in await self._all("settings")}
 
+    # --- What lies beside the log --------------------------------------------------------------------------------
+
+    async def fetch(self, statement: str, *parameters: Any, durable: bool = True) -> list[Any]:
+        """Return the rows of a statement that may be executed twice. Where it need not be `durable`, a crash of the
+        server may take it back within a second, and nobody waits for the disk. Raises `Unavailable`, `Refused`."""
+        lines = self._readers if durable else self._hasty
+        return await self._asked(lambda line: line.connection.fetch(statement, *parameters), lines)
+
+    async def transact(self, work: Callable[[Connection[Any]], Awaitable[Result]]) -> Result:
+        """Do `work`, which may be done twice, in one transaction. Raises what it raises, `Unavailable`, `Refused`."""
+
+        async def in_transaction(line: Line) -> Result:
+            async with line.connection.transaction():
+                return await work(line.connection)
+
+        return await self._asked(in_transaction)
+
     # --- How it is asked -----------------------------------------------------------------------------------------
 
     async def _row(self, name: str, *parameters: Any) -> RunRow | None:
@@ -130,12 +153,12 @@ class PostgresReader:
     async def _all(self, name: str, *parameters: Any) -> list[Any]:
         return await self._asked(lambda line: line.connection.fetch(SQL[name], *parameters))
 
-    async def _asked(self, ask: Callable[[Line], Awaitable[Result]]) -> Result:
+    async def _asked(self, ask: Callable[[Line], Awaitable[Result]], lines: Lines | None = None) -> Result:
         """Do what may be done twice, on any connection that works."""
         patience = Patience(self._patience_seconds)
         while True:
             try:
-                async with self._readers.line(patience) as line:
+                async with (lines or self._readers).line(patience) as line:
                     return await ask(line)
             except HeadgateError:
                 raise

@@ -27,7 +27,13 @@ NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 SQL = load_queries("postgres.sql")
 
 ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
-    1: (("postgres_schema.sql", "tables"), ("postgres_schema.sql", "triggers"), ("postgres_append.sql", "append")),
+    1: (
+        ("postgres_schema.sql", "tables"),
+        ("postgres_schema.sql", "triggers"),
+        ("postgres_append.sql", "append"),
+        ("postgres_beside.sql", "tables"),
+        ("postgres_beside.sql", "functions"),
+    ),
 }
 """What came with a version: statements by file and name, in their order."""
 
