@@ -12,6 +12,7 @@ from tests.receiver import Receiver
 
 from headgate.core.fold import REMINDERS_MAX
 from headgate.core.signatures import is_signed_by, secret_bytes, secret_text
+from headgate.engine.notices import MailSettings
 
 DAY = 86_400
 SECRET = secret_text(bytes(range(32)))
@@ -107,12 +108,12 @@ def test_nobody_is_reminded_of_what_is_decided(play: Any, sink: MailServer):
 
 def test_what_was_decided_before_its_notice_could_leave_is_not_told(play: Any, sink: MailServer):
     async def scene(bench: Any) -> None:
-        bench.app.telling.notices._mail = type(bench.app.telling.notices._mail)("smtp://127.0.0.1:1?tls=none", "a@example.org")
+        bench.app.telling.notices._mail = MailSettings("smtp://127.0.0.1:1?tls=none", "a@example.org")
         run = await bench.start(ASKING)
         await bench.until(lambda: bench.clock.next_alarm)
         await bench.app.telling.notices.outbox.settled()
         await bench.app.desk.decide(run, approved=True)
-        bench.app.telling.notices._mail = type(bench.app.telling.notices._mail)(sink.url, "a@example.org")
+        bench.app.telling.notices._mail = MailSettings(sink.url, "a@example.org")
         bench.clock.advance(seconds=DAY)
         await bench.rest()
 

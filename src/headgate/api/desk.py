@@ -11,6 +11,7 @@ import msgspec
 from headgate.authoring import given_files, load_definition, validate_input
 from headgate.core import commands as c
 from headgate.core.decision import Decision
+from headgate.core.definition import Definition
 from headgate.core.duration import parse_microseconds
 from headgate.core.errors import Refused
 from headgate.core.run import Run
@@ -203,15 +204,8 @@ class Desk:
         return await self.retention.collect(kept, actor=f"user:{by}" if by else "client", dry_run=dry_run)
 
     async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
-        loaded = load_definition(
-            definition,
-            source=f"schedule {schedule.name}",
-            providers=self._providers,
-            activities=self._activities,
-            read=given_files(files),
-        )
+        loaded, version = await self._scheduled(schedule, definition, files)
         value = validate_input(loaded, {} if schedule.input is None else schedule.input)
-        version, _ = await self._engine.deploy(loaded)
         before = next((known for known in await self._schedules.all() if known.name == schedule.name), None)
         made = msgspec.structs.replace(
             schedule,
@@ -227,6 +221,24 @@ class Desk:
             raise Refused(f"The schedule {schedule.name!r} was changed by somebody else meanwhile. Ask again.")
         self._scheduler.changed()
         return checked
+
+    async def _scheduled(self, schedule: Schedule, text: str, files: dict[str, str]) -> tuple[Definition, str]:
+        """Return the definition that a schedule is of, and the version of its runs (empty: the newest then)."""
+        if not text:
+            plan = await self._engine.plan(schedule.workflow, schedule.version or None)
+            return plan.definition, schedule.version
+        loaded = load_definition(
+            text,
+            source=f"schedule {schedule.name}",
+            providers=self._providers,
+            activities=self._activities,
+            read=given_files(files),
+        )
+        version, _ = await self._engine.deploy(loaded)
+        return loaded, version
+
+    async def backfill_schedule(self, name: str, since: int, until: int) -> list[str]:
+        return await self._scheduler.backfill(await named(self._schedules, name), since, until)
 
     async def schedules(self) -> list[Schedule]:
         return await self._schedules.all()

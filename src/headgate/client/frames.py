@@ -167,6 +167,12 @@ class _Schedule(_Arguments, frozen=True):
     files: dict[str, str] = {}
 
 
+class _BackfillSchedule(_Arguments, frozen=True):
+    name: str
+    since: int
+    until: int
+
+
 class _ChangeSchedule(_Arguments, frozen=True):
     name: str
     change: Literal["pause", "resume", "remove", "trigger"]
@@ -210,6 +216,7 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "erase": _Erase,
     "collect": _Collect,
     "schedule": _Schedule,
+    "backfill_schedule": _BackfillSchedule,
     "schedules": _Nothing,
     "change_schedule": _ChangeSchedule,
     "set_limit": _SetLimit,
@@ -239,6 +246,7 @@ RESULTS: dict[str, Any] = {
     "erase": Erased,
     "collect": Collected,
     "schedule": Schedule,
+    "backfill_schedule": list[str],
     "schedules": list[Schedule],
     "change_schedule": Schedule,
     "set_limit": RateLimit,

@@ -111,6 +111,9 @@ class SocketClient:
     async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
         return await self._ask("schedule", schedule=schedule, definition=definition, files=files)
 
+    async def backfill_schedule(self, name: str, since: int, until: int) -> list[str]:
+        return await self._ask("backfill_schedule", name=name, since=since, until=until)
+
     async def schedules(self) -> list[Schedule]:
         return await self._ask("schedules")
 

@@ -55,7 +55,7 @@ from headgate.ports.policy import (
     TextFilter,
 )
 from headgate.ports.queue import Claim, Queue, Task
-from headgate.ports.schedule import Schedule, Schedules
+from headgate.ports.schedule import Misfire, Schedule, Schedules
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
 from headgate.ports.streams import (
     CHUNK_BYTES_MAX,
@@ -152,6 +152,7 @@ __all__ = [
     "LimitStore",
     "Log",
     "Message",
+    "Misfire",
     "ModelAnswer",
     "ModelProvider",
     "ModelRequest",

@@ -141,7 +141,13 @@ class Client(RunClient, Protocol):
         ...
 
     async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
-        """Keep a schedule of the workflow in `definition`; one of the same name is replaced. Raises `Invalid`."""
+        """Keep a schedule of the workflow in `definition` (empty: of the deployed one that it names); one of the same
+        name is replaced. Raises `Invalid`."""
+        ...
+
+    async def backfill_schedule(self, name: str, since: int, until: int) -> list[str]:
+        """Start a run for each time from `since` until before `until` (microseconds) that has had none; return the ids
+        of the runs of these times. Raises `NotFound`, `Invalid`."""
         ...
 
     async def schedules(self) -> list[Schedule]: ...
