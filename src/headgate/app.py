@@ -40,6 +40,8 @@ from headgate.engine.dispatcher import Dispatcher
 from headgate.engine.engine import Engine
 from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
+from headgate.engine.hook_door import HookDoor
+from headgate.engine.hooks import Hooks
 from headgate.engine.ledger import Ledger
 from headgate.engine.limits import limits_of
 from headgate.engine.logs import hide_in_logs
@@ -172,6 +174,7 @@ class App:
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         self.documents = beside.documents
         sealer = functools.cache(lambda: sealer_of(environment, None if beside.shared else self.folder))
+        self.hooks = Hooks(self.engine, self.documents, sealer)
         self.telling = Telling(
             self.engine,
             self.documents,
@@ -192,6 +195,8 @@ class App:
             self._price,
             self.telling.webhooks,
             self.telling.links,
+            self.hooks,
+            HookDoor(self.engine, self.hooks),
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []

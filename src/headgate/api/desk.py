@@ -26,6 +26,7 @@ from headgate.engine.limits import checked_limit
 from headgate.engine.reader import Reader, contents_shown, summary_of
 from headgate.engine.retention import Retention
 from headgate.engine.scheduler import Scheduler, changed_schedule, checked_schedule, named
+from headgate.engine.signal_with_start import SignalSent, signal_with_start
 from headgate.engine.streams import NOTHING, Following, RunStreams
 from headgate.ports import (
     BudgetRule,
@@ -98,19 +99,20 @@ class Desk:
             )
             name = definition.name
             version, _ = await self._engine.deploy(definition)
-        row = await self._engine.start(
-            Start(
-                workflow=name,
-                version=version,
-                input=request.input,
-                mode=request.mode,
-                limit=request.limit,
-                labels=request.labels,
-                unique_key=request.unique_key,
-                command_id=request.command_id,
-            )
+        start = Start(
+            workflow=name,
+            version=version,
+            input=request.input,
+            mode=request.mode,
+            limit=request.limit,
+            labels=request.labels,
+            unique_key=request.unique_key,
+            command_id=request.command_id,
         )
-        return summary_of(row)
+        if request.signal is None:
+            return summary_of(await self._engine.start(start))
+        signal = SignalSent(request.signal.name, request.signal.key, request.signal.data)
+        return summary_of(await signal_with_start(self._engine, start, signal))
 
     # --- Reading -------------------------------------------------------------------------------------------------
 

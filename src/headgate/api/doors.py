@@ -12,6 +12,8 @@ from headgate.api.library import Library
 from headgate.api.records import Records
 from headgate.core.values import Assignment, Price
 from headgate.engine.approval_links import ApprovalLinks
+from headgate.engine.hook_door import HookDoor
+from headgate.engine.hooks import Hooks
 from headgate.engine.webhooks import Webhooks
 from headgate.ports import Documents, Files, WorkerProtocol
 
@@ -34,6 +36,8 @@ class Doors(msgspec.Struct, frozen=True):
     """The price of a model, by the names of its provider and its own; None: it is not known."""
     webhooks: Webhooks
     links: ApprovalLinks
+    hooks: Hooks
+    hook_door: HookDoor
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)
     version: str = ""
     mode: str = "dev"

@@ -116,6 +116,11 @@ CODES: dict[str, Code] = {
                 "One of those named decides: `--by NAME`, or logged in as that person.",
             ),
             (
+                "bad_signature",
+                "there is no such hook, or a request to it is not signed as it wants it",
+                "`headgate hooks list` shows its scheme; sign with its secret, and with a clock that is right.",
+            ),
+            (
                 "bad_link",
                 "a link to an approval was not made here, was changed, or has expired",
                 "Decide with `headgate approve RUN`, or where you are logged in.",

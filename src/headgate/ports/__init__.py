@@ -6,7 +6,7 @@ Floor 2 (engine, activities, stores, queues, llm, client) meets only here; nothi
 from headgate.ports.activity import ActivityContext, ActivityFunction, Attempt
 from headgate.ports.budgets import BudgetListener, BudgetNews, BudgetRule, BudgetRules, BudgetStanding, Period
 from headgate.ports.cache import Cache, Reusable
-from headgate.ports.client import Changed, Client, EventView, RunClient, StartRequest, Update
+from headgate.ports.client import Changed, Client, EventView, RunClient, SignalRequest, StartRequest, Update
 from headgate.ports.clock import Clock
 from headgate.ports.documents import Document, Documents
 from headgate.ports.files import Files
@@ -181,6 +181,7 @@ __all__ = [
     "Schedule",
     "Schedules",
     "Settlement",
+    "SignalRequest",
     "SpendRow",
     "SpendTotal",
     "SpendWanted",

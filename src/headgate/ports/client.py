@@ -15,7 +15,7 @@ from headgate.ports.schedule import Schedule
 from headgate.ports.spend import SpendRow
 from headgate.ports.streams import Chunk, Position
 
-__all__ = ["Changed", "Client", "EventView", "RunClient", "StartRequest", "Update"]
+__all__ = ["Changed", "Client", "EventView", "RunClient", "SignalRequest", "StartRequest", "Update"]
 
 
 class EventView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -43,6 +43,14 @@ class Changed(msgspec.Struct, frozen=True, tag="changed"):
 Update = Chunk | Changed
 
 
+class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A signal that goes with a start; `key` names the activity it is for."""
+
+    name: str
+    key: str = ""
+    data: Any = None
+
+
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a client starts a run with. Either a definition's text, or the name of one that is deployed."""
 
@@ -58,6 +66,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     labels: dict[str, str] = {}
     unique_key: str = ""
     command_id: str = ""
+    signal: SignalRequest | None = None
+    """Sent to the run; where a live one holds `unique_key`, to that one, and none is started."""
 
 
 class RunClient(Protocol):

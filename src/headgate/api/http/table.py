@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from headgate.api.http import approvals, costs, definitions, exact, health, live, runs, schedules, webhooks, workers
+from headgate.api.http import (
+    approvals,
+    costs,
+    definitions,
+    exact,
+    health,
+    hooks,
+    live,
+    runs,
+    schedules,
+    webhooks,
+    workers,
+)
 from headgate.api.http.openapi import documented
 from headgate.api.http.route import Route
 
 __all__ = ["ROUTES"]
 
-PARTS = (runs, workers, exact, live, definitions, costs, approvals, schedules, webhooks, health)
+PARTS = (runs, workers, exact, live, definitions, costs, approvals, schedules, webhooks, hooks, health)
 
 ROUTES: tuple[Route, ...] = documented(tuple(route for part in PARTS for route in part.ROUTES))
