@@ -44,7 +44,10 @@ class Receiver:
 
         class Answering(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                length = int(self.headers["content-length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    return  # whoever sent it died in the middle
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 with receiver.came:
                     receiver.got.append(Received(self.path, headers, body))
