@@ -155,23 +155,6 @@ class App:
         self.schedules = beside.schedules
         self.scheduler = Scheduler(self.engine, self.schedules, self.clock)
         self.lookout = Lookout(self.clock, self.budgets, self.limits, self.scheduler) if beside.shared else None
-        self.desk = Desk(
-            self.engine,
-            self.queue,
-            RunStreams(self.engine, self.streams),
-            providers=frozenset(self.providers),
-            activities=frozenset(activities or ()),
-            schedules=self.schedules,
-            scheduler=self.scheduler,
-            gate=self.gate,
-            budgets=self.budgets,
-        )
-        self.desk.listens = self.ledger.listens
-        self.retention: Retention | None = None
-        if isinstance(log, KeptLog):
-            keeping = log.keeping(self.folder)
-            self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
-            self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         self.documents = beside.documents
         sealer = functools.cache(lambda: sealer_of(environment, None if beside.shared else self.folder))
         self.hooks = Hooks(self.engine, self.documents, sealer)
@@ -184,6 +167,25 @@ class App:
             environment=environment,
             secret=self._secret,
         )
+        self.desk = Desk(
+            self.engine,
+            self.queue,
+            RunStreams(self.engine, self.streams),
+            providers=frozenset(self.providers),
+            activities=frozenset(activities or ()),
+            schedules=self.schedules,
+            scheduler=self.scheduler,
+            gate=self.gate,
+            budgets=self.budgets,
+            webhooks=self.telling.webhooks,
+            hooks=self.hooks,
+        )
+        self.desk.listens = self.ledger.listens
+        self.retention: Retention | None = None
+        if isinstance(log, KeptLog):
+            keeping = log.keeping(self.folder)
+            self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
+            self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         self.doors = Doors(
             self.desk,
             Library(self.engine, frozenset(self.providers), frozenset(activities or ())),

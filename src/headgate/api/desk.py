@@ -21,6 +21,7 @@ from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.engine import Engine, Start
 from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
+from headgate.engine.hooks import Hooks
 from headgate.engine.lane import Lane
 from headgate.engine.limits import checked_limit
 from headgate.engine.reader import Reader, contents_shown, summary_of
@@ -28,14 +29,17 @@ from headgate.engine.retention import Retention
 from headgate.engine.scheduler import Scheduler, changed_schedule, checked_schedule, named
 from headgate.engine.signal_with_start import SignalSent, signal_with_start
 from headgate.engine.streams import NOTHING, Following, RunStreams
+from headgate.engine.webhooks import WebhookChange, Webhooks
 from headgate.ports import (
     BudgetRule,
     BudgetStanding,
     Changed,
     Collected,
+    Delivered,
     Ended,
     Erased,
     EventView,
+    Hook,
     Position,
     Queue,
     RateLimit,
@@ -45,6 +49,7 @@ from headgate.ports import (
     SpendRow,
     StartRequest,
     Update,
+    Webhook,
 )
 
 __all__ = ["Desk"]
@@ -65,7 +70,11 @@ class Desk:
         scheduler: Scheduler,
         gate: Gate,
         budgets: BudgetKeeper,
+        webhooks: Webhooks,
+        hooks: Hooks,
     ) -> None:
+        self._webhooks = webhooks
+        self._hooks = hooks
         self._gate = gate
         self._budgets = budgets
         self._schedules = schedules
@@ -261,6 +270,28 @@ class Desk:
                 )
         self._scheduler.changed()
         return schedule
+
+    # --- Programs outside ----------------------------------------------------------------------------------------
+
+    async def add_webhook(self, webhook: Webhook) -> Webhook:
+        return await self._webhooks.add(webhook)
+
+    async def enable_webhook(self, webhook: str, *, enabled: bool, tenant: str = "default") -> Webhook:
+        return await self._webhooks.change(tenant, webhook, WebhookChange(enabled=enabled))
+
+    async def remove_webhook(self, webhook: str, *, tenant: str = "default") -> Webhook:
+        return await self._webhooks.remove(tenant, webhook)
+
+    async def test_webhook(self, webhook: str, *, tenant: str = "default") -> Delivered:
+        return await self._webhooks.test(tenant, webhook)
+
+    async def add_hook(self, hook: Hook) -> Hook:
+        return await self._hooks.add(hook)
+
+    async def remove_hook(self, hook: str, *, tenant: str = "default") -> Hook:
+        return await self._hooks.remove(tenant, hook)
+
+    # --- Providers -----------------------------------------------------------------------------------------------
 
     async def set_limit(self, limit: RateLimit) -> RateLimit:
         return await self._gate.set_limit(checked_limit(limit))

@@ -46,6 +46,8 @@ VERBS = {
     "record": ("record_verb", "Make a case of a test file out of a finished run."),
     "doctor": ("doctor_verb", "Look at what Headgate stands on: Python, SQLite, database, disk, providers."),
     "schedule": ("schedule_verb", "Start workflows by the clock."),
+    "webhooks": ("webhooks_verb", "Tell programs elsewhere of events."),
+    "hooks": ("hooks_verb", "Let programs outside start and signal runs."),
     "limit": ("limit_verb", "Hold providers to rates, and see how they are doing."),
     "files": ("files_verb", "List the files of a run, or take one out."),
     "explain": ("explain_verb", "Say what an error code means and what to do about it."),

@@ -17,14 +17,17 @@ from headgate.ports import (
     BudgetRule,
     BudgetStanding,
     Collected,
+    Delivered,
     Erased,
     EventView,
+    Hook,
     Position,
     RateLimit,
     Schedule,
     SpendRow,
     StartRequest,
     Update,
+    Webhook,
 )
 
 __all__ = [
@@ -178,6 +181,30 @@ class _ChangeSchedule(_Arguments, frozen=True):
     change: Literal["pause", "resume", "remove", "trigger"]
 
 
+class _AddWebhook(_Arguments, frozen=True):
+    webhook: Webhook
+
+
+class _EnableWebhook(_Arguments, frozen=True, kw_only=True):
+    webhook: str
+    enabled: bool
+    tenant: str = "default"
+
+
+class _OneWebhook(_Arguments, frozen=True):
+    webhook: str
+    tenant: str = "default"
+
+
+class _AddHook(_Arguments, frozen=True):
+    hook: Hook
+
+
+class _OneHook(_Arguments, frozen=True):
+    hook: str
+    tenant: str = "default"
+
+
 class _SetLimit(_Arguments, frozen=True):
     limit: RateLimit
 
@@ -219,6 +246,12 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "backfill_schedule": _BackfillSchedule,
     "schedules": _Nothing,
     "change_schedule": _ChangeSchedule,
+    "add_webhook": _AddWebhook,
+    "enable_webhook": _EnableWebhook,
+    "remove_webhook": _OneWebhook,
+    "test_webhook": _OneWebhook,
+    "add_hook": _AddHook,
+    "remove_hook": _OneHook,
     "set_limit": _SetLimit,
     "remove_limit": _RemoveLimit,
     "watch": _Watch,
@@ -249,6 +282,12 @@ RESULTS: dict[str, Any] = {
     "backfill_schedule": list[str],
     "schedules": list[Schedule],
     "change_schedule": Schedule,
+    "add_webhook": Webhook,
+    "enable_webhook": Webhook,
+    "remove_webhook": Webhook,
+    "test_webhook": Delivered,
+    "add_hook": Hook,
+    "remove_hook": Hook,
     "set_limit": RateLimit,
     "remove_limit": RateLimit,
     "watch": Update,

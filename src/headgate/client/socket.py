@@ -21,14 +21,17 @@ from headgate.ports import (
     BudgetRule,
     BudgetStanding,
     Collected,
+    Delivered,
     Erased,
     EventView,
+    Hook,
     Position,
     RateLimit,
     Schedule,
     SpendRow,
     StartRequest,
     Update,
+    Webhook,
 )
 
 __all__ = ["SocketClient"]
@@ -119,6 +122,24 @@ class SocketClient:
 
     async def change_schedule(self, name: str, change: Literal["pause", "resume", "remove", "trigger"]) -> Schedule:
         return await self._ask("change_schedule", name=name, change=change)
+
+    async def add_webhook(self, webhook: Webhook) -> Webhook:
+        return await self._ask("add_webhook", webhook=webhook)
+
+    async def enable_webhook(self, webhook: str, *, enabled: bool, tenant: str = "default") -> Webhook:
+        return await self._ask("enable_webhook", webhook=webhook, enabled=enabled, tenant=tenant)
+
+    async def remove_webhook(self, webhook: str, *, tenant: str = "default") -> Webhook:
+        return await self._ask("remove_webhook", webhook=webhook, tenant=tenant)
+
+    async def test_webhook(self, webhook: str, *, tenant: str = "default") -> Delivered:
+        return await self._ask("test_webhook", webhook=webhook, tenant=tenant)
+
+    async def add_hook(self, hook: Hook) -> Hook:
+        return await self._ask("add_hook", hook=hook)
+
+    async def remove_hook(self, hook: str, *, tenant: str = "default") -> Hook:
+        return await self._ask("remove_hook", hook=hook, tenant=tenant)
 
     async def set_limit(self, limit: RateLimit) -> RateLimit:
         return await self._ask("set_limit", limit=limit)

@@ -9,6 +9,7 @@ import msgspec
 
 from headgate.core.view import RunSummary, RunView
 from headgate.ports.budgets import BudgetRule, BudgetStanding
+from headgate.ports.hooks import Delivered, Hook, Webhook
 from headgate.ports.keeping import Collected, Erased
 from headgate.ports.limits import RateLimit
 from headgate.ports.schedule import Schedule
@@ -164,6 +165,30 @@ class Client(RunClient, Protocol):
 
     async def change_schedule(self, name: str, change: Literal["pause", "resume", "remove", "trigger"]) -> Schedule:
         """Change a schedule; return it as it is then (a removed one: as it was). Raises `NotFound`."""
+        ...
+
+    async def add_webhook(self, webhook: Webhook) -> Webhook:
+        """Tell a program of events from now on; return it with its secret. Raises `Invalid`, `Refused`."""
+        ...
+
+    async def enable_webhook(self, webhook: str, *, enabled: bool, tenant: str = "default") -> Webhook:
+        """Let a subscription go on from where it stopped, or tell it nothing for now. Raises `NotFound`."""
+        ...
+
+    async def remove_webhook(self, webhook: str, *, tenant: str = "default") -> Webhook:
+        """Remove a subscription; return it as it was. Raises `NotFound`."""
+        ...
+
+    async def test_webhook(self, webhook: str, *, tenant: str = "default") -> Delivered:
+        """Send a message that tells nothing, now; return how that ended. Raises `NotFound`."""
+        ...
+
+    async def add_hook(self, hook: Hook) -> Hook:
+        """Let a program outside start or signal runs; return the hook with its secret. Raises `Invalid`, `Refused`."""
+        ...
+
+    async def remove_hook(self, hook: str, *, tenant: str = "default") -> Hook:
+        """Remove a hook; return it as it was. Raises `NotFound`."""
         ...
 
     async def set_limit(self, limit: RateLimit) -> RateLimit:
