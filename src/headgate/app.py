@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import gc
 import os
 import secrets as random
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,10 +25,12 @@ from headgate.activities.postgres import Postgres
 from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
+from headgate.api.auth import Auth
 from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.library import Library
 from headgate.api.records import Records
+from headgate.api.views import Views
 from headgate.core.errors import Invalid
 from headgate.core.values import Price
 from headgate.engine.budget_alerts import BudgetAlerts, BudgetCommand
@@ -44,14 +46,16 @@ from headgate.engine.hook_door import HookDoor
 from headgate.engine.hooks import Hooks
 from headgate.engine.ledger import Ledger
 from headgate.engine.limits import limits_of
-from headgate.engine.logs import hide_in_logs
 from headgate.engine.lookout import Lookout
 from headgate.engine.protocol import LocalProtocol
+from headgate.engine.quotas import Quotas
 from headgate.engine.retention import Retention, retention_of
 from headgate.engine.scheduler import Scheduler
 from headgate.engine.sealing import sealer_of
 from headgate.engine.streams import RunStreams
 from headgate.engine.telling import Telling
+from headgate.engine.tenants import Tenants
+from headgate.engine.vault import Vault
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
 from headgate.llm.prices import open_prices
@@ -62,6 +66,8 @@ from headgate.policies.guards import PolicyGuards, process_policies
 from headgate.ports import ActivityFunction, BudgetRules, Cache, Clock, Guards, KeptLog, Log, ModelProvider
 from headgate.queues.memory import MemoryQueue
 from headgate.stores.files import FolderFiles
+from headgate.stores.memory import MemoryLog
+from headgate.stores.sqlite import SqliteLog
 from headgate.stores.storage import storage_beside
 
 __all__ = ["App", "secrets_of", "stateless_activities", "tune_process"]
@@ -104,8 +110,10 @@ class App:
         self.queue = MemoryQueue(self.clock)
         beside = storage_beside(log, self.clock)
         self.streams = beside.streams
-        secrets = self._secrets = secrets_of(environment)
-        hide_in_logs(secrets.values())
+        self.documents = beside.documents
+        own = self.folder if isinstance(log, SqliteLog | MemoryLog) else None
+        sealer = lru_cache(1)(partial(sealer_of, environment, own))
+        self.vault = Vault(self.documents, self.clock, sealer, own=secrets_of(environment))
         self.ledger = Ledger(self.engine)
         self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules or beside.budget_rules)
         self.budget_alerts = BudgetAlerts(self.engine)
@@ -115,9 +123,9 @@ class App:
             self.budget_alerts.listen(self._budget_command)
         self.limits = limits_of(environment, beside.limits)
         self.gate = Gate(self.engine, self.ledger, self.limits, CallCache(self.engine))
-        self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
+        self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, self.vault)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
-        self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
+        self.dispatcher = Dispatcher(self.engine, self.queue, self.vault)
         self.courier = Courier(self.engine)
         self.warden = Warden(self.engine, self.queue, self.dispatcher, self.courier, self.clock)
         self.cache = cache or beside.cache
@@ -154,9 +162,10 @@ class App:
         self.protocol.deadline_set = self.warden.notice
         self.schedules = beside.schedules
         self.scheduler = Scheduler(self.engine, self.schedules, self.clock)
+        self.tenants = Tenants(self.documents, self.clock, self.budgets)
+        self.quotas = self.engine.quotas = Quotas(log, self.clock, self.limits.store, self.tenants)
+        self.protocol.own_keys_only = self._own_keys_only
         self.lookout = Lookout(self.clock, self.budgets, self.limits, self.scheduler) if beside.shared else None
-        self.documents = beside.documents
-        sealer = functools.cache(lambda: sealer_of(environment, None if beside.shared else self.folder))
         self.hooks = Hooks(self.engine, self.documents, sealer)
         self.telling = Telling(
             self.engine,
@@ -165,7 +174,7 @@ class App:
             sealer,
             shared=beside.shared,
             environment=environment,
-            secret=self._secret,
+            secrets=self.vault.of,
         )
         self.desk = Desk(
             self.engine,
@@ -177,6 +186,9 @@ class App:
             scheduler=self.scheduler,
             gate=self.gate,
             budgets=self.budgets,
+            vault=self.vault,
+            tenants=self.tenants,
+            quotas=self.quotas,
             webhooks=self.telling.webhooks,
             hooks=self.hooks,
         )
@@ -186,15 +198,21 @@ class App:
             keeping = log.keeping(self.folder)
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
+        library = Library(self.engine, frozenset(self.providers), frozenset(activities or ()))
+        records = Records(self.engine)
+        self.auth = Auth(self.documents, self.clock, sealer)
         self.doors = Doors(
             self.desk,
-            Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
-            Records(self.engine),
+            library,
+            records,
             self.protocol,
             self.files,
             self.documents,
             self.worker.accept,
+            Views(self.desk, library, records, self.protocol),
+            self.auth,
             self._price,
+            self.quotas,
             self.telling.webhooks,
             self.telling.links,
             self.hooks,
@@ -203,14 +221,15 @@ class App:
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
 
-    async def _secret(self, tenant: str, name: str) -> str | None:
-        return self._secrets.get(name) if tenant == "default" else None
+    async def _own_keys_only(self, tenant: str) -> bool:
+        return (await self.tenants.of(tenant)).own_keys_only
 
     def _price(self, provider: str, model: str) -> Price | None:
         return self.providers[provider].price(model) if provider in self.providers else None
 
     async def __aenter__(self) -> Self:
         self.engine.open()
+        await self.vault.open()
         await self.gate.open()
         await self.budgets.open()
         await self.warden.recover()

@@ -167,7 +167,10 @@ async def test_what_is_kept_is_listed_summed_up_and_taken_out(open_log: Any):
 
         assert [line.key for line in await inventory.lines()] == [b"\xbb3", b"\xaa2", b"\xaa1"]
         assert [line.key for line in await inventory.lines(activity="a", limit=1)] == [b"\xaa2"]
-        sums = [(one.activity, one.results, one.size, one.hits, one.saved, one.expired) for one in await inventory.sums(NOON)]
+        sums = [
+            (one.activity, one.results, one.size, one.hits, one.saved, one.expired)
+            for one in await inventory.sums(NOON)
+        ]
         assert sums == [("a", 2, 14, 0, 0, 0), ("b", 1, 7, 2, 14, 0)]
         assert [one.expired for one in await inventory.sums(NOON + 20 * SECOND)] == [2, 1]
         with pytest.raises(Refused):

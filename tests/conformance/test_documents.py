@@ -12,12 +12,16 @@ import pytest
 from tests.conformance.stores_beside import KINDS, opener
 from tests.postgres_logs import SCHEMA, Proxy, empty_postgres_log, server_url
 
+from headgate.api.socket import SocketServer
+from headgate.client.address import choose_address
+from headgate.client.socket import SocketClient
 from headgate.core.errors import Unavailable
 from headgate.ports import Documents
 from headgate.stores.postgres import PostgresLog
 from headgate.stores.postgres_documents import PostgresDocuments
 from headgate.testing.clock import NOON
 from headgate.testing.log_conformance import on_a_loop
+
 
 @pytest.fixture(params=KINDS)
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
@@ -27,7 +31,13 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     @asynccontextmanager
     async def documents() -> AsyncGenerator[Documents]:
         async with open_storage() as storage:
-            yield storage.documents
+            if request.param != "socket":
+                yield storage.documents
+                return
+            nobody: Any = None
+            address = choose_address(tmp_path / "log.db")
+            async with SocketServer(nobody, address, documents=storage.documents) as server:
+                yield SocketClient(server.address).documents
 
     return documents
 
@@ -96,7 +106,9 @@ async def test_the_revision_of_a_kind_grows_with_each_change_and_with_no_other(o
 
 
 @on_a_loop
-async def test_a_restart_leaves_what_was_answered_and_a_closed_store_says_so(opened: Any, request: pytest.FixtureRequest):
+async def test_a_restart_leaves_what_was_answered_and_a_closed_store_says_so(
+    opened: Any, request: pytest.FixtureRequest
+):
     async with opened() as documents:
         kept = await documents.put("k", "t", "n", b"body", at=NOON)
     async with opened() as documents:

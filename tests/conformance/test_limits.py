@@ -18,6 +18,7 @@ from headgate.stores.sqlite import SqliteLog
 from headgate.testing.clock import NOON, VirtualClock
 from headgate.testing.log_conformance import on_a_loop
 
+
 @pytest.fixture(params=KINDS)
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Return a context that opens the store, always of the same place."""

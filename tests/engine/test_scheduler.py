@@ -204,7 +204,7 @@ def test_an_input_that_the_workflow_does_not_take_is_refused_when_the_schedule_i
 
 def test_a_run_that_cannot_start_is_noted_and_the_schedule_goes_on():
     async def work(app: App, clock: VirtualClock) -> Any:
-        made = await app.desk.schedule(wanted(every_seconds=3600.0), definition=FLOW, files={})
+        await app.desk.schedule(wanted(every_seconds=3600.0), definition=FLOW, files={})
         (kept,) = await app.schedules.all()
         assert await app.schedules.save(msgspec.structs.replace(kept, version="0" * 16))
         started = await app.scheduler.fire(NOON + HOUR)

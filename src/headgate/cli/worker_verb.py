@@ -83,12 +83,15 @@ def _to_owner(common: Common, worker_id: str) -> Connect:
     from headgate.client.worker import SocketProtocol
     from headgate.stores.ownership import owner_of
 
+    database = common.file(
+        "Workers of PostgreSQL ask a node over HTTP (--url); or start `headgate work --forever`, a node itself."
+    )
     common.say_database()
-    if not common.database.exists():
+    if not database.exists():
         common.output.notice("There is no such database yet; waiting for its owner, `headgate work --forever`.")
 
     def find() -> Address | None:
-        owner = owner_of(common.database)
+        owner = owner_of(database)
         return parse_address(owner.address) if owner else None
 
     return lambda activities: SocketProtocol(find, worker_id=worker_id, activities=activities)
@@ -115,10 +118,9 @@ async def _work(
     drain: float,
 ) -> None:
     from headgate.engine.worker import Worker
-    from headgate.stores.ownership import state_folder
 
     async with AsyncExitStack() as stack:
-        builtins = await _builtins(engine, state_folder(common.database), stack)
+        builtins = await _builtins(engine, common.folder, stack)
         protocol = connect([*builtins, *engine.activities])
         stack.push_async_callback(protocol.close)
         worker = Worker(

@@ -18,14 +18,18 @@ from headgate.ports import (
     BudgetStanding,
     Collected,
     Delivered,
+    Document,
     Erased,
     EventView,
     Hook,
     Position,
     RateLimit,
     Schedule,
+    SecretLine,
     SpendRow,
     StartRequest,
+    Tenant,
+    TenantStanding,
     Update,
     Webhook,
 )
@@ -213,6 +217,30 @@ class _RemoveLimit(_Arguments, frozen=True):
     scope: str
 
 
+class _SetSecret(_Arguments, frozen=True):
+    name: str
+    value: str
+    tenant: str = "default"
+
+
+class _OneSecret(_Arguments, frozen=True):
+    name: str
+    tenant: str = "default"
+
+
+class _OfTenant(_Arguments, frozen=True):
+    tenant: str = "default"
+
+
+class _SetTenant(_Arguments, frozen=True):
+    tenant: Tenant
+    new: bool = False
+
+
+class _OneTenant(_Arguments, frozen=True):
+    name: str
+
+
 class _Watch(_Arguments, frozen=True):
     run: str
     tokens: bool = False
@@ -222,6 +250,39 @@ class _Watch(_Arguments, frozen=True):
 
 class _Nothing(_Arguments, frozen=True):
     pass
+
+
+class _GetDocument(_Arguments, frozen=True):
+    kind: str
+    tenant: str
+    name: str
+
+
+class _ListDocuments(_Arguments, frozen=True):
+    kind: str
+    tenant: str | None = None
+    after: tuple[str, str] = ("", "")
+    limit: int = 1_000
+
+
+class _PutDocument(_Arguments, frozen=True, kw_only=True):
+    kind: str
+    tenant: str
+    name: str
+    body: bytes
+    at: int
+    expected: int | None = None
+
+
+class _RemoveDocument(_Arguments, frozen=True):
+    kind: str
+    tenant: str
+    name: str
+    expected: int | None = None
+
+
+class _DocumentRevision(_Arguments, frozen=True):
+    kind: str
 
 
 VERBS: dict[str, type[msgspec.Struct]] = {
@@ -240,6 +301,12 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "set_budget": _OneRule,
     "remove_budget": _OneRule,
     "budgets": _Nothing,
+    "set_secret": _SetSecret,
+    "remove_secret": _OneSecret,
+    "secrets": _OfTenant,
+    "set_tenant": _SetTenant,
+    "tenants": _Nothing,
+    "tenant": _OneTenant,
     "erase": _Erase,
     "collect": _Collect,
     "schedule": _Schedule,
@@ -257,8 +324,14 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "watch": _Watch,
     "settled": _Nothing,
     "spend": _OneRun,
+    "documents.get": _GetDocument,
+    "documents.list": _ListDocuments,
+    "documents.put": _PutDocument,
+    "documents.remove": _RemoveDocument,
+    "documents.revision": _DocumentRevision,
 }
-"""The verbs of `ports.Client` under their own names, and their arguments under theirs."""
+"""The verbs of `ports.Client` under their own names, and their arguments under theirs; then those of
+`ports.Documents`."""
 
 RESULTS: dict[str, Any] = {
     "start": RunSummary,
@@ -276,6 +349,12 @@ RESULTS: dict[str, Any] = {
     "set_budget": BudgetStanding,
     "remove_budget": BudgetStanding,
     "budgets": list[BudgetStanding],
+    "set_secret": SecretLine,
+    "remove_secret": SecretLine,
+    "secrets": list[SecretLine],
+    "set_tenant": Tenant,
+    "tenants": list[Tenant],
+    "tenant": TenantStanding,
     "erase": Erased,
     "collect": Collected,
     "schedule": Schedule,
@@ -293,6 +372,11 @@ RESULTS: dict[str, Any] = {
     "watch": Update,
     "settled": None,
     "spend": list[SpendRow],
+    "documents.get": Document | None,
+    "documents.list": list[Document],
+    "documents.put": int | None,
+    "documents.remove": bool,
+    "documents.revision": int,
 }
 
 

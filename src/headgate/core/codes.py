@@ -65,6 +65,16 @@ CODES: dict[str, Code] = {
                 "Set HEADGATE_SECRET_<NAME> where the engine runs, then `headgate retry RUN`.",
             ),
             (
+                "invalid_scope",
+                "a client asks for a scope that it does not have",
+                "Ask for those that it has, or make a client with the scope.",
+            ),
+            (
+                "unsupported_grant_type",
+                "a way of getting a token that there is not",
+                "`/oauth/token` takes `grant_type=client_credentials`.",
+            ),
+            (
                 "seal_broken",
                 "a sealed secret is not what was sealed, or stands in the place of another",
                 "Nobody but the database's owners can write there: find out who has. Remove it and set it anew.",
@@ -83,6 +93,11 @@ CODES: dict[str, Code] = {
                 "unauthorized",
                 "the HTTP server does not know who asks: no token, or one that is not good (any more)",
                 "Get a new one from `/oauth/token`; `headgate client list` shows whose credentials are good.",
+            ),
+            (
+                "invalid_client",
+                "no client or user has this name and this secret or password",
+                "Look at both; `headgate client rotate NAME` makes a new secret.",
             ),
             (
                 "forbidden",

@@ -34,9 +34,9 @@ class BudgetKeeper:
         self._engine.shared.load(await self._rules.all())
 
     async def refresh(self) -> None:
-        """Take up what other nodes have changed. A rule that is new here begins anew with what its period has cost: what
-        this node spent before it knew of the rule is counted from now on. Raises `Unavailable`: nothing was taken up.
-        """
+        """Take up what other nodes have changed. A rule that is new here begins anew with what its period has cost:
+        what this node spent before it knew of the rule is counted from now on. Raises `Unavailable`: nothing was taken
+        up."""
         async with self._one_by_one:
             rules = {rule.id: rule for rule in await self._rules.all()}
             before = {rule.id: rule for rule in self._engine.shared.rules}
@@ -95,15 +95,15 @@ class BudgetKeeper:
     def _known(self, rule: BudgetRule) -> BudgetRule:
         known = self._engine.shared.rule(rule.id)
         if known is None:
-            there = (
-                ", ".join(f"{each.scope} per {each.period}" for each in self._engine.shared.rules) or "there is none"
-            )
+            own = (each for each in self._engine.shared.rules if each.tenant == rule.tenant)
+            there = ", ".join(f"{each.scope} per {each.period}" for each in own) or "there is none"
             raise NotFound(f"There is no budget of {rule.scope} per {rule.period}; {there}.")
         return known
 
-    async def standings(self) -> list[BudgetStanding]:
-        """Return all rules, as they stand in the present period."""
-        return [await self.standing(rule) for rule in sorted(self._engine.shared.rules, key=lambda rule: rule.id)]
+    async def standings(self, tenant: str | None = None) -> list[BudgetStanding]:
+        """Return all rules, or a tenant's, as they stand in the present period."""
+        meant = [rule for rule in self._engine.shared.rules if tenant in (None, rule.tenant)]
+        return [await self.standing(rule) for rule in sorted(meant, key=lambda rule: rule.id)]
 
     async def standing(self, rule: BudgetRule) -> BudgetStanding:
         stood = await standing_of(self._engine.log, rule, self._engine.clock.now())

@@ -52,8 +52,8 @@ class Gate:
         self._ledger = ledger
         self._limits = limits
         self._lines = Lines(limits, engine.clock)
-        self._open: dict[str, _Open] = {}
-        """Calls under way, by id. One whose attempt is lost leaves with it."""
+        self._open: dict[tuple[str, str], _Open] = {}
+        """Calls under way, by run and id. One whose attempt is lost leaves with it."""
         engine.listen(self._committed)
 
     async def open(self) -> None:
@@ -91,10 +91,11 @@ class Gate:
 
     async def _admitted(self, run_id: str, place: str, attempt: int, call_id: str, request: CallRequest) -> Admission:
         """Return the answer for a call that is to be made."""
-        if (self._limits.store.idle and not request.pause_seconds) or call_id in self._open:
+        call = (run_id, call_id)
+        if (self._limits.store.idle and not request.pause_seconds) or call in self._open:
             answer = await self._ledger.admit(run_id, place, attempt, call_id=call_id, request=request)
-            if type(answer) is Admitted and call_id not in self._open:
-                self._open[call_id] = _Open(_named(request.candidates, answer.model))
+            if type(answer) is Admitted and call not in self._open:
+                self._open[call] = _Open(_named(request.candidates, answer.model))
             return _apart(answer, request)
         lane = self._engine.loaded(run_id)
         tenant = lane.run.tenant if lane is not None else "default"
@@ -119,7 +120,7 @@ class Gate:
             turn = await self._turn_of_another(asked, turn, answer.model)
             if isinstance(turn, Denied):
                 return turn
-        self._open[asked.call_id] = _Open(turn.candidate, turn.takes)
+        self._open[asked.run_id, asked.call_id] = _Open(turn.candidate, turn.takes)
         return _apart(answer, turn.request)
 
     async def _turn_of_another(self, asked: Asked, turn: Turn, model: str) -> Turn | Denied:
@@ -146,7 +147,7 @@ class Gate:
 
     async def settle(self, run_id: str, *, call_id: str, settlement: Settlement) -> None:
         """Record how a call ended; a repeat changes nothing."""
-        call = self._open.pop(call_id, None)
+        call = self._open.pop((run_id, call_id), None)
         with self.calls.settling(run_id, call_id, settlement.answers):
             await self._ledger.settle(run_id, call_id=call_id, settlement=settlement)
         if call is None or (settlement.error is None and settlement.rates is None and self._limits.store.idle):
@@ -161,7 +162,9 @@ class Gate:
         if self._open:
             for decision in decisions:
                 for event in decision.events:
-                    if type(event) is e.CallForfeited and (call := self._open.pop(event.call_id, None)) is not None:
+                    if type(event) is not e.CallForfeited:
+                        continue
+                    if (call := self._open.pop((lane.run.id, event.call_id), None)) is not None:
                         self._engine.spawn(self._forfeited(call, event.call_id), lane.run.trace_id)
         if self._lines:
             self._lines.drop_stale(lane.run)

@@ -61,7 +61,7 @@ class Hooks:
 
     async def _check_workflow(self, hook: Hook) -> None:
         if hook.workflow:
-            await self._engine.plan(hook.workflow, hook.version or None)
+            await self._engine.plan(hook.workflow, hook.version or None, tenant=hook.tenant)
 
     async def all(self, tenant: str) -> list[Hook]:
         """Return the tenant's hooks by name, without their secrets."""

@@ -8,7 +8,7 @@ that nothing is looked for. What has been decided by the time that its notice wo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, cast
 
 import msgspec
@@ -64,7 +64,7 @@ class _Target(msgspec.Struct, frozen=True):
 
 
 class Notices:
-    """One per engine. `run` tells until it is cancelled. `secret` gives a tenant's secret by name, or None."""
+    """One per engine. `run` tells until it is cancelled. `secrets` gives a tenant's."""
 
     alone = False
 
@@ -77,14 +77,14 @@ class Notices:
         make_outbox: Callable[[tuple[str, str], Receiver], Outbox],
         *,
         mail: MailSettings,
-        secret: Callable[[str, str], Awaitable[str | None]],
+        secrets: Callable[[str], Awaitable[Mapping[str, str]]],
     ) -> None:
         self._engine = engine
         self._documents = documents
         self._outgoing = outgoing
         self._texts = texts
         self._mail = mail
-        self._secret = secret
+        self._secrets = secrets
         self._runs = RunsSeen(engine)
         self._begun = False
         self.outbox = make_outbox(NAME, self)
@@ -130,7 +130,7 @@ class Notices:
 
     async def _notify_of(self, run: RunRow) -> Notify | None:
         try:
-            return (await self._engine.plan(run.workflow, run.definition)).definition.notify
+            return (await self._engine.plan(run.workflow, run.definition, tenant=run.tenant)).definition.notify
         except NotFound:
             return None
 
@@ -177,7 +177,7 @@ class Notices:
         return await self._outgoing.post(target.address, body, headers)
 
     async def _named(self, tenant: str, name: str) -> str:
-        value = await self._secret(tenant, name)
+        value = (await self._secrets(tenant)).get(name)
         if not value:
             raise Undelivered(f"there is no secret {name}", hopeless=True)
         return value

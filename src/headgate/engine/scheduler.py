@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -154,6 +154,7 @@ class Scheduler:
             raise Invalid(f"The schedule {schedule.name!r} {note}.")
         await changed_schedule(
             self._schedules,
+            schedule.tenant,
             schedule.name,
             lambda known: msgspec.structs.replace(known, last_at=now, last_run=run_id, note=""),
         )
@@ -268,20 +269,23 @@ def _shown(at: int) -> str:
     return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="seconds")
 
 
-async def named(schedules: Schedules, name: str) -> Schedule:
+def named(schedules: Iterable[Schedule], name: str) -> Schedule:
     """Return the schedule of this name. Raises `NotFound`, naming those there are."""
-    found = {schedule.name: schedule for schedule in await schedules.all()}
+    found = {schedule.name: schedule for schedule in schedules}
     if name not in found:
         there = ", ".join(found) or "there is none"
         raise NotFound(f"There is no schedule {name!r}; {there}.")
     return found[name]
 
 
-async def changed_schedule(schedules: Schedules, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
-    """Change the schedule of this name as it is now; return it. Raises `NotFound`, what `change` raises, and `Refused`
-    where others change it all the time."""
+async def changed_schedule(
+    schedules: Schedules, tenant: str, name: str, change: Callable[[Schedule], Schedule]
+) -> Schedule:
+    """Change a tenant's schedule of this name as it is now; return it. Raises `NotFound`, what `change` raises, and
+    `Refused` where others change it all the time."""
     for _ in range(CHANGES_MAX):
-        changed = change(await named(schedules, name))
+        own = [schedule for schedule in await schedules.all() if schedule.tenant == tenant]
+        changed = change(named(own, name))
         if await schedules.save(changed):
             return changed
     raise Refused(f"The schedule {name!r} was changed by others {CHANGES_MAX} times meanwhile. Ask again.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import secrets as random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
@@ -24,7 +24,7 @@ OWNER = "owner"
 
 
 class Telling:
-    """One per engine. `shared` where other processes write to the log, too; `secret` gives a tenant's by its name."""
+    """One per engine. `shared` where other processes write to the log, too; `secrets` gives a tenant's."""
 
     def __init__(
         self,
@@ -35,12 +35,12 @@ class Telling:
         *,
         shared: bool,
         environment: Mapping[str, str],
-        secret: Callable[[str, str], Awaitable[str | None]],
+        secrets: Callable[[str], Awaitable[Mapping[str, str]]],
     ) -> None:
         self._engine = engine
         self._documents = documents
         self._shared = shared
-        self._node = secrets.token_hex(8) if shared else OWNER
+        self._node = random.token_hex(8) if shared else OWNER
         """Of a log that one process owns, whoever held a lease before has ended."""
         self._room = asyncio.Semaphore(SENDING_MAX)
         self.webhooks = Webhooks(engine, documents, outgoing, sealer)
@@ -48,7 +48,7 @@ class Telling:
         self.links = ApprovalLinks(engine, documents, sealer)
         self.texts = NoticeTexts(engine, self.links, environment.get("HEADGATE_PUBLIC_URL", "").rstrip("/"))
         mail = MailSettings(environment.get("HEADGATE_SMTP_URL", ""), environment.get("HEADGATE_MAIL_FROM", ""))
-        self.notices = Notices(engine, documents, outgoing, self.texts, self._outbox, mail=mail, secret=secret)
+        self.notices = Notices(engine, documents, outgoing, self.texts, self._outbox, mail=mail, secrets=secrets)
 
     def _outbox(self, name: tuple[str, str], receiver: Receiver) -> Outbox:
         engine = self._engine

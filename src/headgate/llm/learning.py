@@ -14,7 +14,15 @@ import msgspec
 
 from headgate.core.values import Price, Usage
 from headgate.llm.token_factors import TokenFactors, kind_of_request
-from headgate.ports import EmbeddingAnswer, Message, ModelAnswer, ModelProvider, ModelRequest, ProviderError
+from headgate.ports import (
+    EmbeddingAnswer,
+    HasAccounts,
+    Message,
+    ModelAnswer,
+    ModelProvider,
+    ModelRequest,
+    ProviderError,
+)
 
 __all__ = ["LearningProvider"]
 
@@ -44,6 +52,10 @@ class LearningProvider:
     @property
     def name(self) -> str:
         return self.inner.name
+
+    @property
+    def account(self) -> str:
+        return self.inner.account if isinstance(self.inner, HasAccounts) else ""
 
     def price(self, model: str) -> Price | None:
         """Return the price of `model`, or None where it is not known."""

@@ -56,6 +56,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The variable that holds the key, or would."""
     headers: Mapping[str, str]
     timeout_seconds: float
+    account: str = ""
+    """Whose key it is, by a name that is no secret; empty: the process's."""
 
 
 def read_settings(name: str, environment: Mapping[str, str], *, base_url: str = "") -> ProviderSettings:

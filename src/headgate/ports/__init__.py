@@ -14,9 +14,11 @@ from headgate.ports.hooks import Delivered, Hook, HookScheme, Webhook
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import (
+    DEFAULT_TENANT,
     EVERY_RUN,
     Append,
     EventRow,
+    FeedLag,
     Head,
     Log,
     Move,
@@ -32,6 +34,7 @@ from headgate.ports.model import (
     FinishReason,
     Foresees,
     HasAccounts,
+    HasKeys,
     Message,
     ModelAnswer,
     ModelProvider,
@@ -75,6 +78,7 @@ from headgate.ports.streams import (
     pieces,
     wants,
 )
+from headgate.ports.tenants import SecretLine, Tenant, TenantStanding
 from headgate.ports.worker import (
     Acknowledged,
     Admission,
@@ -92,6 +96,7 @@ from headgate.ports.worker import (
 
 __all__ = [
     "CHUNK_BYTES_MAX",
+    "DEFAULT_TENANT",
     "EVERY_RUN",
     "NO_GUARDS",
     "RESULT",
@@ -133,6 +138,7 @@ __all__ = [
     "EventRow",
     "EventView",
     "Failed",
+    "FeedLag",
     "Files",
     "Final",
     "FinishReason",
@@ -141,6 +147,7 @@ __all__ = [
     "Guard",
     "Guards",
     "HasAccounts",
+    "HasKeys",
     "Head",
     "Hit",
     "Hook",
@@ -180,6 +187,7 @@ __all__ = [
     "RunsWanted",
     "Schedule",
     "Schedules",
+    "SecretLine",
     "Settlement",
     "SignalRequest",
     "SpendRow",
@@ -190,6 +198,8 @@ __all__ = [
     "Subscription",
     "Swap",
     "Task",
+    "Tenant",
+    "TenantStanding",
     "TextFilter",
     "Tokens",
     "ToolCall",

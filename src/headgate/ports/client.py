@@ -15,6 +15,7 @@ from headgate.ports.limits import RateLimit
 from headgate.ports.schedule import Schedule
 from headgate.ports.spend import SpendRow
 from headgate.ports.streams import Chunk, Position
+from headgate.ports.tenants import SecretLine, Tenant, TenantStanding
 
 __all__ = ["Changed", "Client", "EventView", "RunClient", "SignalRequest", "StartRequest", "Update"]
 
@@ -197,6 +198,28 @@ class Client(RunClient, Protocol):
 
     async def remove_limit(self, scope: str) -> RateLimit:
         """Take a rate out; return it as it was. Raises `NotFound`."""
+        ...
+
+    async def set_secret(self, name: str, value: str, *, tenant: str = "default") -> SecretLine:
+        """Keep a tenant's secret; one of the same name is replaced. Raises `Invalid`, `Refused`."""
+        ...
+
+    async def remove_secret(self, name: str, *, tenant: str = "default") -> SecretLine:
+        """Forget a secret. Raises `NotFound`."""
+        ...
+
+    async def secrets(self, *, tenant: str = "default") -> list[SecretLine]:
+        """Return the names of a tenant's secrets; values never come back."""
+        ...
+
+    async def set_tenant(self, tenant: Tenant, *, new: bool = False) -> Tenant:
+        """Make a tenant, or (but not with `new`) change what it may use. Raises `Invalid`, `Refused`."""
+        ...
+
+    async def tenants(self) -> list[Tenant]: ...
+
+    async def tenant(self, name: str) -> TenantStanding:
+        """Return a tenant and what it uses now. Raises `NotFound`."""
         ...
 
     async def settled(self) -> None:

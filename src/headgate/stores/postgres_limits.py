@@ -19,7 +19,7 @@ SQL = load_queries("postgres_beside.sql")
 
 
 class PostgresLimits:
-    """`ports.LimitStore` of all nodes on one database. `look` is what tells of others' first cell: ask it each second."""
+    """`ports.LimitStore` of all nodes on one database. `look` each second: it tells of others' first cell."""
 
     def __init__(self, log: PostgresReader, clock: Clock) -> None:
         self._log = log

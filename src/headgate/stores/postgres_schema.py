@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from headgate.core.errors import Invalid, Refused
+from headgate.core.errors import Invalid, NotFound, Refused
 from headgate.stores.queries import load_queries
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-__all__ = ["POSTGRES_SCHEMA_VERSION", "SchemaTooNew", "checked_name", "settle_schema"]
+__all__ = ["POSTGRES_SCHEMA_VERSION", "SchemaTooNew", "checked_name", "look_at_schema", "settle_schema"]
 
 POSTGRES_SCHEMA_VERSION = 1
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -33,6 +33,7 @@ ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
         ("postgres_append.sql", "append"),
         ("postgres_beside.sql", "tables"),
         ("postgres_beside.sql", "functions"),
+        ("postgres_keeping.sql", "tables"),
     ),
 }
 """What came with a version: statements by file and name, in their order."""
@@ -65,6 +66,24 @@ async def settle_schema(connection: Connection[Any], schema: str, place: str) ->
     offset = await _standing(connection, schema, place)
     assert offset is not None
     return offset
+
+
+async def look_at_schema(connection: Connection[Any], schema: str, place: str) -> int:
+    """Return what has to be added to transaction ids, for whoever only reads: nothing is made or changed.
+
+    Raises `NotFound` where there are no tables of ours, `SchemaTooNew`, and `Refused` for those of an earlier release.
+    """
+    if not await connection.fetchval(SQL["has_meta"], schema):
+        raise NotFound(f"There is no Headgate database at {place} (schema {schema!r}); whoever writes to it makes it.")
+    row = await connection.fetchrow(SQL["standing"])
+    assert row is not None
+    _refuse_newer(row["schema"], place)
+    if row["schema"] < POSTGRES_SCHEMA_VERSION:
+        raise Refused(
+            f"{place} was written by an older Headgate (schema {row['schema']}; this one reads "
+            f"{POSTGRES_SCHEMA_VERSION}). It is brought up to date by the first node of this release that writes to it."
+        )
+    return row["position_offset"]
 
 
 async def _standing(connection: Connection[Any], schema: str, place: str) -> int | None:

@@ -33,13 +33,14 @@ SQL = load_queries("sqlite.sql")
 ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
     2: tuple((file, "schema") for file in ("spend.sql", "cache.sql", "schedules.sql", "keeping.sql")),
     3: (("spend.sql", "more_buckets"), ("limits.sql", "schema"), ("budgets.sql", "schema")),
-    4: (("documents.sql", "schema"), ("documents.sql", "take_over")),
+    4: (("documents.sql", "schema"), ("documents.sql", "take_over"), ("sqlite.sql", "definitions_of_tenants")),
 }
 """What came with a schema: the `.sql` files, and in each the statements that make it."""
 
 SEEN_BEFORE: dict[int, tuple[tuple[str, str], ...]] = {
-    2: (("spend.sql", "before_schema_3"), ("documents.sql", "before_schema_3")),
-    3: (("documents.sql", "before_schema_4"),),
+    1: (("sqlite.sql", "before_schema_4"),),
+    2: (("spend.sql", "before_schema_3"), ("documents.sql", "before_schema_3"), ("sqlite.sql", "before_schema_4")),
+    3: (("documents.sql", "before_schema_4"), ("sqlite.sql", "before_schema_4")),
 }
 """What readers of a file of an earlier schema make for themselves, beside the file."""
 

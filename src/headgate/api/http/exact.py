@@ -112,7 +112,7 @@ async def get_exact(call: Call[Looked, None]) -> RunView:
     if query.wait:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(max(query.wait, 0.0), WAIT_SECONDS_MAX)):
-                await call.held(call.records.finished(run))
+                await call.held(call.desk.ended(run))
     return await call.desk.show(run, at=query.at, contents=query.contents)
 
 

@@ -104,7 +104,6 @@ async def list_runs(call: Call[Filter, None]) -> RunList:
     query = call.query
     if not 1 <= query.limit <= LIMIT_MAX:
         raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {query.limit}")
-    before = _cursor(query.cursor)
     page = await call.records.runs(
         RunsWanted(
             query.status,
@@ -114,8 +113,8 @@ async def list_runs(call: Call[Filter, None]) -> RunList:
             query.q,
         ),
         limit=query.limit,
-        offset=query.offset if before is None else 0,
-        before=before,
+        offset=query.offset if query.cursor is None else 0,
+        before=query.cursor,
     )
     return RunList(
         workflows=[run_line(run) for run in page.runs],
@@ -123,17 +122,8 @@ async def list_runs(call: Call[Filter, None]) -> RunList:
         count=len(page.runs),
         limit=query.limit,
         offset=query.offset,
-        next_cursor=None if page.last is None else f"r{page.last:x}",
+        next_cursor=page.last,
     )
-
-
-def _cursor(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return int(text.removeprefix("r"), 16)
-    except ValueError:
-        raise Invalid(f"expected cursor to be the next_cursor of an earlier answer, got {text!r}") from None
 
 
 def _time(text: str | None, name: str) -> int | None:
@@ -160,7 +150,8 @@ async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, s
     if wait:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
-                await call.held(call.records.finished(run))
+                ended = await call.held(call.desk.ended(run))
+                return Answer(_bounded(ended, outputs=outputs), status)
     row, form = await call.records.row(run), "whole" if outputs else "short"
     data = call.doors.finished.find(row, form)
     if data is None:

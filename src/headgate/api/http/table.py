@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headgate.api.http import (
+    access,
     approvals,
     costs,
     definitions,
@@ -10,8 +11,10 @@ from headgate.api.http import (
     health,
     hooks,
     live,
+    login,
     runs,
     schedules,
+    tenants,
     webhooks,
     workers,
 )
@@ -20,6 +23,21 @@ from headgate.api.http.route import Route
 
 __all__ = ["ROUTES"]
 
-PARTS = (runs, workers, exact, live, definitions, costs, approvals, schedules, webhooks, hooks, health)
+PARTS = (
+    runs,
+    workers,
+    exact,
+    live,
+    definitions,
+    costs,
+    approvals,
+    schedules,
+    webhooks,
+    hooks,
+    login,
+    access,
+    tenants,
+    health,
+)
 
 ROUTES: tuple[Route, ...] = documented(tuple(route for part in PARTS for route in part.ROUTES))
