@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from headgate.api.caller import Caller
 from headgate.api.http.hooks import BODY_BYTES_MAX
 from headgate.core.signatures import TOLERANCE_SECONDS, secret_bytes, signed_headers
+from headgate.ports import Hook
 
 ISSUE = """
 name: issue
@@ -247,6 +249,22 @@ def test_a_hook_with_both_starts_the_run_that_it_signals(play: Any):
         shown = (await desk.get(f"/workflows/{run}?wait=20")).json()
         assert [one["outputs"][0]["value"] for one in shown["activities"]] == [{"text": "m1"}, {"text": "m2"}]
         assert await runs(desk) == 1
+
+    play(scene)
+
+
+def test_a_tenants_hook_starts_the_tenants_runs_at_an_address_of_its_own(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.app.doors.views.of(Caller(tenant="acme")).library.deploy(ANY)
+        hook = await desk.app.hooks.add(Hook(name="in", workflow="any", tenant="acme", scheme="token"))
+        token = {"X-Webhook-Token": hook.secret}
+
+        assert (await desk.post("/hooks/in", {}, headers=token)).status_code == 401
+        answer = await desk.post("/hooks/acme/in", {}, headers=token)
+
+        run = await desk.app.engine.log.run(answer.json()["workflow_id"])
+        assert run.tenant == "acme"
+        assert (await desk.get(f"/workflows/{run.id}")).status_code == 404
 
     play(scene)
 

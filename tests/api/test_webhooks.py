@@ -41,6 +41,8 @@ def test_a_webhook_is_made_tested_told_changed_and_removed(play: Any):
 
             assert (await desk.client.delete(path)).status_code == 200
             assert (await desk.get(path)).status_code == 404
+            acts = (await desk.get("/admin/acts")).json()["acts"]
+            assert [one["act"] for one in acts] == ["webhook.remove", "webhook.change", "webhook.create"]
 
     play(scene)
 

@@ -10,13 +10,13 @@ from headgate.api.caller import Unauthorized
 from headgate.api.http.route import Answer, Call, NoQuery, Raw, Route
 from headgate.api.http.wire import rfc3339
 from headgate.engine.hook_door import BadSignature
-from headgate.ports import Hook, HookScheme
+from headgate.ports import DEFAULT_TENANT, Hook, HookScheme
 
 __all__ = ["BODY_BYTES_MAX", "ROUTES"]
 
 BODY_BYTES_MAX = 1024 * 1024
 """Of a request by somebody who has yet to prove who it is."""
-DEFAULT_TENANT = "default"
+NAME_SHOWN_MAX = 64
 
 
 class HookBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,6 +92,7 @@ async def add_hook(call: Call[NoQuery, HookBody]) -> Answer:
         activity_key=body.activity_key,
         data=body.data,
     )
+    await _record(call, "hook.create", hook.name)
     return Answer(_line(await call.doors.hooks.add(hook)), 201)
 
 
@@ -103,6 +104,7 @@ async def list_hooks(call: Call[NoQuery, None]) -> HookList:
 
 async def remove_hook(call: Call[NoQuery, None]) -> HookLine:
     """Let a program outside cause nothing more"""
+    await _record(call, "hook.remove", call.path["name"])
     return _line(await call.doors.hooks.remove(call.caller.tenant, call.path["name"]))
 
 
@@ -122,6 +124,11 @@ async def _taken(call: Call[NoQuery, Raw], tenant: str) -> Answer:
     except BadSignature as error:
         raise Unauthorized(error.message) from None
     return Answer(HookTaken(bool(taken.run), taken.run or None), 202)
+
+
+async def _record(call: Call[Any, Any], act: str, name: str) -> None:
+    """Write down what is about to be done."""
+    await call.doors.auth.acts.record(call.caller.tenant, call.caller.actor, act, name[:NAME_SHOWN_MAX])
 
 
 def _line(one: Hook) -> HookLine:

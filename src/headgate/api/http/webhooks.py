@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import urlsplit
+
 import msgspec
 
 from headgate.api.http.route import Answer, Call, NoQuery, Route
 from headgate.api.http.wire import rfc3339
-from headgate.engine.webhooks import WebhookChange
+from headgate.engine.webhooks import WebhookChange, checked_url
 from headgate.ports import Delivered, Webhook
 
 __all__ = ["ROUTES"]
@@ -62,6 +65,7 @@ class DeliveryList(msgspec.Struct, frozen=True):
 async def add_webhook(call: Call[NoQuery, WebhookBody]) -> Answer:
     """Tell a program of events from now on; the answer has the secret that signs what it is told"""
     body = call.body
+    await _record(call, "webhook.create", urlsplit(checked_url(body.url)).hostname or "")
     made = await call.doors.webhooks.add(
         Webhook(
             id="",
@@ -90,11 +94,15 @@ async def get_webhook(call: Call[NoQuery, None]) -> WebhookLine:
 
 async def change_webhook(call: Call[NoQuery, WebhookChange]) -> WebhookLine:
     """Change a webhook; one that is enabled again is told what it has missed"""
+    await call.doors.webhooks.one(call.caller.tenant, call.path["id"])
+    await _record(call, "webhook.change", call.path["id"])
     return _line(await call.doors.webhooks.change(call.caller.tenant, call.path["id"], call.body))
 
 
 async def remove_webhook(call: Call[NoQuery, None]) -> WebhookLine:
     """Tell a program nothing more"""
+    await call.doors.webhooks.one(call.caller.tenant, call.path["id"])
+    await _record(call, "webhook.remove", call.path["id"])
     return _line(await call.doors.webhooks.remove(call.caller.tenant, call.path["id"]))
 
 
@@ -108,6 +116,11 @@ async def list_deliveries(call: Call[NoQuery, None]) -> DeliveryList:
     found = await call.doors.webhooks.deliveries(call.caller.tenant, call.path["id"])
     lines = [_delivery(one) for one in found]
     return DeliveryList(lines, len(lines))
+
+
+async def _record(call: Call[Any, Any], act: str, what: str) -> None:
+    """Write down what is about to be done. Of an address the host is enough: the rest of it may be a secret."""
+    await call.doors.auth.acts.record(call.caller.tenant, call.caller.actor, act, what)
 
 
 def _line(one: Webhook) -> WebhookLine:
