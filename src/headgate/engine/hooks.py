@@ -44,24 +44,26 @@ class Hooks:
     async def add(self, hook: Hook) -> Hook:
         """Keep a hook; return it with its secret. Raises `Invalid`, `NotFound` for an unknown workflow, `Refused` for a
         name that is taken."""
-        if len(await self.all(hook.tenant)) >= HOOKS_MAX:
-            raise Refused(f"There are {HOOKS_MAX} hooks already; remove one first.")
-        made = msgspec.structs.replace(
-            _checked(hook),
-            secret=hook.secret or _new_secret(hook),
-            created_at=self._engine.clock.now(),
-        )
-        await self._check_workflow(made)
+        await self.check(hook)
+        secret = hook.secret or _new_secret(hook)
+        made = msgspec.structs.replace(hook, secret=secret, created_at=self._engine.clock.now())
         sealed = self._sealer().seal(made.secret.encode(), _context(made))
         body = msgspec.json.encode(msgspec.structs.replace(made, secret=base64.b64encode(sealed).decode()))
         put = self._documents.put(HOOK, made.tenant, made.name, body, at=made.created_at, expected=0)
         if await put is None:
-            raise Refused(f"There is a hook {made.name!r} already; remove it first.")
+            raise _taken(made)
         return made
 
-    async def _check_workflow(self, hook: Hook) -> None:
+    async def check(self, hook: Hook) -> None:
+        """Raise what `add` would."""
+        _check(hook)
         if hook.workflow:
             await self._engine.plan(hook.workflow, hook.version or None, tenant=hook.tenant)
+        known = await self.all(hook.tenant)
+        if any(one.name == hook.name for one in known):
+            raise _taken(hook)
+        if len(known) >= HOOKS_MAX:
+            raise Refused(f"There are {HOOKS_MAX} hooks already; remove one first.")
 
     async def all(self, tenant: str) -> list[Hook]:
         """Return the tenant's hooks by name, without their secrets."""
@@ -71,10 +73,16 @@ class Hooks:
 
     async def remove(self, tenant: str, name: str) -> Hook:
         """Remove a hook; return it as it was. Raises `NotFound`."""
-        for hook in await self.all(tenant):
-            if hook.name == name and await self._documents.remove(HOOK, tenant, name):
-                return hook
-        raise NotFound(f"There is no hook {name!r}.")
+        hook = await self.one(tenant, name)
+        await self._documents.remove(HOOK, tenant, name)
+        return hook
+
+    async def one(self, tenant: str, name: str) -> Hook:
+        """Return a hook without its secret. Raises `NotFound`."""
+        document = await self._documents.get(HOOK, tenant, name)
+        if document is None:
+            raise NotFound(f"There is no hook {name!r}.")
+        return msgspec.structs.replace(msgspec.json.decode(document.body, type=Hook), secret="")
 
     async def opened(self, tenant: str, name: str) -> tuple[Hook, int] | None:
         """Return a hook with its secret, and its revision; None: there is none."""
@@ -92,8 +100,12 @@ def _new_secret(hook: Hook) -> str:
     return secrets.token_urlsafe(SECRET_BYTES)
 
 
-def _checked(hook: Hook) -> Hook:
-    """Return the hook. Raises `Invalid` for what cannot work."""
+def _taken(hook: Hook) -> Refused:
+    return Refused(f"There is a hook {hook.name!r} already; remove it first.")
+
+
+def _check(hook: Hook) -> None:
+    """Raise `Invalid` for what cannot work."""
     if not NAME.fullmatch(hook.name):
         raise Invalid(f"expected name to be 1 to 64 letters, digits, _ and -, got {hook.name[:200]!r}")
     if not hook.workflow and not hook.signal:
@@ -107,7 +119,6 @@ def _checked(hook: Hook) -> Hook:
     elif hook.secret and not TOKEN_CHARACTERS_MIN <= len(hook.secret) <= TOKEN_CHARACTERS_MAX:
         raise Invalid(f"expected a secret of {TOKEN_CHARACTERS_MIN} to {TOKEN_CHARACTERS_MAX} characters")
     compiled_hook(hook)
-    return hook
 
 
 def _context(hook: Hook) -> str:

@@ -16,7 +16,6 @@ __all__ = ["BODY_BYTES_MAX", "ROUTES"]
 
 BODY_BYTES_MAX = 1024 * 1024
 """Of a request by somebody who has yet to prove who it is."""
-NAME_SHOWN_MAX = 64
 
 
 class HookBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,6 +91,7 @@ async def add_hook(call: Call[NoQuery, HookBody]) -> Answer:
         activity_key=body.activity_key,
         data=body.data,
     )
+    await call.doors.hooks.check(hook)
     await _record(call, "hook.create", hook.name)
     return Answer(_line(await call.doors.hooks.add(hook)), 201)
 
@@ -104,7 +104,8 @@ async def list_hooks(call: Call[NoQuery, None]) -> HookList:
 
 async def remove_hook(call: Call[NoQuery, None]) -> HookLine:
     """Let a program outside cause nothing more"""
-    await _record(call, "hook.remove", call.path["name"])
+    hook = await call.doors.hooks.one(call.caller.tenant, call.path["name"])
+    await _record(call, "hook.remove", hook.name)
     return _line(await call.doors.hooks.remove(call.caller.tenant, call.path["name"]))
 
 
@@ -128,7 +129,7 @@ async def _taken(call: Call[NoQuery, Raw], tenant: str) -> Answer:
 
 async def _record(call: Call[Any, Any], act: str, name: str) -> None:
     """Write down what is about to be done."""
-    await call.doors.auth.acts.record(call.caller.tenant, call.caller.actor, act, name[:NAME_SHOWN_MAX])
+    await call.doors.auth.acts.record(call.caller.tenant, call.caller.actor, act, name)
 
 
 def _line(one: Hook) -> HookLine:
