@@ -396,6 +396,23 @@ def test_a_repeat_under_the_same_idempotency_key_signals_no_second_time_also_whe
     play(scene)
 
 
+def test_a_repeat_starts_nothing_where_the_first_had_found_a_run_that_has_ended_since(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(CHAT)
+        run = (await desk.start("chat", unique_key="ann"))["workflow_id"]
+        body = {"definition_name": "chat", "unique_key": "ann", "signal": {"name": "said", "data": {"text": "one"}}}
+        headers = {"Idempotency-Key": "k1"}
+        first = await desk.post("/workflows", body, headers=headers)
+        await desk.post(f"/workflows/{run}/cancel", {})
+
+        again = await desk.post("/workflows", body, headers=headers)
+
+        assert first.json()["workflow_id"] == again.json()["workflow_id"] == run
+        assert await runs(desk) == 1
+
+    play(scene)
+
+
 def test_a_signal_needs_a_key_and_a_run_that_can_take_it(play: Any):
     async def scene(desk: Any) -> None:
         await desk.deploy(ANY)

@@ -122,6 +122,44 @@ def test_what_was_decided_before_its_notice_could_leave_is_not_told(play: Any, s
     play(scene)
 
 
+def test_a_decided_approval_leaves_no_timer_behind(play: Any, sink: MailServer):
+    flow = ASKING + "  next: {use: approval, after: [ask], with: {title: And this?}}\n"
+
+    async def scene(bench: Any) -> None:
+        run = await bench.start(flow)
+        await told(bench, sink, 1)
+        await bench.app.desk.decide(run, key="ask", approved=True)
+        await told(bench, sink, 2)
+
+        bench.clock.advance(seconds=3 * DAY)
+        await bench.rest()
+
+        assert "timer_fired" not in {event.type for event in await bench.events(run)}
+        await told(bench, sink, 2)
+
+    play(scene, environment=mailing(sink))
+
+
+def test_what_was_asked_before_a_retry_is_not_told_beside_what_is_asked_now(play: Any, sink: MailServer):
+    async def scene(bench: Any) -> None:
+        bench.app.telling.notices._mail = MailSettings("smtp://127.0.0.1:1?tls=none", "a@example.org")
+        run = await bench.start(ASKING)
+        await bench.rest()
+        await bench.app.telling.notices.outbox.settled()
+        bench.clock.advance(seconds=1)
+        await bench.app.desk.cancel(run)
+        await bench.finished(run)
+        bench.app.telling.notices._mail = MailSettings(sink.url, "a@example.org")
+        await bench.app.desk.retry(run)
+        await told(bench, sink, 1)
+
+        bench.clock.advance(seconds=60)
+        await bench.rest()
+        await told(bench, sink, 1)
+
+    play(scene)
+
+
 def test_an_approvals_mail_has_a_link_that_decides_in_its_readers_name(play: Any, sink: MailServer):
     async def scene(bench: Any) -> None:
         await bench.start(ASKING)

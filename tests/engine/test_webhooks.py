@@ -80,10 +80,10 @@ def test_what_happens_after_a_subscription_is_told_signed_and_once(play: Any, re
         await settled(bench, webhook, lambda now: not now.done)
         await bench.rest()
 
-        assert [(body["type"], body["data"]["workflow_id"]) for body in bodies] == [
+        assert {(body["type"], body["data"]["workflow_id"]) for body in bodies} == {
             ("run_started", run),
             ("run_completed", run),
-        ]
+        }
         assert len(receiver.got) == 2
         now = bench.clock.now() // 1_000_000
         secret = secret_bytes(webhook.secret)
@@ -117,7 +117,7 @@ def test_another_tenants_runs_are_not_told(play: Any, receiver: Receiver):
         webhook = await subscribed(bench, receiver, events=("run_completed",), tenant="other")
 
         await bench.finished(await bench.start(FLOW))
-        await bench.rest()
+        await bench.app.telling.webhook_delivery.settled()
 
         assert receiver.got == []
         assert await bench.app.telling.webhooks.all("default") == []
@@ -270,15 +270,14 @@ def test_one_that_has_failed_for_a_day_is_disabled_says_why_and_misses_nothing(
         tried = len(receiver.got)
         bench.clock.advance(seconds=7 * 86_400)
         await bench.rest()
+        await bench.app.telling.webhook_delivery.settled()
         assert len(receiver.got) == tried  # it is left alone
 
         receiver.always = 204
         await bench.app.telling.webhooks.change("default", webhook.id, WebhookChange(enabled=True))
-        await bench.until(lambda: receiver.got[-1].json["data"]["workflow_id"] == runs[-1])
-
         given_up = {record.args[0] for record in caplog.records if "given up" in record.message}
-        taken = {one.id for one in receiver.got[tried:]}
-        assert len(taken | given_up) == len(runs)
+        await bench.until(lambda: len(given_up | {one.id for one in receiver.got[tried:]}) == len(runs))
+        assert 0 < len(given_up) < TOGETHER_MAX
         assert (await bench.app.telling.webhooks.one("default", webhook.id)).note == ""
 
     caplog.set_level(logging.WARNING)
@@ -326,7 +325,7 @@ def test_while_another_node_holds_the_lease_nothing_is_sent(play: Any, receiver:
         await bench.app.documents.put(OUTBOX, "default", webhook.id, body, at=0, expected=document.revision)
 
         await bench.finished(await bench.start(FLOW))
-        await bench.rest()
+        await bench.app.telling.webhook_delivery.settled()
         assert receiver.got == []
 
         bench.clock.advance(to=until)

@@ -3,9 +3,9 @@
 How far a receiver has been told is a document of its own. Everything before its `position` was delivered, or given up
 after so many attempts; of what comes behind, the document names what is delivered already and what has failed.
 Whoever wants to deliver first writes into the document that it does (a lease, by compare-and-set), sends a few messages
-side by side, and writes down what came of it. A process that is killed in between has written nothing: the next one
-sends the same messages once more, under the same ids. So each message arrives at least once; and as only one process
-holds the lease, two nodes do not send the same one at a time.
+side by side (so they may overtake one another), and writes down what came of it. A process that is killed in between
+has written nothing: the next one sends the same messages once more, under the same ids. So each message arrives at
+least once; and as only one process holds the lease, two nodes do not send the same one at a time.
 
 An idle outbox writes nothing: what concerns its receiver is looked for first, and the lease is taken only for that.
 """
