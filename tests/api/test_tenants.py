@@ -503,3 +503,92 @@ def test_rates_and_retention_are_the_servers_affair(stage: Any):
                 await refused
 
     stage(scene)
+
+
+# --- Secrets and quotas over HTTP ------------------------------------------------------------------------------------
+
+
+def test_a_secret_goes_in_and_never_comes_back(stage: Any):
+    async def scene(acme: Desk, bolt: Desk) -> None:
+        answers = [
+            await acme.post("/secrets", {"name": "api_token", "value": "s3cret-of-acme"}),
+            await acme.get("/secrets"),
+            await acme.post("/secrets", {"name": "not a name", "value": "s3cret-of-acme"}),
+            await bolt.get("/secrets"),
+            await acme.client.delete("/secrets/API_TOKEN"),
+            await acme.client.delete("/secrets/API_TOKEN"),
+        ]
+
+        assert [answer.status_code for answer in answers] == [200, 200, 422, 200, 200, 404]
+        assert not any("s3cret" in answer.text for answer in answers)
+        assert [one["name"] for one in answers[1].json()["secrets"]] == ["API_TOKEN"]
+        assert answers[3].json() == {"secrets": [], "count": 0}
+
+    stage(scene)
+
+
+def test_only_the_servers_own_tenant_administers_tenants(stage: Any):
+    async def scene(acme: Desk, bolt: Desk) -> None:
+        own = {"x-tenant": "default"}
+        quotas = {"runs_max": 1, "spend_per_month_usd": 2.5}
+        made = await acme.post("/tenants", {"name": "acme", **quotas}, headers=own)
+        again = await acme.post("/tenants", {"name": "acme"}, headers=own)
+        changed = await acme.post("/tenants/acme", {"runs_max": 2}, headers=own)
+        unknown = await acme.post("/tenants/nobody", {"runs_max": 2}, headers=own)
+        shown = await acme.get("/tenants/acme", headers=own)
+
+        codes = [answer.status_code for answer in (made, again, changed, unknown, shown)]
+        assert codes == [201, 409, 200, 404, 200]
+        assert made.json().items() >= quotas.items()
+        assert (shown.json()["runs_max"], shown.json()["spend_per_month_usd"]) == (2, None)
+        assert shown.json()["used"]["runs"] == 0
+        assert (await bolt.get("/tenants")).status_code == 403
+
+    stage(scene)
+
+
+def test_a_start_over_quota_is_answered_with_429_and_when_to_come_back(stage: Any):
+    async def scene(acme: Desk, bolt: Desk) -> None:
+        await acme.app.desk.set_tenant(Tenant(name="acme", runs_max=1))
+        await acme.deploy(ASKING)
+        await acme.start("asking")
+
+        answer = await acme.post("/workflows", {"definition_name": "asking"})
+
+        assert answer.status_code == 429
+        assert answer.json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
+        assert "has 1 runs that have not ended, and may have 1" in answer.json()["error"]["message"]
+        assert int(answer.headers["retry-after"]) >= 1
+
+    stage(scene)
+
+
+def test_a_client_that_asks_too_often_is_told_when_and_others_are_not_kept_waiting(stage: Any):
+    async def scene(acme: Desk, bolt: Desk) -> None:
+        await acme.app.desk.set_tenant(Tenant(name="acme", requests_per_minute=30))
+
+        answers = [await acme.get("/workflows") for _ in range(5)]
+
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        assert (await bolt.get("/workflows")).status_code == 200
+        assert (await acme.get("/health")).status_code == 200
+
+    stage(scene)
+
+
+def test_a_stream_over_quota_is_refused_before_it_begins(stage: Any):
+    async def scene(acme: Desk, bolt: Desk) -> None:
+        await acme.app.desk.set_tenant(Tenant(name="acme", connections_max=0))
+        await acme.deploy(HELLO)
+        run = await acme.start("hello", wait=20)
+
+        refused = await acme.get(f"/workflows/{run['id']}/events", headers=STREAM)
+        await acme.app.desk.set_tenant(Tenant(name="acme", connections_max=1))
+        whole = await acme.get(f"/workflows/{run['id']}/events", headers=STREAM)
+
+        assert (refused.status_code, whole.status_code) == (429, 200)
+        assert "event: run_completed" in whole.text
+        assert (await acme.app.desk.tenant("acme")).connections == 0
+
+    stage(scene)

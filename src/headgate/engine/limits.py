@@ -83,15 +83,10 @@ class Limits:
         self._circuit_failures = circuit_failures
 
     async def load(self) -> None:
-        """Read the rates that were set."""
-        cells = await self.store.cells("limit ")
-        self.rates = {cell.name[6:]: msgspec.json.decode(cell.body, type=RateLimit) for cell in cells}
-
-    async def refresh(self) -> None:
-        """Take up what others have changed. Raises `Unavailable`."""
+        """Read the rates that were set; again, where others set some, too."""
         await self.store.look()
-        if self.rates or not self.store.idle:
-            await self.load()
+        cells = [] if self.store.idle else await self.store.cells("limit ")
+        self.rates = {cell.name[6:]: msgspec.json.decode(cell.body, type=RateLimit) for cell in cells}
 
     async def set(self, limit: RateLimit) -> None:
         """Keep a rate; one of the same scope is replaced, and begins with full buckets. Raises `Refused`."""

@@ -42,5 +42,5 @@ class Lookout:
     async def look(self) -> None:
         """Take up rules of budgets, rates, and schedules as they are now. Raises `Unavailable`."""
         await self._budgets.refresh()
-        await self._limits.refresh()
+        await self._limits.load()
         self._scheduler.changed()

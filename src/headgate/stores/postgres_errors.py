@@ -17,8 +17,9 @@ SCHEMA = "headgate"
 
 Kind = Literal["lost", "again", "refused", "not_now", "ours"]
 
-AGAIN_STATES = ("40001", "40P01", "55P03", "23505")
-"""Serialization, deadlock, a lock, and two nodes that made the same thing at once: nothing was written, so again."""
+AGAIN_STATES = ("40001", "40P01", "55P03", "23505", "0A000")
+"""Serialization, deadlock, a lock, two nodes that made the same thing at once, and a plan made before a newer release
+changed a table: nothing was written, so again."""
 REFUSED_STATES = ("28", "3D", "42501")
 """A wrong name or password, a database that is not there, no right to it: asking again does not help."""
 NOT_NOW_STATES = ("53", "54", "57014", "58", "25006")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,6 +58,11 @@ class PostgresReader:
         self._patience_seconds = patience_seconds
         self._readers = Lines(address, schema, READERS_MAX, read_only=read_only)
         self._hasty = Lines(address, schema, HASTY_MAX, SETTINGS_TO_HURRY, read_only=read_only)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return str(self._address)
 
     async def run(self, run_id: str) -> RunRow | None:
         return await self._row("run", clean(run_id))
@@ -132,7 +138,7 @@ class PostgresReader:
         return OverBudget(*rows[0]) if rows else None
 
     async def spend(self, run_id: str) -> list[SpendRow]:
-        return [SpendRow(**row) for row in await self._all("spend", clean(run_id))]
+        return [SpendRow(*(row[name] for name in SpendRow._fields)) for row in await self._all("spend", clean(run_id))]
 
     async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
         labels = msgspec.json.encode({clean(name): clean(value) for name, value in wanted.labels.items()}).decode()
@@ -217,7 +223,7 @@ class PostgresReader:
 def _run_row(row: Any) -> RunRow:
     values: Iterator[Any] = iter(row)
     first = [next(values) for _ in range(12)]
-    return RunRow(*first, head=Head(*values))
+    return RunRow(*first, head=Head(*islice(values, len(Head._fields))))  # a newer release may have added columns
 
 
 def _filter(wanted: RunsWanted) -> tuple[Any, ...]:

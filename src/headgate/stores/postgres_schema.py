@@ -1,7 +1,11 @@
 """The tables in PostgreSQL: made by the first node that connects, brought up to date by the first of a new release.
 
 Whoever finds the schema wanting takes an advisory lock, looks again, and changes it in one transaction; nodes that
-start together wait for it and find it done.
+start together wait for it and find it done. Nodes of the release before go on over the connections that they have: a
+version adds columns with defaults (to `spend` such that may be null: rows come as JSON), tables and functions, and
+takes away only what the release before did not use.
+A change waits for a table no longer than `LOCK_MILLISECONDS_MAX`, for whoever wants the table waits behind it; then it
+begins anew.
 
 The position of an event holds the id of its transaction (`docs/why/the-feed-of-many-writers.md`). A database that was
 restored into another server finds itself among lower ids: then what is added to them is raised, so that positions go on
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["POSTGRES_SCHEMA_VERSION", "SchemaTooNew", "checked_name", "look_at_schema", "settle_schema"]
 
 POSTGRES_SCHEMA_VERSION = 1
+LOCK_MILLISECONDS_MAX = 2_000
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 SQL = load_queries("postgres.sql")
@@ -34,6 +39,7 @@ ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
         ("postgres_beside.sql", "tables"),
         ("postgres_beside.sql", "functions"),
         ("postgres_keeping.sql", "tables"),
+        ("postgres_tenants.sql", "tenants"),
     ),
 }
 """What came with a version: statements by file and name, in their order."""
@@ -62,6 +68,7 @@ async def settle_schema(connection: Connection[Any], schema: str, place: str) ->
         return offset
     async with connection.transaction():
         await connection.execute(SQL["lock_schema"], schema)
+        await connection.execute(f"set local lock_timeout = {LOCK_MILLISECONDS_MAX}")
         await _bring_up_to_date(connection, schema, place)
     offset = await _standing(connection, schema, place)
     assert offset is not None
