@@ -215,6 +215,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "retry_keys": lambda: keys(vocabulary.RETRY),
     "budget_keys": lambda: keys(vocabulary.BUDGET),
     "signal_keys": lambda: keys(vocabulary.SIGNAL_WAIT),
+    "notify_keys": lambda: keys(vocabulary.NOTIFY),
     "policy_keys": lambda: keys(vocabulary.POLICY),
     "policy_options": policy_options,
     "sub_workflow_keys": lambda: keys(vocabulary.SUB_WORKFLOW),

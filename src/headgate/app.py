@@ -20,6 +20,7 @@ from headgate.activities.embedding import embedding
 from headgate.activities.files import file_read, file_write
 from headgate.activities.http_request import HttpSettings, close_connections, http_request
 from headgate.activities.llm_prompt import llm_prompt
+from headgate.activities.outgoing import CheckedOutgoing
 from headgate.activities.postgres import Postgres
 from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
@@ -41,6 +42,8 @@ from headgate.engine.dispatcher import Dispatcher
 from headgate.engine.engine import Engine
 from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
+from headgate.engine.hook_door import HookDoor
+from headgate.engine.hooks import Hooks
 from headgate.engine.ledger import Ledger
 from headgate.engine.limits import limits_of
 from headgate.engine.lookout import Lookout
@@ -52,6 +55,7 @@ from headgate.engine.scheduler import Scheduler
 from headgate.engine.sealing import sealer_of
 from headgate.engine.streams import RunStreams
 from headgate.engine.task_rows import TaskRows
+from headgate.engine.telling import Telling
 from headgate.engine.tenants import Tenants
 from headgate.engine.vault import Vault
 from headgate.engine.warden import Warden
@@ -115,6 +119,7 @@ class App:
         named goes with the app."""
         self._folder_is_ours = folder is None
         environment = os.environ if environment is None else environment
+        http = HttpSettings(private_addresses="all" if private_addresses is None else private_addresses)
         self.clock = clock or WallClock()
         self.engine = Engine(log, self.clock)
         self.queue: Queue = MemoryQueue(self.clock)
@@ -164,7 +169,6 @@ class App:
         self.protocol.policies = process_policies(environment)
         self.postgres = Postgres()
         self.scripts = Scripts(scripts or ScriptSettings(), folder=self.folder / "frames")
-        http = HttpSettings(private_addresses="all" if private_addresses is None else private_addresses)
         self.worker = Worker(
             self.protocol,
             builtins=self.postgres.activities
@@ -186,6 +190,16 @@ class App:
         self.quotas = self.engine.quotas = Quotas(log, self.clock, self.limits.store, self.tenants)
         self.protocol.own_keys_only = self._own_keys_only
         self.lookout = Lookout(self.clock, self.budgets, self.limits, self.scheduler) if beside.shared else None
+        self.hooks = Hooks(self.engine, self.documents, sealer)
+        self.telling = Telling(
+            self.engine,
+            self.documents,
+            CheckedOutgoing(http, self.clock),
+            sealer,
+            shared=beside.shared,
+            environment=environment,
+            secrets=self.vault.of,
+        )
         self.desk = Desk(
             self.engine,
             self.queue,
@@ -199,6 +213,8 @@ class App:
             vault=self.vault,
             tenants=self.tenants,
             quotas=self.quotas,
+            webhooks=self.telling.webhooks,
+            hooks=self.hooks,
         )
         self.desk.listens = self.ledger.listens
         self.retention: Retention | None = None
@@ -221,6 +237,10 @@ class App:
             self.auth,
             self._price,
             self.quotas,
+            self.telling.webhooks,
+            self.telling.links,
+            self.hooks,
+            HookDoor(self.engine, self.hooks),
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
@@ -247,6 +267,8 @@ class App:
             self._tasks.append(loop.create_task(self._budget_command.run(), name="headgate-budget-alerts"))
         if self.retention is not None:
             self._tasks.append(loop.create_task(self.retention.run(), name="headgate-retention"))
+        if self._work or self._schedules_run:
+            self._tasks.append(loop.create_task(self.telling.run(), name="headgate-telling"))
         if self.lookout is not None:
             self._tasks.append(loop.create_task(self.lookout.run(), name="headgate-lookout"))
         if self._schedules_run:
@@ -256,6 +278,8 @@ class App:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._work or self._schedules_run:
+            await self.telling.finish()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

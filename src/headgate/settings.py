@@ -97,6 +97,15 @@ SETTINGS = (
         "a command that is told of budgets: each alert, overrun and question is a JSON document on its stdin "
         "([how](../how-to/keep-the-bill-in-check.md#to-be-told))",
     ),
+    Setting(
+        "notices.smtp_url",
+        "HEADGATE_SMTP_URL",
+        "text",
+        "the mail server of notices: `smtps://name:password@mail.example.org` "
+        "([how](../how-to/webhooks.md#tell-people))",
+        secret=True,
+    ),
+    Setting("notices.mail_from", "HEADGATE_MAIL_FROM", "text", "the sender that notices have: `gate@example.org`"),
     Setting("serve.host", "HEADGATE_HOST", "text", "the address that `headgate serve` listens at", "127.0.0.1"),
     Setting("serve.port", "HEADGATE_PORT", "whole number", "its port; 0 takes a free one", "8720", most=65_535),
     Setting("serve.tls_cert", "HEADGATE_TLS_CERT", "text", "the certificate chain it shows (PEM)"),

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.activities.embedding import embedding
-from headgate.activities.json_schema import problems_with
 from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET, PIECES_MAX, llm_prompt
+from headgate.core.json_schema import problems_with
 from headgate.core.values import (
     Assignment,
     CallError,

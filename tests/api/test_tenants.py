@@ -21,7 +21,7 @@ from headgate.api.caller import EVERYTHING, Caller
 from headgate.api.http import HttpApplication
 from headgate.api.http.table import ROUTES
 from headgate.app import App
-from headgate.ports import BudgetRule, Log, Schedule, Tenant
+from headgate.ports import BudgetRule, Hook, Log, Schedule, Tenant, Webhook
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 
@@ -51,6 +51,8 @@ class Ids(NamedTuple):
     tenant: str
     client: str
     user: str
+    webhook: str
+    hook: str
 
 
 NEVER = Ids(
@@ -66,6 +68,8 @@ NEVER = Ids(
     tenant="nobody",
     client="no-client",
     user="no-user",
+    webhook="vivivivivivivivivivi",
+    hook="no-hook",
 )
 
 
@@ -189,11 +193,34 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     "GET /approvals": (Probe("/approvals"),),
     "POST /approvals/{id}": (Probe("/approvals/{waiting}~ask", lambda _: {"approved": True, "by": "bolt"}),),
     "GET /schedules": (Probe("/schedules"),),
+    "POST /schedules": (
+        Probe("/schedules", lambda ids: {"name": "x", "definition_name": ids.definition, "cron": "0 0 * * *"}),
+    ),
+    "GET /schedules/{id}": (Probe("/schedules/{schedule}"),),
+    "PATCH /schedules/{id}": (Probe("/schedules/{schedule}", lambda _: {"enabled": False}),),
+    "POST /schedules/{id}/backfill": (
+        Probe("/schedules/{schedule}/backfill", lambda _: {"from": "2026-01-01", "until": "2026-01-02"}),
+    ),
     **{
-        f"POST /schedules/{{name}}/{change}": (Probe(f"/schedules/{{schedule}}/{change}"),)
+        f"POST /schedules/{{id}}/{change}": (Probe(f"/schedules/{{schedule}}/{change}"),)
         for change in ("trigger", "pause", "resume")
     },
-    "DELETE /schedules/{name}": (Probe("/schedules/{schedule}"),),
+    "DELETE /schedules/{id}": (Probe("/schedules/{schedule}"),),
+    "GET /webhooks": (Probe("/webhooks"),),
+    "POST /webhooks": Everybody("it tells of the asker's own runs; see the tests of webhooks"),
+    "GET /webhooks/{id}": (Probe("/webhooks/{webhook}"),),
+    "PATCH /webhooks/{id}": (Probe("/webhooks/{webhook}", lambda _: {"url": "https://bolt.example"}),),
+    "DELETE /webhooks/{id}": (Probe("/webhooks/{webhook}"),),
+    "POST /webhooks/{id}/test": (Probe("/webhooks/{webhook}/test"),),
+    "GET /webhooks/{id}/deliveries": (Probe("/webhooks/{webhook}/deliveries"),),
+    "GET /hooks": (Probe("/hooks"),),
+    "POST /hooks": (Probe("/hooks", lambda ids: {"name": ids.hook, "definition_name": ids.definition}),),
+    "DELETE /hooks/{name}": (Probe("/hooks/{hook}"),),
+    "POST /hooks/{name}": (Probe("/hooks/{hook}", lambda _: {}),),
+    "POST /hooks/{tenant}/{name}": (
+        Probe("/hooks/{tenant}/{hook}", lambda _: {}),
+        Probe("/hooks/{tenant}/{hook}", lambda _: {}, {"x-webhook-token": "a token of bolt's"}),
+    ),
     "GET /secrets": (Probe("/secrets"),),
     "POST /secrets": Everybody("it sets the asker's own; see the tests of the vault"),
     "DELETE /secrets/{name}": (Probe("/secrets/{secret}"),),
@@ -222,6 +249,10 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     **{
         f"POST {path}": Everybody("it is asked without a login; tests/api/auth tells what it tells")
         for path in ("/oauth/token", "/oauth/revoke", "/login")
+    },
+    **{
+        f"{method} /approval_links/{{token}}": Everybody("whoever has the link may; tests/api/test_approvals.py")
+        for method in ("GET", "POST")
     },
 }
 
@@ -290,6 +321,10 @@ async def furnish(acme: Desk) -> Ids:
     )
     await desk.set_budget(BudgetRule(scope="tenant", period="day", limit=10**9))
     await desk.set_secret("API_TOKEN", "s3cret-of-acme")
+    webhook = await desk.add_webhook(
+        Webhook(id="", url="https://acme.example/news", description="of acme", events=("run_paused",))
+    )
+    hook = await desk.add_hook(Hook(name="tracker", workflow="hello", scheme="token", secret="a secret of acme"))
     await acme.app.desk.set_tenant(Tenant(name="acme", runs_max=100))
     await acme.app.auth.clients.create("acme", "robot", ["runs:read"], by="client:acme-1")
     await acme.app.auth.users.create("acme", "ada", "viewer", "a secret of acme", by="client:acme-1")
@@ -299,7 +334,7 @@ async def furnish(acme: Desk) -> Ids:
         await asyncio.sleep(0)
     return Ids(
         *(done["id"], waiting["workflow_id"], held["workflow_id"], task["activity_id"], "hello", versions[HELLO]),
-        *("nightly", "order-7", "API_TOKEN", "acme", "robot", "ada"),
+        *("nightly", "order-7", "API_TOKEN", "acme", "robot", "ada", webhook.id, hook.name),
     )
 
 
@@ -381,6 +416,7 @@ def test_whatever_a_stranger_asks_for_nothing_of_the_others_changes(stage: Any):
         ids = await furnish(acme)
         seen = [f"/workflows/{run}" for run in ids[:3]] + [f"/workflows/{run}/events" for run in ids[:3]]
         seen += ["/workflows", "/workflow_definitions", "/approvals", "/schedules", "/secrets", "/clients", "/users"]
+        seen += ["/webhooks", "/hooks"]
         before = [(await acme.get(path)).json() for path in seen]
 
         for name, probes in WALK.items():

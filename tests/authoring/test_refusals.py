@@ -398,12 +398,35 @@ POLICIES = {
     ),
     "policies: scrubbing something else": ("scrub: §output\n" + echo(""), "expected scrub to be input"),
 }
+NOTIFY = {
+    "notify: nobody": ("notify: §{on: failed}\n" + echo(""), "needs email, slack or webhook"),
+    "notify: an unknown key": ("notify: {§mail: a@b.org}\n" + echo(""), 'Did you mean "email"?'),
+    "notify: an unknown occasion": (
+        "notify: {on: [failed, §wait], email: a@b.org}\n" + echo(""),
+        'Did you mean "waiting"?',
+    ),
+    "notify: no occasion": ("notify: {on: §[], email: a@b.org}\n" + echo(""), "nothing is told of"),
+    "notify: no address": ("notify: {email: [a@b.org, §ann]}\n" + echo(""), "a mail address such as ann@example.org"),
+    "notify: a header in an address": ('notify: {email: §"a@b.org\\nBcc: c@d.org"}\n' + echo(""), "a mail address"),
+    "notify: no addresses": ("notify: {email: §[]}\n" + echo(""), "1 to 50 addresses, got 0"),
+    "notify: a URL for Slack": ("notify: {slack: §https://hooks.slack.com/x}\n" + echo(""), "the name of a secret"),
+    "notify: a webhook elsewhere": ("notify: {webhook: §ftp://x}\n" + echo(""), "an address such as https://"),
+    "notify: a secret for nothing": ("notify: {email: a@b.org, §secret: K}\n" + echo(""), "there is none"),
+    "notify: a reminder that is no time": (
+        "name: x\nnotify: {email: a@b.org}\nactivities: {a: {use: approval, with: {title: x, remind_after: §soon}}}\n",
+        "expected a duration such as 30s",
+    ),
+    "notify: a reminder at once": (
+        "name: x\nnotify: {email: a@b.org}\nactivities: {a: {use: approval, with: {title: x, remind_after: §0s}}}\n",
+        "expected remind_after to be some time",
+    ),
+}
 
-ALL = {**SHAPE, **NOT_YET, **ACTIVITIES, **BOUNDS, **GRAPH, **REFERENCES, **YAML, **POLICIES}
+ALL = {**SHAPE, **NOT_YET, **ACTIVITIES, **BOUNDS, **GRAPH, **REFERENCES, **YAML, **POLICIES, **NOTIFY}
 
 
 def test_no_two_refusals_share_a_name():
-    tables = (SHAPE, NOT_YET, ACTIVITIES, BOUNDS, GRAPH, REFERENCES, YAML, POLICIES)
+    tables = (SHAPE, NOT_YET, ACTIVITIES, BOUNDS, GRAPH, REFERENCES, YAML, POLICIES, NOTIFY)
 
     assert len(ALL) == sum(len(table) for table in tables)
 

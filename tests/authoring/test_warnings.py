@@ -68,6 +68,10 @@ WARNINGS = {
         HEAD + "  a: {use: approval, with: {title: x, on_timeout: §reject}}\n",
         "`on_timeout` does nothing without a `timeout`",
     ),
+    "a reminder that nobody gets": (
+        HEAD + "  a: {use: approval, with: {title: x, remind_after: §1d}}\n",
+        "`remind_after` reminds nobody",
+    ),
     "a signal's end without a time": (
         HEAD + "  a: {wait_for: {event_name: x, on_timeout: §skip}}\n",
         "`on_timeout: skip` does nothing without a `timeout`",

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from headgate.app import App
 from headgate.core.errors import Invalid, NotFound
-from headgate.engine.scheduler import checked_schedule, next_time
+from headgate.engine.scheduler import MISFIRES_MAX, _run_id, checked_schedule, next_time
 from headgate.ports import Log, Schedule, StartRequest
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
@@ -239,3 +239,96 @@ def test_the_scheduler_watches_by_itself_while_others_start_runs():
             return len(await app.desk.runs())
 
     assert asyncio.run(asyncio.wait_for(work(), 60)) == 4
+
+
+# --- Times that were missed -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "hours"),
+    [
+        ({"misfire": "skip"}, []),
+        ({"misfire": "run_once"}, [5]),
+        ({"misfire": "run_all", "overlap": "allow"}, [1, 2, 3, 4, 5]),
+    ],
+)
+def test_what_was_missed_is_made_up_for_as_the_schedule_says(policy: dict[str, Any], hours: list[int]):
+    async def work(app: App, clock: VirtualClock) -> Any:
+        made = await app.desk.schedule(wanted(every_seconds=3600.0, **policy), definition=FLOW, files={})
+        now = NOON + 5 * HOUR + HOUR // 2
+        clock.advance(to=now)
+        started = await app.scheduler.fire(now)
+        assert await app.scheduler.fire(now) == []
+        expected = [_run_id(made, NOON + hour * HOUR) for hour in hours]
+        (kept,) = await app.desk.schedules()
+        return started, expected, kept
+
+    started, expected, kept = in_app(work)
+
+    assert started == expected
+    assert kept.next_at == NOON + 6 * HOUR
+    assert kept.last_at == (NOON + 5 * HOUR if hours else None)
+    assert ("nobody was there" in kept.note) == (not hours)
+
+
+def test_a_time_that_has_just_come_is_not_missed():
+    async def work(app: App, clock: VirtualClock) -> Any:
+        await app.desk.schedule(wanted(every_seconds=3600.0, misfire="skip"), definition=FLOW, files={})
+        return await app.scheduler.fire(NOON + HOUR + 2 * SECOND)
+
+    assert len(in_app(work)) == 1
+
+
+def test_of_very_many_missed_times_so_many_are_made_up_for_and_that_is_said():
+    async def work(app: App, clock: VirtualClock) -> Any:
+        given = wanted(every_seconds=60.0, misfire="run_all", overlap="allow")
+        await app.desk.schedule(given, definition=FLOW, files={})
+        started = await app.scheduler.fire(NOON + 10 * HOUR)
+        (kept,) = await app.desk.schedules()
+        return started, kept.note
+
+    started, note = in_app(work)
+
+    assert len(set(started)) == MISFIRES_MAX
+    assert str(MISFIRES_MAX) in note
+
+
+def test_making_up_for_all_needs_runs_side_by_side():
+    with pytest.raises(Invalid, match="needs overlap allow"):
+        checked_schedule(schedule(every_seconds=60.0, misfire="run_all"), NOON)
+
+
+def test_a_backfill_starts_each_time_once_however_often_it_is_asked_for():
+    async def work(app: App, clock: VirtualClock) -> Any:
+        made = await app.desk.schedule(wanted(cron="0 * * * *"), definition=FLOW, files={})
+        await app.scheduler.fire(NOON + HOUR)  # one of the times had its run
+        clock.advance(to=NOON + 4 * HOUR)
+        first = await app.desk.backfill_schedule("beat", NOON, NOON + 4 * HOUR)
+        again = await app.desk.backfill_schedule("beat", NOON + HOUR, NOON + 2 * HOUR + 1)
+        await app.desk.settled()
+        expected = [_run_id(made, NOON + hour * HOUR) for hour in range(4)]
+        return first, again, expected, await app.desk.runs()
+
+    first, again, expected, runs = in_app(work)
+
+    assert first == expected
+    assert again == expected[1:3]
+    assert len(runs) == 4
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "says"),
+    [
+        (NOON, NOON, "begin before"),
+        (NOON, NOON + 400 * HOUR, "end in the past"),
+        (NOON - 24 * HOUR, NOON, "more than 1000 times"),
+        (-1, NOON, "begin before"),
+    ],
+)
+def test_a_backfill_that_cannot_be_is_refused(since: int, until: int, says: str):
+    async def work(app: App, clock: VirtualClock) -> Any:
+        await app.desk.schedule(wanted(every_seconds=1.0), definition=FLOW, files={})
+        with pytest.raises(Invalid, match=says):
+            await app.desk.backfill_schedule("beat", since, until)
+
+    in_app(work)

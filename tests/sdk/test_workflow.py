@@ -38,6 +38,13 @@ def one_of_each() -> dict[str, Any]:
         "budget": {"limit": 0.000000001, "action": "fallback"},
         "timeout": "2h",
         "labels": {"team": "no", "cost": "010"},
+        "notify": {
+            "on": "failed",
+            "email": ["a@example.org", "b@example.org"],
+            "slack": "S",
+            "webhook": "http://x.y/z",
+            "secret": "K",
+        },
         "activities": {
             "first": {"use": "echo", "with": {"a": ["{{ INPUT.url }}", 1, 1.0, None, True]}, "retry": 3},
             "second": {

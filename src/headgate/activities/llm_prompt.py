@@ -16,10 +16,10 @@ import msgspec
 
 from headgate.activities.call_cost import max_cost_of
 from headgate.activities.gated_call import Answered, Target, ask_first_available, asked_hash, targets
-from headgate.activities.json_schema import problems_with
 from headgate.activities.policed import Policed
 from headgate.activities.prompt_parameters import models_of, request_of
 from headgate.activities.tenant_providers import providers_of
+from headgate.core.json_schema import problems_with
 from headgate.core.money import dollars
 from headgate.core.values import Usage
 from headgate.ports import (

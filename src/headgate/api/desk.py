@@ -13,32 +13,39 @@ from headgate.api.caller import Forbidden
 from headgate.authoring import given_files, load_definition, validate_input
 from headgate.core import commands as c
 from headgate.core.decision import Decision
+from headgate.core.definition import Definition
 from headgate.core.duration import parse_microseconds
 from headgate.core.errors import Refused
 from headgate.core.run import Run
 from headgate.core.view import RunSummary, RunView, view_run
+from headgate.engine.approvals import check_answer, open_approvals
 from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.engine import Engine, Start
 from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
+from headgate.engine.hooks import Hooks
 from headgate.engine.lane import Lane
 from headgate.engine.limits import checked_limit
 from headgate.engine.quotas import Quotas
 from headgate.engine.reader import Reader, contents_shown, summary_of
 from headgate.engine.retention import Retention
 from headgate.engine.scheduler import Scheduler, changed_schedule, checked_schedule, named
+from headgate.engine.signal_with_start import SignalSent, signal_with_start
 from headgate.engine.streams import NOTHING, Following, RunStreams
 from headgate.engine.tenants import Tenants
 from headgate.engine.vault import Vault
+from headgate.engine.webhooks import WebhookChange, Webhooks
 from headgate.ports import (
     DEFAULT_TENANT,
     BudgetRule,
     BudgetStanding,
     Changed,
     Collected,
+    Delivered,
     Ended,
     Erased,
     EventView,
+    Hook,
     Position,
     Queue,
     RateLimit,
@@ -51,6 +58,7 @@ from headgate.ports import (
     Tenant,
     TenantStanding,
     Update,
+    Webhook,
 )
 
 __all__ = ["Desk"]
@@ -77,10 +85,14 @@ class Desk:
         scheduler: Scheduler,
         gate: Gate,
         budgets: BudgetKeeper,
+        webhooks: Webhooks,
+        hooks: Hooks,
         vault: Vault,
         tenants: Tenants,
         quotas: Quotas,
     ) -> None:
+        self._webhooks = webhooks
+        self._hooks = hooks
         self._vault = vault
         self._tenants = tenants
         self._quotas = quotas
@@ -132,21 +144,22 @@ class Desk:
             )
             name = definition.name
             version, _ = await self._engine.deploy(definition, tenant=self._whose)
-        row = await self._engine.start(
-            Start(
-                workflow=name,
-                version=version,
-                input=request.input,
-                mode=request.mode,
-                limit=request.limit,
-                labels=request.labels,
-                unique_key=request.unique_key,
-                command_id=request.command_id,
-                tenant=self._whose,
-                actor=self._actor,
-            )
+        start = Start(
+            workflow=name,
+            version=version,
+            input=request.input,
+            mode=request.mode,
+            limit=request.limit,
+            labels=request.labels,
+            unique_key=request.unique_key,
+            command_id=request.command_id,
+            tenant=self._whose,
+            actor=self._actor,
         )
-        return summary_of(row)
+        if request.signal is None:
+            return summary_of(await self._engine.start(start))
+        signal = SignalSent(request.signal.name, request.signal.key, request.signal.data)
+        return summary_of(await signal_with_start(self._engine, start, signal))
 
     # --- Reading -------------------------------------------------------------------------------------------------
 
@@ -193,6 +206,9 @@ class Desk:
         data: Any = None,
         command_id: str = "",
     ) -> RunView:
+        row = await self._reader.find(run)
+        open_ = await open_approvals(self._engine, row)
+        check_answer(open_, key, approved=approved, by=self._named(by), data=data)
         command = c.DecideApproval(
             at=self._now,
             command_id=command_id,
@@ -203,7 +219,7 @@ class Desk:
             comment=comment,
             data=data,
         )
-        return await self._act(run, command)
+        return await self._act(row.id, command)
 
     async def cancel(self, run: str, *, reason: str = "", command_id: str = "") -> RunView:
         row = await self._reader.find(run)
@@ -253,15 +269,8 @@ class Desk:
         return await self.retention.collect(kept, actor=self._signed(by), dry_run=dry_run)
 
     async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
-        loaded = load_definition(
-            definition,
-            source=f"schedule {schedule.name}",
-            providers=self._providers,
-            activities=self._activities,
-            read=given_files(files),
-        )
+        loaded, version = await self._scheduled(schedule, definition, files)
         value = validate_input(loaded, {} if schedule.input is None else schedule.input)
-        version, _ = await self._engine.deploy(loaded, tenant=self._whose)
         schedule = self._own(schedule)
         before = next((known for known in await self._own_schedules() if known.name == schedule.name), None)
         made = msgspec.structs.replace(
@@ -278,6 +287,24 @@ class Desk:
             raise Refused(f"The schedule {schedule.name!r} was changed by somebody else meanwhile. Ask again.")
         self._scheduler.changed()
         return checked
+
+    async def _scheduled(self, schedule: Schedule, text: str, files: dict[str, str]) -> tuple[Definition, str]:
+        """Return the definition that a schedule is of, and the version of its runs (empty: the newest then)."""
+        if not text:
+            plan = await self._engine.plan(schedule.workflow, schedule.version or None, tenant=self._whose)
+            return plan.definition, schedule.version
+        loaded = load_definition(
+            text,
+            source=f"schedule {schedule.name}",
+            providers=self._providers,
+            activities=self._activities,
+            read=given_files(files),
+        )
+        version, _ = await self._engine.deploy(loaded, tenant=self._whose)
+        return loaded, version
+
+    async def backfill_schedule(self, name: str, since: int, until: int) -> list[str]:
+        return await self._scheduler.backfill(named(await self._own_schedules(), name), since, until)
 
     async def schedules(self) -> list[Schedule]:
         return await (self._schedules.all() if self._tenant is None else self._own_schedules())
@@ -309,6 +336,28 @@ class Desk:
 
     async def _changed(self, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
         return await changed_schedule(self._schedules, self._whose, name, change)
+
+    # --- Programs outside ----------------------------------------------------------------------------------------
+
+    async def add_webhook(self, webhook: Webhook) -> Webhook:
+        return await self._webhooks.add(msgspec.structs.replace(webhook, tenant=self._tenant or webhook.tenant))
+
+    async def enable_webhook(self, webhook: str, *, enabled: bool, tenant: str = DEFAULT_TENANT) -> Webhook:
+        return await self._webhooks.change(self._tenant or tenant, webhook, WebhookChange(enabled=enabled))
+
+    async def remove_webhook(self, webhook: str, *, tenant: str = DEFAULT_TENANT) -> Webhook:
+        return await self._webhooks.remove(self._tenant or tenant, webhook)
+
+    async def test_webhook(self, webhook: str, *, tenant: str = DEFAULT_TENANT) -> Delivered:
+        return await self._webhooks.test(self._tenant or tenant, webhook)
+
+    async def add_hook(self, hook: Hook) -> Hook:
+        return await self._hooks.add(msgspec.structs.replace(hook, tenant=self._tenant or hook.tenant))
+
+    async def remove_hook(self, hook: str, *, tenant: str = DEFAULT_TENANT) -> Hook:
+        return await self._hooks.remove(self._tenant or tenant, hook)
+
+    # --- Providers -----------------------------------------------------------------------------------------------
 
     async def set_limit(self, limit: RateLimit) -> RateLimit:
         self._insist_on_default("sets the rates of providers")

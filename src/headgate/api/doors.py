@@ -14,7 +14,11 @@ from headgate.api.patience import Patience
 from headgate.api.records import Records
 from headgate.api.views import Views
 from headgate.core.values import Assignment, Price
+from headgate.engine.approval_links import ApprovalLinks
+from headgate.engine.hook_door import HookDoor
+from headgate.engine.hooks import Hooks
 from headgate.engine.quotas import Quotas
+from headgate.engine.webhooks import Webhooks
 from headgate.ports import Documents, Files, WorkerProtocol
 
 __all__ = ["Doors"]
@@ -40,6 +44,10 @@ class Doors(msgspec.Struct, frozen=True):
     """The price of a model, by the names of its provider and its own; None: it is not known."""
     quotas: Quotas
     """What tenants may use: requests and streams are counted here, starts where they happen."""
+    webhooks: Webhooks
+    links: ApprovalLinks
+    hooks: Hooks
+    hook_door: HookDoor
     patience: Patience = msgspec.field(default_factory=Patience)
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)
     version: str = ""

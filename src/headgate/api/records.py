@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from copy import copy
-from typing import Any
 
 import msgspec
 
 from headgate.core.decision import Decision
 from headgate.core.errors import Invalid, NotFound
 from headgate.core.view import RunSummary
+from headgate.engine.approvals import OpenApproval, open_approvals
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
 from headgate.engine.reader import Reader, summary_of
 from headgate.ports import EventView, RunRow, RunsWanted, SpendRow, SpendTotal, SpendWanted
 
-__all__ = ["OpenApproval", "Records", "RunPage"]
+__all__ = ["Records", "RunPage"]
 
 EVENTS_PAGE = 1_000
 WAITING_PAGE = 500
@@ -29,18 +29,6 @@ class RunPage(msgspec.Struct, frozen=True):
     runs: list[RunSummary]
     total: int
     last: str | None
-
-
-class OpenApproval(msgspec.Struct, frozen=True):
-    """An activity that waits for a person; `asked` are the parameters of the approval. Times in microseconds."""
-
-    run: str
-    workflow: str
-    key: str
-    asked: dict[str, Any]
-    since: int
-    until: int | None
-    waiting_for: str
 
 
 class Records:
@@ -132,31 +120,10 @@ class Records:
             if not rows:
                 break
             for row in rows:
-                found += await self._open_in(row)
+                found += await open_approvals(self._engine, row)
             looked_at += len(rows)
             before = rows[-1].key
         return sorted(found, key=lambda one: (one.since, one.run, one.key))
-
-    async def _open_in(self, row: RunRow) -> list[OpenApproval]:
-        lane = await self._engine.lane_at(row.id, row.head.version)
-        places = [place for place in lane.run.live_places() if place.wait is not None and place.wait.kind == "approval"]
-        values = await self._engine.load_values(row.key, {place.wait.content for place in places if place.wait})
-        open_: list[OpenApproval] = []
-        for place in places:
-            assert place.wait is not None
-            asked = values.get(place.wait.content)
-            open_.append(
-                OpenApproval(
-                    run=row.id,
-                    workflow=row.workflow,
-                    key=place.path,
-                    asked=asked if isinstance(asked, dict) else {},
-                    since=place.wait.since,
-                    until=place.wait.until,
-                    waiting_for=f"waits for approval {place.path!r}",
-                )
-            )
-        return open_
 
     # --- Events ------------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ def _check_approval(checking: Checking, place: Path, activity: Activity) -> None
     if parameters.get("approvers", "anyone") in ([], ""):
         message = "nobody can decide this approval: its list of approvers is empty. Name them, or leave it out."
         checking.note((*place, "parameters", "approvers"), message)
+    _check_reminder(checking, (*place, "parameters", "remind_after"), parameters.get("remind_after"))
     timeout = parameters.get("timeout")
     at_timeout: Path = (*place, "parameters", "timeout")
     if timeout is None:
@@ -71,6 +72,17 @@ def _check_approval(checking: Checking, place: Path, activity: Activity) -> None
             )
     elif _check_time(checking, at_timeout, timeout, parse_microseconds) == 0:
         checking.note(at_timeout, "nobody can decide this approval: it times out at once. Give it some time.")
+
+
+def _check_reminder(checking: Checking, place: Path, after: object) -> None:
+    if after is None:
+        return
+    if _check_time(checking, place, after, parse_microseconds) == 0:
+        checking.note(place, "expected remind_after to be some time, got none.")
+    notify = checking.definition.notify
+    if notify is None or "waiting" not in notify.on:
+        message = "`remind_after` reminds nobody: the workflow has no `notify` on waiting. Add one, or leave it out."
+        checking.warn(place, message)
 
 
 def _check_time(checking: Checking, place: Path, value: object, parse: Callable[[object], int]) -> int | None:

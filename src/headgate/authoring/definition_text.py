@@ -28,6 +28,7 @@ from headgate.core.definition import (
     Definition,
     Dependency,
     Input,
+    Notify,
     PolicyUse,
     SignalWait,
 )
@@ -227,6 +228,13 @@ def _policy(policy: PolicyUse) -> dict[str, Any]:
     return {"use": policy.use, **policy.options, **({"dry_run": True} if policy.dry_run else {})}
 
 
+def _notify(notify: Notify) -> dict[str, Any]:
+    found: dict[str, Any] = {"on": list(notify.on)}
+    if notify.email:
+        found["email"] = notify.email[0] if len(notify.email) == 1 else list(notify.email)
+    return found | {name: value for name in ("slack", "webhook", "secret") if (value := getattr(notify, name))}
+
+
 WORKFLOW_WRITERS: dict[str, Callable[[Any], Any]] = {
     "description": _same,
     "inputs": _inputs,
@@ -235,6 +243,7 @@ WORKFLOW_WRITERS: dict[str, Callable[[Any], Any]] = {
     "labels": _same,
     "policies": _policies,
     "scrub": _same,
+    "notify": _notify,
     "outputs": _same,
 }
 

@@ -15,6 +15,8 @@ from headgate.authoring.vocabulary import (
     CACHE,
     DEPENDENCY,
     INPUT,
+    NOTIFY,
+    NOTIFY_ON,
     OUTPUT,
     OUTPUT_TYPES_NOT_YET,
     PARAMETERS_NOT_YET,
@@ -39,6 +41,7 @@ Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
 NAME: Schema = {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,128}$"}
+SECRET: Schema = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
 FLAG: Schema = {"type": "boolean"}
 WHOLE: Schema = {"type": "integer"}
 NUMBER: Schema = {"type": "number"}
@@ -128,6 +131,7 @@ SHAPES_THERE: dict[str, dict[str, Schema]] = {
         "inputs": {"type": "object", "additionalProperties": {"anyOf": [_TYPES, _ref("input"), {"type": "null"}]}},
         "outputs": MAP,
         "settings": _ref("workflow_settings"),
+        "notify": _ref("notify"),
     },
     "activity": {"key": NAME, "outputs": _one_or_many(_or_map(TEXT, "output"))},
     "budget": {"action": _words(*BUDGET_ACTIONS)},
@@ -148,6 +152,13 @@ SHAPES_THERE: dict[str, dict[str, Schema]] = {
     "output": {"name": TEXT, "type": _words(*sorted({"value", "file", "folder"} - OUTPUT_TYPES_NOT_YET))},
     "input": {"type": _TYPES, "default": {}},
     "sub_workflow": {"name": NAME, "version": TEXT},
+    "notify": {
+        "on": _one_or_many(_words(*NOTIFY_ON)),
+        "email": _one_or_many(TEXT),
+        "slack": SECRET,
+        "webhook": {"type": "string", "pattern": "^https?://"},
+        "secret": SECRET,
+    },
 }
 """The same for keys that mean something else in each place."""
 
@@ -164,6 +175,7 @@ TABLES: dict[str, tuple[Table, tuple[str, ...]]] = {
     "input": (INPUT, ()),
     "sub_workflow": (SUB_WORKFLOW, ("name",)),
     "streaming": (STREAMING, ()),
+    "notify": (NOTIFY, ()),
 }
 """Each kind of map: the keys that it knows, and those that it needs."""
 

@@ -17,6 +17,7 @@ from headgate.authoring.declared_inputs import read_inputs
 from headgate.authoring.document import Listing, Mapping, Scalar
 from headgate.authoring.edges import Edges
 from headgate.authoring.fields import Field, Reading
+from headgate.authoring.notify import read_notify
 from headgate.authoring.policies import read_policies, read_scrub
 from headgate.authoring.positions import Path, Positions
 from headgate.authoring.vocabulary import (
@@ -79,6 +80,8 @@ class _Normaliser:
             found["policies"] = read_policies(self.reading, fields["policies"])
         if "scrub" in fields:
             found["scrub"] = read_scrub(self.reading, fields["scrub"]) or ""
+        if "notify" in fields:
+            found["notify"] = read_notify(self.reading, fields["notify"])
         activities = self._activities(root, fields)
         return Normalised(Definition(activities=activities, **found), self.short)
 

@@ -20,6 +20,8 @@ __all__ = [
     "DEPENDENCY",
     "INPUT",
     "KEYWORDS",
+    "NOTIFY",
+    "NOTIFY_ON",
     "OTHER_WORDS",
     "OUTPUT",
     "OUTPUT_TYPES_NOT_YET",
@@ -152,6 +154,7 @@ WORKFLOW = _table(
         Key("labels", "map of texts", "words to filter and to group costs by"),
         Key("settings", "map", "defaults for the activities, and the run's budget"),
         Key("policies", "list of names or maps", "what every model call goes through, in this order"),
+        Key("notify", "map", "who is told when a run fails, waits for somebody, or has news of its budget"),
         Key("scrub", "input", "cuts personal data and secrets out of the input before anything is stored"),
         _not_yet(
             "version",
@@ -273,6 +276,18 @@ POLICIES: dict[str, Table] = {
 """The options of each built-in policy."""
 
 PII_KINDS = ("email", "phone", "card", "iban", "ssn", "ip")
+
+NOTIFY = _table(
+    (
+        Key("on", "list of failed, waiting, budget", "of what; without it, of all three"),
+        Key("email", "address, or list of addresses", "by mail; `HEADGATE_SMTP_URL` and `HEADGATE_MAIL_FROM` say how"),
+        Key("slack", "name of a secret", "by a message to the Slack incoming webhook whose URL the secret holds"),
+        Key("webhook", "URL", "by a POST, as webhooks get it"),
+        Key("secret", "name of a secret", "what the POST is signed with (`whsec_…`)"),
+    )
+)
+
+NOTIFY_ON = ("failed", "waiting", "budget")
 
 SUB_WORKFLOW = _table(
     (

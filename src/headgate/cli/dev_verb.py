@@ -45,6 +45,8 @@ async def _serve(common: Common, engine: Engine, port: int) -> int:
 
         application = HttpApplication(ROUTES, session.app.doors, loopback_only=True)
         async with HttpServer(application, LOOPBACK, port) as server:
+            texts = session.app.telling.texts
+            texts.base_url = texts.base_url or server.url
             if common.output.json:
                 common.output.data({"url": server.url})
             common.output.notice(f"Listening at {server.url}/api/v1 (list of routes: {server.url}/api/v1/docs)")

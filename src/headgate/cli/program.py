@@ -51,6 +51,8 @@ VERBS = {
     "record": ("record_verb", "Make a case of a test file out of a finished run."),
     "doctor": ("doctor_verb", "Look at what Headgate stands on: Python, SQLite, database, disk, providers."),
     "schedule": ("schedule_verb", "Start workflows by the clock."),
+    "webhooks": ("webhooks_verb", "Tell programs elsewhere of events."),
+    "hooks": ("hooks_verb", "Let programs outside start and signal runs."),
     "limit": ("limit_verb", "Hold providers to rates, and see how they are doing."),
     "secret": ("secret_verb", "Keep secrets for workflows, and keys for model calls."),
     "tenant": ("tenant_verb", "Say who shares this server, and what each may use."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ from headgate.ports import Schedule
 __all__ = ["schedule"]
 
 CHANGES = {"pause": "paused", "resume": "resumed", "rm": "removed", "trigger": "triggered"}
-ACTIONS = ("add", "list", *CHANGES)
+ACTIONS = ("add", "list", "backfill", *CHANGES)
 
 
 @click.command()
@@ -36,13 +37,26 @@ ACTIONS = ("add", "list", *CHANGES)
 @click.option("--timezone", metavar="ZONE", default="UTC", show_default=True, help="For add: whose clock cron reads.")
 @click.option("--overlap", type=click.Choice(["skip", "allow"]), default="skip", show_default=True,
               help="For add: what happens while the last run is still under way.")  # fmt: skip
+@click.option(
+    "--misfire",
+    type=click.Choice(["skip", "run_once", "run_all"]),
+    default="run_once",
+    show_default=True,
+    help="For add: what becomes of times that pass while nobody works (run_all needs --overlap allow).",
+)
+@click.option(
+    "--from", "since", metavar="TIME", help="For backfill: such as 2026-01-31T09:00Z; UTC where it says no zone."
+)
+@click.option("--until", metavar="TIME", help="For backfill: before this time.  [default: now]")
 @click.option("--input", "inputs", metavar="K=V", multiple=True, help="For add: an input of each run.")
 @click.option("--input-json", metavar="JSON", help="For add: the whole input.")
 @click.option("--budget", metavar="USD", help="For add: the most that each run may spend.")
 @click.option("--label", "labels", metavar="K=V", multiple=True, help="For add: a label of each run.")
 @engine_options
-def schedule(common: Common, action: str, name: str | None, flow: str | None, **rest: Any) -> int:
-    """Look after schedules. Times that pass while nobody works are made up for once, with the latest of them.
+def schedule(
+    common: Common, action: str, name: str | None, flow: str | None, since: str | None, until: str | None, **rest: Any
+) -> int:
+    """Look after schedules. Times that pass while nobody works are made up for as --misfire says.
 
     \b
     list                what there is, and when each is next due
@@ -50,6 +64,7 @@ def schedule(common: Common, action: str, name: str | None, flow: str | None, **
     pause, resume NAME  leave its times out for a while
     rm NAME             take it out; its runs stay
     trigger NAME        start a run of it now
+    backfill NAME       start a run for each time --from … --until … that has had none
     """
     if action == "list":
         require_database(common)
@@ -62,6 +77,8 @@ def schedule(common: Common, action: str, name: str | None, flow: str | None, **
         assert flow is not None
         return run_loop(_add(common, name, flow, **rest))
     require_database(common)
+    if action == "backfill":
+        return run_loop(_backfill(common, name, since, until))
     return run_loop(_change(common, action, name))
 
 
@@ -74,6 +91,7 @@ async def _add(
     every: str | None,
     timezone: str,
     overlap: Any,
+    misfire: Any,
     inputs: tuple[str, ...],
     input_json: str | None,
     budget: str | None,
@@ -94,6 +112,7 @@ async def _add(
         every_seconds=parse_microseconds(every) / 1_000_000 if every else 0.0,
         timezone=timezone,
         overlap=overlap,
+        misfire=misfire,
         limit=given_budget(budget),
         labels=given_labels(labels),
     )
@@ -102,6 +121,29 @@ async def _add(
         made = await session.client.schedule(wanted, definition=file.text, files=file.files)
     _say(common, made, "kept")
     return exit_codes.COMPLETED
+
+
+async def _backfill(common: Common, name: str, since: str | None, until: str | None) -> int:
+    from headgate.cli.words import now
+
+    if since is None:
+        raise Invalid("`headgate schedule backfill NAME` needs --from, the first time that is to have its run.")
+    end = now() if until is None else _moment(until, "--until")
+    async with open_session(common.database, Engine(work=False)) as session:
+        runs = await session.client.backfill_schedule(name, _moment(since, "--from"), end)
+    if common.output.json:
+        common.output.data(runs)
+    else:
+        common.output.line(f"schedule {name}: {len(runs)} times have their runs")
+    return exit_codes.COMPLETED
+
+
+def _moment(text: str, option: str) -> int:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid(f"expected {option} to be a time such as 2026-01-31T09:00Z, got {text!r}") from None
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 
 async def _change(common: Common, action: str, name: str) -> int:
@@ -167,6 +209,7 @@ def _form(schedule: Schedule) -> dict[str, Any]:
         "every_seconds": schedule.every_seconds or None,
         "timezone": schedule.timezone,
         "overlap": schedule.overlap,
+        "misfire": schedule.misfire,
         "enabled": schedule.enabled,
         "next_at": iso(schedule.next_at) if schedule.enabled and schedule.next_at is not None else None,
         "last_at": iso(schedule.last_at) if schedule.last_at is not None else None,

@@ -17,9 +17,11 @@ from headgate.ports import (
     BudgetRule,
     BudgetStanding,
     Collected,
+    Delivered,
     Document,
     Erased,
     EventView,
+    Hook,
     Position,
     RateLimit,
     Schedule,
@@ -29,6 +31,7 @@ from headgate.ports import (
     Tenant,
     TenantStanding,
     Update,
+    Webhook,
 )
 
 __all__ = [
@@ -171,9 +174,39 @@ class _Schedule(_Arguments, frozen=True):
     files: dict[str, str] = {}
 
 
+class _BackfillSchedule(_Arguments, frozen=True):
+    name: str
+    since: int
+    until: int
+
+
 class _ChangeSchedule(_Arguments, frozen=True):
     name: str
     change: Literal["pause", "resume", "remove", "trigger"]
+
+
+class _AddWebhook(_Arguments, frozen=True):
+    webhook: Webhook
+
+
+class _EnableWebhook(_Arguments, frozen=True, kw_only=True):
+    webhook: str
+    enabled: bool
+    tenant: str = "default"
+
+
+class _OneWebhook(_Arguments, frozen=True):
+    webhook: str
+    tenant: str = "default"
+
+
+class _AddHook(_Arguments, frozen=True):
+    hook: Hook
+
+
+class _OneHook(_Arguments, frozen=True):
+    hook: str
+    tenant: str = "default"
 
 
 class _SetLimit(_Arguments, frozen=True):
@@ -277,8 +310,15 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "erase": _Erase,
     "collect": _Collect,
     "schedule": _Schedule,
+    "backfill_schedule": _BackfillSchedule,
     "schedules": _Nothing,
     "change_schedule": _ChangeSchedule,
+    "add_webhook": _AddWebhook,
+    "enable_webhook": _EnableWebhook,
+    "remove_webhook": _OneWebhook,
+    "test_webhook": _OneWebhook,
+    "add_hook": _AddHook,
+    "remove_hook": _OneHook,
     "set_limit": _SetLimit,
     "remove_limit": _RemoveLimit,
     "watch": _Watch,
@@ -318,8 +358,15 @@ RESULTS: dict[str, Any] = {
     "erase": Erased,
     "collect": Collected,
     "schedule": Schedule,
+    "backfill_schedule": list[str],
     "schedules": list[Schedule],
     "change_schedule": Schedule,
+    "add_webhook": Webhook,
+    "enable_webhook": Webhook,
+    "remove_webhook": Webhook,
+    "test_webhook": Delivered,
+    "add_hook": Hook,
+    "remove_hook": Hook,
     "set_limit": RateLimit,
     "remove_limit": RateLimit,
     "watch": Update,

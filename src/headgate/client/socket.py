@@ -21,10 +21,12 @@ from headgate.ports import (
     BudgetRule,
     BudgetStanding,
     Collected,
+    Delivered,
     Document,
     Documents,
     Erased,
     EventView,
+    Hook,
     Position,
     RateLimit,
     Schedule,
@@ -34,6 +36,7 @@ from headgate.ports import (
     Tenant,
     TenantStanding,
     Update,
+    Webhook,
 )
 
 __all__ = ["SocketClient"]
@@ -121,11 +124,32 @@ class SocketClient:
     async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
         return await self._ask("schedule", schedule=schedule, definition=definition, files=files)
 
+    async def backfill_schedule(self, name: str, since: int, until: int) -> list[str]:
+        return await self._ask("backfill_schedule", name=name, since=since, until=until)
+
     async def schedules(self) -> list[Schedule]:
         return await self._ask("schedules")
 
     async def change_schedule(self, name: str, change: Literal["pause", "resume", "remove", "trigger"]) -> Schedule:
         return await self._ask("change_schedule", name=name, change=change)
+
+    async def add_webhook(self, webhook: Webhook) -> Webhook:
+        return await self._ask("add_webhook", webhook=webhook)
+
+    async def enable_webhook(self, webhook: str, *, enabled: bool, tenant: str = "default") -> Webhook:
+        return await self._ask("enable_webhook", webhook=webhook, enabled=enabled, tenant=tenant)
+
+    async def remove_webhook(self, webhook: str, *, tenant: str = "default") -> Webhook:
+        return await self._ask("remove_webhook", webhook=webhook, tenant=tenant)
+
+    async def test_webhook(self, webhook: str, *, tenant: str = "default") -> Delivered:
+        return await self._ask("test_webhook", webhook=webhook, tenant=tenant)
+
+    async def add_hook(self, hook: Hook) -> Hook:
+        return await self._ask("add_hook", hook=hook)
+
+    async def remove_hook(self, hook: str, *, tenant: str = "default") -> Hook:
+        return await self._ask("remove_hook", hook=hook, tenant=tenant)
 
     async def set_limit(self, limit: RateLimit) -> RateLimit:
         return await self._ask("set_limit", limit=limit)

@@ -71,7 +71,7 @@ BUILTINS: dict[str, Builtin] = {
         _builtin(
             "approval",
             "result",
-            "title body show form approvers timeout on_timeout",
+            "title body show form approvers timeout on_timeout remind_after",
             native="approval",
             secrets=False,
             fields=_DECISION,

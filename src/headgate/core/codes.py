@@ -126,6 +126,21 @@ CODES: dict[str, Code] = {
                 "Upgrade Headgate, or name another file with --db.",
             ),
             (
+                "not_an_approver",
+                "the approval names who may decide it, and this is somebody else",
+                "One of those named decides: `--by NAME`, or logged in as that person.",
+            ),
+            (
+                "bad_signature",
+                "there is no such hook, or a request to it is not signed as it wants it",
+                "`headgate hooks list` shows its scheme; sign with its secret, and with a clock that is right.",
+            ),
+            (
+                "bad_link",
+                "a link to an approval was not made here, was changed, or has expired",
+                "Decide with `headgate approve RUN`, or where you are logged in.",
+            ),
+            (
                 "refused",
                 "not possible as things stand: too late to cancel, a unique key that is taken",
                 "Look at the run with `headgate show RUN`, and do what the message says first.",
@@ -134,6 +149,11 @@ CODES: dict[str, Code] = {
         *_codes(
             "Unavailable",
             "",
+            (
+                "undelivered",
+                "a webhook or a notice did not arrive",
+                "`headgate webhooks test ID` says why; it is tried again by itself.",
+            ),
             (
                 "unavailable",
                 "the log cannot be written (a full disk, a read-only folder), or a line is full",

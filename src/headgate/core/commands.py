@@ -136,6 +136,7 @@ class SuspendActivity(Command, frozen=True, gc=False, tag=True):
     child_definition: str = ""
     child_limit: int | None = None
     input_hash: str = ""
+    remind_every: int = 0
 
 
 class Tick(Command, frozen=True, gc=False, tag=True):

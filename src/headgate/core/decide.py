@@ -312,6 +312,7 @@ def _suspend(decision: Decision, command: c.SuspendActivity) -> None:
         child_definition=command.child_definition,
         child_limit=command.child_limit,
         input_hash=command.input_hash,
+        remind_every=command.remind_every,
     )
     if command.kind == "timer" and command.until is not None and command.until <= decision.at:
         _fire_timers(decision, decision.at)

@@ -22,6 +22,7 @@ __all__ = [
     "Definition",
     "Dependency",
     "Input",
+    "Notify",
     "Output",
     "PolicyUse",
     "SignalWait",
@@ -106,6 +107,18 @@ class PolicyUse(msgspec.Struct, frozen=True):
     dry_run: bool = False
 
 
+class Notify(msgspec.Struct, frozen=True):
+    """Whom people of a workflow are told by, and of what: `failed` runs, what is `waiting` for a person or a signal,
+    and `budget` news. `slack` and `secret` are names of secrets: an incoming webhook's URL, what posts are signed with.
+    """
+
+    on: tuple[Literal["failed", "waiting", "budget"], ...]
+    email: tuple[str, ...] = ()
+    webhook: str = ""
+    secret: str = ""
+    slack: str = ""
+
+
 class Input(msgspec.Struct, frozen=True):
     """A declared input of the workflow. `type` "file" takes a file's text, or a file value."""
 
@@ -168,11 +181,15 @@ class Definition(msgspec.Struct, frozen=True):
     policies: tuple[PolicyUse, ...] = ()
     scrub: Literal["", "input"] = ""
     """`input`: personal data and secrets are cut out of the run's input before anything is stored."""
+    notify: Notify | None = None
 
     @property
     def version(self) -> str:
         """The content hash: 16 hexadecimal digits of SHA-256 over the canonical JSON of the definition."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+        content = msgspec.to_builtins(self)
+        if self.notify is None:
+            del content["notify"]  # so that versions of before there were notices stay what they are
+        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
 
 
 def policies_of(definition: Definition, activity: Activity) -> tuple[PolicyUse, ...]:

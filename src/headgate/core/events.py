@@ -71,7 +71,7 @@ SCHEMA = 1
 """The revision of this format. Readers take any revision up to their own."""
 
 WaitKind = Literal["delay", "signal", "timer", "approval", "child", "retry", "items"]
-TimerKind = Literal["delay", "signal", "timer", "approval", "retry", "deadline", "grace"]
+TimerKind = Literal["delay", "signal", "timer", "approval", "reminder", "retry", "deadline", "grace"]
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True, tag_field="type"):
@@ -194,6 +194,8 @@ class ActivitySuspended(Fact, frozen=True, gc=False, array_like=True, tag="activ
     child_definition: str = ""
     child_limit: int | None = None
     input_hash: str = ""
+    remind_every: int = 0
+    """Of an approval: after how long, again and again, people are reminded (microseconds); 0: never."""
 
 
 class FanOutOpened(Event, frozen=True, gc=False, array_like=True, tag="fan_out_opened"):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from headgate.core import events as e
 from headgate.core.definition import Budget
 from headgate.core.fold_calls import CALL_FOLDS, count, forget_calls, spend
@@ -17,6 +19,9 @@ from headgate.core.run import FanOut, Message, Place, Run, SignalKept, Wait
 from headgate.core.token_budget import book_tokens, tokens_of
 
 __all__ = ["apply"]
+
+REMINDERS_MAX = 20
+"""So often people are reminded of one approval."""
 
 ITEM_STATUS = {"completed": 1, "failed": 2, "cancelled": 3}
 
@@ -175,8 +180,13 @@ def _activity_suspended(run: Run, event: e.ActivitySuspended) -> None:
     _wait(
         run,
         place,
-        Wait(event.kind, event.at, event.until, "", event.on_timeout, event.child_run, content=event.version),
-    )
+        Wait(
+            event.kind, event.at, event.until, "", event.on_timeout, event.child_run, content=event.version,
+            remind_every=event.remind_every,
+        ),
+    )  # fmt: skip
+    if event.remind_every:
+        run.set_timer(event.place, "reminder", event.at + event.remind_every)
     if event.kind == "child":
         run.children_out[event.child_run] = None
         message = f"start:{event.child_run}"
@@ -196,6 +206,8 @@ def _wait(run: Run, place: Place, wait: Wait) -> None:
 def _stop_waiting(run: Run, place: Place) -> None:
     if place.wait is not None:
         run.timers.pop((place.path, place.wait.kind), None)
+        if place.wait.remind_every:
+            run.timers.pop((place.path, "reminder"), None)
         place.wait = None
 
 
@@ -357,6 +369,10 @@ def _timer_fired(run: Run, event: e.TimerFired) -> None:
         _stop_waiting(run, place)
         place.status = "not_scheduled"
         run.resumed[place.planned.index] = "delay"
+    elif place and place.wait and event.kind == "reminder":
+        place.wait = msgspec.structs.replace(place.wait, reminders=place.wait.reminders + 1)
+        if place.wait.reminders < REMINDERS_MAX:
+            run.set_timer(place.path, "reminder", event.at + place.wait.remind_every)
 
 
 def _signal_received(run: Run, event: e.SignalReceived) -> None:

@@ -155,6 +155,7 @@ COMMANDS: dict[type[e.Event], tuple[type[c.Command], Fields]] = {
                 "child_limit",
             ),
             "input_hash",
+            "remind_every",
             content="parameters",
         ),
     ),

@@ -39,6 +39,10 @@ class Wait(msgspec.Struct, frozen=True):
     """Of an approval that a policy asks for: the attempt whose call it stopped; 0: the activity has not begun."""
     content: int = 0
     """The version whose content tells what was asked (an approval's title, body, form)."""
+    remind_every: int = 0
+    """After how long people are reminded, again and again (microseconds); 0: never."""
+    reminders: int = 0
+    """How often they were."""
 
 
 class Place:

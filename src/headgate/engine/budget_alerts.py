@@ -23,7 +23,7 @@ from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
 from headgate.ports import BudgetListener, BudgetNews
 
-__all__ = ["BudgetAlerts", "BudgetCommand"]
+__all__ = ["BudgetAlerts", "BudgetCommand", "budget_news", "budget_sentence"]
 
 NEWS_WAITING_MAX = 100
 """What comes beyond that, while the command is slow, is only logged."""
@@ -46,12 +46,12 @@ class BudgetAlerts:
         for decision in decisions:
             for event in decision.events:
                 if isinstance(event, e.BudgetAlert | e.BudgetOverrun | e.CallWaiting):
-                    news = _news(lane, event)
+                    news = budget_news(lane.row.workflow, event)
                     if news is not None:
                         self._tell(news, event.trace_id)
 
     def _tell(self, news: BudgetNews, trace_id: str) -> None:
-        logger.warning("%s", _sentence(news), extra={"trace_id": trace_id})
+        logger.warning("%s", budget_sentence(news), extra={"trace_id": trace_id})
         for listener in self._listeners:
             try:
                 listener(news)
@@ -59,11 +59,12 @@ class BudgetAlerts:
                 logger.exception("a listener to budgets failed", extra={"trace_id": trace_id})
 
 
-def _news(lane: Lane, event: e.BudgetAlert | e.BudgetOverrun | e.CallWaiting) -> BudgetNews | None:
+def budget_news(workflow: str, event: e.BudgetAlert | e.BudgetOverrun | e.CallWaiting) -> BudgetNews | None:
+    """Return what an event of a workflow's run tells of a budget; None: nothing that people want to know."""
     about: dict[str, Any] = {
         "tenant": event.tenant,
         "run_id": event.run_id,
-        "workflow": lane.row.workflow,
+        "workflow": workflow,
         "place": event.place,
         "at": event.at,
         "budget": event.budget,
@@ -81,7 +82,8 @@ def _news(lane: Lane, event: e.BudgetAlert | e.BudgetOverrun | e.CallWaiting) ->
             return BudgetNews(kind="ask", spent=spent, model=event.model, needed=event.needed, **about)
 
 
-def _sentence(news: BudgetNews) -> str:
+def budget_sentence(news: BudgetNews) -> str:
+    """Return the news as people read it."""
     spent = f"{show(news.spent)} of {show(news.limit)} spent"
     match news.kind:
         case "alert":

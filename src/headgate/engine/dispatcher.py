@@ -157,4 +157,6 @@ def _approval(run: Run, place: Place, parameters: dict[str, Any], now: int) -> d
         )
     timeout = parameters.get("timeout")
     until = None if timeout is None else now + parse_microseconds(timeout)
-    return {"kind": "approval", "until": until, "on_timeout": action}
+    reminder = parameters.get("remind_after")
+    remind_every = 0 if reminder is None else parse_microseconds(reminder)
+    return {"kind": "approval", "until": until, "on_timeout": action, "remind_every": remind_every}

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,8 @@ class Engine:
         self.random_id = random_id or new_run_id
         self.guards: Guards = NO_GUARDS
         """What cuts personal data out of inputs, where a definition says so."""
+        self.before_deploying: Callable[[Definition], Awaitable[None]] = _nothing
+        """Called before a definition is kept: whoever must know of its runs can be ready before there is one."""
         self.quotas: Quotas | None = None
         """What tenants may use, where somebody says so."""
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
@@ -152,6 +154,7 @@ class Engine:
     async def deploy(self, definition: Definition, *, tenant: str = DEFAULT_TENANT) -> tuple[str, bool]:
         """Keep a tenant's definition; return its version and whether it is new. Deploying the same again changes
         nothing."""
+        await self.before_deploying(definition)
         plan = self._plans.get((tenant, definition.version)) or compile_plan(definition)
         self._plans[tenant, plan.version] = plan
         body, now = msgspec.json.encode(definition), self.clock.now()
@@ -456,6 +459,10 @@ class Engine:
                     self._ends[run_id].remove(future)
                 return row
         return await future
+
+
+async def _nothing(definition: Definition) -> None:
+    """Nobody must know."""
 
 
 async def fold_run(log: Log, row: RunRow, plan: Plan, *, at_version: int | None = None) -> Run:

@@ -1,8 +1,8 @@
 """The scheduler: starts runs by the clock, each time once, however often its process is killed.
 
 The run that a schedule starts for a time has an id made of both, so starting it again after a crash is harmless. Times
-that passed while nobody was there are one time: the latest of them. A schedule whose last run is still under way is
-passed over, unless it says `allow`.
+that passed while nobody was there are one time, the latest of them, unless the schedule says otherwise (`misfire`). A
+schedule whose last run is still under way is passed over, unless it says `allow`.
 
 Where several nodes share the schedules each of them does this. Two that find the same time due start the same run, so
 one run comes of it; what has become of it is written down by the one that is faster, and the other looks again.
@@ -23,13 +23,18 @@ from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unav
 from headgate.engine.engine import Engine, Start
 from headgate.ports import Clock, Schedule, Schedules
 
-__all__ = ["Scheduler", "changed_schedule", "checked_schedule", "named", "next_time"]
+__all__ = ["Scheduler", "changed_schedule", "checked_schedule", "named", "next_time", "next_times", "times_between"]
 
 PAGE = 100
 AGAIN_MICROSECONDS = 5_000_000
 """When to come back after the log could not be written."""
 SECOND = 1_000_000
 EVERY_SECONDS_MIN = 1.0
+EVERY_SECONDS_MAX = 10 * 365 * 86_400.0
+MISSED_MICROSECONDS = 60 * SECOND
+"""A time that is longer ago than this was missed."""
+MISFIRES_MAX = 100
+BACKFILL_MAX = 1_000
 CHANGES_MAX = 16
 """So often a change is tried anew because somebody was faster."""
 
@@ -69,24 +74,47 @@ class Scheduler:
         return started
 
     async def _fire(self, schedule: Schedule, now: int) -> list[str]:
-        at = _latest_time(schedule, now)
-        run_id, note = "", ""
-        if schedule.overlap == "skip" and (under_way := await self._under_way(schedule, at)):
-            note = f"passed over at {_shown(at)}: run {under_way} was still under way"
-        else:
-            run_id, note = await self._start(schedule, at)
+        times, note = _times_to_start(schedule, now)
+        last_at, last_run, started = schedule.last_at, schedule.last_run, list[str]()
+        for at in times:
+            if schedule.overlap == "skip" and (under_way := await self._under_way(schedule, at)):
+                note = f"passed over at {_shown(at)}: run {under_way} was still under way"
+                continue
+            run_id, why_not = await self._start(schedule, at)
+            note = why_not or note
+            if run_id:
+                last_at, last_run = at, run_id
+                started.append(run_id)
         # Where this is refused another node has done the same, or a person has changed the schedule: what is still due
         # then comes again.
         await self._schedules.save(
             msgspec.structs.replace(
                 schedule,
-                last_at=at if run_id else schedule.last_at,
-                last_run=run_id or schedule.last_run,
+                last_at=last_at,
+                last_run=last_run,
                 note=note,
                 next_at=next_time(schedule, now),
             )
         )
-        return [run_id] if run_id else []
+        return started
+
+    async def backfill(self, schedule: Schedule, since: int, until: int) -> list[str]:
+        """Start a run for each of the schedule's times from `since` until before `until` that has had none; return the
+        ids of the runs of all of them. Repeated, it starts nothing. Raises `Invalid`."""
+        if not 0 <= since < until <= self._clock.now():
+            raise Invalid("expected a backfill to begin before it ends, and to end in the past")
+        times = times_between(schedule, since, until, BACKFILL_MAX + 1)
+        if len(times) > BACKFILL_MAX:
+            raise Invalid(
+                f"Between {_shown(since)} and {_shown(until)} are more than {BACKFILL_MAX} times; ask for less."
+            )
+        runs: list[str] = []
+        for at in times:
+            run_id, why_not = await self._start(schedule, at)
+            if not run_id:
+                raise Invalid(f"The schedule {schedule.name!r} {why_not}.")
+            runs.append(run_id)
+        return runs
 
     async def _start(self, schedule: Schedule, at: int) -> tuple[str, str]:
         start = Start(
@@ -143,6 +171,11 @@ def checked_schedule(schedule: Schedule, now: int) -> Schedule:
         raise Invalid(f"The schedule {schedule.name!r} takes either a cron expression or an interval.")
     if schedule.every_seconds and schedule.every_seconds < EVERY_SECONDS_MIN:
         raise Invalid(f"The schedule {schedule.name!r}: the shortest interval is {EVERY_SECONDS_MIN:g} s.")
+    if schedule.every_seconds > EVERY_SECONDS_MAX:
+        raise Invalid(f"The schedule {schedule.name!r}: the longest interval is {EVERY_SECONDS_MAX:.0f} s, ten years.")
+    if schedule.misfire == "run_all" and schedule.overlap == "skip":
+        what = "what was missed is started side by side, so misfire run_all needs overlap allow"
+        raise Invalid(f"The schedule {schedule.name!r}: {what}.")
     due = next_time(schedule, now)
     if due is None:
         raise Invalid(f"The schedule {schedule.name!r}: {schedule.cron!r} has no time to come.")
@@ -160,6 +193,46 @@ def next_time(schedule: Schedule, after: int) -> int | None:
         step = round(schedule.every_seconds * SECOND)
         return schedule.created_at + ((after - schedule.created_at) // step + 1) * step
     return _cron_time(schedule, after, backwards=False)
+
+
+def times_between(schedule: Schedule, since: int, until: int, most: int) -> list[int]:
+    """Return the schedule's times from `since` until before `until`, at most so many."""
+    times: list[int] = []
+    at = next_time(schedule, since - (1 if schedule.every_seconds else SECOND))
+    while at is not None and at < until and len(times) < most:
+        times.append(at)
+        at = next_time(schedule, at)
+    return times
+
+
+def next_times(schedule: Schedule, count: int) -> list[int]:
+    """Return the next times at which it starts a run, as things are; none while it is paused."""
+    if not schedule.enabled or schedule.next_at is None:
+        return []
+    times = [schedule.next_at]
+    while len(times) < count and (at := next_time(schedule, times[-1])) is not None:
+        times.append(at)
+    return times
+
+
+def _times_to_start(schedule: Schedule, now: int) -> tuple[list[int], str]:
+    """Return for which of the times that are due runs are started, and what is to be said of the others."""
+    assert schedule.next_at is not None
+    latest = _latest_time(schedule, now)
+    match schedule.misfire:
+        case "run_once":
+            return [latest], ""
+        case "skip":
+            missed = now - latest > MISSED_MICROSECONDS
+            return ([], f"left out at {_shown(latest)}: nobody was there") if missed else ([latest], "")
+        case "run_all":
+            times = times_between(schedule, schedule.next_at, latest + 1, MISFIRES_MAX + 1)
+            more = (
+                ""
+                if len(times) <= MISFIRES_MAX
+                else f"only {MISFIRES_MAX} of the times that had passed were made up for"
+            )
+            return times[:MISFIRES_MAX], more
 
 
 def _latest_time(schedule: Schedule, now: int) -> int:

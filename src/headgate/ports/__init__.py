@@ -6,10 +6,11 @@ Floor 2 (engine, activities, stores, queues, llm, client) meets only here; nothi
 from headgate.ports.activity import ActivityContext, ActivityFunction, Attempt
 from headgate.ports.budgets import BudgetListener, BudgetNews, BudgetRule, BudgetRules, BudgetStanding, Period
 from headgate.ports.cache import Cache, Reusable
-from headgate.ports.client import Changed, Client, EventView, RunClient, StartRequest, Update
+from headgate.ports.client import Changed, Client, EventView, RunClient, SignalRequest, StartRequest, Update
 from headgate.ports.clock import Clock
 from headgate.ports.documents import Document, Documents
 from headgate.ports.files import Files
+from headgate.ports.hooks import Delivered, Hook, HookScheme, Webhook
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import (
@@ -42,6 +43,7 @@ from headgate.ports.model import (
     Providers,
     ToolCall,
 )
+from headgate.ports.outgoing import Letter, Outgoing, Undelivered
 from headgate.ports.policy import (
     NO_GUARDS,
     Allow,
@@ -66,7 +68,7 @@ from headgate.ports.queue import (
     Task,
     TaskTable,
 )
-from headgate.ports.schedule import Schedule, Schedules
+from headgate.ports.schedule import Misfire, Schedule, Schedules
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
 from headgate.ports.streams import (
     CHUNK_BYTES_MAX,
@@ -135,6 +137,7 @@ __all__ = [
     "Completed",
     "Decision",
     "Deletion",
+    "Delivered",
     "Denied",
     "Deny",
     "Document",
@@ -159,12 +162,16 @@ __all__ = [
     "Head",
     "Hint",
     "Hit",
+    "Hook",
+    "HookScheme",
     "Keeping",
     "Kept",
     "KeptLog",
+    "Letter",
     "LimitStore",
     "Log",
     "Message",
+    "Misfire",
     "ModelAnswer",
     "ModelProvider",
     "ModelRequest",
@@ -174,6 +181,7 @@ __all__ = [
     "Offer",
     "Opening",
     "Outcome",
+    "Outgoing",
     "OverBudget",
     "Overdue",
     "Period",
@@ -197,6 +205,7 @@ __all__ = [
     "Settlement",
     "SharedLog",
     "SharedQueue",
+    "SignalRequest",
     "SpendRow",
     "SpendTotal",
     "SpendWanted",
@@ -211,7 +220,9 @@ __all__ = [
     "TextFilter",
     "Tokens",
     "ToolCall",
+    "Undelivered",
     "Update",
+    "Webhook",
     "WorkerProtocol",
     "character_begin",
     "digest_of",

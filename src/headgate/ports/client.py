@@ -9,6 +9,7 @@ import msgspec
 
 from headgate.core.view import RunSummary, RunView
 from headgate.ports.budgets import BudgetRule, BudgetStanding
+from headgate.ports.hooks import Delivered, Hook, Webhook
 from headgate.ports.keeping import Collected, Erased
 from headgate.ports.limits import RateLimit
 from headgate.ports.schedule import Schedule
@@ -16,7 +17,7 @@ from headgate.ports.spend import SpendRow
 from headgate.ports.streams import Chunk, Position
 from headgate.ports.tenants import SecretLine, Tenant, TenantStanding
 
-__all__ = ["Changed", "Client", "EventView", "RunClient", "StartRequest", "Update"]
+__all__ = ["Changed", "Client", "EventView", "RunClient", "SignalRequest", "StartRequest", "Update"]
 
 
 class EventView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -44,6 +45,14 @@ class Changed(msgspec.Struct, frozen=True, tag="changed"):
 Update = Chunk | Changed
 
 
+class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A signal that goes with a start; `key` names the activity it is for."""
+
+    name: str
+    key: str = ""
+    data: Any = None
+
+
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a client starts a run with. Either a definition's text, or the name of one that is deployed."""
 
@@ -59,6 +68,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     labels: dict[str, str] = {}
     unique_key: str = ""
     command_id: str = ""
+    signal: SignalRequest | None = None
+    """Sent to the run; where a live one holds `unique_key`, to that one, and none is started."""
 
 
 class RunClient(Protocol):
@@ -142,13 +153,43 @@ class Client(RunClient, Protocol):
         ...
 
     async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
-        """Keep a schedule of the workflow in `definition`; one of the same name is replaced. Raises `Invalid`."""
+        """Keep a schedule of the workflow in `definition` (empty: of the deployed one that it names); one of the same
+        name is replaced. Raises `Invalid`."""
+        ...
+
+    async def backfill_schedule(self, name: str, since: int, until: int) -> list[str]:
+        """Start a run for each time from `since` until before `until` (microseconds) that has had none; return the ids
+        of the runs of these times. Raises `NotFound`, `Invalid`."""
         ...
 
     async def schedules(self) -> list[Schedule]: ...
 
     async def change_schedule(self, name: str, change: Literal["pause", "resume", "remove", "trigger"]) -> Schedule:
         """Change a schedule; return it as it is then (a removed one: as it was). Raises `NotFound`."""
+        ...
+
+    async def add_webhook(self, webhook: Webhook) -> Webhook:
+        """Tell a program of events from now on; return it with its secret. Raises `Invalid`, `Refused`."""
+        ...
+
+    async def enable_webhook(self, webhook: str, *, enabled: bool, tenant: str = "default") -> Webhook:
+        """Let a subscription go on from where it stopped, or tell it nothing for now. Raises `NotFound`."""
+        ...
+
+    async def remove_webhook(self, webhook: str, *, tenant: str = "default") -> Webhook:
+        """Remove a subscription; return it as it was. Raises `NotFound`."""
+        ...
+
+    async def test_webhook(self, webhook: str, *, tenant: str = "default") -> Delivered:
+        """Send a message that tells nothing, now; return how that ended. Raises `NotFound`."""
+        ...
+
+    async def add_hook(self, hook: Hook) -> Hook:
+        """Let a program outside start or signal runs; return the hook with its secret. Raises `Invalid`, `Refused`."""
+        ...
+
+    async def remove_hook(self, hook: str, *, tenant: str = "default") -> Hook:
+        """Remove a hook; return it as it was. Raises `NotFound`."""
         ...
 
     async def set_limit(self, limit: RateLimit) -> RateLimit:

@@ -6,7 +6,10 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-__all__ = ["Schedule", "Schedules"]
+__all__ = ["Misfire", "Schedule", "Schedules"]
+
+
+Misfire = Literal["skip", "run_once", "run_all"]
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,6 +26,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     every_seconds: float = 0.0
     timezone: str = "UTC"
     overlap: Literal["skip", "allow"] = "skip"
+    misfire: Misfire = "run_once"
+    """What becomes of times that passed while nobody was there: none of them, the latest, or all (within a bound)."""
     mode: str = "realtime"
     limit: int | None = None
     labels: dict[str, str] = {}

@@ -75,7 +75,8 @@ def _tasks_and_timers(run: Run) -> Iterator[str]:
         yield f"scheduled are {sorted(scheduled)}, tasks are {sorted(run.tasks)}"
     for path, kind in run.timers:
         place = live.get(path)
-        if path and (place is None or place.wait is None or place.wait.kind != kind):
+        waits_for = "approval" if kind == "reminder" else kind
+        if path and (place is None or place.wait is None or place.wait.kind != waits_for):
             yield f"the timer {kind!r} of {path!r} belongs to nothing that waits"
     for path, place in live.items():
         wait = place.wait

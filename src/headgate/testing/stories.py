@@ -282,8 +282,9 @@ def _suspend(run: Run, path: str, attempt: int, at: int, b: int) -> c.Command:
         place=path,
         attempt=attempt,
         kind=kind,
-        until=at + b * 20 * SECOND if kind == "timer" or b % 2 else None,
+        until=at + b * 20 * SECOND if kind == "timer" or (kind == "approval" and b % 2) else None,
         on_timeout=("fail", "approve", "reject")[b % 3],
+        remind_every=15 * SECOND if kind == "approval" and b % 4 == 1 else 0,
         child_run=f"child-of-{path}-{attempt}" if kind == "child" else "",
         child_definition="child" if kind == "child" else "",
     )

@@ -100,6 +100,10 @@ def test_what_is_open_is_what_must_be():
         ("POST", "/api/v1/login"),
         ("GET", "/api/v1/login/oidc"),
         ("GET", "/api/v1/login/oidc/callback"),
+        ("POST", "/api/v1/hooks/{name}"),  # a request is signed with the hook's secret
+        ("POST", "/api/v1/hooks/{tenant}/{name}"),
+        ("GET", "/api/v1/approval_links/{token}"),  # the token is signed, and is the right to decide
+        ("POST", "/api/v1/approval_links/{token}"),
     }
 
 

@@ -169,7 +169,7 @@ class _Endpoint:
         if self._route.body is None:
             return None
         try:
-            data = await exchange.body()
+            data = await exchange.body(self._route.body_bytes_max or BODY_BYTES_MAX)
         except TimeoutError:
             raise BadRequest(f"The body has not come within {BODY_SECONDS_MAX} seconds.") from None
         if self._body is None:
@@ -216,10 +216,10 @@ class _Exchange:
         self.request_id = _safe_id(self.headers.get("x-request-id", "")) or secrets.token_hex(8)
         self.trace_id = _safe_id(self.headers.get("x-trace-id", "")) or secrets.token_hex(16)
 
-    async def body(self) -> bytes:
+    async def body(self, most: int) -> bytes:
         declared = self.headers.get("content-length", "0")
-        if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
-            raise TooLarge(f"The body has {declared} bytes; at most {BODY_BYTES_MAX} are taken.")
+        if declared.isdecimal() and int(declared) > most:
+            raise TooLarge(f"The body has {declared} bytes; at most {most} are taken.")
         parts: list[bytes] = []
         size = 0
         async with asyncio.timeout(BODY_SECONDS_MAX):
@@ -229,8 +229,8 @@ class _Exchange:
                     raise _Gone
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
-                if size > BODY_BYTES_MAX:
-                    raise TooLarge(f"The body has more than {BODY_BYTES_MAX} bytes, which is all that is taken.")
+                if size > most:
+                    raise TooLarge(f"The body has more than {most} bytes, which is all that is taken.")
                 if not message.get("more_body"):
                     return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -114,6 +114,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Its type; a tuple where there are several."""
     query: type[Any] = NoQuery
     body: Any = None
+    body_bytes_max: int | None = None
+    """Where a body may not be as long as others may."""
     status: int = 200
     scope: Scope = "runs:read"
     refusals: tuple[int, ...] = ()

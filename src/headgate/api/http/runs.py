@@ -23,7 +23,7 @@ from headgate.api.http.wire import (
 from headgate.core.errors import Invalid, NotFound
 from headgate.core.money import dollars, nano
 from headgate.core.view import PlaceView, RunView
-from headgate.ports import RunsWanted, StartRequest
+from headgate.ports import RunsWanted, SignalRequest, StartRequest
 
 __all__ = ["LIMIT_MAX", "ROUTES", "WAIT_SECONDS_MAX"]
 
@@ -73,8 +73,8 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def start_run(call: Call[Wait, StartRun]) -> Answer:
-    """Start a run of a deployed definition; with `wait`, answer with the run when it has ended"""
-    body = call.body
+    """Start a run of a deployed definition, or signal who holds its key; with `wait`, answer when it has ended"""
+    body, signal = call.body, call.body.signal
     started = await call.desk.start(
         StartRequest(
             workflow=body.definition_name,
@@ -85,11 +85,15 @@ async def start_run(call: Call[Wait, StartRun]) -> Answer:
             labels=body.labels,
             unique_key=body.unique_key,
             command_id=call.command_id,
+            signal=None
+            if signal is None
+            else SignalRequest(name=signal.name, key=signal.activity_key, data=signal.data),
         )
     )
     if call.query.wait:
         return await _seen(call, started.id, call.query.wait, outputs=True, status=201)
-    answer = RunStarted(started.id, started.workflow, started.definition, "created", rfc3339(started.created_at))
+    status = "created" if signal is None else started.status
+    answer = RunStarted(started.id, started.workflow, started.definition, status, rfc3339(started.created_at))
     return Answer(answer, 201)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from headgate.api.http import (
     access,
+    approvals,
     costs,
     definitions,
     exact,
     health,
+    hooks,
     issuer_login,
     live,
     login,
-    people,
     runs,
+    schedules,
     tenants,
+    webhooks,
     workers,
 )
 from headgate.api.http.openapi import documented
@@ -21,6 +24,22 @@ from headgate.api.http.route import Route
 
 __all__ = ["ROUTES"]
 
-PARTS = (runs, workers, exact, live, definitions, costs, people, login, issuer_login, access, tenants, health)
+PARTS = (
+    runs,
+    workers,
+    exact,
+    live,
+    definitions,
+    costs,
+    approvals,
+    schedules,
+    webhooks,
+    hooks,
+    login,
+    issuer_login,
+    access,
+    tenants,
+    health,
+)
 
 ROUTES: tuple[Route, ...] = documented(tuple(route for part in PARTS for route in part.ROUTES))

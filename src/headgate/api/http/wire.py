@@ -74,6 +74,14 @@ class DefinitionList(msgspec.Struct, frozen=True):
 # --- Runs ----------------------------------------------------------------------------------------------------------
 
 
+class StartSignal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sent to the run that is started, or to the live one that holds `unique_key`."""
+
+    name: str
+    data: Any = None
+    activity_key: str = ""
+
+
 class StartRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A run of a deployed definition. `budget` is in dollars; `reuse_key` answers the run that holds `unique_key`
     instead of refusing."""
@@ -87,6 +95,7 @@ class StartRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: dict[str, str] = {}
     trace_id: str = ""
     reuse: bool = False
+    signal: StartSignal | None = None
 
 
 class RunStarted(msgspec.Struct, frozen=True):

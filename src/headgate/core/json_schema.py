@@ -1,7 +1,7 @@
-"""The part of JSON Schema that a model's answer is checked against; providers see the whole schema.
+"""The part of JSON Schema that a model's answer, and a person's to a form, are checked against.
 
 Checked are `type`, `required`, `properties`, `additionalProperties`, `items`, `enum` and `const`. Other
-keywords are the provider's matter, and pass here.
+keywords are the provider's or the form's matter, and pass here.
 """
 
 from __future__ import annotations

@@ -1,0 +1,111 @@
+"""`headgate webhooks`, `headgate hooks` and `headgate schedule backfill` at the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.receiver import Receiver
+
+from headgate.cli.program import run_program
+
+FLOW = "name: flow\nactivities: {a: {use: echo, with: {n: 1}}}"
+Verb = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def headgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
+    """Return a function that calls a verb in a folder of its own and returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HEADGATE_DB", raising=False)
+    monkeypatch.delenv("HEADGATE_KEY", raising=False)
+    (tmp_path / "flow.yaml").write_text(FLOW)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            run_program(list(arguments))
+        said = capsys.readouterr()
+        return int(str(ended.value.code or 0)), said.out, said.err
+
+    return call
+
+
+def test_a_webhook_is_added_tested_told_and_removed(headgate: Verb):
+    with Receiver() as receiver:
+        code, out, _ = headgate(
+            "webhooks", "add", receiver.url, "--event", "run_completed", "--label", "team=blue", "--json"
+        )
+        made = json.loads(out)
+        assert (code, made["events"], made["labels"]) == (0, ["run_completed"], {"team": "blue"})
+        assert made["secret"].startswith("whsec_")
+
+        assert headgate("webhooks", "test", made["id"])[:2] == (0, "It arrived, and was answered with 204.\n")
+        receiver.answers.append(500)
+        code, _, err = headgate("webhooks", "test", made["id"])
+        assert (code, "it answered 500" in err) == (1, True)
+
+        assert headgate("run", "flow.yaml", "--label", "team=blue")[0] == 0
+        assert headgate("run", "flow.yaml")[0] == 0
+        assert [one.json["type"] for one in receiver.got] == ["webhook_test", "webhook_test", "run_completed"]
+
+        headgate("webhooks", "disable", made["id"])
+        code, out, _ = headgate("webhooks", "list")
+        assert made["secret"] not in out
+        assert out.split()[-1] == "disabled"
+        assert headgate("webhooks", "enable", made["id"])[0] == 0
+        assert headgate("webhooks", "remove", made["id"])[0] == 0
+        assert json.loads(headgate("webhooks", "--json")[1]) == []
+        assert headgate("webhooks", "remove", made["id"])[0] == 2
+
+
+def test_a_hook_is_added_listed_and_removed(headgate: Verb, monkeypatch: pytest.MonkeyPatch):
+    assert headgate("run", "flow.yaml")[0] == 0
+    monkeypatch.setenv("GITHUB_SECRET", "sixteen characters at least")
+
+    code, out, _ = headgate(
+        "hooks", "add", "gh", "--start", "flow", "--scheme", "github", "--secret-from", "GITHUB_SECRET",
+        "--filter", "BODY.action == 'opened'", "--input-json", '{"n": "{{ BODY.number }}"}', "--json",
+    )  # fmt: skip
+    made = json.loads(out)
+
+    assert (code, made["secret"], made["path"]) == (0, "sixteen characters at least", "/api/v1/hooks/gh")
+    assert made["input"] == {"n": "{{ BODY.number }}"}
+    code, out, _ = headgate("hooks")
+    assert (code, out.split()) == (0, ["gh", "/api/v1/hooks/gh", "github", "starts", "flow"])
+    assert headgate("hooks", "add", "gh", "--start", "flow")[0] == 2
+    assert headgate("hooks", "remove", "gh")[:2] == (0, "hook gh removed\n")
+    assert json.loads(headgate("hooks", "--json")[1]) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("webhooks", "add"),
+        ("webhooks", "add", "ftp://x"),
+        ("hooks", "add", "x"),
+        ("hooks", "add", "x", "--start", "flow", "--secret-from", "NOT_THERE"),
+        ("hooks", "remove"),
+        ("schedule", "backfill", "beat"),
+        ("schedule", "backfill", "beat", "--from", "yesterday"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_2(arguments: tuple[str, ...], headgate: Verb):
+    headgate("schedule", "add", "beat", "flow.yaml", "--every", "1h")
+
+    code, _, err = headgate(*arguments)
+
+    assert code == 2
+    assert err
+
+
+def test_a_backfill_says_how_many_times_have_their_runs(headgate: Verb):
+    headgate("schedule", "add", "beat", "flow.yaml", "--cron", "0 * * * *", "--misfire", "skip")
+    window = ("--from", "2026-01-31T00:00Z", "--until", "2026-01-31T03:00+00:00")
+
+    for _ in range(2):
+        said = headgate("schedule", "backfill", "beat", *window)
+        assert said[:2] == (0, "schedule beat: 3 times have their runs\n")
+
+    assert len(json.loads(headgate("runs", "--json")[1])) == 3
