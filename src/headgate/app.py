@@ -25,8 +25,12 @@ from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
 from headgate.api.desk import Desk
 from headgate.api.doors import Doors
+from headgate.api.feed import Feed
 from headgate.api.library import Library
 from headgate.api.records import Records
+from headgate.api.texts import Texts
+from headgate.api.tickets import MemoryTickets
+from headgate.api.uploads import Uploads
 from headgate.core.errors import Invalid
 from headgate.core.values import Price
 from headgate.engine.budget_alerts import BudgetAlerts, BudgetCommand
@@ -150,10 +154,11 @@ class App:
         self.protocol.deadline_set = self.warden.notice
         self.schedules = schedules_beside(log)
         self.scheduler = Scheduler(self.engine, self.schedules, self.clock)
+        run_streams = RunStreams(self.engine, self.streams)
         self.desk = Desk(
             self.engine,
             self.queue,
-            RunStreams(self.engine, self.streams),
+            run_streams,
             providers=frozenset(self.providers),
             activities=frozenset(activities or ()),
             schedules=self.schedules,
@@ -168,6 +173,7 @@ class App:
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         self.documents = documents_beside(log)
+        tickets = MemoryTickets(self.clock)
         self.doors = Doors(
             self.desk,
             Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
@@ -176,6 +182,11 @@ class App:
             self.files,
             self.documents,
             self._price,
+            feed=Feed(self.engine),
+            texts=Texts(self.engine, run_streams),
+            uploads=Uploads(self.documents, self.clock),
+            issue_ticket=tickets.issue,
+            identify_token=tickets.identify,
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []

@@ -15,9 +15,11 @@ __all__ = [
     "Caller",
     "Forbidden",
     "Identify",
+    "IdentifyToken",
     "Scope",
     "TooMany",
     "Unauthorized",
+    "any_token_at_this_machine",
     "everybody_at_this_machine",
 ]
 
@@ -69,6 +71,11 @@ class Caller(msgspec.Struct, frozen=True):
             has = " ".join(sorted(self.scopes)) or "none"
             raise Forbidden(f"This needs the scope {scope}; {self.actor} has {has}.")
 
+    def require_run(self, run: str) -> None:
+        """Raises `Forbidden` where it is another run than the one that this caller may see; "": none in particular."""
+        if self.run and run != self.run:
+            raise Forbidden(f"This is good for run {self.run} only.")
+
 
 ANYBODY = Caller()
 
@@ -79,3 +86,12 @@ Identify = Callable[[Mapping[str, str]], Awaitable[Caller]]
 async def everybody_at_this_machine(headers: Mapping[str, str]) -> Caller:
     """Return who asks where there is no login: whoever can reach the server may do everything."""
     return Caller(scopes=EVERYTHING)
+
+
+IdentifyToken = Callable[[str], Awaitable[Caller]]
+"""Says who asks, from a token in an address (`?token=`), where a browser can set no header. Raises `Unauthorized`."""
+
+
+async def any_token_at_this_machine(token: str) -> Caller:
+    """Return who asks where there is no login: whatever the token, as `everybody_at_this_machine`."""
+    return await everybody_at_this_machine({})

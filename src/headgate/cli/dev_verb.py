@@ -41,9 +41,9 @@ async def _serve(common: Common, engine: Engine, port: int) -> int:
         if session.app is None:
             raise Unavailable(f"Process {session.owner_pid} owns the database; stop it, or name another with --db.")
         from headgate.api.http import HttpApplication, HttpServer
-        from headgate.api.http.table import ROUTES
+        from headgate.api.http.table import ROUTES, SOCKETS
 
-        application = HttpApplication(ROUTES, session.app.doors, loopback_only=True)
+        application = HttpApplication(ROUTES, session.app.doors, loopback_only=True, sockets=SOCKETS)
         async with HttpServer(application, LOOPBACK, port) as server:
             if common.output.json:
                 common.output.data({"url": server.url})

@@ -14,16 +14,19 @@ import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
-from headgate.api.caller import ANYBODY, Forbidden, Identify, TooMany, Unauthorized, everybody_at_this_machine
+from headgate.api.caller import ANYBODY, Caller, Identify, TooMany, Unauthorized, everybody_at_this_machine
 from headgate.api.doors import Doors
 from headgate.api.http.errors import BadRequest, NotAllowed, TooLarge, body_of, envelope, status_of
-from headgate.api.http.route import Answer, Call, Raw, Route, Streamed
+from headgate.api.http.query import QueryShape
+from headgate.api.http.route import Answer, Call, Chunks, Raw, Route, Streamed, run_named
+from headgate.api.http.socket_door import SocketDoor
+from headgate.api.http.socket_route import SocketRoute
+from headgate.api.http.strangers import refuse_strangers
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Unavailable
 from headgate.engine.logs import current_trace
 
@@ -31,8 +34,6 @@ __all__ = ["BASE", "BODY_BYTES_MAX", "HttpApplication"]
 
 BASE = "/api/v1"
 BODY_BYTES_MAX = 50 * 1024 * 1024
-QUERY_FIELDS_MAX = 100
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -57,8 +58,10 @@ class HttpApplication:
         *,
         loopback_only: bool = False,
         identify: Identify = everybody_at_this_machine,
+        sockets: Sequence[SocketRoute] = (),
     ) -> None:
         self.routes = tuple(routes)
+        self.sockets = SocketDoor(BASE, sockets, doors, loopback_only=loopback_only, identify=identify)
         self._loopback_only = loopback_only
         self.doors = doors
         self._router = Router(
@@ -79,7 +82,7 @@ class HttpApplication:
         token = current_trace.set(exchange.trace_id)
         try:
             if self._loopback_only:
-                _refuse_strangers(exchange.headers)
+                refuse_strangers(exchange.headers)
             await self._route(scope)(exchange)
         except _Gone:
             return  # whoever asked has gone
@@ -111,10 +114,8 @@ class _Endpoint:
         self._route = route
         self._identify = identify
         self._doors = doors
-        self._body = None if route.body in (None, Raw) else msgspec.json.Decoder(route.body)
-        self._parameters = frozenset(field.encode_name for field in msgspec.structs.fields(route.query))
-        required = any(field.required for field in msgspec.structs.fields(route.query))
-        self._no_query = None if required else route.query()
+        self._body = None if route.body in (None, Raw, Chunks) else msgspec.json.Decoder(route.body)
+        self._query = QueryShape(route.query)
 
     async def __call__(self, exchange: _Exchange) -> None:
         route = self._route
@@ -122,48 +123,43 @@ class _Endpoint:
         if route.scope:
             caller = await self._identify(exchange.headers)
             caller.require(route.scope)
+            caller.require_run(run_named(exchange.scope["path_params"]))
         call = Call(
             doors=self._doors,
             path=exchange.scope["path_params"],
-            query=self._query(exchange.scope),
+            query=self._query.read(exchange.scope["query_string"]),
             body=await self._read(exchange),
             headers=exchange.headers,
             caller=caller,
         )
         answer = await route.function(call)
         if isinstance(answer, Streamed):
-            await exchange.stream(answer)
+            await self._stream(exchange, answer, caller)
         elif isinstance(answer, Answer):
             data = _encoder.encode(answer.value) if answer.data is None else answer.data
             await exchange.answer(answer.status, data, answer.content_type, answer.headers)
         else:
             await exchange.answer(route.status, _encoder.encode(answer), "application/json")
 
-    # Starlette asks an endpoint that is no function to be an ASGI application; this one is called by ours only.
+    async def _stream(self, exchange: _Exchange, answer: Streamed, caller: Caller) -> None:
+        """Send an answer that may last: it counts as a connection where it has no end of its own."""
+        ended = (lambda: None) if answer.whole else self._doors.admit_connection(caller)
+        try:
+            await exchange.stream(answer)
+        finally:
+            ended()
 
-    def _query(self, scope: Scope) -> Any:
-        if not scope["query_string"] and self._no_query is not None:
-            return self._no_query
-        try:
-            text = cast("bytes", scope["query_string"]).decode("utf-8")
-            given = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=QUERY_FIELDS_MAX)
-        except ValueError:
-            raise BadRequest("What stands behind the question mark is not name=value&…") from None
-        unknown = sorted({name for name, _ in given} - self._parameters)
-        if unknown:
-            takes = ", ".join(sorted(self._parameters)) or "none"
-            raise BadRequest(f"There is no parameter {unknown[0]!r} here; there are: {takes}.")
-        try:
-            return msgspec.convert(dict(given), self._route.query, strict=False)
-        except msgspec.ValidationError as error:
-            raise Invalid(f"The parameters are not right: {error}.") from None
+    # Starlette asks an endpoint that is no function to be an ASGI application; this one is called by ours only.
 
     async def _read(self, exchange: _Exchange) -> Any:
         if self._route.body is None:
             return None
+        content_type = exchange.headers.get("content-type", "")
+        if self._route.body is Chunks:
+            return Chunks(exchange.pieces(), content_type)
         data = await exchange.body()
         if self._body is None:
-            return Raw(data, exchange.headers.get("content-type", ""))
+            return Raw(data, content_type)
         try:
             return self._body.decode(data or b"{}")
         except msgspec.ValidationError as error:
@@ -197,21 +193,23 @@ class _Exchange:
         self.trace_id = _safe_id(self.headers.get("x-trace-id", "")) or secrets.token_hex(16)
 
     async def body(self) -> bytes:
+        parts = [piece async for piece in self.pieces()]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
         declared = self.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
             raise TooLarge(f"The body has {declared} bytes; at most {BODY_BYTES_MAX} are taken.")
-        parts: list[bytes] = []
-        size = 0
-        while True:
+        size, more = 0, True
+        while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise _Gone
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            size += len(piece)
             if size > BODY_BYTES_MAX:
                 raise TooLarge(f"The body has more than {BODY_BYTES_MAX} bytes, which is all that is taken.")
-            if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+            yield piece
 
     async def answer(
         self, status: int, data: bytes, content_type: str, headers: Sequence[tuple[str, str]] = ()
@@ -223,8 +221,7 @@ class _Exchange:
         """Send the pieces as they come, until there are no more or the reader goes."""
         import asyncio
 
-        headers = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
-        await self._begin(200, streamed.content_type, headers)
+        await self._begin(streamed.status, streamed.content_type, streamed.headers)
         pieces = cast("AsyncGenerator[bytes]", streamed.pieces)
         sending = asyncio.ensure_future(self._send_all(pieces))
         gone = asyncio.ensure_future(self._reader_gone())
@@ -280,14 +277,6 @@ def _headers(error: HeadgateError) -> list[tuple[str, str]]:
             return [("retry-after", "1")]
         case _:
             return []
-
-
-def _refuse_strangers(headers: dict[str, str]) -> None:
-    host, origin = headers.get("host", ""), headers.get("origin", "")
-    if (urlsplit(f"//{host}").hostname or "") not in LOOPBACK_NAMES:
-        raise Forbidden(f"This server answers for this machine only, and {host!r} is no name of it.")
-    if origin and urlsplit(origin).netloc != host:
-        raise Forbidden(f"A page of {origin} may not ask this server.")
 
 
 def _safe_id(text: str) -> str:

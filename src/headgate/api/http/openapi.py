@@ -10,7 +10,7 @@ import msgspec
 
 from headgate.api.http.application import BASE
 from headgate.api.http.errors import ErrorEnvelope
-from headgate.api.http.route import Answer, Call, NoQuery, Raw, Route
+from headgate.api.http.route import Answer, Call, Chunks, NoQuery, Raw, Route
 
 __all__ = ["document_of", "documented"]
 
@@ -23,11 +23,13 @@ REASONS = {
     404: "There is no such thing",
     409: "It is not possible now",
     413: "It is too long",
+    416: "The file has no such part",
     422: "It is not right; `details.field_errors` says where",
     429: "Too many; `Retry-After` says when",
     500: "A fault in Headgate",
     503: "Ask again; `Retry-After` says when",
 }
+BYTES = {"type": "string", "format": "binary"}
 PARAMETER = re.compile(r"\{(\w+)\}")
 
 PAGE = """<!doctype html>
@@ -92,7 +94,7 @@ def _types(routes: Sequence[Route]) -> list[Any]:
     found: dict[int, Any] = {id(ErrorEnvelope): ErrorEnvelope}
     for route in routes:
         for kind in (*route.answers, route.body):
-            if kind not in (None, Raw, str):
+            if kind not in (None, Raw, Chunks, str, bytes):
                 found[id(kind)] = kind
     return list(found.values())
 
@@ -109,6 +111,8 @@ def _operation(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
     if route.body is Raw:
         text = {"schema": {"type": "string"}}
         operation["requestBody"] = {"required": True, "content": {"application/yaml": text, "application/json": {}}}
+    elif route.body is Chunks:
+        operation["requestBody"] = {"required": True, "content": {"*/*": {"schema": BYTES}}}
     elif route.body is not None:
         required = any(field.required for field in msgspec.structs.fields(route.body))
         content = {"application/json": {"schema": schema_of[id(route.body)]}}
@@ -140,6 +144,10 @@ def _responses(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
     content: dict[str, Any]
     if route.answer is str:
         content = {"text/html": {"schema": {"type": "string"}}}
+    elif route.answer is bytes:
+        content = {"*/*": {"schema": BYTES}}
+    elif route.answer is None:
+        content = {}
     else:
         schemas = [schema_of[id(kind)] for kind in route.answers]
         content = {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}

@@ -7,7 +7,7 @@ the bytes are not the usual ones.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import msgspec
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from headgate.api.records import Records
     from headgate.ports import WorkerProtocol
 
-__all__ = ["Answer", "Call", "NoQuery", "Raw", "Route", "Scope", "Streamed"]
+__all__ = ["Answer", "Call", "Chunks", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
 
 Query = TypeVar("Query")
 Body = TypeVar("Body")
@@ -35,6 +35,13 @@ class Raw(msgspec.Struct, frozen=True):
     """A body that is taken as it comes: a definition's text, a file's bytes."""
 
     data: bytes
+    content_type: str
+
+
+class Chunks(msgspec.Struct, frozen=True):
+    """A body that is taken piece by piece, as it comes: a file that never stands in memory as a whole."""
+
+    pieces: AsyncIterator[bytes]
     content_type: str
 
 
@@ -54,6 +61,10 @@ class Streamed(msgspec.Struct, frozen=True):
     pieces: Any
     """An async iterator of bytes; it is closed when the reader goes."""
     content_type: str = "text/event-stream"
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+    whole: bool = False
+    """It has an end, like a file: nothing in it is waited for."""
 
 
 class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
@@ -97,13 +108,13 @@ Function = Callable[[Any], Awaitable[Any]]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """`{name}` in a path is one segment of it. `body` None: none is read; `Raw`: taken as it comes."""
+    """`{name}` in a path is one segment of it. `body` None: none is read; `Raw`, `Chunks`: taken as it comes."""
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     function: Function
     answer: Any = None
-    """Its type; a tuple where there are several."""
+    """Its type; a tuple where there are several; `bytes` where it is a file."""
     query: type[Any] = NoQuery
     body: Any = None
     status: int = 200
@@ -112,7 +123,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Statuses of errors beside 400, 401, 403, 422, 429, 500 and 503, which any route may answer."""
     other_statuses: tuple[int, ...] = ()
     streams: bool = False
-    """It also answers as an event stream, where `Accept` asks for it."""
+    """It also answers as an event stream, where `Accept` asks for it; without an `answer`, it does nothing else."""
 
     @property
     def answers(self) -> tuple[Any, ...]:
@@ -125,3 +136,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return cast("Any", self.function).__name__
+
+
+def run_named(path: Mapping[str, str]) -> str:
+    """Return the run that the parameters of a path name; "" where they name none."""
+    return path.get("id") or path.get("activity", "").partition("~")[0]

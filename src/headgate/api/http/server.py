@@ -1,19 +1,21 @@
 """The HTTP server in our own loop: uvicorn, told when to begin and when to end.
 
 It takes no signals and logs no requests; whoever owns the process decides both. On its end it answers what it has begun
-to answer, closes what is held open (long polls, event streams), and takes nothing new.
+to answer, closes what is held open (long polls, event streams, WebSockets), and takes nothing new.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from headgate.core.errors import Unavailable
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from headgate.api.http.application import HttpApplication
 
 __all__ = ["HttpServer"]
 
@@ -28,7 +30,7 @@ class HttpServer:
     Port 0 takes a free one; `port` says which. Raises `Unavailable` where the address cannot be taken.
     """
 
-    def __init__(self, application: Any, host: str, port: int) -> None:
+    def __init__(self, application: HttpApplication, host: str, port: int) -> None:
         self._application = application
         self.host = host
         self.port = port
@@ -50,7 +52,7 @@ class HttpServer:
             access_log=False,
             log_config=None,
             http="httptools",
-            ws="none",
+            ws=cast("Any", self._application.sockets.protocol),
             loop="none",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=DRAIN_SECONDS,
