@@ -49,7 +49,7 @@ from headgate.ports import (
     Task,
 )
 
-__all__ = ["LocalProtocol"]
+__all__ = ["LocalProtocol", "split_activity_id"]
 
 HEARTBEAT_SECONDS = 10.0
 LEASE_MICROSECONDS = 30_000_000
