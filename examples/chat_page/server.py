@@ -37,7 +37,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, httpx2.AsyncClient
 async def ask(request: Request) -> JSONResponse:
     message = str((await request.json()).get("message", ""))[:MESSAGE_CHARACTERS_MAX]
     headgate: httpx2.AsyncClient = request.state.headgate
-    started = await headgate.post("/workflows", json={"definition_name": "chat", "input": {"message": message}})
+    started = await headgate.post("/workflows", json={"definition_name": "chat_page", "input": {"message": message}})
     started.raise_for_status()
     run = started.json()["workflow_id"]
     ticket = (await headgate.post(f"/workflows/{run}/tickets")).raise_for_status().json()["ticket"]

@@ -173,7 +173,7 @@ class App:
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
         self.documents = documents_beside(log)
-        tickets = MemoryTickets(self.clock)
+        self.tickets = MemoryTickets(self.clock)
         self.doors = Doors(
             self.desk,
             Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
@@ -185,8 +185,8 @@ class App:
             feed=Feed(self.engine),
             texts=Texts(self.engine, run_streams),
             uploads=Uploads(self.documents, self.clock),
-            issue_ticket=tickets.issue,
-            identify_token=tickets.identify,
+            issue_ticket=self.tickets.issue,
+            identify_token=self.tickets.identify,
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []

@@ -54,6 +54,7 @@ Scene = Callable[[Desk], Awaitable[None]]
 async def serving(app: App, *, doors: Any = None, **rest: Any) -> AsyncGenerator[Desk]:
     """Serve; `doors`: what stands behind the routes in the place of the usual."""
     behind = msgspec.structs.replace(app.doors, **(doors or {}))
+    rest.setdefault("identify", app.tickets.identify_request)
     application = HttpApplication(ROUTES, behind, sockets=SOCKETS, **rest)
     async with (
         HttpServer(application, "127.0.0.1", 0) as server,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -51,6 +51,10 @@ class MemoryTickets:
         while len(self._known) > TICKETS_MAX:
             self._known.popitem(last=False)
         return Ticket(ticket, TICKET_SECONDS)
+
+    async def identify_request(self, headers: Mapping[str, str]) -> Caller:
+        """Return who asks: whoever a ticket was given to, or, without one, anybody at this machine."""
+        return await self.identify(headers.get("authorization", "").removeprefix("Bearer "))
 
     async def identify(self, token: str) -> Caller:
         """Return whose token it is. Raises `Unauthorized` for a ticket that is not good any more."""

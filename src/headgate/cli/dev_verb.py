@@ -43,7 +43,10 @@ async def _serve(common: Common, engine: Engine, port: int) -> int:
         from headgate.api.http import HttpApplication, HttpServer
         from headgate.api.http.table import ROUTES, SOCKETS
 
-        application = HttpApplication(ROUTES, session.app.doors, loopback_only=True, sockets=SOCKETS)
+        app = session.app
+        application = HttpApplication(
+            ROUTES, app.doors, loopback_only=True, identify=app.tickets.identify_request, sockets=SOCKETS
+        )
         async with HttpServer(application, LOOPBACK, port) as server:
             if common.output.json:
                 common.output.data({"url": server.url})
