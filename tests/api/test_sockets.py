@@ -28,7 +28,8 @@ activities:
 ASKING = """
 name: asking
 activities:
-  ask: {use: approval, with: {title: "Go on?"}}
+  begin: {use: echo, with: {x: 1}}
+  ask: {use: approval, after: [begin], with: {title: "Go on?"}}
   then: {use: echo, with: {by: "{{ ask.by }}"}}
 """
 TALKING = """
@@ -354,12 +355,40 @@ def test_what_does_not_stream_is_watched_to_its_end_as_well(play: Any):
     async def scene(desk: Any) -> None:
         await desk.deploy(ASKING)
         run = (await desk.start("asking"))["workflow_id"]
+        async with watching(desk, f"/workflow_events/ws?workflow_id={run}") as connection:
+            await frames(connection, until="activity_suspended")
+        async with watching(desk, f"/workflows/{run}/activities/begin/ws") as connection:
+            assert [frame["type"] for frame in await frames(connection)] == ["complete"], "while the run goes on"
         async with watching(desk, f"/workflows/{run}/activities/then/ws") as connection:
             await desk.post(f"/approvals/{run}~ask", {"approved": True, "by": "ann"})
             assert [frame["type"] for frame in await frames(connection)] == ["complete"]
         async with watching(desk, f"/workflows/{run}/activities/then/ws") as connection:
             (late,) = await frames(connection)
         assert (late["result"], late["status"]) == ({"by": "ann"}, "completed")
+
+    play(scene)
+
+
+def test_an_event_stream_has_its_pings_and_ends_with_the_outcome(play: Any, monkeypatch: pytest.MonkeyPatch):
+    from headgate.api.http import live, texts
+
+    for module in (live, texts):
+        monkeypatch.setattr(module, "PING_SECONDS", 0.001)
+
+    async def scene(desk: Any) -> None:
+        await desk.deploy(TALKING)
+        run = (await desk.start("talking"))["workflow_id"]
+        task = await taken(desk)
+        for path in ("events", "activities/say/stream"):
+            headers = {"Accept": "text/event-stream"}
+            async with desk.client.stream("GET", f"/workflows/{run}/{path}", headers=headers) as stream:
+                async for line in stream.aiter_lines():
+                    if line == ": ping":
+                        break
+        await desk.post(f"{task}/complete", {"worker_id": "w", "output": "done"})
+        told = events((await desk.get(f"{task}/stream")).text)
+        assert [kind for kind, _ in told] == ["token", "end", "complete"]
+        assert (told[-1][1]["result"], told[-1][1]["status"]) == ("done", "completed")
 
     play(scene)
 
@@ -425,6 +454,9 @@ def test_whoever_counts_connections_is_asked_and_told_when_they_end(play: Any):
             stream = await desk.get(f"/workflows/{run}/events", headers={"Accept": "text/event-stream"})
             assert (stream.status_code, stream.headers["retry-after"]) == (429, "5")
         assert held == []
+        await desk.post(f"/workflows/{run}/cancel")
+        stream = await desk.get(f"/workflows/{run}/events", headers={"Accept": "text/event-stream"})
+        assert (stream.status_code, held) == (200, [])
         assert (await refused(desk, "/workflow_events/ws?what=1"))[0] == 400
         assert held == []
 

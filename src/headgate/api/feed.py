@@ -22,7 +22,7 @@ from headgate.ports import EventRow, EventView
 
 __all__ = ["Feed", "FeedEvent", "FeedPage", "event_id"]
 
-EVENTS_PAGE = 500
+EVENTS_PAGE = 200
 LOOKED_AFTER_SECONDS = 1.0
 """Other processes write to the same log, and nobody tells this one."""
 

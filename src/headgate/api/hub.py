@@ -45,8 +45,11 @@ class Topic:
     async def tell(self, said: Sequence[tuple[int, bytes]], position: int) -> None:
         """Tell every member what it does not know, by number; from now on the topic stands at `position`."""
         self.position = position
-        if not said:
-            return
+        if said:
+            await self._tell(said)
+        await asyncio.sleep(0)  # there may be much more to be told, and others have the loop, too
+
+    async def _tell(self, said: Sequence[tuple[int, bytes]]) -> None:
         members, whole = list(self.members.items()), b"".join(data for _, data in said)
         first, last = said[0][0], said[-1][0]
         for count, (member, known) in enumerate(members, 1):

@@ -98,6 +98,7 @@ async def _tell(hub: Hub, source: _Source, position: int, socket: OpenSocket) ->
     """Tell a socket what lies behind `position`, then have the hub tell it the rest."""
     while True:
         reached, frames = await source.page(position)
+        await socket.drained()
         for _, frame in frames:
             socket.send(frame)
             await socket.drained()

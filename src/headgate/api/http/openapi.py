@@ -11,6 +11,7 @@ import msgspec
 from headgate.api.http.application import BASE
 from headgate.api.http.errors import ErrorEnvelope
 from headgate.api.http.route import Answer, Call, Chunks, NoQuery, Raw, Route
+from headgate.api.http.socket_route import SocketRoute
 
 __all__ = ["document_of", "documented"]
 
@@ -44,14 +45,16 @@ code{font:14px ui-monospace,monospace}td{padding:.3rem .8rem .3rem 0;vertical-al
 """
 
 
-def documented(routes: Sequence[Route]) -> tuple[Route, ...]:
-    """Return the routes with two more: the document itself, and a page that lists what there is."""
+def documented(routes: Sequence[Route], sockets: Sequence[SocketRoute] = ()) -> tuple[Route, ...]:
+    """Return the routes with two more: the document itself, and a page that lists what there is, WebSockets too."""
     from html import escape
 
+    listed = [(route.method, route.path, route.summary) for route in routes]
+    listed += [("WS", route.path, route.summary) for route in sockets]
     rows = "".join(
-        f'<tr><td class="method">{route.method}</td><td><code>{escape(BASE + route.path)}</code></td>'
-        f"<td>{escape(route.summary)}</td></tr>"
-        for route in routes
+        f'<tr><td class="method">{method}</td><td><code>{escape(BASE + path)}</code></td>'
+        f"<td>{escape(summary)}</td></tr>"
+        for method, path, summary in listed
     )
     page = (PAGE % rows).encode()
     kept: list[bytes] = []

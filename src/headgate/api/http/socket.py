@@ -220,6 +220,8 @@ class Socket(asyncio.Protocol):
         if self._paused and self._state == "open":
             self._waiting = self._loop.create_future()
             await self._waiting
+        else:
+            await asyncio.sleep(0)  # whoever has much to send must not keep the loop from the others
         if self._state != "open":
             raise SocketGone
 

@@ -35,5 +35,6 @@ ROUTES: tuple[Route, ...] = documented(
         *files.ROUTES,
         *tickets.ROUTES,
         *health.ROUTES,
-    )
+    ),
+    SOCKETS,
 )
