@@ -184,6 +184,7 @@ def _told_the_same(server: Server, connections: int, *, hold: bool) -> dict[str,
     run = server.ask("begin", runs=1)["runs"][0]
     clients = Clients()
     target = f"/workflow_events/ws?workflow_id={run['id']}&token={run['ticket']}"
+    closed = server.ask("used")
     asyncio.run(clients.open(server.port, [target] * connections))
     before, begin = server.ask("used"), time.monotonic()
     while hold and min(clients.pings.values()) < 2:
@@ -203,6 +204,7 @@ def _told_the_same(server: Server, connections: int, *, hold: bool) -> dict[str,
     _settle(server, clients)
     return {
         "connections": connections,
+        "open_processor_us": rounded((before["processor"] - closed["processor"]) / connections * 1e6),
         "held_mb": held["rss_mb"],
         "held_processor_share": rounded((held["processor"] - before["processor"]) / wall) if hold else None,
         "broadcast_ms": median(taken),
