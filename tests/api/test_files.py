@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from headgate.api.uploads import KEPT_MICROSECONDS, UPLOADED
-from headgate.stores.files import _Unfinished
+from headgate.stores.files import FolderFiles, _Unfinished
+from headgate.stores.kept_files import KeptFiles
 
 TAKING = """
 name: taking
@@ -245,6 +246,18 @@ def test_a_file_that_an_activity_made_is_found_by_its_field_and_by_its_name(play
         assert (await desk.get(f"/workflows/{run['id']}/activities/count/files/rows")).status_code == 404
 
     play(scene)
+
+
+def test_what_a_crash_leaves_of_a_file_is_swept_away_like_one_that_no_run_names(tmp_path: Path):
+    unfinished = FolderFiles(tmp_path).begin("half")
+    unfinished.write(b"half of it")
+    unfinished._file.close()
+    kept, now = KeptFiles(tmp_path), 1 << 62
+
+    left = kept.older_than(now)
+
+    assert len(left) == kept.remove(left, now) == 1
+    assert not files_in(tmp_path)
 
 
 def test_notes_of_files_that_were_sent_are_forgotten_after_a_day(play: Any):

@@ -13,6 +13,8 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Protocol
 
+from headgate.core.errors import HeadgateError
+
 __all__ = ["CLOSED_BY_FAULT", "CLOSED_WHOLE", "Hub", "Member", "Pump", "Topic"]
 
 TOLD_TOGETHER = 500
@@ -83,8 +85,8 @@ class Hub:
         code, reason = CLOSED_WHOLE, "this is all"
         try:
             await pump(topic)
-        except asyncio.CancelledError:
-            raise
+        except HeadgateError as error:
+            code, reason = CLOSED_BY_FAULT, error.code
         except Exception:
             logger.exception("what is told over sockets ended with a fault")
             code, reason = CLOSED_BY_FAULT, "a fault in Headgate; connect again"

@@ -74,8 +74,9 @@ class _Unfinished:
         self._digest = hashlib.sha256()
         self._size = 0
         self._beginning = b""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / f"{secrets.token_hex(16)}.unfinished"
+        # It looks like a file that is kept: what a crash leaves of it is swept away like one that no run names.
+        self._path = _path(folder, secrets.token_hex(32)).with_suffix(".unfinished")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._path.open("xb")
 
     def write(self, data: bytes) -> None:

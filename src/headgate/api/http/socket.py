@@ -131,7 +131,15 @@ class Socket(asyncio.Protocol):
             if part:
                 self._transport.write(part)
             else:
-                self._transport.close()
+                self._finish()
+
+    def _finish(self) -> None:
+        """Both sides have said that this is the end: close, when what was sent is read, or after some seconds."""
+        self._state = "closing"
+        self._transport.close()
+        if self._closer is None:
+            self._closer = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
+        self._end()
 
     def _count_frame(self) -> None:
         self.heard = True
