@@ -63,13 +63,19 @@ async def test_a_member_that_has_read_further_than_the_topic_hears_nothing_twice
     assert (behind.heard, ahead.heard, far.heard) == ([b"678"], [b"8"], [])
 
 
+def numbered(*numbers: int) -> list[tuple[int, bytes]]:
+    return [(number, b"%d" % number) for number in numbers]
+
+
 class Script:
-    """A source whose log grows while it is read, and whose pump has said all that the log holds then."""
+    """A source whose log is longer than its first page, and whose pump begins while that is read and gets so far."""
 
     key = "scripted"
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, *, first_page: int, pumped: int) -> None:
         self._hub = hub
+        self._first_page = first_page
+        self._pumped = pumped
         self.asked: list[int] = []
 
     async def position_of(self, event: str) -> int:
@@ -80,26 +86,40 @@ class Script:
         if after == 0:
             topic = Topic(0)
             self._hub.begin(self.key, topic, for_ever)
-            await topic.tell([(number, b"%d" % number) for number in (1, 2, 3)], 3)
-            return 2, [(1, b"1"), (2, b"2")]
-        return 3, [(3, b"3")] if after == 2 else []
+            await topic.tell(numbered(*range(1, self._pumped + 1)), self._pumped)
+        last = self._first_page if after == 0 else 3
+        return last, numbered(*range(after + 1, last + 1))
 
     async def pump(self, topic: Topic) -> None:
         raise AssertionError("there is a topic already")
 
 
 @on_a_loop
-async def test_a_member_joins_only_where_the_topic_stands():
+async def test_a_member_that_is_behind_the_topic_reads_on_before_it_joins():
     hub, listener = Hub(), Listener()
-    source = Script(hub)
+    source = Script(hub, first_page=2, pumped=3)
 
     await _tell(hub, source, 0, listener)
     topic = hub.find(source.key)
     assert topic is not None
-    await topic.tell([(4, b"4")], 4)
+    await topic.tell(numbered(4), 4)
 
     assert listener.heard == [b"1", b"2", b"3", b"4"]
     assert source.asked == [0, 2]
+
+
+@on_a_loop
+async def test_a_member_that_is_ahead_of_the_topic_joins_where_it_is():
+    hub, listener = Hub(), Listener()
+    source = Script(hub, first_page=3, pumped=2)
+
+    await _tell(hub, source, 0, listener)
+    topic = hub.find(source.key)
+    assert topic is not None
+    await topic.tell(numbered(3, 4), 4)
+
+    assert listener.heard == [b"1", b"2", b"3", b"4"]
+    assert source.asked == [0]
 
 
 @on_a_loop
