@@ -267,6 +267,11 @@ def test_a_reader_goes_on_behind_its_last_frame_over_either_door(play: Any):
 
         assert (had["text"], next_["text"], next_["offset"]) == ("one two ", "three", 8)
         assert await refused(desk, f"{path}/ws?offset=8") == (422, "VALIDATION_ERROR")
+        beyond = had["id"].replace(":8:", ":99:")
+        async with watching(desk, f"{path}/ws?offset={beyond}") as connection:
+            (fault,) = await frames(connection)
+        assert (fault["type"], connection.close_code) == ("error", 1011)
+        assert events((await desk.get(f"{path}/stream?offset={beyond}")).text) == [("error", fault)]
 
     play(scene)
 

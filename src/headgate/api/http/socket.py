@@ -27,7 +27,7 @@ from headgate.core.errors import HeadgateError
 if TYPE_CHECKING:
     from headgate.api.http.socket_route import Tell
 
-__all__ = ["GOING_AWAY", "TOO_MUCH", "TOO_SLOW", "Socket", "SocketGone", "text_frame"]
+__all__ = ["GOING_AWAY", "TOO_MUCH", "TOO_SLOW", "FaultFrame", "Socket", "SocketGone", "text_frame"]
 
 GOING_AWAY = 1001
 TOO_MUCH = 1008
@@ -49,6 +49,13 @@ logger = logging.getLogger("headgate.http")
 def text_frame(text: bytes) -> bytes:
     """Return a whole text message as a server sends it."""
     return Frame(Opcode.TEXT, text).serialize(mask=False)
+
+
+class FaultFrame(msgspec.Struct, frozen=True, tag="error"):
+    """What is told cannot be told, or not any further; the last frame."""
+
+    code: str
+    error: str
 
 
 class SocketGone(Exception):
@@ -191,7 +198,7 @@ class Socket(asyncio.Protocol):
         except SocketGone:
             return
         except HeadgateError as error:
-            self.send(text_frame(msgspec.json.encode(_Fault(error.code, error.message))))
+            self.send(text_frame(msgspec.json.encode(FaultFrame(error.code, error.message))))
             self.close(TOO_SLOW if error.code == "reader_too_slow" else FAULT, error.code)
         except Exception:
             logger.exception("what is told over a WebSocket ended with a fault")
@@ -275,8 +282,3 @@ class Socket(asyncio.Protocol):
         calls, self._at_end = self._at_end, []
         for call in calls:
             call()
-
-
-class _Fault(msgspec.Struct, frozen=True, tag="error"):
-    code: str
-    error: str

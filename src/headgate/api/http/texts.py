@@ -1,4 +1,4 @@
-"""Texts of activities while they are made: over a WebSocket, or as an event stream, and what their workers say of them.
+"""Texts of activities while they are made: over a WebSocket, or as an event stream.
 
 Both tell the same frames and resume alike: the `id` of the last frame, of each place where there are several, goes into
 `offset` (or `Last-Event-ID`).
@@ -10,18 +10,18 @@ import asyncio
 from collections.abc import AsyncGenerator, Hashable
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from headgate.api.http.live import PING_SECONDS
-from headgate.api.http.route import Call, NoQuery, Route, Streamed
-from headgate.api.http.socket import text_frame
+from headgate.api.http.route import Call, Route, Streamed
+from headgate.api.http.socket import FaultFrame, text_frame
 from headgate.api.http.socket_route import OpenSocket, SocketRoute, Tell
 from headgate.api.http.token_frames import OutcomeFrame, TextFrame, chunk_frame, outcome_frame, positions_of
-from headgate.api.http.workers import Recorded, activity_id, of_activity
+from headgate.api.http.workers import activity_id
 from headgate.api.hub import CLOSED_WHOLE, Hub, Pump, Topic
 from headgate.api.texts import Text, Texts
+from headgate.core.errors import HeadgateError
 from headgate.engine.protocol import split_activity_id
 from headgate.ports import Position
 
@@ -34,34 +34,6 @@ class TextQuery(msgspec.Struct, frozen=True):
     """Where to go on: the `id` of the last frame; of several places, with commas between."""
 
     offset: str = ""
-
-
-class TokenBody(msgspec.Struct, frozen=True):
-    """A piece of the text, as `text` or `token`."""
-
-    text: str = ""
-    token: str = ""
-
-
-class Published(msgspec.Struct, frozen=True):
-    acknowledged: bool
-    warnings: list[str]
-    subscribers: int
-
-
-class Subscribers(msgspec.Struct, frozen=True):
-    count: int
-
-
-class TextComplete(msgspec.Struct, frozen=True):
-    result: Any = None
-
-
-class TextError(msgspec.Struct, frozen=True):
-    error: str = ""
-
-
-# --- For readers ---------------------------------------------------------------------------------------------------
 
 
 async def _asked(call: Call[TextQuery, None]) -> tuple[str, str, list[Position]]:
@@ -88,7 +60,11 @@ async def stream_claimed_text(call: Call[TextQuery, None]) -> Streamed:
 
 
 async def _followed(texts: Texts, run: str, wanted: str, resume: list[Position]) -> AsyncGenerator[bytes]:
-    text = await texts.open(run, wanted, resume)
+    try:
+        text = await texts.open(run, wanted, resume)
+    except HeadgateError as error:  # the answer has begun: it says so by itself
+        yield _sse(FaultFrame(error.code, error.message))
+        return
     texts.enter(run, wanted)
     try:
         async for chunk in text.earlier():
@@ -115,8 +91,8 @@ async def _news(text: Text) -> bool:
     return False
 
 
-def _sse(frame: TextFrame | OutcomeFrame) -> bytes:
-    id_ = b"" if isinstance(frame, OutcomeFrame) else b"id: %s\n" % frame.id.encode()
+def _sse(frame: TextFrame | OutcomeFrame | FaultFrame) -> bytes:
+    id_ = b"id: %s\n" % frame.id.encode() if isinstance(frame, TextFrame) else b""
     return b"%sevent: %s\ndata: %s\n\n" % (id_, str(frame.__struct_config__.tag).encode(), _encoder.encode(frame))
 
 
@@ -202,57 +178,12 @@ def _frame(frame: TextFrame | OutcomeFrame) -> bytes:
     return text_frame(_encoder.encode(frame))
 
 
-# --- For workers ---------------------------------------------------------------------------------------------------
-
-
-async def stream_token(call: Call[NoQuery, TokenBody]) -> Published:
-    """Pass on a piece of the output as it is made"""
-    call.workers.stream(activity_id(call), call.body.text or call.body.token)
-    await asyncio.sleep(0)  # a worker that never pauses must not keep the loop from those who read
-    return Published(acknowledged=True, warnings=[], subscribers=_watching(call))
-
-
-async def end_text(call: Call[NoQuery, TextComplete]) -> Recorded:
-    """Say that the text is whole; its readers are told the result when it is reported, and in the log"""
-    await call.workers.heartbeat(activity_id(call), worker_id="")
-    return Recorded(acknowledged=True, warnings=[])
-
-
-async def void_text(call: Call[NoQuery, TextError]) -> Recorded:
-    """Say that what was streamed of this attempt is void: its readers are told to begin again"""
-    await call.workers.heartbeat(activity_id(call), worker_id="")
-    call.workers.restart_stream(activity_id(call))
-    return Recorded(acknowledged=True, warnings=[])
-
-
-async def count_subscribers(call: Call[NoQuery, None]) -> Subscribers:
-    """Say how many watch the text, so that nobody streams to nobody"""
-    return Subscribers(_watching(call))
-
-
-def _watching(call: Call[Any, Any]) -> int:
-    run, place, _ = split_activity_id(activity_id(call))
-    return call.doors.texts.watching(run, place)
-
-
-ROUTES = (
-    of_activity("ws/token", stream_token, TokenBody, Published),
-    of_activity("ws/complete", end_text, TextComplete, Recorded),
-    of_activity("ws/error", void_text, TextError, Recorded),
-    Route(
-        method="GET",
-        path="/activities/{activity}/ws/subscribers",
-        function=count_subscribers,
-        answer=Subscribers,
-        scope="workers",
-    ),
-    *(
-        Route(method="GET", path=path, function=function, query=TextQuery, streams=True, refusals=(404,))
-        for path, function in (
-            ("/workflows/{id}/activities/{key}/stream", stream_text),
-            ("/activities/{activity}/stream", stream_claimed_text),
-        )
-    ),
+ROUTES = tuple(
+    Route(method="GET", path=path, function=function, query=TextQuery, streams=True, refusals=(404,))
+    for path, function in (
+        ("/workflows/{id}/activities/{key}/stream", stream_text),
+        ("/activities/{activity}/stream", stream_claimed_text),
+    )
 )
 
 SOCKETS = (
