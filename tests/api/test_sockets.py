@@ -232,6 +232,7 @@ def test_a_text_comes_as_it_is_made_and_then_what_the_activity_came_to(play: Any
                 heard[0][-1]["activity_key"],
             )
         assert (await desk.get(f"{task}/ws/subscribers")).json() == {"count": 0}
+        assert (await desk.get("/activities/none~say~1~x/ws/subscribers")).status_code == 404
         late = await desk.get(f"/workflows/{run}/activities/say/stream")
         assert "".join(data["text"] for kind, data in events(late.text) if kind == "token") == "It was märchenhaft."
 

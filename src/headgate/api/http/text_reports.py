@@ -61,6 +61,7 @@ async def void_text(call: Call[NoQuery, TextError]) -> Recorded:
 
 async def count_subscribers(call: Call[NoQuery, None]) -> Subscribers:
     """Say how many watch the text, so that nobody streams to nobody"""
+    await call.records.run_id(split_activity_id(activity_id(call))[0])
     return Subscribers(_watching(call))
 
 
@@ -79,5 +80,6 @@ ROUTES = (
         function=count_subscribers,
         answer=Subscribers,
         scope="workers",
+        refusals=(404,),
     ),
 )
