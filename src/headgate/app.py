@@ -9,7 +9,7 @@ import os
 import secrets as random
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
@@ -26,10 +26,15 @@ from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
 from headgate.api.auth import Auth
+from headgate.api.caller import Caller
 from headgate.api.desk import Desk
 from headgate.api.doors import Doors
+from headgate.api.feed import Feed
 from headgate.api.library import Library
 from headgate.api.records import Records
+from headgate.api.texts import Texts
+from headgate.api.tickets import MemoryTickets
+from headgate.api.uploads import Uploads
 from headgate.api.views import Views
 from headgate.core.errors import Invalid
 from headgate.core.values import Price
@@ -186,6 +191,7 @@ class App:
         self.protocol.deadline_set = self.warden.notice
         self.schedules = beside.schedules
         self.scheduler = Scheduler(self.engine, self.schedules, self.clock)
+        run_streams = RunStreams(self.engine, self.streams)
         self.tenants = Tenants(self.documents, self.clock, self.budgets)
         self.quotas = self.engine.quotas = Quotas(log, self.clock, self.limits.store, self.tenants)
         self.protocol.own_keys_only = self._own_keys_only
@@ -203,7 +209,7 @@ class App:
         self.desk = Desk(
             self.engine,
             self.queue,
-            RunStreams(self.engine, self.streams),
+            run_streams,
             providers=frozenset(self.providers),
             activities=frozenset(activities or ()),
             schedules=self.schedules,
@@ -225,6 +231,7 @@ class App:
         library = Library(self.engine, frozenset(self.providers), frozenset(activities or ()))
         records = Records(self.engine)
         self.auth = Auth(self.documents, self.clock, sealer)
+        self.tickets = MemoryTickets(self.clock)
         self.doors = Doors(
             self.desk,
             library,
@@ -241,9 +248,20 @@ class App:
             self.telling.links,
             self.hooks,
             HookDoor(self.engine, self.hooks),
+            feed=Feed(self.engine),
+            texts=Texts(self.engine, run_streams),
+            uploads=Uploads(self.documents, self.clock),
+            issue_ticket=self.tickets.issue,
+            identify_token=self.tickets.identify,
+            admit_connection=self._admit_connection,
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def _admit_connection(self, caller: Caller) -> Callable[[], None]:
+        held = contextlib.ExitStack()
+        held.enter_context(self.quotas.connection(caller.tenant))
+        return held.close
 
     async def _own_keys_only(self, tenant: str) -> bool:
         return (await self.tenants.of(tenant)).own_keys_only

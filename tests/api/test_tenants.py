@@ -156,6 +156,22 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     ),
     "POST /activities/{activity}/effects": (Probe("/activities/{activity}/effects", lambda _: {"what": "mail"}),),
     "POST /activities/{activity}/ws/token": (Probe("/activities/{activity}/ws/token", lambda _: {"token": "bolt"}),),
+    "POST /activities/{activity}/ws/complete": (Probe("/activities/{activity}/ws/complete", lambda _: {}),),
+    "POST /activities/{activity}/ws/error": (
+        Probe("/activities/{activity}/ws/error", lambda _: {"error": "broken by bolt"}),
+    ),
+    "GET /activities/{activity}/ws/subscribers": (Probe("/activities/{activity}/ws/subscribers"),),
+    "GET /activities/{activity}/stream": (Probe("/activities/{activity}/stream", headers=STREAM),),
+    "GET /workflows/{id}/activities/{key}/stream": (
+        Probe("/workflows/{done}/activities/two/stream", headers=STREAM),
+        Probe("/workflows/{waiting}/activities/ask/stream", headers=STREAM),
+    ),
+    "GET /workflows/{id}/activities/{key}/files/{name}": (Probe("/workflows/{done}/activities/one/files/x"),),
+    "POST /workflows/{id}/activities/{key}/files/{name}": (
+        Probe("/workflows/{held}/activities/work/files/x", lambda _: {}),
+    ),
+    "POST /files/{name}": (Probe("/files/notes.txt", lambda _: {"of": "bolt"}),),
+    "POST /workflows/{id}/tickets": (Probe("/workflows/{done}/tickets"), Probe("/workflows/{waiting}/tickets")),
     "GET /workflows/{id}/events": (
         Probe("/workflows/{done}/events"),
         Probe("/workflows/{waiting}/events?after=1"),

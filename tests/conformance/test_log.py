@@ -469,6 +469,7 @@ async def test_a_follower_sees_every_event_once_and_each_runs_in_order(log: Log)
 
 @on_a_loop
 async def test_the_feed_is_paged_by_position_and_holds_no_refused_event(log: Log):
+    assert await log.feed_end() == 0
     run = await begun(log, contents=(None, None, None))
     stale = run.append()
     await run.commit([None])
@@ -480,6 +481,7 @@ async def test_the_feed_is_paged_by_position_and_holds_no_refused_event(log: Log
     assert [row.version for row in first] == [1, 2, 3]
     assert [row.version for row in rest] == [4]
     assert await log.feed(rest[-1].pos, 100) == []
+    assert await log.feed_end() == rest[-1].pos
 
 
 # --- Reading ---------------------------------------------------------------------------------------------

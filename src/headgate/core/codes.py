@@ -48,6 +48,11 @@ CODES: dict[str, Code] = {
                 "the request cannot be read at all",
                 "The message says where it stops being what it should.",
             ),
+            (
+                "no_such_range",
+                "the file has no such part",
+                "`Content-Range` says how long it is; ask for what is within.",
+            ),
             ("too_large", "the body of a request is longer than is taken", "Send less at once, or as a file."),
             (
                 "invalid_input",
@@ -84,6 +89,11 @@ CODES: dict[str, Code] = {
         *_codes(
             "Refused",
             "",
+            (
+                "over_quota",
+                "a tenant uses as much as it may: runs, starts, streams, storage",
+                "Ask again when the message says; `headgate tenant show NAME` shows what is used.",
+            ),
             (
                 "not_found",
                 "there is no such run, workflow, approval or model",
@@ -149,6 +159,11 @@ CODES: dict[str, Code] = {
         *_codes(
             "Unavailable",
             "",
+            (
+                "server_away",
+                "no server of Headgate's answers at this address",
+                "Is `headgate serve` (or `dev`) running there? What was asked may be done; asked again it is not done twice.",
+            ),
             (
                 "undelivered",
                 "a webhook or a notice did not arrive",
