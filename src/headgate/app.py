@@ -24,6 +24,7 @@ from headgate.activities.postgres import Postgres
 from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
+from headgate.activities.tenant_state import confined
 from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.library import Library
@@ -144,14 +145,16 @@ class App:
         self.scripts = Scripts(scripts or ScriptSettings(), folder=self.folder / "frames")
         self.worker = Worker(
             self.protocol,
-            builtins=self.postgres.activities
-            | {
-                "email_send": EmailSend(self.clock),
-                "file_read": file_read(self.files),
-                "file_write": file_write(self.files),
-            }
-            | retrieval_activities(self.providers, self.folder, self.guards)
-            | _builtins(self.providers, self.guards, http or HttpSettings(private_addresses="all"), self.scripts),
+            builtins=confined(
+                self.postgres.activities
+                | {
+                    "email_send": EmailSend(self.clock),
+                    "file_read": file_read(self.files),
+                    "file_write": file_write(self.files),
+                }
+                | retrieval_activities(self.providers, self.folder, self.guards)
+                | _builtins(self.providers, self.guards, http or HttpSettings(private_addresses="all"), self.scripts)
+            ),
             activities=activities,
         )
         self.dispatcher.stop_claims = self.worker.stop
