@@ -49,6 +49,8 @@ class Ids(NamedTuple):
     unique_key: str
     secret: str
     tenant: str
+    client: str
+    user: str
 
 
 NEVER = Ids(
@@ -62,6 +64,8 @@ NEVER = Ids(
     unique_key="order-8",
     secret="NO_TOKEN",
     tenant="nobody",
+    client="no-client",
+    user="no-user",
 )
 
 
@@ -125,6 +129,13 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     "POST /activities/complete": (
         Probe("/activities/complete", lambda ids: {"activities": [{"activity_id": ids.activity, "output": 1}]}),
     ),
+    "POST /workers/reports": (
+        Probe(
+            "/workers/reports",
+            lambda ids: {"worker_id": "bolt-1", "reports": [{"activity_id": ids.activity, "output": 1}]},
+        ),
+    ),
+    "POST /activities/{activity}/ws/restart": (Probe("/activities/{activity}/ws/restart"),),
     "POST /activities/{activity}/heartbeat": (Probe("/activities/{activity}/heartbeat", lambda _: {"worker_id": "b"}),),
     "POST /activities/{activity}/complete": (
         Probe("/activities/{activity}/complete", lambda _: {"output": {"by": "bolt"}, "cost_usd": 7}),
@@ -148,6 +159,21 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
         Probe("/workflows/{waiting}/events", headers=STREAM | {"last-event-id": "1"}),
     ),
     "POST /workflow_definitions": Everybody("it takes a text and asks for no id; see the test of equal contents"),
+    "GET /runs": (Probe("/runs"), Probe("/runs?workflow={definition}"), Probe("/runs?status=waiting")),
+    "GET /runs/{id}": (
+        Probe("/runs/{done}"),
+        Probe("/runs/{done}?at=1&contents=false"),
+        Probe("/runs/{waiting}?wait=0.01"),
+        Probe("/runs/{done:.7}"),
+        Probe("/runs/-"),
+    ),
+    "GET /runs/{id}/events": (Probe("/runs/{done}/events"), Probe("/runs/{waiting}/events?after=1")),
+    "GET /runs/{id}/spend": (Probe("/runs/{done}/spend"),),
+    "GET /runs/{id}/updates": (
+        Probe("/runs/{done}/updates", headers=STREAM),
+        Probe("/runs/{waiting}/updates?tokens=true", headers=STREAM),
+    ),
+    "POST /runs/{id}/decide": (Probe("/runs/{waiting}/decide", lambda _: {"approved": True, "by": "bolt"}),),
     "GET /workflow_definitions": (Probe("/workflow_definitions"), Probe("/workflow_definitions?limit=1&after=a")),
     "GET /workflow_definitions/{name}": (
         Probe("/workflow_definitions/{definition}"),
@@ -171,6 +197,16 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     "GET /secrets": (Probe("/secrets"),),
     "POST /secrets": Everybody("it sets the asker's own; see the tests of the vault"),
     "DELETE /secrets/{name}": (Probe("/secrets/{secret}"),),
+    "GET /me": (Probe("/me"),),
+    "POST /logout": (Probe("/logout"),),
+    "GET /clients": (Probe("/clients"),),
+    "POST /clients": (Probe("/clients", lambda ids: {"name": ids.client, "scopes": ["everything"]}),),
+    "POST /clients/{name}/rotate": (Probe("/clients/{client}/rotate", lambda _: {}),),
+    "DELETE /clients/{name}": (Probe("/clients/{client}"),),
+    "GET /users": (Probe("/users"),),
+    "POST /users": (Probe("/users", lambda ids: {"name": ids.user, "role": "viewer", "password": "short"}),),
+    "PATCH /users/{name}": (Probe("/users/{user}", lambda _: {"role": "admin"}),),
+    "GET /admin/acts": (Probe("/admin/acts"),),
     "GET /tenants": (Probe("/tenants"),),
     "POST /tenants": (Probe("/tenants", lambda _: {"name": "acme"}), Probe("/tenants", lambda _: {"name": "other"})),
     "GET /tenants/{name}": (Probe("/tenants/{tenant}"),),
@@ -178,6 +214,10 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     **{
         f"GET {path}": Everybody("it tells of the process, and of nobody's runs")
         for path in ("/health", "/health/live", "/health/ready", "/openapi.json", "/docs")
+    },
+    **{
+        f"POST {path}": Everybody("it is asked without a login; tests/api/auth tells what it tells")
+        for path in ("/oauth/token", "/oauth/revoke", "/login")
     },
 }
 
@@ -247,13 +287,15 @@ async def furnish(acme: Desk) -> Ids:
     await desk.set_budget(BudgetRule(scope="tenant", period="day", limit=10**9))
     await desk.set_secret("API_TOKEN", "s3cret-of-acme")
     await acme.app.desk.set_tenant(Tenant(name="acme", runs_max=100))
+    await acme.app.auth.clients.create("acme", "robot", ["runs:read"], by="client:acme-1")
+    await acme.app.auth.users.create("acme", "ada", "viewer", "a secret of acme", by="client:acme-1")
     for _ in range(200):
         if (await acme.get("/approvals")).json()["count"]:
             break
         await asyncio.sleep(0)
     return Ids(
         *(done["id"], waiting["workflow_id"], held["workflow_id"], task["activity_id"], "hello", versions[HELLO]),
-        *("nightly", "order-7", "API_TOKEN", "acme"),
+        *("nightly", "order-7", "API_TOKEN", "acme", "robot", "ada"),
     )
 
 
@@ -334,7 +376,7 @@ def test_whatever_a_stranger_asks_for_nothing_of_the_others_changes(stage: Any):
     async def scene(acme: Desk, bolt: Desk) -> None:
         ids = await furnish(acme)
         seen = [f"/workflows/{run}" for run in ids[:3]] + [f"/workflows/{run}/events" for run in ids[:3]]
-        seen += ["/workflows", "/workflow_definitions", "/approvals", "/schedules", "/secrets"]
+        seen += ["/workflows", "/workflow_definitions", "/approvals", "/schedules", "/secrets", "/clients", "/users"]
         before = [(await acme.get(path)).json() for path in seen]
 
         for name, probes in WALK.items():

@@ -26,7 +26,7 @@ from headgate.engine.limits import checked_limit
 from headgate.engine.quotas import Quotas
 from headgate.engine.reader import Reader, contents_shown, summary_of
 from headgate.engine.retention import Retention
-from headgate.engine.scheduler import Scheduler, checked_schedule, named
+from headgate.engine.scheduler import Scheduler, changed_schedule, checked_schedule, named
 from headgate.engine.streams import NOTHING, Following, RunStreams
 from headgate.engine.tenants import Tenants
 from headgate.engine.vault import Vault
@@ -46,6 +46,7 @@ from headgate.ports import (
     Schedule,
     Schedules,
     SecretLine,
+    SpendRow,
     StartRequest,
     Tenant,
     TenantStanding,
@@ -97,6 +98,7 @@ class Desk:
         self._actor = "client"
         self._watchers: dict[str, set[_Watcher]] = {}
         self._any_change: set[asyncio.Event] = set()
+        self._endings: dict[str, _Ending] = {}
         self.eraser: Eraser | None = None
         self.listens: Callable[[Run], bool] = lambda run: False
         """Whether somebody waits for all the calls of the run that ask a person."""
@@ -150,6 +152,19 @@ class Desk:
     async def show(self, run: str, *, at: int | None = None, contents: bool = True) -> RunView:
         return await self._reader.show(run, at=at, contents=contents)
 
+    async def ended(self, run: str) -> RunView:
+        """Return the run with its contents as soon as it has ended. What is in memory then is not read again."""
+        row = await self._reader.find(run)
+        ending = self._endings.setdefault(row.id, _Ending())
+        ending.readers += 1
+        try:
+            await self._engine.finished(row.id)
+            return ending.view or await self._reader.show(row.id)
+        finally:
+            ending.readers -= 1
+            if not ending.readers:
+                self._endings.pop(row.id, None)
+
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
     ) -> list[RunSummary]:
@@ -157,6 +172,9 @@ class Desk:
 
     async def events(self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True) -> list[EventView]:
         return await self._reader.events(run, after=after, limit=limit, contents=contents)
+
+    async def spend(self, run: str) -> list[SpendRow]:
+        return await self._engine.log.spend((await self._reader.find(run)).id)
 
     # --- Acting --------------------------------------------------------------------------------------------------
 
@@ -244,7 +262,7 @@ class Desk:
         value = validate_input(loaded, {} if schedule.input is None else schedule.input)
         version, _ = await self._engine.deploy(loaded, tenant=self._whose)
         schedule = self._own(schedule)
-        before = next((known for known in self._own_schedules() if known.name == schedule.name), None)
+        before = next((known for known in await self._own_schedules() if known.name == schedule.name), None)
         made = msgspec.structs.replace(
             schedule,
             id=before.id if before else self._engine.random_id(),
@@ -252,36 +270,44 @@ class Desk:
             version=version,
             input=self._engine.scrubbed(loaded, value),
             created_at=before.created_at if before else self._now,
+            revision=before.revision if before else 0,
         )
-        return await self._keep_schedule(checked_schedule(made, self._now))
+        checked = checked_schedule(made, self._now)
+        if not await self._schedules.save(checked):
+            raise Refused(f"The schedule {schedule.name!r} was changed by somebody else meanwhile. Ask again.")
+        self._scheduler.changed()
+        return checked
 
     async def schedules(self) -> list[Schedule]:
-        return self._schedules.all() if self._tenant is None else self._own_schedules()
+        return await (self._schedules.all() if self._tenant is None else self._own_schedules())
 
-    def _own_schedules(self) -> list[Schedule]:
-        return [schedule for schedule in self._schedules.all() if schedule.tenant == self._whose]
+    async def _own_schedules(self) -> list[Schedule]:
+        return [schedule for schedule in await self._schedules.all() if schedule.tenant == self._whose]
 
     async def change_schedule(self, name: str, change: str) -> Schedule:
-        schedule = named(self._own_schedules(), name)
+        schedule = named(await self._own_schedules(), name)
         match change:
             case "remove":
                 await self._schedules.remove(schedule.tenant, name)
-                self._scheduler.changed()
-                return schedule
             case "trigger":
                 await self._scheduler.trigger(schedule)
-                return named(self._own_schedules(), name)
+                return named(await self._own_schedules(), name)
             case "pause":
-                return await self._keep_schedule(msgspec.structs.replace(schedule, enabled=False))
-            case _:
-                return await self._keep_schedule(
-                    checked_schedule(msgspec.structs.replace(schedule, enabled=True), self._now)
+                schedule = await changed_schedule(
+                    self._schedules, self._whose, name, lambda it: _enabled(it, enabled=False)
                 )
-
-    async def _keep_schedule(self, schedule: Schedule) -> Schedule:
-        await self._schedules.save(schedule)
+            case _:
+                schedule = await changed_schedule(
+                    self._schedules,
+                    self._whose,
+                    name,
+                    lambda it: checked_schedule(_enabled(it, enabled=True), self._now),
+                )
         self._scheduler.changed()
         return schedule
+
+    async def _changed(self, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
+        return await changed_schedule(self._schedules, self._whose, name, change)
 
     async def set_limit(self, limit: RateLimit) -> RateLimit:
         self._insist_on_default("sets the rates of providers")
@@ -413,6 +439,8 @@ class Desk:
         return None
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
+        if lane.run.finished and (ending := self._endings.get(lane.run.id)) is not None and lane.durable:
+            ending.view = self._whole(lane)
         for watcher in self._watchers.get(lane.run.id, ()):
             watcher.changed = True
             if watcher.wanted:
@@ -421,6 +449,12 @@ class Desk:
             watcher.wake.set()
         for changed in self._any_change:
             changed.set()
+
+    def _whole(self, lane: Lane) -> RunView | None:
+        """Return the run with its contents, where all of them are in memory."""
+        wanted = contents_shown(lane.run)
+        values = self._engine.contents.values(lane.row.key, wanted)
+        return view_run(lane.run, values, self._now) if len(values) == len(wanted) else None
 
     async def settled(self) -> None:
         changed = asyncio.Event()
@@ -442,6 +476,16 @@ class Desk:
         """Whether the run stands still until a person has raised a limit or refused, and somebody waits for that."""
         lane = self._engine.loaded(row.id)
         return row.head.status == "waiting" and lane is not None and self.listens(lane.run)
+
+
+class _Ending:
+    """Those who wait for a run to end, and what it is then: shown from memory, before that forgets it."""
+
+    __slots__ = ("readers", "view")
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self.view: RunView | None = None
 
 
 class _Watcher:
@@ -466,3 +510,7 @@ class _Watcher:
         if not self.has_news:
             await self.wake.wait()
         self.wake.clear()
+
+
+def _enabled(schedule: Schedule, *, enabled: bool) -> Schedule:
+    return msgspec.structs.replace(schedule, enabled=enabled)

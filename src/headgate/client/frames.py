@@ -17,12 +17,14 @@ from headgate.ports import (
     BudgetRule,
     BudgetStanding,
     Collected,
+    Document,
     Erased,
     EventView,
     Position,
     RateLimit,
     Schedule,
     SecretLine,
+    SpendRow,
     StartRequest,
     Tenant,
     TenantStanding,
@@ -34,11 +36,12 @@ __all__ = [
     "RESULTS",
     "VERBS",
     "Answer",
+    "Branch",
     "OwnerGone",
     "Request",
     "WireError",
+    "as_error",
     "error_of",
-    "raise_error",
 ]
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
@@ -216,6 +219,39 @@ class _Nothing(_Arguments, frozen=True):
     pass
 
 
+class _GetDocument(_Arguments, frozen=True):
+    kind: str
+    tenant: str
+    name: str
+
+
+class _ListDocuments(_Arguments, frozen=True):
+    kind: str
+    tenant: str | None = None
+    after: tuple[str, str] = ("", "")
+    limit: int = 1_000
+
+
+class _PutDocument(_Arguments, frozen=True, kw_only=True):
+    kind: str
+    tenant: str
+    name: str
+    body: bytes
+    at: int
+    expected: int | None = None
+
+
+class _RemoveDocument(_Arguments, frozen=True):
+    kind: str
+    tenant: str
+    name: str
+    expected: int | None = None
+
+
+class _DocumentRevision(_Arguments, frozen=True):
+    kind: str
+
+
 VERBS: dict[str, type[msgspec.Struct]] = {
     "start": _Start,
     "show": _Show,
@@ -247,8 +283,15 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "remove_limit": _RemoveLimit,
     "watch": _Watch,
     "settled": _Nothing,
+    "spend": _OneRun,
+    "documents.get": _GetDocument,
+    "documents.list": _ListDocuments,
+    "documents.put": _PutDocument,
+    "documents.remove": _RemoveDocument,
+    "documents.revision": _DocumentRevision,
 }
-"""The verbs of `ports.Client` under their own names, and their arguments under theirs."""
+"""The verbs of `ports.Client` under their own names, and their arguments under theirs; then those of
+`ports.Documents`."""
 
 RESULTS: dict[str, Any] = {
     "start": RunSummary,
@@ -281,6 +324,12 @@ RESULTS: dict[str, Any] = {
     "remove_limit": RateLimit,
     "watch": Update,
     "settled": None,
+    "spend": list[SpendRow],
+    "documents.get": Document | None,
+    "documents.list": list[Document],
+    "documents.put": int | None,
+    "documents.remove": bool,
+    "documents.revision": int,
 }
 
 
@@ -298,13 +347,13 @@ def error_of(error: HeadgateError) -> WireError:
     return WireError(error.code, branch, error.message, problems)
 
 
-def raise_error(error: WireError) -> None:
-    """Raise the error that travelled, in its branch and with its code."""
+def as_error(error: WireError) -> HeadgateError:
+    """Return the error that travelled, in its branch and with its code."""
     if error.branch == "invalid":
-        raise _coded(Invalid, error.code)(error.message, error.problems)
+        return _coded(Invalid, error.code)(error.message, error.problems)
     if error.branch == "unavailable":
-        raise _coded(Unavailable, error.code)(error.message)
-    raise (NotFound if error.code == NotFound.code else _coded(Refused, error.code))(error.message)
+        return _coded(Unavailable, error.code)(error.message)
+    return (NotFound if error.code == NotFound.code else _coded(Refused, error.code))(error.message)
 
 
 def _coded(branch: type[Any], code: str) -> type[Any]:

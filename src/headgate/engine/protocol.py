@@ -206,7 +206,8 @@ class LocalProtocol:
         except HeadgateError as error:
             self._refuse(claim, error)
             return None
-        if key and self.reuse and (kept := self.cache.find(run.tenant, key, self._engine.clock.now())) is not None:
+        now = self._engine.clock.now()
+        if key and self.reuse and (kept := await self.cache.find(run.tenant, key, now)) is not None:
             self._complete_from_cache(claim, place, rendered.input_hash, kept)
             return None
         # After the keys of caches were made, and into nothing that is kept.

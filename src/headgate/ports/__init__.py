@@ -6,7 +6,7 @@ Floor 2 (engine, activities, stores, queues, llm, client) meets only here; nothi
 from headgate.ports.activity import ActivityContext, ActivityFunction, Attempt
 from headgate.ports.budgets import BudgetListener, BudgetNews, BudgetRule, BudgetRules, BudgetStanding, Period
 from headgate.ports.cache import Cache, Reusable
-from headgate.ports.client import Changed, Client, EventView, StartRequest, Update
+from headgate.ports.client import Changed, Client, EventView, RunClient, StartRequest, Update
 from headgate.ports.clock import Clock
 from headgate.ports.documents import Document, Documents
 from headgate.ports.files import Files
@@ -17,6 +17,7 @@ from headgate.ports.log import (
     EVERY_RUN,
     Append,
     EventRow,
+    FeedLag,
     Head,
     Log,
     Move,
@@ -26,7 +27,6 @@ from headgate.ports.log import (
     OverBudget,
     RunRow,
     RunsWanted,
-    Tables,
 )
 from headgate.ports.model import (
     EmbeddingAnswer,
@@ -135,6 +135,7 @@ __all__ = [
     "EventRow",
     "EventView",
     "Failed",
+    "FeedLag",
     "Files",
     "Final",
     "FinishReason",
@@ -173,6 +174,7 @@ __all__ = [
     "Report",
     "Restarted",
     "Reusable",
+    "RunClient",
     "RunRow",
     "RunsWanted",
     "Schedule",
@@ -186,7 +188,6 @@ __all__ = [
     "Streams",
     "Subscription",
     "Swap",
-    "Tables",
     "Task",
     "Tenant",
     "TenantStanding",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -14,6 +14,7 @@ __all__ = [
     "EVERY_RUN",
     "Append",
     "EventRow",
+    "FeedLag",
     "Head",
     "Log",
     "Move",
@@ -23,7 +24,6 @@ __all__ = [
     "OverBudget",
     "RunRow",
     "RunsWanted",
-    "Tables",
 ]
 
 
@@ -165,6 +165,13 @@ class OverBudget(msgspec.Struct, frozen=True):
 Outcome = Literal["accepted", "version_conflict", "run_exists", "repeated"] | OverBudget | BaseException
 
 
+class FeedLag(NamedTuple):
+    """How many events are in a log and not in its feed yet, and how many seconds ago the first of them was written."""
+
+    events: int
+    seconds: float
+
+
 class Log(Protocol):
     """The events of every run.
 
@@ -272,12 +279,3 @@ class Log(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-@runtime_checkable
-class Tables(Protocol):
-    """A log with room for tables beside it."""
-
-    async def change(self, statement: str, *parameters: Any) -> int: ...
-
-    def read(self, statement: str, *parameters: Any) -> list[Any]: ...

@@ -207,6 +207,10 @@ class MemoryQueue:
             heapq.heappop(self._deadlines)
         return None
 
+    def waiting(self, queue: str) -> int:
+        """Return how many workers wait for a task of the queue."""
+        return sum(queue in waiting.queues for waiting in self._waiting)
+
     def depth(self, queue: str) -> int:
         return sum(map(len, self._lines.get(queue, {}).values()))
 

@@ -68,6 +68,11 @@ select pos, run, version, at, type, data, hash, content from events
 where pos > $1 and pos < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $3) << 20
 order by pos limit $2
 
+-- feed_lag: events that are in the log and not in the feed yet, and when the first of them was written
+select count(*), min(written.at) from (
+    select at from events where pos >= (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $1) << 20 limit $2
+) as written
+
 -- contents: the contents of some events; a large one stands in blobs, under the digest that the event names
 select version, data, content from events where run = $1 and version = any ($2::bigint[])
 

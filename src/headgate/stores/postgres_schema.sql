@@ -64,7 +64,7 @@ create table answers (
     at bigint not null,
     answer bytea not null,
     primary key (tenant, command_id)
-);
+) with (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);
 create index answers_by_time on answers (at);
 create table spend (
     version bigint not null,

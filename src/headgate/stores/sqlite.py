@@ -241,6 +241,13 @@ class SqliteLog:
         except apsw.Error as error:
             raise unavailable(self.path, error) from error
 
+    def each(self, statement: str) -> Iterator[Any]:
+        """Yield the rows of a statement that reads, one by one. Raises `Unavailable`."""
+        try:
+            yield from self._reader.execute(statement)
+        except apsw.Error as error:
+            raise unavailable(self.path, error) from error
+
     # --- Reading -------------------------------------------------------------------------------------------------
 
     async def run(self, run_id: str) -> RunRow | None:

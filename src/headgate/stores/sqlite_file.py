@@ -33,9 +33,16 @@ SQL = load_queries("sqlite.sql")
 ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
     2: tuple((file, "schema") for file in ("spend.sql", "cache.sql", "schedules.sql", "keeping.sql")),
     3: (("spend.sql", "more_buckets"), ("limits.sql", "schema"), ("budgets.sql", "schema")),
-    4: (("documents.sql", "schema"), ("sqlite.sql", "definitions_of_tenants")),
+    4: (("documents.sql", "schema"), ("documents.sql", "take_over"), ("sqlite.sql", "definitions_of_tenants")),
 }
 """What came with a schema: the `.sql` files, and in each the statements that make it."""
+
+SEEN_BEFORE: dict[int, tuple[tuple[str, str], ...]] = {
+    1: (("sqlite.sql", "before_schema_4"),),
+    2: (("spend.sql", "before_schema_3"), ("documents.sql", "before_schema_3"), ("sqlite.sql", "before_schema_4")),
+    3: (("documents.sql", "before_schema_4"), ("sqlite.sql", "before_schema_4")),
+}
+"""What readers of a file of an earlier schema make for themselves, beside the file."""
 
 
 class DatabaseTooNew(Refused):
@@ -75,7 +82,8 @@ def _open(path: Path, *, write: bool, vfs: str | None, immutable: bool = False) 
         if write:
             _set_up(connection, path, new=new)
         else:
-            _show_as_now(connection)
+            for file, name in SEEN_BEFORE.get(int(connection.pragma("user_version")), ()):
+                connection.execute(load_queries(file)[name])
         connection.execute("pragma cache_size = -16000")
     except BaseException:
         if _holds_something(Path(f"{path}-wal")):  # which is not ours to fold into a file that we refuse
@@ -128,15 +136,6 @@ def _set_up(connection: apsw.Connection, path: Path, *, new: bool) -> None:
             for file, name in ADDED_IN[number]:
                 connection.execute(load_queries(file)[name])
         connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
-
-
-def _show_as_now(connection: apsw.Connection) -> None:
-    """Lay views over the tables of an earlier schema, so that this release can read them as they are."""
-    version = connection.pragma("user_version")
-    if version == 2:
-        connection.execute(load_queries("spend.sql")["before_schema_3"])
-    if version < 4:
-        connection.execute(SQL["before_schema_4"])
 
 
 def _copy_before(connection: apsw.Connection, path: Path, version: int) -> None:

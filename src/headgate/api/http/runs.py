@@ -27,7 +27,7 @@ from headgate.core.money import dollars, nano
 from headgate.core.view import PlaceView, RunView
 from headgate.ports import RunsWanted, StartRequest
 
-__all__ = ["ROUTES", "WAIT_SECONDS_MAX"]
+__all__ = ["LIMIT_MAX", "ROUTES", "WAIT_SECONDS_MAX"]
 
 LIMIT_MAX = 1_000
 WAIT_SECONDS_MAX = 300.0
@@ -146,7 +146,8 @@ async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, s
     if wait:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
-                await call.records.finished(run)
+                ended = await call.held(call.desk.ended(run))
+                return Answer(_bounded(ended, outputs=outputs), status)
     row, form = await call.records.row(run), "whole" if outputs else "short"
     data = call.doors.finished.find(row, form)
     if data is None:
