@@ -295,7 +295,8 @@ async def stateless_activities(
     )
     postgres, scripts = Postgres(), Scripts(ScriptSettings(), folder=scratch / "frames")
     try:
-        yield (
+        # Over the control socket come tasks of all tenants; those over HTTP are the worker's own, and do not say whose.
+        yield confined(
             _builtins(providers, PolicyGuards(policies), HttpSettings(private_addresses="all"), scripts)
             | postgres.activities
             | {"email_send": EmailSend(clock)}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from headgate.activities.tenant_state import confined, state_folder_of
-from headgate.app import App
+from headgate.app import App, stateless_activities
 from headgate.authoring import load_definition
 from headgate.core.values import Assignment
 from headgate.engine.engine import Start
+from headgate.ports import Attempt
 from headgate.stores.memory import MemoryLog
 
 SAYS = """
@@ -130,6 +131,20 @@ def test_what_names_no_file_is_as_it_was(tmp_path: Path):
 
     asyncio.run(scene())
     assert len(seen) == 6
+
+
+def test_a_worker_beside_the_owner_is_confined_as_the_owner_is(tmp_path: Path):
+    async def scene() -> None:
+        class Context:
+            task = Assignment(
+                activity_id="r/p/1/n", workflow_id="r", activity_key="p", place="p", activity_name="x", tenant="acme"
+            )
+
+        async with stateless_activities({}, prices_in=tmp_path) as activities:
+            with pytest.raises(Attempt, match="would reach into the server's own files"):
+                await cast("Any", activities["script"])({"script": "OUTPUT = 1"}, Context())
+
+    asyncio.run(scene())
 
 
 def test_no_name_of_a_tenant_leads_out_of_the_folder(tmp_path: Path):
