@@ -25,6 +25,7 @@ from headgate.activities.postgres import Postgres
 from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
+from headgate.activities.tenant_state import confined
 from headgate.api.auth import Auth
 from headgate.api.caller import Caller
 from headgate.api.desk import Desk
@@ -176,14 +177,16 @@ class App:
         self.scripts = Scripts(scripts or ScriptSettings(), folder=self.folder / "frames")
         self.worker = Worker(
             self.protocol,
-            builtins=self.postgres.activities
-            | {
-                "email_send": EmailSend(self.clock),
-                "file_read": file_read(self.files),
-                "file_write": file_write(self.files),
-            }
-            | retrieval_activities(self.providers, self.folder, self.guards)
-            | _builtins(self.providers, self.guards, http, self.scripts),
+            builtins=confined(
+                self.postgres.activities
+                | {
+                    "email_send": EmailSend(self.clock),
+                    "file_read": file_read(self.files),
+                    "file_write": file_write(self.files),
+                }
+                | retrieval_activities(self.providers, self.folder, self.guards)
+                | _builtins(self.providers, self.guards, http, self.scripts)
+            ),
             activities=activities,
         )
         self.dispatcher.stop_claims = self.worker.stop
@@ -363,7 +366,8 @@ async def stateless_activities(
     )
     postgres, scripts = Postgres(), Scripts(ScriptSettings(), folder=scratch / "frames")
     try:
-        yield (
+        # Over the control socket come tasks of all tenants; those over HTTP are the worker's own, and do not say whose.
+        yield confined(
             _builtins(providers, PolicyGuards(policies), HttpSettings(private_addresses="all"), scripts)
             | postgres.activities
             | {"email_send": EmailSend(clock)}

@@ -89,6 +89,8 @@ class Everybody(NamedTuple):
 
 STREAM = {"accept": "text/event-stream"}
 WALK: dict[str, tuple[Probe, ...] | Everybody] = {
+    # First, for what a stranger tries later is an act of his own.
+    "GET /admin/acts": (Probe("/admin/acts"),),
     "GET /workflows/{id}": (
         Probe("/workflows/{done}"),
         Probe("/workflows/{done}?outputs=false"),
@@ -249,7 +251,6 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     "GET /users": (Probe("/users"),),
     "POST /users": (Probe("/users", lambda ids: {"name": ids.user, "role": "viewer", "password": "short"}),),
     "PATCH /users/{name}": (Probe("/users/{user}", lambda _: {"role": "admin"}),),
-    "GET /admin/acts": (Probe("/admin/acts"),),
     "GET /tenants": (Probe("/tenants"),),
     "POST /tenants": (Probe("/tenants", lambda _: {"name": "acme"}), Probe("/tenants", lambda _: {"name": "other"})),
     "GET /tenants/{name}": (Probe("/tenants/{tenant}"),),
@@ -543,6 +544,25 @@ def test_a_secret_goes_in_and_never_comes_back(stage: Any):
         assert not any("s3cret" in answer.text for answer in answers)
         assert [one["name"] for one in answers[1].json()["secrets"]] == ["API_TOKEN"]
         assert answers[3].json() == {"secrets": [], "count": 0}
+
+    stage(scene)
+
+
+def test_what_admins_do_to_secrets_and_tenants_is_written_down_without_values(stage: Any):
+    async def scene(acme: Desk, bolt: Desk) -> None:
+        await acme.post("/secrets", {"name": "api_token", "value": "s3cret-of-acme"})
+        await acme.client.delete("/secrets/API_TOKEN")
+        await acme.post("/tenants", {"name": "own"})
+        await acme.post("/tenants", {"name": "acme", "runs_max": 5}, headers={"x-tenant": "default"})
+
+        own = await acme.get("/admin/acts")
+        servers = await acme.get("/admin/acts", headers={"x-tenant": "default"})
+
+        assert [act["act"] for act in own.json()["acts"]] == ["secret.remove", "secret.set"]
+        assert [(act["act"], act["on"], act["details"]) for act in servers.json()["acts"]] == [
+            ("tenant.create", "acme", {"runs_max": 5})
+        ]
+        assert "s3cret" not in own.text
 
     stage(scene)
 

@@ -700,6 +700,29 @@ async def test_runs_are_listed_counted_and_found_within_a_tenant(log: Log):
 
 
 @on_a_loop
+async def test_runs_that_have_not_ended_are_listed_and_counted_apart(log: Log):
+    for number in range(4):
+        await begun(log, f"run-{number}", finished_at=NOON if number % 2 else None)
+
+    assert [row.id for row in await log.runs(RunsWanted(unfinished=True))] == ["run-2", "run-0"]
+    assert await log.count_runs(RunsWanted(unfinished=True)) == 2
+    assert await log.count_runs(RunsWanted(unfinished=True, tenant="acme")) == 0
+
+
+@on_a_loop
+async def test_what_a_tenant_stores_is_counted_with_large_contents_and_without_those_of_others(log: Log):
+    run = await begun(log, "run-1", contents=("x" * 1_000,), tenant="acme")
+    small = await log.stored_bytes("acme")
+    await begun(log, "run-2", contents=("y" * 500_000,), tenant="bolt")
+    await run.commit(["z" * (INLINE_BYTES_MAX + 1_000)])
+
+    assert 1_000 < small < 5_000
+    assert await log.stored_bytes("acme") - small > INLINE_BYTES_MAX + 1_000
+    assert await log.stored_bytes("bolt") > 500_000
+    assert await log.stored_bytes("nobody") == 0
+
+
+@on_a_loop
 async def test_what_is_spent_is_added_up_within_a_tenant(log: Log):
     for number, tenant in enumerate(("acme", "bolt")):
         run = await begun(log, f"run-{number}", tenant=tenant)

@@ -67,7 +67,7 @@ CODES: dict[str, Code] = {
             (
                 "unknown_secret",
                 "a secret that is not set",
-                "Set HEADGATE_SECRET_<NAME> where the engine runs, then `headgate retry RUN`.",
+                "`headgate secret set NAME` (--tenant says whose) keeps it; then `headgate retry RUN`.",
             ),
             (
                 "invalid_scope",
@@ -118,6 +118,11 @@ CODES: dict[str, Code] = {
                 "rate_limit_exceeded",
                 "somebody asks too often, or has failed to log in too often",
                 "Ask again after the seconds of `Retry-After`.",
+            ),
+            (
+                "over_quota",
+                "the tenant has used up what it may use: runs, starts, money, storage or streams",
+                "The message says which, how much and when there is room; `headgate tenant show NAME` shows it all.",
             ),
             ("method_not_allowed", "the address does not take this method", "`/api/v1/docs` lists what each takes."),
             (
@@ -247,6 +252,11 @@ CODES: dict[str, Code] = {
                 "unknown_activity",
                 "no worker has an activity of this name",
                 "Give its module with --activities, or mend the name.",
+            ),
+            (
+                "not_for_tenants",
+                "the activity would reach into the server's own files, in a run of another tenant than the default one",
+                "Let a worker of the tenant's own do it: give the activity a queue of its own.",
             ),
             (
                 "outcome_unknown",

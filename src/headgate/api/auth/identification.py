@@ -16,12 +16,12 @@ from headgate.api.auth import clients as of_clients
 from headgate.api.auth import revoked_tokens, signing_keys
 from headgate.api.auth import users as of_users
 from headgate.api.auth.clients import Clients
-from headgate.api.auth.freshness import Freshness
 from headgate.api.auth.revoked_tokens import RevokedTokens
 from headgate.api.auth.signing_keys import SigningKeys
 from headgate.api.auth.tokens import Claims, Tokens, refused
 from headgate.api.auth.users import Users
 from headgate.api.caller import Caller, Forbidden, Unauthorized
+from headgate.engine.freshness import Freshness
 from headgate.ports import Clock, Documents
 
 __all__ = ["SESSION_COOKIE", "VERDICTS_MAX", "Identification", "refuse_other_sites", "token_in"]
