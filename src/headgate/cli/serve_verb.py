@@ -21,7 +21,7 @@ from headgate.settings import checked_environment, is_on, listed, strangers
 if TYPE_CHECKING:
     from headgate.api.auth import Auth
     from headgate.api.auth.oidc_settings import OidcSettings
-    from headgate.api.http import HttpApplication, HttpServer
+    from headgate.api.http import HttpServer
     from headgate.api.http.server import Tls
 
 __all__ = ["serve"]
@@ -130,39 +130,17 @@ async def _serve(common: Common, engine: Engine, serving: Serving) -> int:
             auth.identification.origins = frozenset({serving.public_url})
         application = HttpApplication(ROUTES, session.app.doors, identify=auth.identify)
         async with HttpServer(
-            _with_cors(application, serving.cors_origins),
+            application,
             serving.host,
             serving.port,
             tls=serving.tls,
             trusted_proxies=serving.trusted_proxies,
-            on_closing=application.close,
+            cors_origins=serving.cors_origins,
         ) as server:
             await _say(common, serving, server, auth)
             with suppress(asyncio.CancelledError):  # told to end: everything is closed in order, which is success
                 await asyncio.Event().wait()
     return exit_codes.COMPLETED
-
-
-def _with_cors(application: HttpApplication, origins: tuple[str, ...]) -> Any:
-    """Let pages of these sites call the API, with tokens; cookies stay this site's own."""
-    if not origins:
-        return application
-    from starlette.middleware.cors import CORSMiddleware
-
-    return CORSMiddleware(
-        application,
-        allow_origins=origins,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
-        allow_headers=[
-            "authorization",
-            "content-type",
-            "idempotency-key",
-            "last-event-id",
-            "x-request-id",
-            "x-trace-id",
-        ],
-        expose_headers=["retry-after", "x-request-id", "x-trace-id"],
-    )
 
 
 async def _say(common: Common, serving: Serving, server: HttpServer, auth: Auth) -> None:

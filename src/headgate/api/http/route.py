@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from headgate.api.records import Records
     from headgate.ports import WorkerProtocol
 
-__all__ = ["BASE", "Answer", "Call", "NoQuery", "Raw", "Route", "Scope", "Streamed"]
+__all__ = ["BASE", "Answer", "Call", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
 
 BASE = "/api/v1"
 
@@ -132,10 +132,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     def admit(self, caller: Caller, path: Mapping[str, str]) -> None:
         """Raise `Forbidden` for whoever may not ask this. The one place where a ticket is held to its run: it reads
-        what stands under `/workflows/{id}` with its run's id, and nothing else."""
+        what names that run in its path, and nothing else."""
         caller.require(self.scope)
-        of_run = self.method == "GET" and (self.path + "/").startswith("/workflows/{id}/")
-        caller.require_run(path["id"] if of_run else "")
+        caller.require_run(run_named(path) if self.method == "GET" else "")
 
     @property
     def answers(self) -> tuple[Any, ...]:
@@ -148,3 +147,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return cast("Any", self.function).__name__
+
+
+def run_named(path: Mapping[str, str]) -> str:
+    """Return the run that the parameters of a path name; "" where they name none."""
+    return path.get("id") or path.get("activity", "").partition("~")[0]

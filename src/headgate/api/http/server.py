@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from headgate.core.errors import Unavailable
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from headgate.api.http.application import HttpApplication
 
 __all__ = ["HttpServer", "Tls"]
 
@@ -32,29 +34,30 @@ class Tls(NamedTuple):
 
 
 class HttpServer:
-    """`async with HttpServer(application, host, port) as server:` answers until the block ends; then `on_closing` is
-    called, what is held back is answered, and what is under way has `DRAIN_SECONDS`.
+    """`async with HttpServer(application, host, port) as server:` answers until the block ends; then what is held back
+    is answered, and what is under way has `DRAIN_SECONDS`.
 
     Port 0 takes a free one; `port` says which. `trusted_proxies`: whose `X-Forwarded-For` and `X-Forwarded-Proto` are
-    believed. Raises `Unavailable` where the address cannot be taken.
+    believed. `cors_origins`: sites whose pages may ask, with a token; cookies stay this server's own. Raises
+    `Unavailable` where the address cannot be taken.
     """
 
     def __init__(
         self,
-        application: Any,
+        application: HttpApplication,
         host: str,
         port: int,
         *,
         tls: Tls | None = None,
         trusted_proxies: Sequence[str] = (),
-        on_closing: Callable[[], None] = lambda: None,
+        cors_origins: Sequence[str] = (),
     ) -> None:
         self._application = application
         self.host = host
         self.port = port
         self._tls = tls
         self._trusted_proxies = list(trusted_proxies)
-        self._on_closing = on_closing
+        self._cors_origins = tuple(cors_origins)
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -70,7 +73,7 @@ class HttpServer:
 
         listener = self._listen()
         config = uvicorn.Config(
-            self._application,
+            _with_cors(self._application, self._cors_origins),
             lifespan="off",
             access_log=False,
             log_config=None,
@@ -98,7 +101,7 @@ class HttpServer:
 
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None and self._serving is not None:
-            self._on_closing()
+            self._application.close()
             self._server.should_exit = True
             await self._serving
 
@@ -117,6 +120,27 @@ class HttpServer:
             ) from error
         self.port = listener.getsockname()[1]
         return listener
+
+
+def _with_cors(application: HttpApplication, origins: Sequence[str]) -> Any:
+    if not origins:
+        return application
+    from starlette.middleware.cors import CORSMiddleware
+
+    return CORSMiddleware(
+        application,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=[
+            "authorization",
+            "content-type",
+            "idempotency-key",
+            "last-event-id",
+            "x-request-id",
+            "x-trace-id",
+        ],
+        expose_headers=["retry-after", "x-request-id", "x-trace-id"],
+    )
 
 
 def _QuietServer(config: uvicorn.Config) -> uvicorn.Server:  # noqa: N802 - makes one: the class itself needs uvicorn, which is imported late
