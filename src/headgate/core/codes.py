@@ -167,7 +167,7 @@ CODES: dict[str, Code] = {
             (
                 "server_away",
                 "no server of Headgate's answers at this address",
-                "Is `headgate serve` (or `dev`) running there? What was asked may be done; asked again it is not done twice.",
+                "Is `headgate serve` (or `dev`) running there? What was asked may be done, and is not done twice.",
             ),
             (
                 "undelivered",

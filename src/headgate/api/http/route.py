@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["BASE", "Answer", "Call", "Chunks", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
 
 BASE = "/api/v1"
+OF_A_RUN = ("/workflows/{id}", "/runs/{id}", "/activities/{activity}")
+"""Paths that name a run."""
 
 Query = TypeVar("Query")
 Body = TypeVar("Body")
@@ -152,10 +154,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     def admit(self, caller: Caller, path: Mapping[str, str]) -> None:
         """Raise `Forbidden` for whoever may not ask this. The one place where a ticket is held to its run: it reads
-        what stands under `/workflows/{id}` with its run's id, and nothing else."""
+        what names that run in its path, and nothing else."""
         caller.require(self.scope)
-        of_run = self.method == "GET" and (self.path + "/").startswith("/workflows/{id}/")
-        caller.require_run(path["id"] if of_run else "")
+        reads_a_run = self.method == "GET" and self.path.startswith(OF_A_RUN)
+        caller.require_run(run_named(path) if reads_a_run else "")
 
     @property
     def answers(self) -> tuple[Any, ...]:
