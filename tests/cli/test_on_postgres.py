@@ -19,7 +19,7 @@ from headgate.cli.program import run_program
 from headgate.cli.session import Engine, open_session
 from headgate.core.errors import Unavailable
 from headgate.engine.audit import verify
-from headgate.ports import BudgetRule, RateLimit, Schedule, StartRequest
+from headgate.ports import BudgetRule, RateLimit, Schedule, SpendWanted, StartRequest
 from headgate.stores import moving
 from headgate.stores.ownership import Ownership
 from headgate.stores.places import folder_of, open_log, place_of
@@ -236,6 +236,8 @@ def test_an_installation_goes_on_in_postgresql_where_it_stood(headgate: Verb, ur
             assert await log.contents(new.key, versions) == await source.contents(old.key, versions)
             position = max(position, *(row.pos for row in events))
         await source.close()
+        (red,) = await log.spend_totals("label:team", SpendWanted(labels={"team": "re\0d"}))
+        assert red.calls == 1
         async with open_session(place_of(url), Engine(offline=True)) as session:
             client = session.client
             (budget,) = await client.budgets()
