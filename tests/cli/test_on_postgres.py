@@ -24,6 +24,7 @@ from headgate.stores import moving
 from headgate.stores.ownership import Ownership
 from headgate.stores.places import folder_of, open_log, place_of
 from headgate.stores.postgres import PostgresLog
+from headgate.stores.sqlite import SqliteLog
 
 SCHEMA = "verbs"
 FLOW = """
@@ -255,6 +256,24 @@ def test_an_installation_goes_on_in_postgresql_where_it_stood(headgate: Verb, ur
         await log.close()
 
     asyncio.run(go_on())
+
+
+def test_every_table_of_either_end_is_copied(url: str, file: Path):
+    async def names() -> tuple[set[str], set[str]]:
+        there = PostgresLog(url)
+        await there.runs()
+        await there.close()
+        here = SqliteLog(file)
+        found = {name for (name,) in here.read("select name from sqlite_schema where type = 'table'")}
+        await here.close()
+        tables = await sql(
+            f"select relname from pg_class where relnamespace = '{SCHEMA}'::regnamespace and relkind = 'r'"
+        )
+        return found, {name for (name,) in tables}
+
+    here, there = asyncio.run(names())
+
+    assert here == there == {*moving.TABLES, "meta"}
 
 
 def test_nothing_is_copied_to_where_something_is(headgate: Verb, url: str, file: Path):
