@@ -105,6 +105,7 @@ def test_a_run_is_started_read_and_audited(headgate: Verb, url: str, monkeypatch
     assert of(headgate("show", "-", "--outputs"))["to"] == "Ann"
     assert run["status"] == "completed"
     assert len(headgate("events", "-")[1].splitlines()) > 5
+    assert headgate("watch", "-")[0] == exit_codes.COMPLETED
     assert "1 run checked, 0 faults" in headgate("audit", "verify")[1]
     assert [line["activity"] for line in of(headgate("cache", "list", "--json"))] == ["hello"]
     assert of(headgate("cache", "clear", "--json")) == {"forgotten": 1}

@@ -67,8 +67,8 @@ class Erased(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Keeping(Protocol):
-    """What a log offers to whoever deletes and erases. Each call is bounded, and safe to repeat after a crash; tested by
-    tests/conformance/test_keeping.py."""
+    """What a log offers to whoever deletes and erases, tested by tests/conformance/test_keeping.py. Each call is bounded,
+    and safe to repeat after a crash."""
 
     async def expired(self, before: int, limit: int) -> list[str]:
         """Return runs that ended before `before` (microseconds) and that nothing needs, oldest first."""
