@@ -67,8 +67,10 @@ class Erased(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Keeping(Protocol):
-    """What a log offers to whoever deletes and erases, tested by tests/conformance/test_keeping.py. Each call is bounded,
-    and safe to repeat after a crash."""
+    """What a log offers to whoever deletes and erases; tested by tests/conformance/test_keeping.py.
+
+    Each call is bounded, and safe to repeat after a crash.
+    """
 
     async def expired(self, before: int, limit: int) -> list[str]:
         """Return runs that ended before `before` (microseconds) and that nothing needs, oldest first."""
