@@ -111,8 +111,12 @@ def test_a_run_is_started_read_and_audited(headgate: Verb, url: str, monkeypatch
     assert of(headgate("cache", "clear", "--json")) == {"forgotten": 1}
     assert of(headgate("rebuild", "--json")) == {"spend_rows": 1}
     assert len(of(headgate("costs", "--json"))) > 0
-    done = of(headgate("gc", "--older", "0s", "--json"))
-    assert done["runs"] == 0  # the newest run stays
+    headgate("run", "flow.yaml", "--input", "who=Bob", "--offline")
+    assert of(headgate("gc", "--older", "0s", "--json"))["runs"] == 1  # the newest run stays
+    assert f"Run {run['id']}" in headgate("audit", "verify")[1]
+    assert "was deleted at" in headgate("show", run["id"])[2]
+    assert of(headgate("erase", "-", "--yes", "--json"))["contents"] > 0
+    assert "0 faults" in headgate("audit", "verify")[1]
 
 
 def test_what_is_set_is_listed(headgate: Verb, url: str):
