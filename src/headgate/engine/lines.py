@@ -23,7 +23,7 @@ from headgate.core.values import Candidate, Failure, PassedOver
 from headgate.engine.limit_view import Wait
 from headgate.engine.limits import Limits, State, Take, account_of, model_of
 from headgate.engine.turns import Turns
-from headgate.ports import CallRequest, Clock, Denied, Swap
+from headgate.ports import CallRequest, Cell, Clock, Denied, Swap
 
 __all__ = ["FALL_SECONDS", "WAITING_MAX", "WAIT_SECONDS_MAX", "Asked", "Lines", "Turn"]
 
@@ -106,10 +106,12 @@ class Lines:
         return self._count
 
     async def open(self) -> None:
-        """Nobody waits any more who waited in the process before."""
+        """Nobody waits any more who waited in the process before; in a shared store, who has waited for as long as one
+        may."""
         store = self._limits.store
         for cell in await store.cells("wait "):
-            await store.swap([Swap(cell.name, cell.body, None)])
+            if not store.shared or _is_over(cell, store.now()):
+                await store.swap([Swap(cell.name, cell.body, None)])
 
     async def close(self) -> None:
         tasks = [line.task for line in self._lines.values() if line.task is not None]
@@ -298,6 +300,10 @@ class Lines:
 
 
 # --- Choosing --------------------------------------------------------------------------------------------------------
+
+
+def _is_over(cell: Cell, now: int) -> bool:
+    return msgspec.json.decode(cell.body, type=Wait).since + WAIT_SECONDS_MAX * MICROSECONDS < now
 
 
 def _choose(states: list[State], now: int) -> tuple[State | None, tuple[PassedOver, ...]]:
