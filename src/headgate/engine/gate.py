@@ -146,9 +146,9 @@ class Gate:
 
     async def settle(self, run_id: str, *, call_id: str, settlement: Settlement) -> None:
         """Record how a call ended; a repeat changes nothing."""
-        call = self._open.pop(call_id, None)
         with self.calls.settling(run_id, call_id, settlement.answers):
             await self._ledger.settle(run_id, call_id=call_id, settlement=settlement)
+        call = self._open.pop(call_id, None)
         if call is None or (settlement.error is None and settlement.rates is None and self._limits.store.idle):
             return
         opened = await self._limits.learn(call.candidate, call_id, call.takes, settlement)
