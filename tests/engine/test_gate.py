@@ -506,6 +506,30 @@ def test_a_429_closes_the_model_for_all_runs_until_its_time_and_for_no_longer(ga
     gated(scene, lambda request: said.pop() if request.model == "m" and said else "yes")
 
 
+def test_a_429_and_a_rate_are_of_one_key_and_keep_no_other_waiting(gated):
+    said = [busy(30.0)]
+
+    async def scene(bench: Any, lab: Lab) -> None:
+        await bench.app.desk.set_limit(RateLimit(scope="lab", requests=1, seconds=10))
+        lab.account = "one"
+        first = await bench.start(asking())
+        await bench.rest()
+        lab.account = "two"
+        second = await bench.start(asking())
+        assert (await bench.finished(second)).head.status == "completed"
+        third = await bench.start(asking())
+        await bench.rest()
+
+        view = await bench.app.desk.show(third)
+        assert view.waiting_for == "waits for the rate of lab: 1 request in 10 s, 10 s"
+        await bench.live_until_done(first, second, third)
+
+        begin = lab.asked[0][0]
+        assert [(at - begin) // SECOND for at, _, _ in lab.asked] == [0, 0, 10, 30]
+
+    gated(scene, lambda request: said.pop() if said else "yes")
+
+
 def test_a_settlement_that_was_cut_off_is_learnt_from_when_it_is_repeated(gated):
     async def scene(bench: Any, lab: Lab) -> None:
         await bench.start(asking())

@@ -7,7 +7,7 @@ their input was estimated at without the factor, so that the ledger's rows tell 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -45,6 +45,11 @@ class LearningProvider:
     def name(self) -> str:
         return self.inner.name
 
+    @property
+    def account(self) -> str:
+        """Which key it uses, where that is known: `ports.HasAccounts`."""
+        return getattr(self.inner, "account", "")
+
     def price(self, model: str) -> Price | None:
         """Return the price of `model`, or None where it is not known."""
         return self.inner.price(model)
@@ -62,6 +67,11 @@ class LearningProvider:
         if known is not None and known.messages is request.messages:
             return known
         return _Counted(request.messages, self.inner.count(request), kind_of_request(request))
+
+    def cannot(self, request: ModelRequest) -> str:
+        """Return why the model could not take the request, as far as the provider foresees it: `ports.Foresees`."""
+        cannot: Callable[[ModelRequest], str] | None = getattr(self.inner, "cannot", None)
+        return "" if cannot is None else cannot(request)
 
     async def request(self, request: ModelRequest) -> ModelAnswer:
         """Make the call. Raises `ProviderError`."""

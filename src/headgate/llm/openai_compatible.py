@@ -63,7 +63,9 @@ class OpenAICompatibleProvider:
         token_factor: float = FACTOR_UNKNOWN,
         dialect: Dialect | None = None,
         api_version: str = "",
+        account: str = "",
     ) -> None:
+        self.account = account
         self._name = name
         self._base_url = base_url.rstrip("/")
         self._api_key = (api_key or "").strip()

@@ -121,6 +121,7 @@ def _openai(known: ProviderSettings, prices: Mapping[str, Price], _: Mapping[str
         headers=known.headers,
         timeout_seconds=known.timeout_seconds,
         prices=prices,
+        account=known.account,
         token_factor=FACTOR_MEASURED,
         dialect=Dialect(output_limit=limit),
     )
@@ -147,6 +148,7 @@ def _azure(known: ProviderSettings, prices: Mapping[str, Price], settings: Mappi
         headers=known.headers,
         timeout_seconds=known.timeout_seconds,
         prices=prices,
+        account=known.account,
         token_factor=FACTOR_MEASURED,
         dialect=Dialect(output_limit="max_completion_tokens"),
         api_version=version,
@@ -165,6 +167,7 @@ def _mistral(known: ProviderSettings, prices: Mapping[str, Price], _: Mapping[st
         headers=known.headers,
         timeout_seconds=known.timeout_seconds,
         prices=prices,
+        account=known.account,
         # Mistral reports usage of streams unasked, and answers 422 to `stream_options` and `seed`.
         dialect=Dialect(seed="random_seed", asks_for_usage=False, reasoning=""),
     )
@@ -188,6 +191,7 @@ def _compatible(known: ProviderSettings, prices: Mapping[str, Price], _: Mapping
         headers=known.headers,
         timeout_seconds=known.timeout_seconds,
         prices=prices,
+        account=known.account,
         # DeepSeek answers 400 to `json_schema`.
         dialect=Dialect(schema="json_object" if url.startswith("https://api.deepseek.com") else "json_schema"),
     )
@@ -209,6 +213,7 @@ def _direct(known: ProviderSettings, prices: Mapping[str, Price], settings: Mapp
             amazon=amazon if known.name == "bedrock" else {},
         ),
         prices=prices,
+        account=known.account,
     )
 
 

@@ -127,7 +127,9 @@ class DirectProvider:
         *,
         prices: Mapping[str, Price] | None = None,
         token_factor: float = FACTOR_UNKNOWN,
+        account: str = "",
     ) -> None:
+        self.account = account
         self._name = name
         self._load = load
         self._connection = connection
