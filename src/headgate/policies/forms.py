@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from headgate.policies.placeholders import is_placeholder
+from headgate.policies.placeholders import is_within_placeholder
 
 __all__ = ["ENCODED_LEVELS_MAX", "Form", "encoded_runs", "forms_of", "readable"]
 
@@ -187,11 +187,10 @@ def _runs(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def _may_be_encoded(found: re.Match[str]) -> bool:
-    run, text = found[0], found.string
+    run = found[0]
     if (run.islower() or run.istitle() or not LETTER.search(run)) and not _is_hexadecimal(run):
         return False  # a word, or a number: base64 of a text has capital letters and small ones
-    start, end = found.span()
-    return not (text[start - 1 : start] == "<" and is_placeholder(text[start - 1 : end + 1]))
+    return not is_within_placeholder(found.string, *found.span())
 
 
 def _is_hexadecimal(run: str) -> bool:

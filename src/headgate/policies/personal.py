@@ -171,6 +171,8 @@ NO_CARD = re.compile(r"(?:ean|gtin|isbn|upc|imei|barcode|jan)(?:[ -]?1[034])?[ \
 
 
 def _cards(text: str, start: int, end: int) -> Iterator[Span]:
+    if end - start < CARD_DIGITS[0]:
+        return
     for run in DIGIT_GROUPS.finditer(text, start, end):
         if sum(map(str.isdigit, run[0])) < CARD_DIGITS[0]:
             continue
