@@ -22,6 +22,7 @@ import msgspec
 
 from bench.figures import median, rounded
 from bench.first_run import DEFINITION
+from bench.http import measure_http
 from bench.policies import measure_policies
 from bench.providers import measure_providers
 from bench.repetition import Repetition
@@ -263,6 +264,13 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "footprint": footprint,
     "gate": gate,
     "streams": streams,
+    "http": lambda settings: measure_http(
+        lambda: fresh_database(settings),
+        audit,
+        repetitions=settings.repetitions,
+        seconds=settings.seconds_min,
+        quick=settings.quick,
+    ),
     "policies": lambda settings: {"ours": measure_policies(quick=settings.quick)},
     "shim": without_shim,
     "providers": lambda settings: measure_providers(run_fresh, repetitions=settings.repetitions, quick=settings.quick),

@@ -8,7 +8,7 @@ import msgspec
 
 from headgate.core.definition import Activity, Definition, Dependency
 
-__all__ = ["LOADS", "Load", "chain", "for_each", "gated_chain", "parallel", "text_chain"]
+__all__ = ["LOADS", "PARKED", "Load", "chain", "for_each", "gated_chain", "parallel", "text_chain"]
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -85,3 +85,11 @@ LOADS: dict[str, Load] = {
         _load("fanin_for_each", for_each(1_000), in_flight=1, activities=1_001, items=list(range(1_000))),
     )
 }
+
+PARKED = Load(
+    "parked",
+    Definition("parked", (Activity(key="far", name="echo", queue="nobody", parameters={"text": "one"}),)),
+    activities=0,
+    in_flight=64,
+)
+"""A run whose only task nobody takes: what is measured is its start alone."""

@@ -22,6 +22,7 @@ from headgate.authoring import vocabulary
 from headgate.core import events
 from headgate.core.catalogue import BUILTINS, ONCE, SAFE, default_backoff
 from headgate.core.codes import CODES
+from headgate.settings import SETTINGS
 
 DOCS = Path(__file__).parent
 PARAMETERS_NOT_YET = vocabulary.PARAMETERS_NOT_YET.keys() | {
@@ -108,6 +109,22 @@ def _fields(name: str) -> list[tuple[str, str, str]]:
             field = ast.unparse(node.target)
             fields.append((field, ast.unparse(node.annotation) + default, text or meaning(name, field)))
     return fields
+
+
+# --- Settings ---------------------------------------------------------------------------------------------
+
+
+def settings() -> str:
+    """Every setting: its variable, its name in headgate.toml, and what it is for."""
+    rows = [
+        (
+            f"`{one.variable}`",
+            f"`{one.path}`",
+            f"{one.about} ({one.holds}{f'; default `{one.default}`' if one.default else ''})",
+        )
+        for one in SETTINGS
+    ]
+    return table(("variable", "in `headgate.toml`", "meaning"), rows)
 
 
 # --- Definitions and activities ---------------------------------------------------------------------------
@@ -209,6 +226,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "http_codes": lambda: codes_of("http"),
     "common_options": common_options,
     "verbs": verbs,
+    "settings": settings,
 }
 
 

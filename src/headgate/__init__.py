@@ -10,6 +10,9 @@ Importing this loads nothing; each name is loaded when it is first used.
 TYPE_CHECKING = False  # what type checkers take for true; `typing` itself would have to be loaded
 
 if TYPE_CHECKING:
+    from headgate.client.blocking import BlockingHandle
+    from headgate.client.handle import Handle, Result, RunFailed
+    from headgate.client.remote import AsyncClient, Client
     from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unavailable
     from headgate.ports import (
         ActivityContext,
@@ -28,10 +31,9 @@ if TYPE_CHECKING:
         Tokens,
     )
     from headgate.sdk.activity import activity
-    from headgate.sdk.blocking import BlockingHandle, run, start
+    from headgate.sdk.blocking import run, start
     from headgate.sdk.connection import Connection, arun, astart
     from headgate.sdk.connection import open_connection as open  # noqa: A004 - as in `headgate.open`, like `gzip.open`
-    from headgate.sdk.handle import Handle, Result, RunFailed
     from headgate.sdk.lifespan import lifespan
     from headgate.sdk.policy import policy
     from headgate.sdk.workflow import Reference, Workflow
@@ -39,9 +41,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivityContext",
     "Allow",
+    "AsyncClient",
     "Attempt",
     "BlockingHandle",
     "Changed",
+    "Client",
     "Connection",
     "Deny",
     "Ended",
@@ -74,15 +78,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "client.blocking": ("BlockingHandle",),
+    "client.handle": ("Handle", "Result", "RunFailed"),
+    "client.remote": ("AsyncClient", "Client"),
     "core.errors": ("HeadgateError", "Invalid", "NotFound", "Refused", "Unavailable"),
     "ports": (
         *("ActivityContext", "Allow", "Attempt", "Changed", "Deny", "Ended", "Gap"),
         *("ModelAnswer", "ModelRequest", "Modify", "PolicyCall", "Position", "Restarted", "Tokens"),
     ),
     "sdk.activity": ("activity",),
-    "sdk.blocking": ("BlockingHandle", "run", "start"),
+    "sdk.blocking": ("run", "start"),
     "sdk.connection": ("Connection", "arun", "astart", "open"),
-    "sdk.handle": ("Handle", "Result", "RunFailed"),
     "sdk.lifespan": ("lifespan",),
     "sdk.policy": ("policy",),
     "sdk.workflow": ("Reference", "Workflow"),

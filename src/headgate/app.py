@@ -10,6 +10,7 @@ import secrets as random
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,10 +24,12 @@ from headgate.activities.postgres import Postgres
 from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
+from headgate.api.auth import Auth
 from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.library import Library
 from headgate.api.records import Records
+from headgate.api.views import Views
 from headgate.core.errors import Invalid
 from headgate.core.values import Price
 from headgate.engine.budget_alerts import BudgetAlerts, BudgetCommand
@@ -40,11 +43,15 @@ from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
 from headgate.engine.ledger import Ledger
 from headgate.engine.limits import limits_of
-from headgate.engine.logs import hide_in_logs
+from headgate.engine.lookout import Lookout
 from headgate.engine.protocol import LocalProtocol
+from headgate.engine.quotas import Quotas
 from headgate.engine.retention import Retention, retention_of
 from headgate.engine.scheduler import Scheduler
+from headgate.engine.sealing import sealer_of
 from headgate.engine.streams import RunStreams
+from headgate.engine.tenants import Tenants
+from headgate.engine.vault import Vault
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
 from headgate.llm.prices import open_prices
@@ -54,13 +61,10 @@ from headgate.llm.token_factors import ESTIMATES_MAX, TokenFactors
 from headgate.policies.guards import PolicyGuards, process_policies
 from headgate.ports import ActivityFunction, BudgetRules, Cache, Clock, Guards, KeptLog, Log, ModelProvider
 from headgate.queues.memory import MemoryQueue
-from headgate.stores.budgets import budget_rules_beside
-from headgate.stores.cache import cache_beside
-from headgate.stores.documents import documents_beside
 from headgate.stores.files import FolderFiles
-from headgate.stores.limits import limits_beside
-from headgate.stores.schedules import schedules_beside
-from headgate.stores.streams import streams_beside
+from headgate.stores.memory import MemoryLog
+from headgate.stores.sqlite import SqliteLog
+from headgate.stores.storage import storage_beside
 
 __all__ = ["App", "secrets_of", "stateless_activities", "tune_process"]
 
@@ -81,7 +85,8 @@ class App:
         environment: Mapping[str, str] | None = None,
         offline: bool = False,
         demo_pace_seconds: float = 0.0,
-        http: HttpSettings | None = None,
+        demo: bool = True,
+        private_addresses: tuple[str, ...] | None = None,
         scripts: ScriptSettings | None = None,
         work: bool = True,
         run_schedules: bool = False,
@@ -99,24 +104,27 @@ class App:
         self.clock = clock or WallClock()
         self.engine = Engine(log, self.clock)
         self.queue = MemoryQueue(self.clock)
-        self.streams = streams_beside(log, self.clock)
-        secrets = secrets_of(environment)
-        hide_in_logs(secrets.values())
+        beside = storage_beside(log, self.clock)
+        self.streams = beside.streams
+        self.documents = beside.documents
+        own = self.folder if isinstance(log, SqliteLog | MemoryLog) else None
+        sealer = lru_cache(1)(partial(sealer_of, environment, own))
+        self.vault = Vault(self.documents, self.clock, sealer, own=secrets_of(environment))
         self.ledger = Ledger(self.engine)
-        self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules or budget_rules_beside(log))
+        self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules or beside.budget_rules)
         self.budget_alerts = BudgetAlerts(self.engine)
         """`listen` to know of budgets that are spent, overspent or asked about."""
         self._budget_command = _budget_command(environment)
         if self._budget_command is not None:
             self.budget_alerts.listen(self._budget_command)
-        self.limits = limits_of(environment, limits_beside(log, self.clock))
+        self.limits = limits_of(environment, beside.limits)
         self.gate = Gate(self.engine, self.ledger, self.limits, CallCache(self.engine))
-        self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, secrets)
+        self.protocol = LocalProtocol(self.engine, self.queue, self.gate, self.streams, self.vault)
         # After the protocol: what a commit makes due may be equal to what that commit has made, and is kept by then.
-        self.dispatcher = Dispatcher(self.engine, self.queue, secrets)
+        self.dispatcher = Dispatcher(self.engine, self.queue, self.vault)
         self.courier = Courier(self.engine)
         self.warden = Warden(self.engine, self.queue, self.dispatcher, self.courier, self.clock)
-        self.cache = cache or cache_beside(log)
+        self.cache = cache or beside.cache
         self.protocol.cache, self.protocol.reuse = self.cache, reuse
         self.gate.calls.cache, self.gate.calls.reuse = self.cache, reuse
         self.files = self.protocol.files = FolderFiles(self.folder)
@@ -126,6 +134,7 @@ class App:
             scripted=scripted,
             offline=offline,
             demo_pace_seconds=demo_pace_seconds,
+            demo=demo,
             prices=open_prices(environment, self.folder),
             factors=self.factors,
         )
@@ -133,6 +142,7 @@ class App:
         self.protocol.policies = process_policies(environment)
         self.postgres = Postgres()
         self.scripts = Scripts(scripts or ScriptSettings(), folder=self.folder / "frames")
+        http = HttpSettings(private_addresses="all" if private_addresses is None else private_addresses)
         self.worker = Worker(
             self.protocol,
             builtins=self.postgres.activities
@@ -142,14 +152,18 @@ class App:
                 "file_write": file_write(self.files),
             }
             | retrieval_activities(self.providers, self.folder, self.guards)
-            | _builtins(self.providers, self.guards, http or HttpSettings(private_addresses="all"), self.scripts),
+            | _builtins(self.providers, self.guards, http, self.scripts),
             activities=activities,
         )
         self.dispatcher.stop_claims = self.worker.stop
         self.warden.stop_claims = self.worker.stop
         self.protocol.deadline_set = self.warden.notice
-        self.schedules = schedules_beside(log)
+        self.schedules = beside.schedules
         self.scheduler = Scheduler(self.engine, self.schedules, self.clock)
+        self.tenants = Tenants(self.documents, self.clock, self.budgets)
+        self.quotas = self.engine.quotas = Quotas(log, self.clock, self.limits.store, self.tenants)
+        self.protocol.own_keys_only = self._own_keys_only
+        self.lookout = Lookout(self.clock, self.budgets, self.limits, self.scheduler) if beside.shared else None
         self.desk = Desk(
             self.engine,
             self.queue,
@@ -160,6 +174,9 @@ class App:
             scheduler=self.scheduler,
             gate=self.gate,
             budgets=self.budgets,
+            vault=self.vault,
+            tenants=self.tenants,
+            quotas=self.quotas,
         )
         self.desk.listens = self.ledger.listens
         self.retention: Retention | None = None
@@ -167,27 +184,36 @@ class App:
             keeping = log.keeping(self.folder)
             self.retention = self.desk.retention = Retention(self.engine, keeping, retention_of(environment))
             self.desk.eraser = Eraser(self.engine, keeping, self.cache)
-        self.documents = documents_beside(log)
+        library = Library(self.engine, frozenset(self.providers), frozenset(activities or ()))
+        records = Records(self.engine)
+        self.auth = Auth(self.documents, self.clock, sealer)
         self.doors = Doors(
             self.desk,
-            Library(self.engine, frozenset(self.providers), frozenset(activities or ())),
-            Records(self.engine),
+            library,
+            records,
             self.protocol,
             self.files,
             self.documents,
+            self.worker.accept,
+            Views(self.desk, library, records, self.protocol),
+            self.auth,
             self._price,
+            self.quotas,
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
+
+    async def _own_keys_only(self, tenant: str) -> bool:
+        return (await self.tenants.of(tenant)).own_keys_only
 
     def _price(self, provider: str, model: str) -> Price | None:
         return self.providers[provider].price(model) if provider in self.providers else None
 
     async def __aenter__(self) -> Self:
         self.engine.open()
-        await self.streams.open()
+        await self.vault.open()
         await self.gate.open()
-        self.budgets.open()
+        await self.budgets.open()
         await self.warden.recover()
         self.factors.seed(await self.engine.log.estimates(ESTIMATES_MAX))
         loop = asyncio.get_running_loop()
@@ -197,6 +223,8 @@ class App:
             self._tasks.append(loop.create_task(self._budget_command.run(), name="headgate-budget-alerts"))
         if self.retention is not None:
             self._tasks.append(loop.create_task(self.retention.run(), name="headgate-retention"))
+        if self.lookout is not None:
+            self._tasks.append(loop.create_task(self.lookout.run(), name="headgate-lookout"))
         if self._schedules_run:
             self._tasks.append(loop.create_task(self.scheduler.run(), name="headgate-scheduler"))
         if self._work:

@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conformance.stores_beside import KINDS, opener
+from tests.postgres_logs import SCHEMA, Proxy, empty_postgres_log, server_url
 
+from headgate.api.socket import SocketServer
+from headgate.client.address import choose_address
+from headgate.client.socket import SocketClient
 from headgate.core.errors import Unavailable
 from headgate.ports import Documents
-from headgate.stores.documents import MemoryDocuments, SqliteDocuments
-from headgate.stores.sqlite import SqliteLog
+from headgate.stores.postgres import PostgresLog
+from headgate.stores.postgres_documents import PostgresDocuments
 from headgate.testing.clock import NOON
 from headgate.testing.log_conformance import on_a_loop
 
-KINDS = ("memory", "sqlite")
-Open = Callable[[], Any]
-
 
 @pytest.fixture(params=KINDS)
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Return a context that opens the store, always of the same place."""
+    open_storage = opener(request.param, tmp_path)
 
     @asynccontextmanager
-    async def store() -> AsyncGenerator[Documents]:
-        if request.param == "memory":
-            yield MemoryDocuments()
-            return
-        log = SqliteLog(tmp_path / "log.db")
-        try:
-            yield SqliteDocuments(log)
-        finally:
-            await log.close()
+    async def documents() -> AsyncGenerator[Documents]:
+        async with open_storage() as storage:
+            if request.param != "socket":
+                yield storage.documents
+                return
+            nobody: Any = None
+            address = choose_address(tmp_path / "log.db")
+            async with SocketServer(nobody, address, documents=storage.documents) as server:
+                yield SocketClient(server.address).documents
 
-    return store
+    return documents
 
 
 @on_a_loop
-async def test_what_was_kept_is_found_under_its_kind_tenant_and_name(opened: Open):
+async def test_what_was_kept_is_found_under_its_kind_tenant_and_name(opened: Any):
     async with opened() as documents:
         assert await documents.get("client", "a", "one") is None
         revision = await documents.put("client", "a", "one", b"\x00body", at=NOON)
@@ -52,7 +55,7 @@ async def test_what_was_kept_is_found_under_its_kind_tenant_and_name(opened: Ope
 
 
 @on_a_loop
-async def test_a_list_is_of_one_tenant_or_of_all_in_pages_by_tenant_and_name(opened: Open):
+async def test_a_list_is_of_one_tenant_or_of_all_in_pages_by_tenant_and_name(opened: Any):
     async with opened() as documents:
         for tenant, name in (("b", "1"), ("a", "2"), ("a", "1"), ("c", "0")):
             await documents.put("client", tenant, name, b"", at=NOON)
@@ -66,7 +69,7 @@ async def test_a_list_is_of_one_tenant_or_of_all_in_pages_by_tenant_and_name(ope
 
 
 @on_a_loop
-async def test_of_two_changes_that_expect_one_revision_one_is_made(opened: Open):
+async def test_of_two_changes_that_expect_one_revision_one_is_made(opened: Any):
     async with opened() as documents:
         put = documents.put
         first = await asyncio.gather(*(put("k", "t", "n", b"%d" % n, at=NOON, expected=0) for n in range(8)))
@@ -85,7 +88,7 @@ async def test_of_two_changes_that_expect_one_revision_one_is_made(opened: Open)
 
 
 @on_a_loop
-async def test_the_revision_of_a_kind_grows_with_each_change_and_with_no_other(opened: Open):
+async def test_the_revision_of_a_kind_grows_with_each_change_and_with_no_other(opened: Any):
     async with opened() as documents:
         seen = [await documents.revision("k")]
         assert seen == [0]
@@ -103,14 +106,29 @@ async def test_the_revision_of_a_kind_grows_with_each_change_and_with_no_other(o
 
 
 @on_a_loop
-async def test_a_restart_leaves_what_was_answered(tmp_path: Path):
-    log = SqliteLog(tmp_path / "log.db")
-    kept = await SqliteDocuments(log).put("k", "t", "n", b"body", at=NOON)
-    await log.close()
+async def test_a_restart_leaves_what_was_answered_and_a_closed_store_says_so(
+    opened: Any, request: pytest.FixtureRequest
+):
+    async with opened() as documents:
+        kept = await documents.put("k", "t", "n", b"body", at=NOON)
+    async with opened() as documents:
+        assert (await documents.get("k", "t", "n")).revision == kept == await documents.revision("k")
+    if "memory" not in request.node.name:
+        with pytest.raises(Unavailable):
+            await documents.put("k", "t", "n", b"later", at=NOON)
 
-    again = SqliteLog(tmp_path / "log.db")
-    documents = SqliteDocuments(again)
-    assert (await documents.get("k", "t", "n")).revision == kept == await documents.revision("k")
-    await again.close()
-    with pytest.raises(Unavailable):
-        await documents.put("k", "t", "n", b"later", at=NOON)
+
+@on_a_loop
+async def test_a_put_whose_answer_was_lost_is_answered_when_it_is_sent_again():
+    empty_postgres_log()
+    async with Proxy(server_url()) as proxy:
+        log = PostgresLog(proxy.url, schema=SCHEMA)
+        documents = PostgresDocuments(log)
+        await documents.put("k", "t", "n", b"first", at=NOON, expected=0)
+        proxy.cut("after the server has done it")
+
+        revision = await documents.put("k", "t", "n", b"second", at=NOON, expected=1)
+
+        assert (proxy.cuts, revision) == (1, 2)
+        assert (await documents.get("k", "t", "n"))[3:5] == (b"second", 2)
+        await log.close()

@@ -3,48 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conformance.stores_beside import KINDS, SHARED, opener
 
 from headgate.core.errors import Unavailable
 from headgate.ports import Cell, LimitStore, Swap
-from headgate.stores.limits import MemoryLimits, SharedLimits, SqliteLimits, limits_beside, limits_in
-from headgate.stores.memory import MemoryLog
+from headgate.stores.limits import SqliteLimits, limits_in
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.clock import NOON, VirtualClock
 from headgate.testing.log_conformance import on_a_loop
 
-KINDS = ("memory", "sqlite", "shared")
-Open = Callable[[], Any]
-
 
 @pytest.fixture(params=KINDS)
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Return a context that opens the store, always of the same place."""
+    open_storage = opener(request.param, tmp_path)
 
     @asynccontextmanager
-    async def store() -> AsyncGenerator[LimitStore]:
-        if request.param == "memory":
-            yield MemoryLimits(VirtualClock())
-            return
-        log = SqliteLog(tmp_path / "log.db")
-        adapter = SqliteLimits(log, VirtualClock()) if request.param == "sqlite" else SharedLimits(log, VirtualClock())
-        try:
-            yield adapter
-        finally:
-            await adapter.close()
-            await log.close()
+    async def limits() -> AsyncGenerator[LimitStore]:
+        async with open_storage() as storage:
+            yield storage.limits
 
-    return store
+    return limits
 
 
 @on_a_loop
-async def test_what_was_swapped_is_read_and_what_was_emptied_is_not(opened: Open):
+async def test_what_was_swapped_is_read_and_what_was_emptied_is_not(opened: Any):
     async with opened() as store:
+        await store.look()
         assert store.idle
         assert await store.swap([Swap("a", None, "1"), Swap("b", None, "2")])
         assert not store.idle
@@ -55,12 +46,13 @@ async def test_what_was_swapped_is_read_and_what_was_emptied_is_not(opened: Open
         assert await store.read(["a", "b"]) == [None, "3"]
         assert await store.cells("") == [Cell("b", "3")]
         assert await store.swap([Swap("b", "3", None)])
+        await store.look()
         assert store.idle
 
 
 @on_a_loop
 @pytest.mark.parametrize("stale", [Swap("b", "other", "x"), Swap("b", None, "x"), Swap("c", "was there", "x")])
-async def test_a_swap_of_which_one_cell_is_stale_changes_nothing(opened: Open, stale: Swap):
+async def test_a_swap_of_which_one_cell_is_stale_changes_nothing(opened: Any, stale: Swap):
     async with opened() as store:
         await store.swap([Swap("a", None, "1"), Swap("b", None, "2")])
 
@@ -71,7 +63,7 @@ async def test_a_swap_of_which_one_cell_is_stale_changes_nothing(opened: Open, s
 
 
 @on_a_loop
-async def test_of_many_who_count_at_once_none_is_lost(opened: Open):
+async def test_of_many_who_count_at_once_none_is_lost(opened: Any):
     async with opened() as store:
 
         async def count_one() -> None:
@@ -87,7 +79,7 @@ async def test_of_many_who_count_at_once_none_is_lost(opened: Open):
 
 
 @on_a_loop
-async def test_cells_are_listed_by_the_beginning_of_their_names(opened: Open):
+async def test_cells_are_listed_by_the_beginning_of_their_names(opened: Any):
     async with opened() as store:
         await store.swap([Swap(name, None, "x") for name in ("rate b", "rate a", "rat", "rate%", "wait a")])
 
@@ -96,32 +88,29 @@ async def test_cells_are_listed_by_the_beginning_of_their_names(opened: Open):
 
 
 @on_a_loop
-async def test_what_was_swapped_outlives_the_process(tmp_path: Path):
-    for kind in (SqliteLimits, SharedLimits):
-        log = SqliteLog(tmp_path / f"{kind.__name__}.db")
-        store = kind(log, VirtualClock())
+async def test_what_was_swapped_outlives_the_process(opened: Any):
+    async with opened() as store:
         await store.swap([Swap("circuit lab/m", None, "open"), Swap("gone", None, "x")])
         await store.swap([Swap("gone", "x", None)])
-        await store.close()
-        await log.close()
-
-        again = SqliteLog(tmp_path / f"{kind.__name__}.db")
-        assert limits_in(again) == [Cell("circuit lab/m", "open")]
-        assert await kind(again, VirtualClock()).cells("") == [Cell("circuit lab/m", "open")]
-        await again.close()
+    async with opened() as again:
+        assert await again.cells("") == [Cell("circuit lab/m", "open")]
 
 
 @on_a_loop
-async def test_two_who_share_a_table_see_each_others_swaps_at_once(tmp_path: Path):
-    log = SqliteLog(tmp_path / "log.db")
-    one, other = SharedLimits(log, VirtualClock()), SharedLimits(log, VirtualClock())
+@pytest.mark.parametrize("kind", SHARED)
+async def test_two_who_share_a_store_see_each_others_swaps(kind: str, tmp_path: Path):
+    open_storage = opener(kind, tmp_path)
+    async with open_storage() as first, open_storage() as second:
+        one, other = first.limits, second.limits
+        await other.look()
+        assert other.idle
 
-    assert await one.swap([Swap("a", None, "1")])
-    assert await other.read(["a"]) == ["1"]
-    assert await other.swap([Swap("a", "1", "2")])
-    assert not await one.swap([Swap("a", "1", "3")])
-
-    await log.close()
+        assert await one.swap([Swap("a", None, "1")])
+        await other.look()
+        assert not other.idle
+        assert await other.read(["a"]) == ["1"]
+        assert await other.swap([Swap("a", "1", "2")])
+        assert not await one.swap([Swap("a", "1", "3")])
 
 
 @on_a_loop
@@ -143,11 +132,3 @@ async def test_what_cannot_be_written_now_goes_with_the_next(tmp_path: Path, mon
 
     assert limits_in(log) == [Cell("a", "1"), Cell("b", "2")]
     await log.close()
-
-
-def test_the_store_is_beside_the_log(tmp_path: Path):
-    log = SqliteLog(tmp_path / "log.db")
-
-    assert isinstance(limits_beside(log, VirtualClock()), SqliteLimits)
-    assert type(limits_beside(MemoryLog(), VirtualClock())) is MemoryLimits
-    asyncio.run(log.close())

@@ -658,6 +658,59 @@ async def test_a_definition_may_be_saved_while_appends_are_under_way(log: Log):
     assert await log.definition("letters") == ("v1", b"one")
 
 
+# --- Tenants ---------------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_a_definition_is_its_tenants_alone_though_another_has_the_same_content(log: Log):
+    assert await log.save_definition("v1", "letters", b"one", NOON, tenant="acme") is True
+    assert await log.save_definition("v1", "letters", b"one", NOON + 1, tenant="bolt") is True
+    assert await log.save_definition("v2", "letters", b"two", NOON + 2, tenant="bolt") is True
+    assert await log.save_definition("w1", "secret", b"three", NOON + 3, tenant="bolt") is True
+
+    assert await log.definition("letters", tenant="acme") == ("v1", b"one")
+    assert await log.definition("letters", tenant="bolt") == ("v2", b"two")
+    assert await log.definition("letters", "v2", tenant="acme") is None
+    assert await log.definition("secret", tenant="acme") is None
+    assert await log.definition("letters") is None
+    assert await log.definitions(tenant="acme") == [("letters", "v1", NOON, b"one")]
+    assert [name for name, *_ in await log.definitions(tenant="bolt")] == ["letters", "secret"]
+    assert await log.definitions() == []
+    assert await log.save_definition("v1", "letters", b"one", NOON + 4, tenant="bolt") is False
+    assert await log.definitions(tenant="acme") == [("letters", "v1", NOON, b"one")]
+
+
+@on_a_loop
+async def test_runs_are_listed_counted_and_found_within_a_tenant(log: Log):
+    for number, tenant in enumerate(("acme", "bolt", "acme", "bolt", "bolt")):
+        await begun(log, f"run-{number}", tenant=tenant, unique_key=f"order-{number}")
+
+    acme, bolt = RunsWanted(tenant="acme"), RunsWanted(tenant="bolt")
+
+    assert [row.id for row in await log.runs(acme)] == ["run-2", "run-0"]
+    assert [row.id for row in await log.runs(bolt, limit=2)] == ["run-4", "run-3"]
+    assert [row.id for row in await log.runs(RunsWanted(tenant="acme", text="run-"))] == ["run-2", "run-0"]
+    assert (await log.count_runs(acme), await log.count_runs(bolt), await log.count_runs()) == (2, 3, 5)
+    assert await log.count_runs(RunsWanted(tenant="nobody")) == 0
+    assert await log.matching("run-", limit=10, tenant="acme") == ["run-0", "run-2"]
+    assert await log.matching("run-1", tenant="acme") == []
+    assert len(await log.matching("run-", limit=10)) == 5
+
+
+@on_a_loop
+async def test_what_is_spent_is_added_up_within_a_tenant(log: Log):
+    for number, tenant in enumerate(("acme", "bolt")):
+        run = await begun(log, f"run-{number}", tenant=tenant)
+        await run.commit(spend=[run.spent(10**number)])
+
+    async def cost(**wanted: Any) -> int:
+        return sum(total.cost for total in await log.spend_totals("run", SpendWanted(**wanted)))
+
+    assert (await cost(tenant="acme"), await cost(tenant="bolt"), await cost()) == (1, 10, 11)
+    assert await cost(tenant="acme", runs=("run-1",)) == 0
+    assert await cost(tenant="nobody") == 0
+
+
 # --- The end ---------------------------------------------------------------------------------------------
 
 

@@ -43,8 +43,10 @@ def queue(request: pytest.FixtureRequest, clock: StillClock) -> Queue:
     return ADAPTERS[request.param](clock)
 
 
-def task(place: str = "a", *, run: str = "run-1", attempt: int = 1, line: str = "default") -> Task:
-    return Task(line, run, place, attempt)
+def task(
+    place: str = "a", *, run: str = "run-1", attempt: int = 1, line: str = "default", tenant: str = "default"
+) -> Task:
+    return Task(line, run, place, attempt, tenant)
 
 
 async def take(queue: Queue, count: int = 1, *lines: str, wait: float = 0.0) -> list[Claim]:
@@ -61,6 +63,69 @@ async def started(waiting: Coroutine[Any, Any, list[Claim]]) -> asyncio.Task[lis
 
 def places(claims: list[Claim]) -> list[str]:
     return [claim.task.place for claim in claims]
+
+
+# --- Tenants ---------------------------------------------------------------------------------------------
+
+
+@on_a_loop
+async def test_a_tenants_worker_gets_that_tenants_tasks_alone(queue: Queue):
+    queue.put(task("a", tenant="acme"))
+    queue.put(task("b", run="run-2", tenant="bolt"))
+
+    nobodys = await queue.take(["default"], worker_id="w", count=9, wait_seconds=0, tenant="other")
+    bolts = await queue.take(["default"], worker_id="w", count=9, wait_seconds=0, tenant="bolt")
+
+    assert nobodys == []
+    assert places(bolts) == ["b"]
+    assert queue.depth("default") == 1
+
+
+@on_a_loop
+async def test_whoever_waits_for_one_tenant_is_not_woken_by_the_task_of_another(queue: Queue):
+    acme = await started(queue.take(["default"], worker_id="w", count=1, wait_seconds=LONG, tenant="acme"))
+    bolt = await started(queue.take(["default"], worker_id="w", count=1, wait_seconds=LONG, tenant="bolt"))
+
+    queue.put(task("b", tenant="bolt"))
+
+    assert places(await bolt) == ["b"]
+    assert not acme.done()
+    queue.put(task("a", run="run-2", tenant="acme"))
+    assert places(await acme) == ["a"]
+
+
+@on_a_loop
+async def test_tenants_take_turns_with_a_worker_of_all(queue: Queue):
+    for number in range(4):
+        queue.put(task(f"a{number}", tenant="acme"))
+    for number in range(2):
+        queue.put(task(f"b{number}", run="run-2", tenant="bolt"))
+
+    claims = await take(queue, 3) + await take(queue, 9)
+
+    assert places(claims) == ["a0", "b0", "a1", "b1", "a2", "a3"]
+    assert queue.depth("default") == 0
+
+
+@on_a_loop
+async def test_tasks_that_are_taken_back_leave_those_of_other_tenants(queue: Queue):
+    queue.put(task("a", tenant="acme"))
+    queue.put(task("b", run="run-2", tenant="bolt"))
+
+    queue.drop("run-1")
+
+    assert queue.depth("default") == 1
+    assert places(await take(queue, 9)) == ["b"]
+
+
+@on_a_loop
+async def test_ids_of_claims_do_not_tell_how_many_there_were(queue: Queue):
+    for number in range(3):
+        queue.put(task(f"a{number}"))
+
+    endings = [int(claim.activity_id.rpartition("/")[2], 16) for claim in await take(queue, 3)]
+
+    assert min(abs(one - other) for one in endings for other in endings if one is not other) > 1_000
 
 
 # --- Offering and claiming -------------------------------------------------------------------------------

@@ -259,8 +259,8 @@ def test_two_tenants_share_no_answer(play: Any):
     definition = load_definition(asks(), providers=frozenset({"scripted"}))
 
     async def scene(bench: Any) -> None:
-        await bench.app.engine.deploy(definition)
         for tenant in ("acme", "umbrella", "acme"):
+            await bench.app.engine.deploy(definition, tenant=tenant)
             started = await bench.app.engine.start(Start(workflow="asks", input=TIDES, tenant=tenant))
             assert (await bench.finished(started.id)).head.status == "completed"
 

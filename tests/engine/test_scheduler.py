@@ -126,7 +126,8 @@ def test_a_process_that_dies_between_the_start_and_its_note_starts_no_second_run
     async def first(app: App, clock: VirtualClock) -> Any:
         made = await app.desk.schedule(wanted(every_seconds=3600.0), definition=FLOW, files={})
         await app.scheduler.fire(NOON + HOUR)
-        await app.schedules.save(made)  # as if what came of it had not been written
+        (noted,) = await app.schedules.all()  # as if what came of it had not been written
+        assert await app.schedules.save(msgspec.structs.replace(made, revision=noted.revision))
         await app.desk.settled()
 
     async def second(app: App, clock: VirtualClock) -> Any:
@@ -145,7 +146,7 @@ def test_times_that_passed_while_nobody_worked_are_made_up_for_once():
     async def work(app: App, clock: VirtualClock) -> Any:
         await app.desk.schedule(wanted(cron="*/10 * * * *"), definition=FLOW, files={})
         started = await app.scheduler.fire(NOON + 24 * HOUR + 5 * SECOND)
-        return started, app.schedules.all()[0]
+        return started, (await app.schedules.all())[0]
 
     started, kept = in_app(work)
 
@@ -159,7 +160,7 @@ def test_while_the_last_run_is_under_way_the_next_time_is_passed_over_and_said(o
         await app.desk.schedule(wanted(every_seconds=3600.0, overlap=overlap), definition=WAITING, files={})
         for hours in (1, 2, 3):
             await app.scheduler.fire(NOON + hours * HOUR)
-        return len(await app.desk.runs()), app.schedules.all()[0].note
+        return len(await app.desk.runs()), (await app.schedules.all())[0].note
 
     runs, note = in_app(work)
 
@@ -196,17 +197,18 @@ def test_an_input_that_the_workflow_does_not_take_is_refused_when_the_schedule_i
     async def work(app: App, clock: VirtualClock) -> Any:
         with pytest.raises(Invalid, match="whole number"):
             await app.desk.schedule(wanted(every_seconds=60.0, input={"n": "x"}), definition=FLOW, files={})
-        return app.schedules.all()
+        return await app.schedules.all()
 
     assert in_app(work) == []
 
 
 def test_a_run_that_cannot_start_is_noted_and_the_schedule_goes_on():
     async def work(app: App, clock: VirtualClock) -> Any:
-        made = await app.desk.schedule(wanted(every_seconds=3600.0), definition=FLOW, files={})
-        await app.schedules.save(msgspec.structs.replace(made, version="0" * 16))
+        await app.desk.schedule(wanted(every_seconds=3600.0), definition=FLOW, files={})
+        (kept,) = await app.schedules.all()
+        assert await app.schedules.save(msgspec.structs.replace(kept, version="0" * 16))
         started = await app.scheduler.fire(NOON + HOUR)
-        kept = app.schedules.all()[0]
+        kept = (await app.schedules.all())[0]
         return started, kept.note, kept.next_at
 
     started, note, following = in_app(work)

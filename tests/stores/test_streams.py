@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -21,7 +22,7 @@ from headgate.testing.stream_conformance import Heard, at_hand
 
 
 class ScratchTables:
-    """`ports.Tables` in memory. While `broken` nothing can be written; `held` makes writers wait."""
+    """A `Scratch` in memory. While `broken` nothing can be written; `held` makes writers wait."""
 
     def __init__(self) -> None:
         self.database = apsw.Connection(":memory:")
@@ -38,6 +39,9 @@ class ScratchTables:
 
     def read(self, statement: str, *parameters: Any) -> list[Any]:
         return list(self.database.execute(statement, parameters))
+
+    def close(self) -> None:
+        self.database.close()
 
     @property
     def offsets(self) -> list[int]:
@@ -269,14 +273,21 @@ async def test_no_token_waits_for_the_disk_and_what_waits_for_it_has_a_maximum(m
 
 
 @on_a_loop
-async def test_a_table_that_a_dead_process_left_is_removed():
-    tables = ScratchTables()
-    StreamSpill(tables).keep("run", "a", 1, 0, b"abc")
+async def test_nothing_of_a_spill_is_under_any_name_and_it_begins_anew_after_it_was_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path))
+    spill = StreamSpill()
+    spill.keep("run", "a", 1, 0, b"abc" * stream_spill.BLOCK_BYTES * 40)
     await written()
 
-    await StreamSpill(tables).open()
+    found = spill.find("run", "a", 1, 6)
+    names = [*tmp_path.glob("*")]  # noqa: ASYNC240 - a folder of our own, and empty
+    await spill.close()
 
-    assert tables.read("select name from sqlite_schema") == []
+    assert found is not None
+    assert found[1][:3] == b"abc"
+    assert names == []
 
 
 # --- The ring ------------------------------------------------------------------------------------------------------

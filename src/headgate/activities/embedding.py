@@ -15,6 +15,7 @@ from headgate.activities.call_cost import max_cost_of
 from headgate.activities.gated_call import Answered, Target, ask_first_available, asked_hash, targets
 from headgate.activities.llm_prompt import usage_fields
 from headgate.activities.policed import Policed
+from headgate.activities.tenant_providers import providers_of
 from headgate.core.model_list import ModelEntry, read_entry
 from headgate.core.money import dollars
 from headgate.core.usage_sums import add_up_usages
@@ -48,14 +49,15 @@ def embedding(providers: Providers, guards: Guards = NO_GUARDS) -> ActivityFunct
 
     async def embed(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         model, inputs, batch_size = _parsed(parameters)
-        (target,) = targets([model], providers, "embedding")
+        own = providers_of(ctx.task, providers)
+        (target,) = targets([model], own, "embedding")
         policed = Policed(guards, ctx)
         with policed.clean_failures():
             batches = _Batches(policed, target, max_cost_of(parameters, "embedding"))
             for start in range(0, len(inputs), batch_size):
                 texts = tuple(Message("user", text) for text in inputs[start : start + batch_size])
                 asked = ModelRequest(model=target.model, messages=texts)
-                asked, _ = await policed.allowed(asked, [target.name], providers, purpose="embedding")
+                asked, _ = await policed.allowed(asked, [target.name], own, purpose="embedding")
                 await batches.embed([message.content for message in asked.messages])
             return batches.result()
 

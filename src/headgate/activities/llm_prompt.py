@@ -19,6 +19,7 @@ from headgate.activities.gated_call import Answered, Target, ask_first_available
 from headgate.activities.json_schema import problems_with
 from headgate.activities.policed import Policed
 from headgate.activities.prompt_parameters import models_of, request_of
+from headgate.activities.tenant_providers import providers_of
 from headgate.core.money import dollars
 from headgate.core.values import Usage
 from headgate.ports import (
@@ -64,9 +65,10 @@ def llm_prompt(providers: Providers, guards: Guards = NO_GUARDS) -> ActivityFunc
             request = request_of(parameters, max_tokens_default=default)
         entries = {entry.model: entry for entry in reversed(models_of(parameters))}
         named = [entry.model for entry in models_of(parameters)]
-        request, allowed = await policed.allowed(request, named, providers)
+        own = providers_of(policed.ctx.task, providers)
+        request, allowed = await policed.allowed(request, named, own)
         chosen = [entries.get(name, name) for name in allowed]
-        wanted = targets(chosen, providers, "llm_prompt", _tier_of(request))
+        wanted = targets(chosen, own, "llm_prompt", _tier_of(request))
         return await _Prompt(policed, request, max_cost).result(wanted)
 
     async def guarded(parameters: dict[str, Any], ctx: ActivityContext) -> Any:

@@ -21,10 +21,10 @@ __all__ = [
     "everybody_at_this_machine",
 ]
 
-Scope = Literal["", "runs:read", "runs:write", "definitions:write", "workers", "admin"]
+Scope = Literal["", "runs:read", "runs:write", "approvals", "definitions:write", "workers", "admin"]
 """What a route asks for; empty: nothing, it is for anybody."""
 
-EVERYTHING = frozenset({"runs:read", "runs:write", "definitions:write", "workers", "admin"})
+EVERYTHING = frozenset({"runs:read", "runs:write", "approvals", "definitions:write", "workers", "admin"})
 
 
 class Unauthorized(Refused):
@@ -52,7 +52,8 @@ class TooMany(Refused):
 class Caller(msgspec.Struct, frozen=True):
     """Whoever asks. `actor` is what events name: `client:NAME`, `user:NAME`. `run`: it may see that run and no other.
 
-    `admin` among the scopes allows all that the others do, within the tenant.
+    `admin` among the scopes allows all that the others do, within the tenant; whoever may change runs may decide
+    their approvals.
     """
 
     tenant: str = "default"
@@ -61,13 +62,19 @@ class Caller(msgspec.Struct, frozen=True):
     run: str = ""
 
     def may(self, scope: Scope) -> bool:
-        return not scope or scope in self.scopes or "admin" in self.scopes
+        has = self.scopes
+        return not scope or scope in has or "admin" in has or (scope == "approvals" and "runs:write" in has)
 
     def require(self, scope: Scope) -> None:
         """Raises `Forbidden`."""
         if not self.may(scope):
             has = " ".join(sorted(self.scopes)) or "none"
             raise Forbidden(f"This needs the scope {scope}; {self.actor} has {has}.")
+
+    def require_run(self, run: str) -> None:
+        """Raises `Forbidden` for whoever may see another run only; `run` empty: what is asked is of no single run."""
+        if self.run and self.run != run:
+            raise Forbidden(f"This ticket is for run {self.run} and for nothing else.")
 
 
 ANYBODY = Caller()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from copy import copy
+from typing import Any, TypeVar
 
 import msgspec
 
+from headgate.api.caller import Forbidden
 from headgate.authoring import given_files, load_definition, validate_input
 from headgate.core import commands as c
 from headgate.core.decision import Decision
@@ -21,11 +23,15 @@ from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
 from headgate.engine.lane import Lane
 from headgate.engine.limits import checked_limit
+from headgate.engine.quotas import Quotas
 from headgate.engine.reader import Reader, contents_shown, summary_of
 from headgate.engine.retention import Retention
-from headgate.engine.scheduler import Scheduler, checked_schedule, named
+from headgate.engine.scheduler import Scheduler, changed_schedule, checked_schedule, named
 from headgate.engine.streams import NOTHING, Following, RunStreams
+from headgate.engine.tenants import Tenants
+from headgate.engine.vault import Vault
 from headgate.ports import (
+    DEFAULT_TENANT,
     BudgetRule,
     BudgetStanding,
     Changed,
@@ -39,15 +45,25 @@ from headgate.ports import (
     RunRow,
     Schedule,
     Schedules,
+    SecretLine,
+    SpendRow,
     StartRequest,
+    Tenant,
+    TenantStanding,
     Update,
 )
 
 __all__ = ["Desk"]
 
+Owned = TypeVar("Owned", BudgetRule, Schedule)
+
 
 class Desk:
-    """`ports.Client` on the engine of this process. Each acting verb returns when what it did is durable."""
+    """`ports.Client` on the engine of this process. Each acting verb returns when what it did is durable.
+
+    It is that of whoever has the machine, and finds the runs of all tenants; `of` gives a tenant's. What it starts and
+    keeps without saying whose is the default tenant's.
+    """
 
     def __init__(
         self,
@@ -61,7 +77,13 @@ class Desk:
         scheduler: Scheduler,
         gate: Gate,
         budgets: BudgetKeeper,
+        vault: Vault,
+        tenants: Tenants,
+        quotas: Quotas,
     ) -> None:
+        self._vault = vault
+        self._tenants = tenants
+        self._quotas = quotas
         self._gate = gate
         self._budgets = budgets
         self._schedules = schedules
@@ -72,14 +94,28 @@ class Desk:
         self._providers = providers
         self._activities = activities
         self._reader = Reader(engine.log, engine.clock.now, waits=gate.waits)
+        self._tenant: str | None = None
+        self._actor = "client"
         self._watchers: dict[str, set[_Watcher]] = {}
         self._any_change: set[asyncio.Event] = set()
+        self._endings: dict[str, _Ending] = {}
         self.eraser: Eraser | None = None
         self.listens: Callable[[Run], bool] = lambda run: False
         """Whether somebody waits for all the calls of the run that ask a person."""
         self.retention: Retention | None = None
         """Given by whoever puts things together, where the log outlives its process."""
         engine.listen(self._committed)
+
+    def of(self, tenant: str, actor: str) -> Desk:
+        """Return the same desk as a tenant's caller has it: for it there is nothing of others, and `actor` stands on
+        whatever it does."""
+        view = copy(self)
+        view._tenant, view._actor, view._reader = tenant, actor, self._reader.of(tenant)  # noqa: SLF001 - its own copy
+        return view
+
+    @property
+    def _whose(self) -> str:
+        return self._tenant or DEFAULT_TENANT
 
     # --- Starting ------------------------------------------------------------------------------------------------
 
@@ -94,7 +130,7 @@ class Desk:
                 read=given_files(request.files),
             )
             name = definition.name
-            version, _ = await self._engine.deploy(definition)
+            version, _ = await self._engine.deploy(definition, tenant=self._whose)
         row = await self._engine.start(
             Start(
                 workflow=name,
@@ -105,6 +141,8 @@ class Desk:
                 labels=request.labels,
                 unique_key=request.unique_key,
                 command_id=request.command_id,
+                tenant=self._whose,
+                actor=self._actor,
             )
         )
         return summary_of(row)
@@ -114,6 +152,19 @@ class Desk:
     async def show(self, run: str, *, at: int | None = None, contents: bool = True) -> RunView:
         return await self._reader.show(run, at=at, contents=contents)
 
+    async def ended(self, run: str) -> RunView:
+        """Return the run with its contents as soon as it has ended. What is in memory then is not read again."""
+        row = await self._reader.find(run)
+        ending = self._endings.setdefault(row.id, _Ending())
+        ending.readers += 1
+        try:
+            await self._engine.finished(row.id)
+            return ending.view or await self._reader.show(row.id)
+        finally:
+            ending.readers -= 1
+            if not ending.readers:
+                self._endings.pop(row.id, None)
+
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
     ) -> list[RunSummary]:
@@ -122,10 +173,13 @@ class Desk:
     async def events(self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True) -> list[EventView]:
         return await self._reader.events(run, after=after, limit=limit, contents=contents)
 
+    async def spend(self, run: str) -> list[SpendRow]:
+        return await self._engine.log.spend((await self._reader.find(run)).id)
+
     # --- Acting --------------------------------------------------------------------------------------------------
 
     async def signal(self, run: str, name: str, *, key: str = "", data: Any = None, command_id: str = "") -> RunView:
-        return await self._act(run, c.Signal(at=self._now, command_id=command_id, name=name, key=key, data=data))
+        return await self._act(run, self._command(c.Signal, command_id=command_id, name=name, key=key, data=data))
 
     async def decide(
         self,
@@ -141,10 +195,10 @@ class Desk:
         command = c.DecideApproval(
             at=self._now,
             command_id=command_id,
-            actor=f"user:{by}" if by else "client",
+            actor=self._signed(by),
             key=key,
             approved=approved,
-            by=by,
+            by=self._named(by),
             comment=comment,
             data=data,
         )
@@ -153,46 +207,49 @@ class Desk:
     async def cancel(self, run: str, *, reason: str = "", command_id: str = "") -> RunView:
         row = await self._reader.find(run)
         claimed = tuple(sorted({claim.task.place for claim in self._queue.claims_of(row.id)}))
-        return await self._act(row.id, c.Cancel(at=self._now, command_id=command_id, reason=reason, out=claimed))
+        return await self._act(row.id, self._command(c.Cancel, command_id=command_id, reason=reason, out=claimed))
 
     async def pause(self, run: str, *, reason: str = "", command_id: str = "") -> RunView:
-        return await self._act(run, c.Pause(at=self._now, command_id=command_id, reason=reason))
+        return await self._act(run, self._command(c.Pause, command_id=command_id, reason=reason))
 
     async def resume(self, run: str, *, command_id: str = "") -> RunView:
-        return await self._act(run, c.Resume(at=self._now, command_id=command_id))
+        return await self._act(run, self._command(c.Resume, command_id=command_id))
 
     async def retry(self, run: str, *, command_id: str = "") -> RunView:
-        return await self._act(run, c.Retry(at=self._now, command_id=command_id))
+        return await self._act(run, self._command(c.Retry, command_id=command_id))
 
     async def raise_budget(self, run: str, *, to: int = 0, more: int = 0, key: str = "", by: str = "") -> RunView:
         row = await self._reader.find(run)
         if more:
             budget = (await self._engine.lane(row.id)).run.budget_of(key)
             to = more + (0 if budget is None else budget.limit)
-        return await self._act(row.id, c.RaiseBudget(at=self._now, actor=_actor(by), limit=to, key=key, by=by))
+        return await self._act(
+            row.id, c.RaiseBudget(at=self._now, actor=self._signed(by), limit=to, key=key, by=self._named(by))
+        )
 
     async def refuse_calls(self, run: str, *, key: str = "", by: str = "") -> RunView:
-        return await self._act(run, c.RefuseCalls(at=self._now, actor=_actor(by), key=key, by=by))
+        return await self._act(run, c.RefuseCalls(at=self._now, actor=self._signed(by), key=key, by=self._named(by)))
 
     async def set_budget(self, rule: BudgetRule) -> BudgetStanding:
-        return await self._budgets.set(rule)
+        return await self._budgets.set(self._own(rule))
 
     async def remove_budget(self, rule: BudgetRule) -> BudgetStanding:
-        return await self._budgets.remove(rule)
+        return await self._budgets.remove(self._own(rule))
 
     async def budgets(self) -> list[BudgetStanding]:
-        return await self._budgets.standings()
+        return await self._budgets.standings(self._tenant)
 
     async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
         if self.eraser is None:
             raise Refused("This log is in memory: it ends with its process, and there is nothing to erase.")
-        return await self.eraser.erase(runs, label=label, actor=f"user:{by}" if by else "client")
+        return await self.eraser.erase(runs, label=label, actor=self._signed(by), tenant=self._tenant)
 
     async def collect(self, *, older: str = "", dry_run: bool = False, by: str = "") -> Collected:
+        self._insist_on_default("deletes what has ended long ago")
         if self.retention is None:
             raise Refused("This log is in memory: it ends with its process, and nothing of it is deleted before.")
         kept = parse_microseconds(older) if older else None
-        return await self.retention.collect(kept, actor=f"user:{by}" if by else "client", dry_run=dry_run)
+        return await self.retention.collect(kept, actor=self._signed(by), dry_run=dry_run)
 
     async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
         loaded = load_definition(
@@ -203,8 +260,9 @@ class Desk:
             read=given_files(files),
         )
         value = validate_input(loaded, {} if schedule.input is None else schedule.input)
-        version, _ = await self._engine.deploy(loaded)
-        before = next((known for known in self._schedules.all() if known.name == schedule.name), None)
+        version, _ = await self._engine.deploy(loaded, tenant=self._whose)
+        schedule = self._own(schedule)
+        before = next((known for known in await self._own_schedules() if known.name == schedule.name), None)
         made = msgspec.structs.replace(
             schedule,
             id=before.id if before else self._engine.random_id(),
@@ -212,45 +270,102 @@ class Desk:
             version=version,
             input=self._engine.scrubbed(loaded, value),
             created_at=before.created_at if before else self._now,
+            revision=before.revision if before else 0,
         )
-        return await self._keep_schedule(checked_schedule(made, self._now))
+        checked = checked_schedule(made, self._now)
+        if not await self._schedules.save(checked):
+            raise Refused(f"The schedule {schedule.name!r} was changed by somebody else meanwhile. Ask again.")
+        self._scheduler.changed()
+        return checked
 
     async def schedules(self) -> list[Schedule]:
-        return self._schedules.all()
+        return await (self._schedules.all() if self._tenant is None else self._own_schedules())
+
+    async def _own_schedules(self) -> list[Schedule]:
+        return [schedule for schedule in await self._schedules.all() if schedule.tenant == self._whose]
 
     async def change_schedule(self, name: str, change: str) -> Schedule:
-        schedule = named(self._schedules, name)
+        schedule = named(await self._own_schedules(), name)
         match change:
             case "remove":
                 await self._schedules.remove(schedule.tenant, name)
-                self._scheduler.changed()
-                return schedule
             case "trigger":
                 await self._scheduler.trigger(schedule)
-                return named(self._schedules, name)
+                return named(await self._own_schedules(), name)
             case "pause":
-                return await self._keep_schedule(msgspec.structs.replace(schedule, enabled=False))
-            case _:
-                return await self._keep_schedule(
-                    checked_schedule(msgspec.structs.replace(schedule, enabled=True), self._now)
+                schedule = await changed_schedule(
+                    self._schedules, self._whose, name, lambda it: _enabled(it, enabled=False)
                 )
-
-    async def _keep_schedule(self, schedule: Schedule) -> Schedule:
-        await self._schedules.save(schedule)
+            case _:
+                schedule = await changed_schedule(
+                    self._schedules,
+                    self._whose,
+                    name,
+                    lambda it: checked_schedule(_enabled(it, enabled=True), self._now),
+                )
         self._scheduler.changed()
         return schedule
 
+    async def _changed(self, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
+        return await changed_schedule(self._schedules, self._whose, name, change)
+
     async def set_limit(self, limit: RateLimit) -> RateLimit:
+        self._insist_on_default("sets the rates of providers")
         return await self._gate.set_limit(checked_limit(limit))
 
     async def remove_limit(self, scope: str) -> RateLimit:
+        self._insist_on_default("sets the rates of providers")
         return await self._gate.remove_limit(scope)
+
+    # --- Tenants -------------------------------------------------------------------------------------------------
+
+    async def set_secret(self, name: str, value: str, *, tenant: str = DEFAULT_TENANT) -> SecretLine:
+        await self._vault.set(self._tenant or tenant, name, value)
+        return SecretLine(name, self._now)
+
+    async def remove_secret(self, name: str, *, tenant: str = DEFAULT_TENANT) -> SecretLine:
+        await self._vault.remove(self._tenant or tenant, name)
+        return SecretLine(name, self._now)
+
+    async def secrets(self, *, tenant: str = DEFAULT_TENANT) -> list[SecretLine]:
+        return await self._vault.lines(self._tenant or tenant)
+
+    async def set_tenant(self, tenant: Tenant, *, new: bool = False) -> Tenant:
+        self._insist_on_default("administers tenants")
+        return await self._tenants.set(tenant, new=new)
+
+    async def tenants(self) -> list[Tenant]:
+        self._insist_on_default("administers tenants")
+        return await self._tenants.all()
+
+    async def tenant(self, name: str) -> TenantStanding:
+        self._insist_on_default("administers tenants")
+        return await self._quotas.standing(await self._tenants.insist(name))
 
     async def _act(self, run: str, command: c.Command) -> RunView:
         row = await self._reader.find(run)
         await self._engine.submit(row.id, command)
         lane = await self._engine.lane(row.id)
         return view_run(lane.run, {}, self._now) if lane.durable else await self._reader.show(row.id, contents=False)
+
+    def _command(self, kind: Callable[..., c.Command], **fields: Any) -> c.Command:
+        return kind(at=self._now, actor=self._actor, **fields)
+
+    def _signed(self, by: str) -> str:
+        """Return who did something: whoever has logged in, or where nobody has, who it is said to be."""
+        return f"user:{by}" if by and self._actor == "client" else self._actor
+
+    def _named(self, by: str) -> str:
+        """Return the person's name: of one who has logged in, the own and no other."""
+        return self._actor.removeprefix("user:") if self._actor.startswith("user:") else by
+
+    def _own(self, what: Owned) -> Owned:
+        """Return a rule or schedule as the tenant's, whatever it says itself."""
+        return what if self._tenant is None else msgspec.structs.replace(what, tenant=self._tenant)
+
+    def _insist_on_default(self, what: str) -> None:
+        if self._whose != DEFAULT_TENANT:
+            raise Forbidden(f"Who {what} does so for all tenants: only the tenant {DEFAULT_TENANT!r} may.")
 
     @property
     def _now(self) -> int:
@@ -324,6 +439,8 @@ class Desk:
         return None
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
+        if lane.run.finished and (ending := self._endings.get(lane.run.id)) is not None and lane.durable:
+            ending.view = self._whole(lane)
         for watcher in self._watchers.get(lane.run.id, ()):
             watcher.changed = True
             if watcher.wanted:
@@ -332,6 +449,12 @@ class Desk:
             watcher.wake.set()
         for changed in self._any_change:
             changed.set()
+
+    def _whole(self, lane: Lane) -> RunView | None:
+        """Return the run with its contents, where all of them are in memory."""
+        wanted = contents_shown(lane.run)
+        values = self._engine.contents.values(lane.row.key, wanted)
+        return view_run(lane.run, values, self._now) if len(values) == len(wanted) else None
 
     async def settled(self) -> None:
         changed = asyncio.Event()
@@ -355,8 +478,14 @@ class Desk:
         return row.head.status == "waiting" and lane is not None and self.listens(lane.run)
 
 
-def _actor(by: str) -> str:
-    return f"user:{by}" if by else "client"
+class _Ending:
+    """Those who wait for a run to end, and what it is then: shown from memory, before that forgets it."""
+
+    __slots__ = ("readers", "view")
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self.view: RunView | None = None
 
 
 class _Watcher:
@@ -381,3 +510,7 @@ class _Watcher:
         if not self.has_news:
             await self.wake.wait()
         self.wake.clear()
+
+
+def _enabled(schedule: Schedule, *, enabled: bool) -> Schedule:
+    return msgspec.structs.replace(schedule, enabled=enabled)

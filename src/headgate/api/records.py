@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -20,15 +21,14 @@ __all__ = ["OpenApproval", "Records", "RunPage"]
 
 EVENTS_PAGE = 1_000
 WAITING_PAGE = 500
-WAITING = RunsWanted(status="waiting")
 
 
 class RunPage(msgspec.Struct, frozen=True):
-    """A page of the list of runs; `total` counts all that match, `last` is what the next page begins behind."""
+    """A page of the list of runs; `total` counts all that match, `last` is the run that the next page begins behind."""
 
     runs: list[RunSummary]
     total: int
-    last: int | None
+    last: str | None
 
 
 class OpenApproval(msgspec.Struct, frozen=True):
@@ -44,13 +44,20 @@ class OpenApproval(msgspec.Struct, frozen=True):
 
 
 class Records:
-    """One per engine."""
+    """One per engine, of all tenants; `of` gives a tenant's."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._reader = Reader(engine.log, engine.clock.now)
+        self._tenant: str | None = None
         self._followers: dict[str, set[asyncio.Event]] = {}
         engine.listen(self._committed)
+
+    def of(self, tenant: str) -> Records:
+        """Return the same records as far as a tenant's runs go: for it there are no others."""
+        view = copy(self)
+        view._tenant, view._reader = tenant, self._reader.of(tenant)  # noqa: SLF001 - its own copy
+        return view
 
     async def row(self, run: str) -> RunRow:
         """Return a run as the log lists it. Raises `NotFound`."""
@@ -60,13 +67,24 @@ class Records:
         """Return the whole id of a run. Raises `NotFound`."""
         return (await self._reader.find(run)).id
 
-    async def runs(self, wanted: RunsWanted, *, limit: int, offset: int, before: int | None) -> RunPage:
-        """Return a page of the runs that match, newest first."""
+    async def runs(self, wanted: RunsWanted, *, limit: int, offset: int, before: str | None) -> RunPage:
+        """Return a page of the runs that match, newest first, `before` a run. Raises `Invalid` where it is gone.
+
+        Pages are told apart by ids: the numbers that the log gives to runs would tell how many others have started.
+        """
         log = self._engine.log
-        rows = await log.runs(wanted, limit=limit + 1, offset=offset, before=before)
+        wanted = msgspec.structs.replace(wanted, tenant=self._tenant)
+        behind = None if before is None else await self._key_of(before)
+        rows = await log.runs(wanted, limit=limit + 1, offset=offset, before=behind)
         page = rows[:limit]
-        last = page[-1].key if len(rows) > limit else None
+        last = page[-1].id if len(rows) > limit else None
         return RunPage([summary_of(row) for row in page], await log.count_runs(wanted), last)
+
+    async def _key_of(self, run: str) -> int:
+        row = await self._engine.log.run(run)
+        if row is None or self._tenant not in (None, row.tenant):
+            raise Invalid(f"expected cursor to be the next_cursor of an earlier answer, got {run!r}; begin anew")
+        return row.key
 
     async def finished(self, run: str) -> None:
         """Return when the run has ended. Raises `NotFound`."""
@@ -74,7 +92,7 @@ class Records:
 
     async def depended_on(self, run: str) -> frozenset[str]:
         """Return the activities that others depend on; the rest are the ends of the workflow."""
-        plan = (await self._engine.lane(run)).run.plan
+        plan = (await self._engine.lane(await self.run_id(run))).run.plan
         ends = {plan.activities[index].key for index in plan.terminals}
         return frozenset(planned.key for planned in plan.activities) - ends
 
@@ -97,17 +115,19 @@ class Records:
 
     async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
         """Return what the wanted rows come to, dearest first."""
+        wanted = msgspec.structs.replace(wanted, tenant=self._tenant or "")
         return await self._engine.log.spend_totals(by, wanted)
 
     # --- People ------------------------------------------------------------------------------------------------------
 
     async def approvals(self, *, limit: int) -> list[OpenApproval]:
         """Return what waits for a person's decision, oldest first, of at most so many waiting runs."""
+        waiting = RunsWanted(status="waiting", tenant=self._tenant)
         found: list[OpenApproval] = []
         before: int | None = None
         looked_at = 0
         while looked_at < limit:
-            rows = await self._engine.log.runs(WAITING, limit=min(WAITING_PAGE, limit), before=before)
+            rows = await self._engine.log.runs(waiting, limit=min(WAITING_PAGE, limit), before=before)
             if not rows:
                 break
             for row in rows:

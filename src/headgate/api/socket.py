@@ -21,7 +21,7 @@ from headgate.api.worker_door import WorkerDoor
 from headgate.client.address import Address
 from headgate.client.frames import LINE_BYTES_MAX, VERBS, Answer, Request, WireError, error_of
 from headgate.core.errors import HeadgateError, Invalid, Refused, Unavailable
-from headgate.ports import Client, Update
+from headgate.ports import Client, Documents, Update
 
 __all__ = ["SocketServer"]
 
@@ -41,8 +41,15 @@ class SocketServer:
     A socket file that a dead owner left is replaced: only who holds the database's lock may start a server.
     """
 
-    def __init__(self, client: Client, address: Address, workers: WorkerDoor | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        address: Address,
+        workers: WorkerDoor | None = None,
+        documents: Documents | None = None,
+    ) -> None:
         self._client = client
+        self.documents = documents
         self.workers = workers
         self.address = address
         self.handed: list[str] = []
@@ -182,7 +189,7 @@ class _Connection:
             if request.verb == "watch":
                 await self._watch(request.id, arguments)
                 return
-            result = await getattr(self._client, request.verb)(**arguments)
+            result = await self._function(request.verb)(**arguments)
             if request.verb == "start":
                 self._server.handed.append(result.id)
             await self.send(Answer(request.id, result=msgspec.Raw(_encoder.encode(result))))
@@ -211,6 +218,10 @@ class _Connection:
         token = self._server.address.token
         if token and not secrets.compare_digest(token, request.token):
             raise Refused("The token is not that of the lock file beside the database.")
+
+    def _function(self, verb: str) -> Any:
+        of_documents = verb.removeprefix("documents.")
+        return getattr(self._client, verb) if of_documents == verb else getattr(self._server.documents, of_documents)
 
     async def _watch(self, request_id: int, arguments: dict[str, Any]) -> None:
         updates = cast("AsyncGenerator[Update]", self._client.watch(**arguments))

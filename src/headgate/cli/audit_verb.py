@@ -21,18 +21,19 @@ from headgate.core.errors import Invalid, NotFound, Unavailable
 if TYPE_CHECKING:
     from headgate.engine.audit import Fault
     from headgate.engine.reader import Reader
-    from headgate.ports import Deletion, Log, RunRow
-    from headgate.stores.sqlite import SqliteLog
+    from headgate.ports import Deletion, KeptLog, Log, RunRow
 
 __all__ = ["audit"]
 
+ACTS_SHOWN_MAX = 10_000
 DELETIONS_SHOWN_MAX = 1_000
 RUNS_PAGE = 500
 
 
 @click.group()
 def audit() -> None:
-    """Check that the log is what was recorded (verify), or print it so that others can (export)."""
+    """Check that the log is what was recorded (verify), print it so that others can (export), or list what admins have
+    done (acts)."""
 
 
 # --- verify ----------------------------------------------------------------------------------------------------------
@@ -48,12 +49,11 @@ def verify(common: Common, runs: tuple[str, ...]) -> int:
 
 async def _verify(common: Common, names: tuple[str, ...]) -> int:
     from headgate.engine.audit import faults, gaps, verify_run
-    from headgate.stores.ownership import state_folder
 
     found: list[Fault] = []
     deleted: list[Deletion] = []
     async with open_reader(common) as (reader, log):
-        keeping = log.keeping(state_folder(common.database))
+        keeping = log.keeping(common.folder)
         common.say_database()
         if names:
             for name in names:
@@ -128,7 +128,7 @@ async def _export(common: Common, names: tuple[str, ...], since: int, out: Path 
         return await _write(lines(log, rows, since=since, contents=contents), out)
 
 
-async def _find(reader: Reader, log: SqliteLog, name: str) -> RunRow:
+async def _find(reader: Reader, log: KeptLog, name: str) -> RunRow:
     deletion = await log.keeping(Path()).deletion(name)
     if deletion is not None:
         raise NotFound(f"Run {name} was deleted at {clock(deletion.at)}: {deletion.why}. There is nothing to export.")
@@ -167,3 +167,28 @@ def _since(text: str) -> int:
         raise Invalid(
             f"--since: expected a time such as 2030-01-31T09:00:00Z or an age such as 7d, got {text!r}"
         ) from None
+
+
+# --- acts ------------------------------------------------------------------------------------------------------------
+
+
+@audit.command()
+@common
+@click.option("--tenant", metavar="NAME", default="default", show_default=True, help="Whose admins.")
+@click.option("--limit", type=click.IntRange(1, ACTS_SHOWN_MAX), default=50, show_default=True, help="At most so many.")
+def acts(common: Common, tenant: str, limit: int) -> int:
+    """List what admins have done about clients, users and keys, newest first."""
+    return run_loop(_acts(common, tenant, limit))
+
+
+async def _acts(common: Common, tenant: str, limit: int) -> int:
+    from headgate.cli.access import read_access
+    from headgate.cli.json_form import iso
+
+    async with read_access(common) as auth:
+        found, _ = await auth.acts.list(tenant, limit=limit)
+    if common.output.json:
+        common.output.data([msgspec.structs.asdict(act) | {"at": iso(act.at)} for act in found])
+    else:
+        common.output.table([(clock(act.at), act.actor, act.act, act.on) for act in found])
+    return exit_codes.COMPLETED

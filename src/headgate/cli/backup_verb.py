@@ -16,6 +16,10 @@ from headgate.core.errors import Refused
 __all__ = ["backup", "restore"]
 
 FAULTS_SHOWN_MAX = 5
+DUMP = (
+    "Copies of PostgreSQL are made by `pg_dump --schema=headgate`, and put back by `pg_restore` while nodes are "
+    "stopped; copy the state folder beside."
+)
 
 
 @click.command()
@@ -24,12 +28,12 @@ FAULTS_SHOWN_MAX = 5
 def backup(common: Common, file: Path) -> None:
     """Copy the database to FILE, and the files that runs keep to FILE-state. An owner may be at work meanwhile."""
     from headgate.stores.backup import back_up, files_beside
-    from headgate.stores.ownership import state_folder
 
     require_database(common)
+    database = common.file(DUMP)
     common.say_database()
     began = time.monotonic()
-    done = back_up(common.database, file, state_folder(common.database))
+    done = back_up(database, file, common.folder)
     if common.output.json:
         common.output.data({"file": str(file), "bytes": done.bytes, "files": done.files})
         return
@@ -50,17 +54,18 @@ def restore(common: Common, file: Path, force: bool) -> None:
     from headgate.stores.backup import check_backup, put_in_place
     from headgate.stores.ownership import Ownership
 
-    if file.resolve() == common.database.resolve():
+    database = common.file(DUMP)
+    if file.resolve() == database.resolve():
         raise Refused(f"{file} is the database itself. Nothing was changed.")
-    if common.database.exists() and not force:
+    if database.exists() and not force:
         raise Refused(
-            f"There is a database {common.database} already. --force puts the backup in its place and keeps it aside."
+            f"There is a database {database} already. --force puts the backup in its place and keeps it aside."
         )
     check_backup(file)
     run_loop(_require_whole(file))
     make_state_folder(common)
-    with Ownership.take(common.database):
-        aside, files = put_in_place(file, common.database)
+    with Ownership.take(database):
+        aside, files = put_in_place(file, database)
     if common.output.json:
         common.output.data({"database": str(common.database), "aside": str(aside) if aside else None, "files": files})
         return

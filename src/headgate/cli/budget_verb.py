@@ -123,10 +123,12 @@ async def _standings(common: Common) -> list[BudgetStanding]:
     from headgate.cli.session import open_reader
     from headgate.cli.words import now
     from headgate.engine.budget_keeper import standing_of
-    from headgate.stores.budgets import SqliteBudgetRules
+    from headgate.stores.budgets import KeptBudgetRules
+    from headgate.stores.storage import documents_beside
 
     async with open_reader(common) as (_, log):
-        return [await standing_of(log, rule, now()) for rule in SqliteBudgetRules(log).all()]
+        rules = await KeptBudgetRules(documents_beside(log)).all()
+        return [await standing_of(log, rule, now()) for rule in rules]
 
 
 def _says(stands: BudgetStanding) -> str:

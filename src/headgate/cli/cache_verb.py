@@ -10,7 +10,7 @@ import click
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso, usd
 from headgate.cli.options import Common, common
-from headgate.cli.session import open_reader, require_database
+from headgate.cli.session import open_reader, open_to_change
 from headgate.cli.words import clock, money, now, plural, span
 from headgate.core.duration import parse_microseconds
 from headgate.core.errors import Invalid, Refused
@@ -73,10 +73,10 @@ def cache(
 
 
 async def _list(common: Common, workflow: str | None, activity: str | None, limit: int) -> None:
-    from headgate.stores.cache_inventory import CacheInventory
+    from headgate.stores.storage import cache_inventory_beside
 
     async with open_reader(common) as (_, log):
-        lines = CacheInventory(log).lines(workflow=workflow, activity=activity, limit=limit)
+        lines = await cache_inventory_beside(log).lines(workflow=workflow, activity=activity, limit=limit)
     if common.output.json:
         common.output.data([_line_form(line) for line in lines])
         return
@@ -115,10 +115,10 @@ def _line_form(line: CacheLine) -> dict[str, Any]:
 
 
 async def _stats(common: Common) -> None:
-    from headgate.stores.cache_inventory import CacheInventory
+    from headgate.stores.storage import cache_inventory_beside
 
     async with open_reader(common) as (_, log):
-        sums = CacheInventory(log).sums(now())
+        sums = await cache_inventory_beside(log).sums(now())
     if common.output.json:
         common.output.data([_sum_form(one) for one in sums])
         return
@@ -162,22 +162,14 @@ def _bytes(size: int) -> str:
 
 
 async def _change(common: Common, change: Callable[[CacheInventory], Awaitable[int]]) -> None:
-    from headgate.stores.cache_inventory import CacheInventory
-    from headgate.stores.ownership import Owned, Ownership
-    from headgate.stores.sqlite import SqliteLog
+    from headgate.stores.ownership import Owned
+    from headgate.stores.storage import cache_inventory_beside
 
-    require_database(common)
-    common.say_database()
     try:
-        ownership = Ownership.take(common.database)
+        async with open_to_change(common) as log:
+            gone = await change(cache_inventory_beside(log))
     except Owned as error:
         raise Refused(f"{error.message} Results can be taken out when it has ended.") from None
-    with ownership:
-        log = SqliteLog(common.database)
-        try:
-            gone = await change(CacheInventory(log))
-        finally:
-            await log.close()
     if common.output.json:
         common.output.data({"forgotten": gone})
     else:

@@ -110,9 +110,8 @@ def _pricing(common: Common, engine: Engine) -> Pricing:
     from headgate.cli.pricing import pricing_of
     from headgate.llm.prices import open_prices
     from headgate.llm.registry import build_providers
-    from headgate.stores.ownership import state_folder
 
-    prices = open_prices(os.environ, state_folder(common.database))
+    prices = open_prices(os.environ, common.folder)
     return pricing_of(build_providers(os.environ, scripted=engine.scripted, offline=engine.offline, prices=prices))
 
 

@@ -12,14 +12,14 @@ from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import usd
 from headgate.cli.options import Common, common
 from headgate.cli.output import Output
-from headgate.cli.session import open_reader, require_database
+from headgate.cli.session import open_reader, open_to_change
 from headgate.cli.words import clock, now, plural
 from headgate.core.errors import Invalid
 from headgate.ports import SpendTotal, SpendWanted
 
 if TYPE_CHECKING:
     from headgate.engine.reader import Reader
-    from headgate.stores.sqlite import SqliteLog
+    from headgate.ports import Log
 
 __all__ = ["costs", "rebuild"]
 
@@ -186,7 +186,7 @@ def _figures(total: SpendTotal) -> dict[str, Any]:
 # --- Live ----------------------------------------------------------------------------------------------------------
 
 
-async def _follow(output: Output, reader: Reader, log: SqliteLog, by: str, wanted: SpendWanted) -> None:
+async def _follow(output: Output, reader: Reader, log: Log, by: str, wanted: SpendWanted) -> None:
     """Show the figures as they change, until every run has ended: in place on a terminal, else a line for each."""
     if output.draws:
         from rich.live import Live
@@ -202,7 +202,7 @@ async def _follow(output: Output, reader: Reader, log: SqliteLog, by: str, wante
             output.notice(f"{clock(now())[11:]}  {_in_short(totals)}")
 
 
-async def _changes(reader: Reader, log: SqliteLog, by: str, wanted: SpendWanted) -> AsyncIterator[list[SpendTotal]]:
+async def _changes(reader: Reader, log: Log, by: str, wanted: SpendWanted) -> AsyncIterator[list[SpendTotal]]:
     last: list[SpendTotal] | None = None
     while True:
         # Asked before the figures are read: of a run that had ended by then nothing is missing in them.
@@ -246,24 +246,16 @@ def _in_short(totals: Sequence[SpendTotal]) -> str:
 def rebuild(common: Common) -> None:
     """Make again from the log what is derived from it: the rows that `headgate costs` adds up.
 
-    Needs the database for itself. Of runs that retention has deleted the rows stay as they are.
+    Needs a file for itself. Of runs that retention has deleted the rows stay as they are.
     """
     run_loop(_rebuild(common))
 
 
 async def _rebuild(common: Common) -> None:
     from headgate.engine.spend import rebuild_spend
-    from headgate.stores.ownership import Ownership
-    from headgate.stores.sqlite import SqliteLog
 
-    require_database(common)
-    common.say_database()
-    with Ownership.take(common.database):
-        log = SqliteLog(common.database)
-        try:
-            rows = await rebuild_spend(log)
-        finally:
-            await log.close()
+    async with open_to_change(common) as log:
+        rows = await rebuild_spend(log)
     if common.output.json:
         common.output.data({"spend_rows": rows})
     else:

@@ -18,11 +18,12 @@ import click
 import msgspec
 
 from headgate.cli import exit_codes
+from headgate.cli.doctor_postgres import look_at_postgres
 from headgate.cli.doctor_providers import Asked, Finding, look_at_providers
 from headgate.cli.options import Common, common
+from headgate.cli.session import open_reader
 from headgate.cli.words import now, plural, span
 from headgate.core.errors import HeadgateError
-from headgate.stores.ownership import state_folder
 
 __all__ = ["doctor"]
 
@@ -68,14 +69,16 @@ def _findings(common: Common, asked: Asked) -> Iterator[Finding]:
     yield Finding("python", "good", f"{sys.version.split()[0]} at {sys.executable}")
     yield _sqlite()
     yield from _extras()
-    yield _database(common)
-    yield _owner(common)
-    yield _state(common)
+    if isinstance(common.database, Path):
+        yield _database(common.database)
+        yield _owner(common.database)
+    else:
+        yield from look_at_postgres(common.database)
+    yield _state(common.folder)
     yield _retention()
-    yield from _schedules(common)
-    yield from _models(common)
+    yield from _beside(common)
     yield from _disk(common)
-    yield from look_at_providers(asked, state_folder(common.database))
+    yield from look_at_providers(asked, common.folder)
 
 
 def _sqlite() -> Finding:
@@ -116,11 +119,10 @@ def _version_of(distribution: str) -> str:
         return ""
 
 
-def _database(common: Common) -> Finding:
+def _database(path: Path) -> Finding:
     from headgate.stores.sqlite import SqliteLog
     from headgate.stores.sqlite_file import SCHEMA_VERSION
 
-    path = common.database
     if not path.exists():
         return Finding("database", "note", f"{path} is not there yet; the first `headgate run` makes it")
     try:
@@ -147,23 +149,22 @@ def _synchronous_of_writers() -> str:
             asyncio.run(log.close())
 
 
-def _owner(common: Common) -> Finding:
+def _owner(database: Path) -> Finding:
     from headgate.stores.ownership import Owned, Ownership, owner_of
 
-    if not common.database.parent.exists():
+    if not database.parent.exists():
         return Finding("owner", "good", "none")
     try:
-        Ownership.take(common.database).release()
+        Ownership.take(database).release()
     except Owned:
-        owner = owner_of(common.database)
+        owner = owner_of(database)
         return Finding("owner", "good", f"process {owner.pid if owner else '?'}")
     except HeadgateError as error:
         return Finding("owner", "bad", error.message)
     return Finding("owner", "good", "none; the next `headgate run` or `work` will be")
 
 
-def _state(common: Common) -> Finding:
-    folder = state_folder(common.database)
+def _state(folder: Path) -> Finding:
     if not folder.exists():
         return Finding("state", "note", f"{folder} is not there yet; prices, files and indexes will lie in it")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
@@ -182,50 +183,38 @@ def _retention() -> Finding:
     return Finding("retention", "good", f"runs that have ended are kept {text} (HEADGATE_RETENTION)")
 
 
-def _schedules(common: Common) -> Iterator[Finding]:
-    """Count the schedules; nothing where there is no database, or one without room for them."""
-    import apsw
-
-    from headgate.stores.schedules import schedules_beside
-    from headgate.stores.sqlite import SqliteLog
-
-    if not common.database.exists():
+def _beside(common: Common) -> Iterator[Finding]:
+    """Say what lies beside the log; nothing where there is no database, or one without room for it."""
+    if isinstance(common.database, Path) and not common.database.exists():
         return
-    with suppress(HeadgateError, apsw.Error):
-        log = SqliteLog(common.database, read_only=True)
-        try:
-            there = schedules_beside(log).all()
-        finally:
-            asyncio.run(log.close())
-        paused = sum(not schedule.enabled for schedule in there)
-        yield Finding("schedules", "good", f"{len(there)}" + (f", {paused} of them paused" if paused else ""))
-
-
-def _models(common: Common) -> Iterator[Finding]:
-    """Name the models that are not asked now, and count the rates; nothing where there is no database."""
     import apsw
 
+    with suppress(HeadgateError, apsw.Error):
+        yield from asyncio.run(_found_beside(common))
+
+
+async def _found_beside(common: Common) -> list[Finding]:
+    """Count the schedules and the rates, and name the models that are not asked now."""
     from headgate.engine.limit_view import view_limits
-    from headgate.stores.limits import limits_in
-    from headgate.stores.sqlite import SqliteLog
+    from headgate.stores.schedules import KeptSchedules
+    from headgate.stores.storage import cells_beside, documents_beside
 
-    if not common.database.exists():
-        return
-    with suppress(HeadgateError, apsw.Error):
-        log = SqliteLog(common.database, read_only=True)
-        try:
-            view = view_limits(limits_in(log), now())
-        finally:
-            asyncio.run(log.close())
-        yield Finding("rates", "good", f"{len(view.limits)} set, {plural(len(view.waits), 'call')} waiting")
-        for circuit in view.circuits:
-            if circuit.state != "closed":
-                text = f"{circuit.model}: {circuit.state} after {plural(circuit.failed, 'failure')}; `headgate limit`"
-                yield Finding("circuit", "note", text)
+    async with open_reader(common) as (_, log):
+        schedules = await KeptSchedules(documents_beside(log)).all()
+        view = view_limits(await cells_beside(log), now())
+    paused = sum(not schedule.enabled for schedule in schedules)
+    text = f"{len(schedules)}" + (f", {paused} of them paused" if paused else "")
+    rates = f"{len(view.limits)} set, {plural(len(view.waits), 'call')} waiting"
+    found = [Finding("schedules", "good", text), Finding("rates", "good", rates)]
+    for circuit in view.circuits:
+        if circuit.state != "closed":
+            text = f"{circuit.model}: {circuit.state} after {plural(circuit.failed, 'failure')}; `headgate limit`"
+            found.append(Finding("circuit", "note", text))
+    return found
 
 
 def _disk(common: Common) -> Iterator[Finding]:
-    folder = common.database.parent
+    folder = common.database.parent if isinstance(common.database, Path) else common.folder
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

@@ -12,6 +12,7 @@ from headgate.cli.session import Engine, open_session, require_database
 from headgate.cli.words import plural
 from headgate.core.errors import Invalid
 from headgate.ports import Erased
+from headgate.stores.places import Place
 
 __all__ = ["erase"]
 
@@ -56,7 +57,9 @@ async def _erase(common: Common, runs: tuple[str, ...], label: str, *, by: str) 
         return await session.client.erase(runs, label=label, by=by)
 
 
-def _copies(database: Path) -> list[Path]:
+def _copies(database: Place) -> list[Path]:
+    if not isinstance(database, Path):
+        return []
     return sorted(copy for pattern in COPIES for copy in database.parent.glob(f"{database.name}{pattern[1:]}"))
 
 

@@ -19,7 +19,7 @@ GROUPS = {
     "Begin": ("init", "demo", "run", "check", "test", "record", "schema", "doctor"),
     "Look": ("runs", "show", "watch", "events", "state", "files", "costs", "prices", "explain", "help", "version"),
     "Act on a run": ("signal", "approve", "reject", "cancel", "pause", "resume", "retry"),
-    "Work": ("work", "dev", "schedule", "budget", "cache"),
+    "Work": ("work", "dev", "schedule", "budget", "cache", "secret", "tenant"),
     "Keep": ("gc", "erase", "audit", "backup", "restore", "rebuild"),
 }
 

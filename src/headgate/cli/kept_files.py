@@ -15,12 +15,11 @@ __all__ = ["keep_file", "kept_bytes"]
 def keep_file(common: Common) -> Callable[[bytes, str], dict[str, Any]]:
     """Return what keeps a file of the command line where the runs of this database find it."""
     from headgate.stores.files import FolderFiles
-    from headgate.stores.ownership import state_folder
 
     def keep(data: bytes, name: str) -> dict[str, Any]:
         make_state_folder(common)
         try:
-            return FolderFiles(state_folder(common.database)).keep(data, name)
+            return FolderFiles(common.folder).keep(data, name)
         except OSError as error:
             raise Unavailable(f"{name} cannot be kept beside the database: {error.strerror or error}.") from None
 
@@ -30,9 +29,8 @@ def keep_file(common: Common) -> Callable[[bytes, str], dict[str, Any]]:
 def kept_bytes(common: Common, value: dict[str, Any]) -> bytes:
     """Return the bytes of a file value. Raises `NotFound` where they are gone."""
     from headgate.stores.files import FolderFiles
-    from headgate.stores.ownership import state_folder
 
     try:
-        return FolderFiles(state_folder(common.database)).read(value)
+        return FolderFiles(common.folder).read(value)
     except (OSError, ValueError):
         raise NotFound(f"The bytes of {value.get('name')!r} are not kept any more beside this database.") from None

@@ -126,10 +126,10 @@ def _period(seconds: int) -> str:
 
 async def _list(common: Common) -> int:
     from headgate.engine.limit_view import view_limits
-    from headgate.stores.limits import limits_in
+    from headgate.stores.storage import cells_beside
 
     async with open_reader(common) as (_, log):
-        view = view_limits(limits_in(log), now())
+        view = view_limits(await cells_beside(log), now())
     if common.output.json:
         common.output.data(_form(view))
         return exit_codes.COMPLETED

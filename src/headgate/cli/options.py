@@ -12,7 +12,9 @@ import click
 import msgspec
 
 from headgate.cli.output import Output
+from headgate.core.errors import Refused
 from headgate.stores.ownership import STATE_FOLDER
+from headgate.stores.places import Place, folder_of, place_of
 
 __all__ = ["STATE_FOLDER", "Common", "common", "database_path"]
 
@@ -23,9 +25,20 @@ class Common(msgspec.Struct, frozen=True):
     """What the common options came to."""
 
     output: Output
-    database: Path
+    database: Place
     named: bool
     """The database was named by `--db` or `HEADGATE_DB`, not found in the state folder."""
+
+    @property
+    def folder(self) -> Path:
+        """The state folder that belongs to the database."""
+        return folder_of(self.database)
+
+    def file(self, instead: str) -> Path:
+        """Return the database's file. Raises `Refused` for PostgreSQL, which has none; `instead` says what to do."""
+        if isinstance(self.database, Path):
+            return self.database
+        raise Refused(f"{self.database} is no file of ours. {instead}")
 
     def say_database(self) -> None:
         """Print the first line: which database is used."""
@@ -36,7 +49,10 @@ def common(verb: Callable[..., Any]) -> Callable[..., Any]:
     """Give a verb the common options; it gets them as its first argument, a `Common`."""
 
     @click.option(
-        "--db", metavar="PATH", envvar="HEADGATE_DB", help="The database file [default: .headgate/headgate.db]."
+        "--db",
+        metavar="PATH",
+        envvar="HEADGATE_DB",
+        help="The database: a file, or postgresql://… [default: .headgate/headgate.db].",
     )
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
     @click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
@@ -68,6 +84,12 @@ def common(verb: Callable[..., Any]) -> Callable[..., Any]:
     return with_common
 
 
-def database_path(named: str | None) -> Path:
-    """Return the database that is meant: the one named, else the one in this folder's state folder."""
-    return Path(os.path.normpath(named)) if named else Path(STATE_FOLDER) / "headgate.db"  # see below
+def database_path(named: str | None) -> Place:
+    """Return the database that is meant: the one named, else the one in this folder's state folder.
+
+    Raises `Invalid` for an address that is none.
+    """
+    if not named:
+        return Path(STATE_FOLDER) / "headgate.db"
+    place = place_of(named)
+    return Path(os.path.normpath(place)) if isinstance(place, Path) else place

@@ -139,9 +139,7 @@ def update_prices(common: Common, source: str) -> None:
 
 
 def _folder(common: Common) -> Path:
-    from headgate.stores.ownership import state_folder
-
-    return state_folder(common.database)
+    return common.folder
 
 
 def _book(common: Common) -> PriceBook:

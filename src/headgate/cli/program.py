@@ -35,6 +35,10 @@ VERBS = {
     "retry": ("act_verbs", "Go on with a failed or cancelled run from what failed."),
     "work": ("work_verb", "Do what is due of all runs, then exit."),
     "dev": ("dev_verb", "Serve the HTTP API to this machine, without a login."),
+    "serve": ("serve_verb", "Serve the HTTP API to whoever has a token."),
+    "client": ("client_verb", "Look after programs that may ask over HTTP."),
+    "user": ("user_verb", "Look after people who may log in over HTTP."),
+    "key": ("key_verb", "Look after the keys that tokens are signed with."),
     "worker": ("worker_verb", "Work on tasks in a process of its own."),
     "cache": ("cache_verb", "Look after the results that are kept for reuse."),
     "gc": ("gc_verb", "Delete runs that ended long ago."),
@@ -42,23 +46,31 @@ VERBS = {
     "audit": ("audit_verb", "Check that the log is what was recorded, or export it."),
     "backup": ("backup_verb", "Copy the database while it is in use."),
     "restore": ("backup_verb", "Put a backup in the database's place."),
+    "db": ("db_verb", "Move an installation from a file to PostgreSQL."),
     "test": ("test_verb", "Run the cases of test files."),
     "record": ("record_verb", "Make a case of a test file out of a finished run."),
     "doctor": ("doctor_verb", "Look at what Headgate stands on: Python, SQLite, database, disk, providers."),
     "schedule": ("schedule_verb", "Start workflows by the clock."),
     "limit": ("limit_verb", "Hold providers to rates, and see how they are doing."),
+    "secret": ("secret_verb", "Keep secrets for workflows, and keys for model calls."),
+    "tenant": ("tenant_verb", "Say who shares this server, and what each may use."),
     "files": ("files_verb", "List the files of a run, or take one out."),
     "explain": ("explain_verb", "Say what an error code means and what to do about it."),
     "help": ("explain_verb", "Explain a verb, or list all of them by what they are for."),
     "costs": ("costs_verb", "Say what was spent: by activity, run, model, day, label."),
     "prices": ("prices_verb", "Show what models cost, and set it."),
     "rebuild": ("costs_verb", "Make again from the log what is derived from it."),
+    "settings": ("settings_verb", "Print every setting as it stands, and where that comes from."),
     "version": ("version_verb", "Print the version."),
 }
 
 
 SHADOWING = frozenset({"help"})
 """Verbs whose functions bear a longer name, for theirs is Python's own."""
+
+
+WITHOUT_SETTINGS = frozenset({"explain", "help", "version"})
+"""Verbs that help also where the settings are wrong."""
 
 
 class Verbs(click.Group):
@@ -98,6 +110,10 @@ def program() -> None:
     Exit codes: 0 completed, 1 failed, 2 invalid, 3 waits for a person, 4 budget, 5 cancelled,
     6 timed out, 75 unavailable.
     """
+    if click.get_current_context().invoked_subcommand not in WITHOUT_SETTINGS:
+        from headgate.cli.settings_file import apply_settings_file
+
+        apply_settings_file()
 
 
 def run_program(arguments: list[str] | None = None) -> NoReturn:

@@ -135,10 +135,11 @@ def _list(common: Common) -> int:
 
 async def _all(common: Common) -> list[Schedule]:
     from headgate.cli.session import open_reader
-    from headgate.stores.schedules import SqliteSchedules
+    from headgate.stores.schedules import KeptSchedules
+    from headgate.stores.storage import documents_beside
 
     async with open_reader(common) as (_, log):
-        return SqliteSchedules(log).all()
+        return await KeptSchedules(documents_beside(log)).all()
 
 
 def _times(schedule: Schedule) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -157,10 +158,13 @@ class _Watching:
                 self._alone_said = True
                 if display is not None:
                     display.changed(view)
-                self._common.output.notice(
-                    f"No process works on run {short(self._id)}; `headgate work` goes on with it. Watching for one."
-                )
+                self._common.output.notice(self._nobody_tells())
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _nobody_tells(self) -> str:
+        if isinstance(self._common.database, Path):
+            return f"No process works on run {short(self._id)}; `headgate work` goes on with it. Watching for one."
+        return f"Nodes on PostgreSQL tell only who asks them over HTTP; waiting for the end of run {short(self._id)}."
 
 
 class _Text:

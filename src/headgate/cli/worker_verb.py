@@ -1,4 +1,5 @@
-"""`headgate worker`: work on the tasks of a database that another process owns. It never opens the database."""
+"""`headgate worker`: work on tasks that another process hands out: the owner of a database here, or a server. It never
+opens the database."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["worker"]
 
+Connect = Callable[[Sequence[str]], Any]
+"""Makes a worker's protocol, given the activities that it has."""
+
 SLOTS_MAX = 1_000
 STD = ("std", "py-std")
 
@@ -36,6 +40,12 @@ STD = ("std", "py-std")
 )
 @click.option("--drain", metavar="SECONDS", type=click.FloatRange(0), default=30.0, show_default=True,
               help="At the end, wait so long for what is under way.")  # fmt: skip
+@click.option("--url", metavar="URL", envvar="HEADGATE_URL", show_envvar=True,
+              help="Work for the server there, and not for a database of this machine.")  # fmt: skip
+@click.option("--token", metavar="TEXT", envvar="HEADGATE_TOKEN", show_envvar=True, help="A bearer token for it.")
+@click.option("--client-id", metavar="ID", envvar="HEADGATE_CLIENT_ID", show_envvar=True, help="Or a client's id,")
+@click.option("--client-secret", metavar="TEXT", envvar="HEADGATE_CLIENT_SECRET", show_envvar=True,
+              help="and its secret: better in the environment, where no list of processes shows it.")  # fmt: skip
 @click.option("--id", "name", metavar="NAME", help="What its reports are signed with [default: host and process].")
 @engine_options
 def worker(
@@ -44,38 +54,74 @@ def worker(
     queues: tuple[str, ...],
     concurrency: int,
     drain: float,
+    url: str | None,
+    token: str | None,
+    client_id: str | None,
+    client_secret: str | None,
     name: str | None,
     **rest: Any,
 ) -> None:
-    """Work on tasks in a process of its own, for the process that owns the database.
+    """Work on tasks in a process of its own, for the process that owns the database, or for a server over HTTP.
 
     It runs activities of MODULEs, and built-in ones that need nothing of the owner's. Keys of providers are read here,
     where calls are made; budgets are kept by the owner. SIGTERM or Ctrl-C: take nothing new, finish, leave.
     """
     rest["activities"] = (*rest["activities"], *modules)
     engine = make_engine(**rest)
-    common.say_database()
-    if not common.database.exists():
-        common.output.notice("There is no such database yet; waiting for its owner, `headgate work --forever`.")
     worker_id = name or f"{socket.gethostname()}-{os.getpid()}"
-    run_loop(_work(common, engine, worker_id, queues or STD, concurrency, drain))
+    if url:
+        connect = _to_server(url, token or "", client_id or "", client_secret or "")
+        common.output.notice(f"Working for the server at {url}.")
+    else:
+        connect = _to_owner(common, worker_id)
+    run_loop(_work(common, engine, connect, worker_id, queues or STD, concurrency, drain))
+
+
+def _to_owner(common: Common, worker_id: str) -> Connect:
+    """Return what makes the protocol of a worker for the owner of the database."""
+    from headgate.client.address import Address, parse_address
+    from headgate.client.worker import SocketProtocol
+    from headgate.stores.ownership import owner_of
+
+    database = common.file(
+        "Workers of PostgreSQL ask a node over HTTP (--url); or start `headgate work --forever`, a node itself."
+    )
+    common.say_database()
+    if not database.exists():
+        common.output.notice("There is no such database yet; waiting for its owner, `headgate work --forever`.")
+
+    def find() -> Address | None:
+        owner = owner_of(database)
+        return parse_address(owner.address) if owner else None
+
+    return lambda activities: SocketProtocol(find, worker_id=worker_id, activities=activities)
+
+
+def _to_server(url: str, token: str, client_id: str, client_secret: str) -> Connect:
+    """Return what makes the protocol of a worker for a server."""
+    from headgate.client.http_line import ClientLogin, HttpLine
+    from headgate.client.http_worker import PATIENCE_SECONDS, HttpProtocol
+
+    login = ClientLogin(client_id, client_secret) if client_id else token
+    return lambda activities: HttpProtocol(
+        HttpLine(url, login=login, patience_seconds=PATIENCE_SECONDS), activities=activities
+    )
 
 
 async def _work(
-    common: Common, engine: Engine, worker_id: str, queues: tuple[str, ...], concurrency: int, drain: float
+    common: Common,
+    engine: Engine,
+    connect: Connect,
+    worker_id: str,
+    queues: tuple[str, ...],
+    concurrency: int,
+    drain: float,
 ) -> None:
-    from headgate.client.address import Address, parse_address
-    from headgate.client.worker import SocketProtocol
     from headgate.engine.worker import Worker
-    from headgate.stores.ownership import owner_of, state_folder
-
-    def find() -> Address | None:
-        owner = owner_of(common.database)
-        return parse_address(owner.address) if owner else None
 
     async with AsyncExitStack() as stack:
-        builtins = await _builtins(engine, state_folder(common.database), stack)
-        protocol = SocketProtocol(find, worker_id=worker_id, activities=[*builtins, *engine.activities])
+        builtins = await _builtins(engine, common.folder, stack)
+        protocol = connect([*builtins, *engine.activities])
         stack.push_async_callback(protocol.close)
         worker = Worker(
             protocol,

@@ -17,12 +17,17 @@ from headgate.ports import (
     BudgetRule,
     BudgetStanding,
     Collected,
+    Document,
     Erased,
     EventView,
     Position,
     RateLimit,
     Schedule,
+    SecretLine,
+    SpendRow,
     StartRequest,
+    Tenant,
+    TenantStanding,
     Update,
 )
 
@@ -31,11 +36,12 @@ __all__ = [
     "RESULTS",
     "VERBS",
     "Answer",
+    "Branch",
     "OwnerGone",
     "Request",
     "WireError",
+    "as_error",
     "error_of",
-    "raise_error",
 ]
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
@@ -178,6 +184,30 @@ class _RemoveLimit(_Arguments, frozen=True):
     scope: str
 
 
+class _SetSecret(_Arguments, frozen=True):
+    name: str
+    value: str
+    tenant: str = "default"
+
+
+class _OneSecret(_Arguments, frozen=True):
+    name: str
+    tenant: str = "default"
+
+
+class _OfTenant(_Arguments, frozen=True):
+    tenant: str = "default"
+
+
+class _SetTenant(_Arguments, frozen=True):
+    tenant: Tenant
+    new: bool = False
+
+
+class _OneTenant(_Arguments, frozen=True):
+    name: str
+
+
 class _Watch(_Arguments, frozen=True):
     run: str
     tokens: bool = False
@@ -187,6 +217,39 @@ class _Watch(_Arguments, frozen=True):
 
 class _Nothing(_Arguments, frozen=True):
     pass
+
+
+class _GetDocument(_Arguments, frozen=True):
+    kind: str
+    tenant: str
+    name: str
+
+
+class _ListDocuments(_Arguments, frozen=True):
+    kind: str
+    tenant: str | None = None
+    after: tuple[str, str] = ("", "")
+    limit: int = 1_000
+
+
+class _PutDocument(_Arguments, frozen=True, kw_only=True):
+    kind: str
+    tenant: str
+    name: str
+    body: bytes
+    at: int
+    expected: int | None = None
+
+
+class _RemoveDocument(_Arguments, frozen=True):
+    kind: str
+    tenant: str
+    name: str
+    expected: int | None = None
+
+
+class _DocumentRevision(_Arguments, frozen=True):
+    kind: str
 
 
 VERBS: dict[str, type[msgspec.Struct]] = {
@@ -205,6 +268,12 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "set_budget": _OneRule,
     "remove_budget": _OneRule,
     "budgets": _Nothing,
+    "set_secret": _SetSecret,
+    "remove_secret": _OneSecret,
+    "secrets": _OfTenant,
+    "set_tenant": _SetTenant,
+    "tenants": _Nothing,
+    "tenant": _OneTenant,
     "erase": _Erase,
     "collect": _Collect,
     "schedule": _Schedule,
@@ -214,8 +283,15 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "remove_limit": _RemoveLimit,
     "watch": _Watch,
     "settled": _Nothing,
+    "spend": _OneRun,
+    "documents.get": _GetDocument,
+    "documents.list": _ListDocuments,
+    "documents.put": _PutDocument,
+    "documents.remove": _RemoveDocument,
+    "documents.revision": _DocumentRevision,
 }
-"""The verbs of `ports.Client` under their own names, and their arguments under theirs."""
+"""The verbs of `ports.Client` under their own names, and their arguments under theirs; then those of
+`ports.Documents`."""
 
 RESULTS: dict[str, Any] = {
     "start": RunSummary,
@@ -233,6 +309,12 @@ RESULTS: dict[str, Any] = {
     "set_budget": BudgetStanding,
     "remove_budget": BudgetStanding,
     "budgets": list[BudgetStanding],
+    "set_secret": SecretLine,
+    "remove_secret": SecretLine,
+    "secrets": list[SecretLine],
+    "set_tenant": Tenant,
+    "tenants": list[Tenant],
+    "tenant": TenantStanding,
     "erase": Erased,
     "collect": Collected,
     "schedule": Schedule,
@@ -242,6 +324,12 @@ RESULTS: dict[str, Any] = {
     "remove_limit": RateLimit,
     "watch": Update,
     "settled": None,
+    "spend": list[SpendRow],
+    "documents.get": Document | None,
+    "documents.list": list[Document],
+    "documents.put": int | None,
+    "documents.remove": bool,
+    "documents.revision": int,
 }
 
 
@@ -259,13 +347,13 @@ def error_of(error: HeadgateError) -> WireError:
     return WireError(error.code, branch, error.message, problems)
 
 
-def raise_error(error: WireError) -> None:
-    """Raise the error that travelled, in its branch and with its code."""
+def as_error(error: WireError) -> HeadgateError:
+    """Return the error that travelled, in its branch and with its code."""
     if error.branch == "invalid":
-        raise _coded(Invalid, error.code)(error.message, error.problems)
+        return _coded(Invalid, error.code)(error.message, error.problems)
     if error.branch == "unavailable":
-        raise _coded(Unavailable, error.code)(error.message)
-    raise (NotFound if error.code == NotFound.code else _coded(Refused, error.code))(error.message)
+        return _coded(Unavailable, error.code)(error.message)
+    return (NotFound if error.code == NotFound.code else _coded(Refused, error.code))(error.message)
 
 
 def _coded(branch: type[Any], code: str) -> type[Any]:

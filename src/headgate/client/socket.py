@@ -7,26 +7,32 @@ how the owner hears of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
 import msgspec
 
 from headgate.client.address import Address
-from headgate.client.frames import LINE_BYTES_MAX, RESULTS, Answer, OwnerGone, Request, raise_error
+from headgate.client.frames import LINE_BYTES_MAX, RESULTS, Answer, OwnerGone, Request, as_error
 from headgate.core.errors import Invalid
 from headgate.core.view import RunSummary, RunView
 from headgate.ports import (
     BudgetRule,
     BudgetStanding,
     Collected,
+    Document,
+    Documents,
     Erased,
     EventView,
     Position,
     RateLimit,
     Schedule,
+    SecretLine,
+    SpendRow,
     StartRequest,
+    Tenant,
+    TenantStanding,
     Update,
 )
 
@@ -45,6 +51,11 @@ class SocketClient:
 
     def __init__(self, address: Address) -> None:
         self._address = address
+
+    @property
+    def documents(self) -> Documents:
+        """What the owner keeps beside the runs: whoever may ask here may also read and write its database's file."""
+        return _SocketDocuments(self._ask)
 
     async def start(self, request: StartRequest) -> RunSummary:
         return await self._ask("start", request=request)
@@ -101,6 +112,9 @@ class SocketClient:
     async def collect(self, *, older: str = "", dry_run: bool = False, by: str = "") -> Collected:
         return await self._ask("collect", older=older, dry_run=dry_run, by=by)
 
+    async def spend(self, run: str) -> list[SpendRow]:
+        return await self._ask("spend", run=run)
+
     async def settled(self) -> None:
         await self._ask("settled")
 
@@ -118,6 +132,24 @@ class SocketClient:
 
     async def remove_limit(self, scope: str) -> RateLimit:
         return await self._ask("remove_limit", scope=scope)
+
+    async def set_secret(self, name: str, value: str, *, tenant: str = "default") -> SecretLine:
+        return await self._ask("set_secret", name=name, value=value, tenant=tenant)
+
+    async def remove_secret(self, name: str, *, tenant: str = "default") -> SecretLine:
+        return await self._ask("remove_secret", name=name, tenant=tenant)
+
+    async def secrets(self, *, tenant: str = "default") -> list[SecretLine]:
+        return await self._ask("secrets", tenant=tenant)
+
+    async def set_tenant(self, tenant: Tenant, *, new: bool = False) -> Tenant:
+        return await self._ask("set_tenant", tenant=tenant, new=new)
+
+    async def tenants(self) -> list[Tenant]:
+        return await self._ask("tenants")
+
+    async def tenant(self, name: str) -> TenantStanding:
+        return await self._ask("tenant", name=name)
 
     async def watch(
         self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()
@@ -181,5 +213,32 @@ class SocketClient:
             raise Invalid(f"The answer is longer than {LINE_BYTES_MAX} bytes; ask for less of it.") from error
         answer = _answers.decode(line)
         if answer.error is not None:
-            raise_error(answer.error)
+            raise as_error(answer.error)
         return answer
+
+
+class _SocketDocuments:
+    """`ports.Documents` over a control socket."""
+
+    def __init__(self, ask: Callable[..., Awaitable[Any]]) -> None:
+        self._ask = ask
+
+    async def get(self, kind: str, tenant: str, name: str) -> Document | None:
+        return await self._ask("documents.get", kind=kind, tenant=tenant, name=name)
+
+    async def list(
+        self, kind: str, *, tenant: str | None = None, after: tuple[str, str] = ("", ""), limit: int = 1_000
+    ) -> list[Document]:
+        return await self._ask("documents.list", kind=kind, tenant=tenant, after=after, limit=limit)
+
+    async def put(
+        self, kind: str, tenant: str, name: str, body: bytes, *, at: int, expected: int | None = None
+    ) -> int | None:
+        key = {"kind": kind, "tenant": tenant, "name": name}
+        return await self._ask("documents.put", **key, body=body, at=at, expected=expected)
+
+    async def remove(self, kind: str, tenant: str, name: str, *, expected: int | None = None) -> bool:
+        return await self._ask("documents.remove", kind=kind, tenant=tenant, name=name, expected=expected)
+
+    async def revision(self, kind: str) -> int:
+        return await self._ask("documents.revision", kind=kind)

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from headgate.client.address import Address
-from headgate.client.frames import LINE_BYTES_MAX, Answer, OwnerGone, Request, raise_error
+from headgate.client.frames import LINE_BYTES_MAX, Answer, OwnerGone, Request, as_error
+from headgate.client.stream_pieces import StreamPieces
 from headgate.client.worker_frames import WORKER_VERBS, Hello, SentAdmission, SentReport, Welcome
 from headgate.core.errors import HeadgateError, Invalid, Refused, StaleAttempt, Unavailable
 from headgate.core.values import Assignment, Failure
@@ -31,8 +32,6 @@ OWNER_SECONDS_MAX = 60.0
 OWNER_PAUSE_SECONDS = 0.25
 """How often is looked whether there is an owner now."""
 HEARTBEAT_SECONDS = 10.0
-STREAM_SECONDS = 0.025
-"""Pieces of a stream that come within this time go together."""
 STREAM_BYTES_MAX = 4 * 1024 * 1024
 """Of bytes that the owner has not taken yet; streamed text on top of them is dropped, for the result has it."""
 
@@ -60,9 +59,7 @@ class SocketProtocol:
         self._hello = Hello(worker_id, tuple(activities))
         self._link: _Link | None = None
         self._linking = asyncio.Lock()
-        self._pieces: dict[str, list[str]] = {}
-        """Streamed text by claim, on its way to the owner."""
-        self._flushing: asyncio.TimerHandle | None = None
+        self._pieces = StreamPieces(self._send_text)
         self._over: set[str] = set()
         """Claims of which the owner said that they are no longer ours: nothing is reported of them."""
 
@@ -95,7 +92,7 @@ class SocketProtocol:
     async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]:
         sent = [report for report in reports if report.activity_id not in self._over]
         for report in sent:
-            self._flush_one(report.activity_id)
+            self._pieces.flush_one(report.activity_id)
         found = await self._insist("report", reports=[_sendable(report) for report in sent]) if sent else []
         known = {one.activity_id: one for one in found}
         for report in reports:
@@ -115,36 +112,23 @@ class SocketProtocol:
         await self._insist("begin_effect", activity_id=activity_id, what=what)
 
     def stream(self, activity_id: str, text: str) -> None:
-        if self._link is None or self._link.crowded:
-            return
-        self._pieces.setdefault(activity_id, []).append(text)
-        if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().call_later(STREAM_SECONDS, self._flush)
+        if self._link is not None and not self._link.crowded:
+            self._pieces.add(activity_id, text)
 
     def restart_stream(self, activity_id: str) -> None:
-        self._flush_one(activity_id)  # what was said before belongs to the text that is taken back
+        self._pieces.flush_one(activity_id)  # what was said before belongs to the text that is taken back
         if self._link is not None and not self._link.crowded:
             self._link.tell("restart_stream", {"activity_id": activity_id})
 
     async def close(self) -> None:
         """Leave. What this worker still has in hand is offered to others at once."""
-        self._flush()
+        self._pieces.flush()
         if self._link is not None:
             await self._link.close()
 
-    # --- Streams -------------------------------------------------------------------------------------------------
-
-    def _flush(self) -> None:
-        if self._flushing is not None:
-            self._flushing.cancel()
-            self._flushing = None
-        for activity_id in list(self._pieces):
-            self._flush_one(activity_id)
-
-    def _flush_one(self, activity_id: str) -> None:
-        pieces = self._pieces.pop(activity_id, None)
-        if pieces and self._link is not None and not self._link.crowded:
-            self._link.tell("stream", {"activity_id": activity_id, "text": "".join(pieces)})
+    def _send_text(self, activity_id: str, text: str) -> None:
+        if self._link is not None and not self._link.crowded:
+            self._link.tell("stream", {"activity_id": activity_id, "text": text})
 
     # --- Requests ------------------------------------------------------------------------------------------------
 
@@ -223,7 +207,7 @@ class _Link:
     async def welcome(self) -> Any:
         answer = await self._line()
         if answer.error is not None:
-            raise_error(answer.error)
+            raise as_error(answer.error)
         if answer.result is msgspec.UNSET:
             raise Refused("The owner of the database takes no workers. Give both the same release of Headgate.")
         return msgspec.json.decode(answer.result)
@@ -278,10 +262,7 @@ class _Link:
         if future is None or future.done():
             return  # it was given up meanwhile
         if answer.error is not None:
-            try:
-                raise_error(answer.error)
-            except HeadgateError as error:
-                future.set_exception(error)
+            future.set_exception(as_error(answer.error))
         elif answer.update is not msgspec.UNSET:
             updates.append(msgspec.json.decode(answer.update, type=WORKER_VERBS[verb][1]))
         elif answer.end:

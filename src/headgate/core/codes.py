@@ -64,6 +64,21 @@ CODES: dict[str, Code] = {
                 "a secret that is not set",
                 "Set HEADGATE_SECRET_<NAME> where the engine runs, then `headgate retry RUN`.",
             ),
+            (
+                "invalid_scope",
+                "a client asks for a scope that it does not have",
+                "Ask for those that it has, or make a client with the scope.",
+            ),
+            (
+                "unsupported_grant_type",
+                "a way of getting a token that there is not",
+                "`/oauth/token` takes `grant_type=client_credentials`.",
+            ),
+            (
+                "seal_broken",
+                "a sealed secret is not what was sealed, or stands in the place of another",
+                "Nobody but the database's owners can write there: find out who has. Remove it and set it anew.",
+            ),
             ("invalid", "anything else that will stay wrong", "Mend the request; asking again changes nothing."),
         ),
         *_codes(
@@ -75,9 +90,24 @@ CODES: dict[str, Code] = {
                 "Look at `headgate runs`; an id may be shortened as long as it is the only one that begins so.",
             ),
             (
+                "unauthorized",
+                "the HTTP server does not know who asks: no token, or one that is not good (any more)",
+                "Get a new one from `/oauth/token`; `headgate client list` shows whose credentials are good.",
+            ),
+            (
+                "invalid_client",
+                "no client or user has this name and this secret or password",
+                "Look at both; `headgate client rotate NAME` makes a new secret.",
+            ),
+            (
                 "forbidden",
                 "the HTTP server does not answer this caller",
-                "The message says why; ask from this machine.",
+                "The message says why: a scope that is missing, another machine, another run.",
+            ),
+            (
+                "rate_limit_exceeded",
+                "somebody asks too often, or has failed to log in too often",
+                "Ask again after the seconds of `Retry-After`.",
             ),
             ("method_not_allowed", "the address does not take this method", "`/api/v1/docs` lists what each takes."),
             (
@@ -123,6 +153,11 @@ CODES: dict[str, Code] = {
                 "owner_gone",
                 "the process that owned the database went away while it was asked",
                 "Ask again: the next command takes over, and every run goes on.",
+            ),
+            (
+                "wrong_key",
+                "what is sealed was sealed with a key that this process does not have",
+                "Add the key that is named to `HEADGATE_KEY`, behind the present one and a comma.",
             ),
             (
                 "reader_too_slow",

@@ -60,6 +60,16 @@ class NotFound(Refused):
     code = "not_found"
 
 
+class OverQuota(Refused):
+    """A tenant has used up what it may use (429); `retry_after_seconds` is when there may be room again."""
+
+    code = "over_quota"
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Unavailable(HeadgateError):
     """Nothing is wrong with the request; ask again (503)."""
 

@@ -293,3 +293,4 @@ class Assignment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     """The least that is left of any budget above this attempt, reservations not counted; None: no budget."""
     signal_data: Any = None
     mode: Literal["realtime", "batch"] = "realtime"
+    tenant: str = "default"

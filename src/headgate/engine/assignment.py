@@ -52,6 +52,7 @@ def assignment_of(
         budget_remaining_nano=min(limits) if limits else None,
         signal_data=values.get(owner.signal) if owner.signal else None,
         mode="batch" if run.mode == "batch" else "realtime",
+        tenant=run.tenant,
     )
 
 

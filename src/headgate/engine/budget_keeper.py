@@ -29,9 +29,31 @@ class BudgetKeeper:
         self._rules = rules
         self._one_by_one = asyncio.Lock()
 
-    def open(self) -> None:
-        """Take up the rules that are set."""
-        self._engine.shared.load(self._rules.all())
+    async def open(self) -> None:
+        """Take up the rules that are set. Raises `Unavailable`."""
+        self._engine.shared.load(await self._rules.all())
+
+    async def refresh(self) -> None:
+        """Take up what other nodes have changed. A rule that is new here begins anew with what its period has cost:
+        what this node spent before it knew of the rule is counted from now on. Raises `Unavailable`: nothing was taken
+        up."""
+        async with self._one_by_one:
+            rules = {rule.id: rule for rule in await self._rules.all()}
+            before = {rule.id: rule for rule in self._engine.shared.rules}
+            if rules == before:
+                return
+            self._engine.shared.load(rules.values())
+            now = self._engine.clock.now()
+            new = [move for name in rules.keys() - before.keys() for move in _openings(rules[name], now)]
+            try:
+                if new:
+                    await self._append(new)
+            except BaseException:
+                self._engine.shared.load(before.values())
+                raise
+        for name in rules.keys() | before.keys():
+            if rules.get(name) != before.get(name):
+                self._ledger.changed(rules.get(name) or before[name])
 
     async def set(self, rule: BudgetRule) -> BudgetStanding:
         """Set a rule, or change the one of the same scope and period: its new limit holds from now on, also for calls
@@ -73,15 +95,15 @@ class BudgetKeeper:
     def _known(self, rule: BudgetRule) -> BudgetRule:
         known = self._engine.shared.rule(rule.id)
         if known is None:
-            there = (
-                ", ".join(f"{each.scope} per {each.period}" for each in self._engine.shared.rules) or "there is none"
-            )
+            own = (each for each in self._engine.shared.rules if each.tenant == rule.tenant)
+            there = ", ".join(f"{each.scope} per {each.period}" for each in own) or "there is none"
             raise NotFound(f"There is no budget of {rule.scope} per {rule.period}; {there}.")
         return known
 
-    async def standings(self) -> list[BudgetStanding]:
-        """Return all rules, as they stand in the present period."""
-        return [await self.standing(rule) for rule in sorted(self._engine.shared.rules, key=lambda rule: rule.id)]
+    async def standings(self, tenant: str | None = None) -> list[BudgetStanding]:
+        """Return all rules, or a tenant's, as they stand in the present period."""
+        meant = [rule for rule in self._engine.shared.rules if tenant in (None, rule.tenant)]
+        return [await self.standing(rule) for rule in sorted(meant, key=lambda rule: rule.id)]
 
     async def standing(self, rule: BudgetRule) -> BudgetStanding:
         stood = await standing_of(self._engine.log, rule, self._engine.clock.now())

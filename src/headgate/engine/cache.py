@@ -80,7 +80,7 @@ def reused_output(kept: Reusable) -> Any:
 class _NoCache:
     """Keeps nothing."""
 
-    def find(self, tenant: str, key: bytes, now: int) -> Reusable | None:
+    async def find(self, tenant: str, key: bytes, now: int) -> Reusable | None:
         return None
 
     def keep(self, kept: Reusable) -> None:

@@ -97,7 +97,7 @@ class CallCache:
         first, now = request.candidates[0], self._engine.clock.now()
         assert place.planned.activity.cache is not None
         youngest = now - int(place.planned.activity.cache.ttl_seconds * 1_000_000)
-        found = [self.cache.find(lane.run.tenant, key, now) for key in _keys(lane, request)]
+        found = await asyncio.gather(*(self.cache.find(lane.run.tenant, key, now) for key in _keys(lane, request)))
         kept = [one if one is not None and one.at > youngest else None for one in found]
         if not any(kept):
             return None

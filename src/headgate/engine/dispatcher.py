@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from headgate.core import commands as c
@@ -20,7 +20,8 @@ from headgate.core.run import Place, Run
 from headgate.core.values import Failure
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
-from headgate.engine.rendering import render, rendering_needs
+from headgate.engine.rendering import reads_secrets, render, rendering_needs
+from headgate.engine.vault import NO_SECRETS, Vault
 from headgate.ports import Queue, Task
 
 __all__ = ["Dispatcher"]
@@ -33,10 +34,10 @@ APPROVAL_TIMEOUT_ACTIONS = ("fail", "approve", "reject")
 class Dispatcher:
     """Listens to commits and keeps the queue true to them."""
 
-    def __init__(self, engine: Engine, queue: Queue, secrets: Mapping[str, str]) -> None:
+    def __init__(self, engine: Engine, queue: Queue, vault: Vault) -> None:
         self._engine = engine
         self._queue = queue
-        self._secrets = secrets
+        self._vault = vault
         self.stop_claims: Callable[[list[str]], None] = lambda activity_ids: None
         """Told of claims whose work is in vain, so that a worker in this process stops at once."""
         engine.listen(self.committed)
@@ -68,7 +69,7 @@ class Dispatcher:
         if place.planned.native:
             self._engine.spawn(self._carry_out(lane, place, attempt), lane.row.trace_id)
         else:
-            self._queue.put(Task(place.planned.activity.queue, run.id, path, attempt))
+            self._queue.put(Task(place.planned.activity.queue, run.id, path, attempt, run.tenant))
 
     def _withdraw(self, run_id: str) -> None:
         claims = self._queue.drop(run_id)
@@ -93,7 +94,8 @@ class Dispatcher:
         run, now, path = lane.run, self._engine.clock.now(), place.path
         try:
             values = await self._engine.load_values(lane.row.key, rendering_needs(run, place))
-            rendered = render(run, place, values, self._secrets)
+            secrets = await self._vault.of(run.tenant) if reads_secrets(place) else NO_SECRETS
+            rendered = render(run, place, values, secrets)
             parameters, input_hash = rendered.parameters, rendered.input_hash
             if place.planned.native == "transform":
                 return c.CompleteActivity(

@@ -12,7 +12,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -31,9 +31,12 @@ from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.engine.logs import current_trace
 from headgate.engine.policy_settings import scrubbed_input
 from headgate.engine.shared_budgets import SharedBudgets
-from headgate.ports import NO_GUARDS, Append, Clock, Guards, Head, Log, RunRow
+from headgate.ports import DEFAULT_TENANT, NO_GUARDS, Append, Clock, Guards, Head, Log, RunRow
 
-__all__ = ["Engine", "Start", "fold_run"]
+if TYPE_CHECKING:
+    from headgate.engine.quotas import Quotas
+
+__all__ = ["Engine", "Start", "fold_run", "no_run"]
 
 LANES_MAX = 20_000
 """Runs kept in memory; beyond that, the idle one that was used longest ago is dropped."""
@@ -52,7 +55,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     input: Any = None
     run_id: str = ""
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     mode: str = "realtime"
     limit: int | None = None
     outer: tuple[str, ...] = ()
@@ -80,9 +83,12 @@ class Engine:
         self.random_id = random_id or new_run_id
         self.guards: Guards = NO_GUARDS
         """What cuts personal data out of inputs, where a definition says so."""
+        self.quotas: Quotas | None = None
+        """What tenants may use, where somebody says so."""
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Lane]] = {}
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[tuple[str, str], Plan] = {}
+        """By tenant and version: what one tenant has deployed, another cannot start."""
         self._listeners: list[Listener] = []
         self.gathering: list[Lane] | None = None
         """Lanes that have something to decide at the end of `gather`."""
@@ -126,24 +132,26 @@ class Engine:
 
     # --- Definitions ---------------------------------------------------------------------------------------------
 
-    async def deploy(self, definition: Definition) -> tuple[str, bool]:
-        """Keep a definition; return its version and whether it is new. Deploying the same again changes nothing."""
-        plan = self._plans.get(definition.version) or compile_plan(definition)
-        self._plans[plan.version] = plan
-        body = msgspec.json.encode(definition)
-        return plan.version, await self.log.save_definition(plan.version, definition.name, body, self.clock.now())
+    async def deploy(self, definition: Definition, *, tenant: str = DEFAULT_TENANT) -> tuple[str, bool]:
+        """Keep a tenant's definition; return its version and whether it is new. Deploying the same again changes
+        nothing."""
+        plan = self._plans.get((tenant, definition.version)) or compile_plan(definition)
+        self._plans[tenant, plan.version] = plan
+        body, now = msgspec.json.encode(definition), self.clock.now()
+        return plan.version, await self.log.save_definition(plan.version, definition.name, body, now, tenant=tenant)
 
-    async def plan(self, name: str, version: str | None = None) -> Plan:
-        """Return a deployed definition's plan, the newest of the name unless `version` says which."""
-        if version is not None and version in self._plans:
-            return self._plans[version]
-        found = await self.log.definition(name, version)
+    async def plan(self, name: str, version: str | None = None, *, tenant: str = DEFAULT_TENANT) -> Plan:
+        """Return the plan of a definition that the tenant has deployed, the newest of the name unless `version` says
+        which."""
+        if version is not None and (known := self._plans.get((tenant, version))) is not None:
+            return known
+        found = await self.log.definition(name, version, tenant=tenant)
         if found is None:
             raise NotFound(f"There is no workflow {name!r}" + (f" of version {version}." if version else "."))
         version, body = found
-        if version not in self._plans:
-            self._plans[version] = load_plan(msgspec.json.decode(body, type=Definition))
-        return self._plans[version]
+        if (tenant, version) not in self._plans:
+            self._plans[tenant, version] = load_plan(msgspec.json.decode(body, type=Definition))
+        return self._plans[tenant, version]
 
     # --- Commands ------------------------------------------------------------------------------------------------
 
@@ -152,7 +160,7 @@ class Engine:
 
         A `command_id` or `run_id` that was used before gives the run of then. Raises `Invalid` for an input that the
         definition does not take, `NotFound` for an unknown workflow, `Refused` when `unique_key` is taken,
-        `Unavailable` when too much is waiting to be written.
+        `OverQuota` when its tenant may not start another now, `Unavailable` when too much is waiting to be written.
         """
         if (known := await self._started_before(start)) is not None:
             return known
@@ -160,10 +168,16 @@ class Engine:
             raise Unavailable(
                 "More is waiting to be written than the disk keeps up with; start this run a little later."
             )
-        plan = await self.plan(start.workflow, start.version)
+        plan = await self.plan(start.workflow, start.version, tenant=start.tenant)
         value = validate_input(plan.definition, {} if start.input is None else start.input)
         content_key = secrets.token_bytes(16)
         value = self.scrubbed(plan.definition, value, content_key)
+        if self.quotas is None or start.parent is not None:
+            return await self._start(start, plan, value, content_key)
+        async with await self.quotas.starting(start.tenant):
+            return await self._start(start, plan, value, content_key)
+
+    async def _start(self, start: Start, plan: Plan, value: Any, content_key: bytes) -> RunRow:
         lane = self._new_lane(start, plan, content_key)
         try:
             await lane.submit(_start_command(start, plan, value, lane.row, self.clock.now()))
@@ -292,7 +306,7 @@ class Engine:
 
     async def _load(self, run_id: str) -> Lane:
         row = await self._row(run_id)
-        plan = await self.plan(row.workflow, row.definition)
+        plan = await self.plan(row.workflow, row.definition, tenant=row.tenant)
         run = await fold_run(self.log, row, plan)
         lane = self._lanes[run_id] = Lane(self, run, row, row.head.hash)
         if run_id in self._dropped:
@@ -303,7 +317,7 @@ class Engine:
     async def _row(self, run_id: str) -> RunRow:
         row = await self.log.run(run_id)
         if row is None:
-            raise NotFound(f"There is no run {run_id!r}.")
+            raise no_run(run_id)
         return row
 
     def drop(self, lane: Lane) -> None:
@@ -422,6 +436,11 @@ def _start_command(start: Start, plan: Plan, value: Any, row: RunRow, now: int) 
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
+
+
+def no_run(run_id: str) -> NotFound:
+    """Return what is said of a run that is not there, or not for whoever asks."""
+    return NotFound(f"There is no run {run_id!r}.")
 
 
 def new_run_id() -> str:

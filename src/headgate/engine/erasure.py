@@ -30,13 +30,16 @@ class Eraser:
         self._cache = cache
         self._reader = Reader(engine.log, engine.clock.now)
 
-    async def erase(self, runs: Sequence[str], *, label: str = "", actor: str = "client") -> Erased:
+    async def erase(
+        self, runs: Sequence[str], *, label: str = "", actor: str = "client", tenant: str | None = None
+    ) -> Erased:
         """Erase the contents of `runs`, or of those that carry `label` (`name=value`), and of all runs below them.
 
-        Return what was done. Raises `NotFound`, `Refused` where one has not ended (nothing is changed then), `Invalid`
-        for a label that is none, `Unavailable`: then the erasure goes on with the next call or the next start.
+        `tenant` given: of that tenant's runs alone. Return what was done. Raises `NotFound`, `Refused` where one has
+        not ended (nothing is changed then), `Invalid` for a label that is none, `Unavailable`: then the erasure goes on
+        with the next call or the next start.
         """
-        rows = await self._chosen(runs, label)
+        rows = await self._chosen(runs, label, tenant)
         open_ = [row.id for row in rows if row.head.finished_at is None or self._is_busy(row)]
         if open_:
             more = f" and {len(open_) - SHOWN_MAX} more" if len(open_) > SHOWN_MAX else ""
@@ -47,7 +50,7 @@ class Eraser:
         with self._engine.sealing({row.id for row in rows}):
             return await self._erase(rows, actor)
 
-    async def _chosen(self, runs: Sequence[str], label: str) -> list[RunRow]:
+    async def _chosen(self, runs: Sequence[str], label: str, tenant: str | None) -> list[RunRow]:
         if bool(runs) == bool(label):
             raise Invalid("Name the runs to erase, or a label that they carry: one of the two.")
         found = list(runs)
@@ -55,13 +58,15 @@ class Eraser:
             name, given, value = label.partition("=")
             if not given or not name:
                 raise Invalid(f"expected a label as name=value, got {label!r}")
-            found = await self._keeping.labelled(name, value)
+            labelled = [await self._engine.log.run(run) for run in await self._keeping.labelled(name, value)]
+            found = [row.id for row in labelled if row is not None and tenant in (None, row.tenant)]
+        reader = self._reader if tenant is None else self._reader.of(tenant)
         chosen: dict[str, RunRow] = {}
         for run in found:
-            root = await self._reader.find(run)
+            root = await reader.find(run)
             for run_id in await self._keeping.below(root.id):
                 if run_id not in chosen:
-                    chosen[run_id] = await self._reader.find(run_id)
+                    chosen[run_id] = await reader.find(run_id)
         return list(chosen.values())
 
     def _is_busy(self, row: RunRow) -> bool:

@@ -53,8 +53,8 @@ class Gate:
         self._ledger = ledger
         self._limits = limits
         self._lines = Lines(limits, engine.clock)
-        self._open: dict[str, _Open] = {}
-        """Calls under way, by id. One whose attempt is lost leaves with it."""
+        self._open: dict[tuple[str, str], _Open] = {}
+        """Calls under way, by run and id. One whose attempt is lost leaves with it."""
         engine.listen(self._committed)
 
     async def open(self) -> None:
@@ -95,10 +95,11 @@ class Gate:
         lane = self._engine.loaded(run_id) or await self._engine.lane(run_id)
         own = own_rate(lane.run, place)
         unheld = self._limits.store.idle and not request.pause_seconds and own is None
-        if unheld or call_id in self._open:
+        call = (run_id, call_id)
+        if unheld or call in self._open:
             answer = await self._ledger.admit(run_id, place, attempt, call_id=call_id, request=request)
-            if type(answer) is Admitted and call_id not in self._open:
-                self._open[call_id] = _Open(_named(request.candidates, answer.model))
+            if type(answer) is Admitted and call not in self._open:
+                self._open[call] = _Open(_named(request.candidates, answer.model))
             return _apart(answer, request)
         return await self._admit_in_turn(Asked(run_id, place, attempt, lane.run.tenant, call_id, request, own))
 
@@ -121,7 +122,7 @@ class Gate:
             turn = await self._turn_of_another(asked, turn, answer.model)
             if isinstance(turn, Denied):
                 return turn
-        self._open[asked.call_id] = _Open(turn.candidate, turn.takes)
+        self._open[asked.run_id, asked.call_id] = _Open(turn.candidate, turn.takes)
         return _apart(answer, turn.request)
 
     async def _turn_of_another(self, asked: Asked, turn: Turn, model: str) -> Turn | Denied:
@@ -150,7 +151,7 @@ class Gate:
         """Record how a call ended; a repeat changes nothing."""
         with self.calls.settling(run_id, call_id, settlement.answers):
             await self._ledger.settle(run_id, call_id=call_id, settlement=settlement)
-        call = self._open.pop(call_id, None)
+        call = self._open.pop((run_id, call_id), None)
         if call is None or (settlement.error is None and settlement.rates is None and self._limits.store.idle):
             return
         opened = await self._limits.learn(call.candidate, call_id, call.takes, settlement)
@@ -163,7 +164,9 @@ class Gate:
         if self._open:
             for decision in decisions:
                 for event in decision.events:
-                    if type(event) is e.CallForfeited and (call := self._open.pop(event.call_id, None)) is not None:
+                    if type(event) is not e.CallForfeited:
+                        continue
+                    if (call := self._open.pop((lane.run.id, event.call_id), None)) is not None:
                         self._engine.spawn(self._forfeited(call, event.call_id), lane.run.trace_id)
         if self._lines:
             self._lines.drop_stale(lane.run)

@@ -91,8 +91,9 @@ class Limits:
         self._circuit_failures = circuit_failures
 
     async def load(self) -> None:
-        """Read the rates that were set."""
-        cells = await self.store.cells("limit ")
+        """Read the rates that were set; again, where others set some, too."""
+        await self.store.look()
+        cells = [] if self.store.idle else await self.store.cells("limit ")
         self.rates = {cell.name[6:]: msgspec.json.decode(cell.body, type=RateLimit) for cell in cells}
 
     async def set(self, limit: RateLimit) -> None:

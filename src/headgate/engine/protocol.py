@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,7 +30,8 @@ from headgate.engine.lane import Lane
 from headgate.engine.masking import MaskedStream, masked
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.policy_settings import policy_settings
-from headgate.engine.rendering import render, rendering_needs
+from headgate.engine.rendering import reads_secrets, render, rendering_needs
+from headgate.engine.vault import NO_SECRETS, Vault
 from headgate.ports import (
     Acknowledged,
     Admission,
@@ -49,7 +50,7 @@ from headgate.ports import (
     Task,
 )
 
-__all__ = ["LocalProtocol"]
+__all__ = ["LocalProtocol", "split_activity_id"]
 
 HEARTBEAT_SECONDS = 10.0
 LEASE_MICROSECONDS = 30_000_000
@@ -57,6 +58,8 @@ CLAIMS_MAX = 1_000
 PIPELINED_MIN = 32
 """Reports on so many runs are worth two commits, the second decided while the first waits for the disk."""
 NEVER = 1 << 62
+CALLS_MODELS = frozenset({"llm_prompt", "embedding", "conversation", "vector_index", "vector_search"})
+"""Activities that get the tenant's keys for model providers; no other one does."""
 SPLITS_KEPT_MAX = 10_000
 """Ids of claims whose parts are remembered: each token of a stream names one."""
 
@@ -66,6 +69,9 @@ class _Held(msgspec.Struct, frozen=True):
 
     input_hash: str
     secrets: tuple[str, ...]
+    """What must not be seen of its output: those that were rendered into its parameters."""
+    keys: tuple[str, ...] = ()
+    """And the keys of model providers that were sent along."""
     cache_key: bytes = b""
     cost: int = 0
     """What the place had cost before this attempt."""
@@ -74,15 +80,13 @@ class _Held(msgspec.Struct, frozen=True):
 class LocalProtocol:
     """`ports.WorkerProtocol` in front of an engine and a queue."""
 
-    def __init__(self, engine: Engine, queue: Queue, gate: Gate, streams: Streams, secrets: Mapping[str, str]) -> None:
+    def __init__(self, engine: Engine, queue: Queue, gate: Gate, streams: Streams, vault: Vault) -> None:
         self._engine = engine
         self._queue = queue
         self._gate = gate
         self._streams = streams
-        self._secrets = secrets
+        self._vault = vault
         self._held: dict[str, _Held] = {}
-        self._unknown = _Held("", tuple(secrets.values()))
-        """Of a claim that this process did not hand out: any secret may have gone into it."""
         self._masks: dict[str, MaskedStream] = {}
         """Of claims that secrets went into and that have streamed something."""
         self.cache: Cache = NO_CACHE
@@ -98,14 +102,25 @@ class LocalProtocol:
         """Of claims whose calls wait for money: how many do, and the time that the attempt has left (microseconds)."""
         self.deadline_set: Callable[[int], None] = lambda deadline: None
         """Told of each claim's deadline, so that somebody watches it."""
+        self.own_keys_only: Callable[[str], Awaitable[bool]] = _never
+        """Whether a tenant's model calls may not use the keys of the process."""
         self.claims = 0
         self.reports = 0
 
     # --- Tasks out -----------------------------------------------------------------------------------------------
 
-    async def poll(self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float) -> list[Assignment]:
+    async def poll(
+        self,
+        queues: Sequence[str],
+        *,
+        worker_id: str,
+        count: int,
+        wait_seconds: float,
+        tenant: str | None = None,
+    ) -> list[Assignment]:
+        """Return tasks; `tenant` given: that tenant's alone."""
         claims = await self._queue.take(
-            queues, worker_id=worker_id, count=min(count, CLAIMS_MAX), wait_seconds=wait_seconds
+            queues, worker_id=worker_id, count=min(count, CLAIMS_MAX), wait_seconds=wait_seconds, tenant=tenant
         )
         assignments: list[Assignment] = []
         for number, claim in enumerate(claims):
@@ -130,6 +145,22 @@ class LocalProtocol:
             self._held.pop(claim.activity_id, None)
             self._queue.finish(claim.activity_id)
             self._queue.put(claim.task)
+
+    def tenant_of(self, activity_id: str) -> str | None:
+        """Return whose task a claim holds, as far as that is in memory; None: nobody knows without the log."""
+        claim = self._queue.claimed(activity_id)
+        if claim is not None:
+            return claim.task.tenant
+        lane = self._engine.loaded(split_activity_id(activity_id)[0])
+        return None if lane is None else lane.row.tenant
+
+    async def belongs(self, activity_id: str, tenant: str) -> bool:
+        """Return whether the run of this claim is the tenant's. Raises `Invalid` for an id that we did not give."""
+        known = self.tenant_of(activity_id)
+        if known is None:
+            row = await self._engine.log.run(split_activity_id(activity_id)[0])
+            known = None if row is None else row.tenant
+        return known == tenant
 
     async def lose(self, activity_ids: Sequence[str], reason: str) -> None:
         """Whoever worked on these is gone: a new attempt of each is offered, and calls that were open are forfeited.
@@ -164,7 +195,8 @@ class LocalProtocol:
                     list_of_items=fan.content if fan is not None and place.item >= 0 else 0,
                     item=place.item,
                 )
-            rendered = render(run, place, values, self._secrets)
+            secrets = await self._vault.of(run.tenant) if reads_secrets(place) else NO_SECRETS
+            rendered = render(run, place, values, secrets)
             left = await self._engine.shared.left(run)
             assignment = assignment_of(claim, run, place, rendered, values, shared_left=left)
             assignment.settings.update(policy_settings(run, place, values, self.policies, lane.row.content_key))
@@ -174,15 +206,27 @@ class LocalProtocol:
         except HeadgateError as error:
             self._refuse(claim, error)
             return None
-        if key and self.reuse and (kept := self.cache.find(run.tenant, key, self._engine.clock.now())) is not None:
+        now = self._engine.clock.now()
+        if key and self.reuse and (kept := await self.cache.find(run.tenant, key, now)) is not None:
             self._complete_from_cache(claim, place, rendered.input_hash, kept)
             return None
-        self._held[claim.activity_id] = _Held(rendered.input_hash, rendered.secrets, key, place.cost)
+        # After the keys of caches were made, and into nothing that is kept.
+        keys = await self._send_keys(assignment) if assignment.activity_name in CALLS_MODELS else ()
+        self._held[claim.activity_id] = _Held(rendered.input_hash, rendered.secrets, keys, key, place.cost)
         if rendered.secrets:
             assignment.settings["secrets"] = True
         deadline = claim.claimed_at + int(assignment.timeout_seconds * 1_000_000)
         self._set_deadline(claim.activity_id, deadline)
         return assignment
+
+    async def _send_keys(self, assignment: Assignment) -> tuple[str, ...]:
+        """Send the tenant's own keys for model providers along; return them."""
+        keys, only = await self._vault.provider_keys(assignment.tenant), await self.own_keys_only(assignment.tenant)
+        if keys or only:
+            assignment.settings["provider_keys"] = dict(keys)
+        if only:
+            assignment.settings["provider_keys_only"] = True
+        return tuple(keys.values())
 
     def _complete_from_cache(self, claim: Claim, place: Place, input_hash: str, kept: Reusable) -> None:
         """Complete the attempt with the output of an equal one: no worker is needed, nothing is spent."""
@@ -270,7 +314,7 @@ class LocalProtocol:
 
     def _submit(self, report: Report, worker_id: str, now: int) -> asyncio.Future[Decision]:
         claim = self._queue.claimed(report.activity_id)
-        held = self._held.get(report.activity_id, self._unknown)
+        held = self._held.get(report.activity_id) or self._unknown(report.activity_id)
         if claim is not None:
             task, started_at = claim.task, claim.claimed_at
         else:
@@ -282,7 +326,8 @@ class LocalProtocol:
                 return refused
         if held.secrets:
             self._stream_rest(report)
-            report = masked_report(report, held.secrets)  # before anything of it is kept, as a file or in the log
+        if held.secrets or held.keys:  # before anything of it is kept, as a file or in the log
+            report = masked_report(report, (*held.secrets, *held.keys))
         command = outcome_of(
             self._with_files(report, task),
             task,
@@ -294,6 +339,13 @@ class LocalProtocol:
         if held.cache_key and isinstance(command, c.CompleteActivity):
             self._note_result(task, held, command)
         return self._engine.submit_soon(task.run_id, command)
+
+    def _unknown(self, activity_id: str) -> _Held:
+        """Return what there is to be known of a claim that this process did not hand out: any secret of its tenant may
+        have gone into it, or where nobody knows the tenant, any secret at all."""
+        with contextlib.suppress(Invalid):  # it is no id, and is refused as such
+            return _Held("", self._vault.values(self.tenant_of(activity_id)))
+        return _Held("", ())
 
     def _with_files(self, report: Report, task: Task) -> Report:
         """Keep as files what the activity declares so. What cannot be kept fails the attempt."""
@@ -378,14 +430,14 @@ class LocalProtocol:
     async def settle(self, activity_id: str, *, call_id: str, settlement: Settlement) -> None:
         run_id, _, _ = split_activity_id(activity_id)
         if settlement.answers:
-            secrets = self._held.get(activity_id, self._unknown).secrets
+            secrets = (self._held.get(activity_id) or self._unknown(activity_id)).secrets
             answers = tuple(Kept(masked(kept.answer, secrets), kept.share) for kept in settlement.answers)
             settlement = msgspec.structs.replace(settlement, answers=answers)
         await self._gate.settle(run_id, call_id=call_id, settlement=settlement)
 
     async def begin_effect(self, activity_id: str, *, what: str) -> None:
         run_id, place, attempt = split_activity_id(activity_id)
-        what = masked(what, self._held.get(activity_id, self._unknown).secrets)
+        what = masked(what, (self._held.get(activity_id) or self._unknown(activity_id)).secrets)
         command = c.BeginEffect(at=self._engine.clock.now(), actor="engine", place=place, attempt=attempt, what=what)
         await self._engine.submit(run_id, command)
 
@@ -393,7 +445,7 @@ class LocalProtocol:
         run_id, place, attempt = split_activity_id(activity_id)
         held = self._held.get(activity_id)
         if held is None:
-            text = masked(text, self._unknown.secrets)
+            text = masked(text, self._unknown(activity_id).secrets)
         elif held.secrets:
             text = self._masks.setdefault(activity_id, MaskedStream(held.secrets)).add(text)
         self._streams.publish(run_id, place, attempt, text)
@@ -407,6 +459,10 @@ class LocalProtocol:
     def restart_stream(self, activity_id: str) -> None:
         self._masks.pop(activity_id, None)
         self._streams.restart(*split_activity_id(activity_id))
+
+
+async def _never(tenant: str) -> bool:
+    return False
 
 
 def _runs_of(reports: Sequence[Report]) -> int:

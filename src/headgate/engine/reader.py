@@ -19,7 +19,18 @@ from headgate.core.view import RunSummary, RunView, output_versions, result_vers
 from headgate.engine.engine import fold_run
 from headgate.engine.limit_view import with_waits
 from headgate.engine.streams import chunks_of, ended_places
-from headgate.ports import Cell, Changed, EventRow, EventView, KeptLog, Log, Position, RunRow, RunsWanted, Update
+from headgate.ports import (
+    Cell,
+    Changed,
+    EventRow,
+    EventView,
+    KeptLog,
+    Log,
+    Position,
+    RunRow,
+    RunsWanted,
+    Update,
+)
 
 __all__ = ["Reader", "contents_shown", "summary_of", "view_events"]
 
@@ -37,24 +48,34 @@ class Reader:
     calls that wait for a provider: the log says nothing of it."""
 
     def __init__(
-        self, log: Log, now: Callable[[], int], *, waits: Callable[[], Awaitable[Sequence[Cell]]] = _no_waits
+        self,
+        log: Log,
+        now: Callable[[], int],
+        *,
+        waits: Callable[[], Awaitable[Sequence[Cell]]] = _no_waits,
+        tenant: str | None = None,
     ) -> None:
         self._log = log
         self._now = now
         self._waits = waits
+        self._tenant = tenant
         self._plans: dict[str, Plan] = {}
+
+    def of(self, tenant: str) -> Reader:
+        """Return a reader that finds this tenant's runs; for it there are no others."""
+        return Reader(self._log, self._now, waits=self._waits, tenant=tenant)
 
     async def find(self, run: str) -> RunRow:
         """Return the run of an id, of the beginning of one, or the newest (`-`). Raises `NotFound`, `Refused`."""
         if run == "-":
-            newest = await self._log.runs(limit=1)
+            newest = await self._log.runs(RunsWanted(tenant=self._tenant), limit=1)
             if not newest:
                 raise NotFound("There is no run yet.")
             return newest[0]
         row = await self._log.run(run)
-        if row is not None:
+        if row is not None and self._tenant in (None, row.tenant):
             return row
-        matching = await self._log.matching(run, limit=5) if run else []
+        matching = await self._log.matching(run, limit=5, tenant=self._tenant) if run else []
         if len(matching) > 1:
             raise Refused(f"{run!r} is the beginning of several runs: {', '.join(matching)}. Give more of it.")
         row = await self._log.run(matching[0]) if matching else None
@@ -64,7 +85,7 @@ class Reader:
 
     async def _why_not(self, run: str) -> str:
         deletion = await self._log.keeping(Path()).deletion(run) if isinstance(self._log, KeptLog) else None
-        if deletion is None:
+        if deletion is None or self._tenant not in (None, deletion.tenant):
             return f"There is no run {run!r}. `headgate runs` lists them."
         at = datetime.fromtimestamp(deletion.at / 1_000_000, UTC)
         return f"Run {run} was deleted at {at:%Y-%m-%d %H:%M:%S} UTC by {deletion.actor}: {deletion.why}."
@@ -83,7 +104,7 @@ class Reader:
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
     ) -> list[RunSummary]:
-        rows = await self._log.runs(RunsWanted(status, workflow), limit=min(limit, RUNS_MAX))
+        rows = await self._log.runs(RunsWanted(status, workflow, tenant=self._tenant), limit=min(limit, RUNS_MAX))
         return [summary_of(row) for row in rows]
 
     async def events(self, run: str, *, after: int = 0, limit: int = 1_000, contents: bool = True) -> list[EventView]:
@@ -115,7 +136,7 @@ class Reader:
 
     async def _plan(self, row: RunRow) -> Plan:
         if row.definition not in self._plans:
-            found = await self._log.definition(row.workflow, row.definition)
+            found = await self._log.definition(row.workflow, row.definition, tenant=row.tenant)
             if found is None:
                 raise NotFound(f"The definition {row.definition} of run {row.id} is not in this database.")
             self._plans[row.definition] = load_plan(msgspec.json.decode(found[1], type=Definition))

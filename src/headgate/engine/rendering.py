@@ -18,7 +18,7 @@ from headgate.core.plan import Planned, reads_of
 from headgate.core.run import Place, Run
 from headgate.core.scope import MarkedSecrets, SecretView
 
-__all__ = ["Rendered", "render", "rendering_needs"]
+__all__ = ["Rendered", "reads_secrets", "render", "rendering_needs"]
 
 _canonical = msgspec.json.Encoder(order="sorted")
 
@@ -49,12 +49,17 @@ def rendering_needs(run: Run, place: Place) -> set[int]:
     return versions
 
 
+def reads_secrets(place: Place) -> bool:
+    """Whether `render` needs secrets for the place."""
+    return "SECRET" in place.planned.parameters.roots
+
+
 def render(run: Run, place: Place, values: Values, secrets: Mapping[str, str]) -> Rendered:
     """Render the parameters of `place`. Raises `ExpressionError`."""
     template = place.planned.parameters
     if template.constant:
         return _constant(place.planned, template)
-    uses_secrets = "SECRET" in template.roots
+    uses_secrets = reads_secrets(place)
     extra: dict[str, object] = {"SECRET": SecretView(secrets)} if uses_secrets else {}
     parameters: Any = template.render(Names(run, values, place, extra))
     plain = parameters

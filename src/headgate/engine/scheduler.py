@@ -3,6 +3,9 @@
 The run that a schedule starts for a time has an id made of both, so starting it again after a crash is harmless. Times
 that passed while nobody was there are one time: the latest of them. A schedule whose last run is still under way is
 passed over, unless it says `allow`.
+
+Where several nodes share the schedules each of them does this. Two that find the same time due start the same run, so
+one run comes of it; what has become of it is written down by the one that is faster, and the other looks again.
 """
 
 from __future__ import annotations
@@ -10,22 +13,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from headgate.core.errors import HeadgateError, Invalid, NotFound, Unavailable
+from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unavailable
 from headgate.engine.engine import Engine, Start
 from headgate.ports import Clock, Schedule, Schedules
 
-__all__ = ["Scheduler", "checked_schedule", "named", "next_time"]
+__all__ = ["Scheduler", "changed_schedule", "checked_schedule", "named", "next_time"]
 
 PAGE = 100
 AGAIN_MICROSECONDS = 5_000_000
 """When to come back after the log could not be written."""
 SECOND = 1_000_000
 EVERY_SECONDS_MIN = 1.0
+CHANGES_MAX = 16
+"""So often a change is tried anew because somebody was faster."""
 
 logger = logging.getLogger("headgate.scheduler")
 
@@ -46,18 +52,18 @@ class Scheduler:
         """Start what is due, for ever."""
         again: int | None = None
         while True:
-            await self._clock.wait(again or self._schedules.next_at(), self._wake)
-            again = None
             try:
+                await self._clock.wait(again or await self._schedules.next_at(), self._wake)
+                again = None
                 await self.fire(self._clock.now())
             except Unavailable as error:
-                logger.warning("schedules wait, for the log cannot be written: %s", error)
+                logger.warning("schedules wait, for the log cannot be used: %s", error)
                 again = self._clock.now() + AGAIN_MICROSECONDS
 
     async def fire(self, now: int) -> list[str]:
         """Start what is due at `now`; return the ids of the runs."""
         started: list[str] = []
-        while due := self._schedules.due(now, PAGE):
+        while due := await self._schedules.due(now, PAGE):
             for schedule in due:
                 started += await self._fire(schedule, now)
         return started
@@ -65,10 +71,12 @@ class Scheduler:
     async def _fire(self, schedule: Schedule, now: int) -> list[str]:
         at = _latest_time(schedule, now)
         run_id, note = "", ""
-        if schedule.overlap == "skip" and await self._under_way(schedule.last_run):
-            note = f"passed over at {_shown(at)}: run {schedule.last_run} was still under way"
+        if schedule.overlap == "skip" and (under_way := await self._under_way(schedule, at)):
+            note = f"passed over at {_shown(at)}: run {under_way} was still under way"
         else:
             run_id, note = await self._start(schedule, at)
+        # Where this is refused another node has done the same, or a person has changed the schedule: what is still due
+        # then comes again.
         await self._schedules.save(
             msgspec.structs.replace(
                 schedule,
@@ -101,11 +109,14 @@ class Scheduler:
             return "", f"could not start at {_shown(at)}: {error}"
         return row.id, ""
 
-    async def _under_way(self, run_id: str) -> bool:
-        if not run_id:
-            return False
-        row = await self._engine.log.run(run_id)
-        return row is not None and row.head.finished_at is None
+    async def _under_way(self, schedule: Schedule, at: int) -> str:
+        """Return the run of an earlier time that has not ended, be it written down yet or not; "" for none."""
+        assert schedule.next_at is not None
+        for run_id in sorted({schedule.last_run, _run_id(schedule, schedule.next_at)} - {"", _run_id(schedule, at)}):
+            row = await self._engine.log.run(run_id)
+            if row is not None and row.head.finished_at is None:
+                return run_id
+        return ""
 
     async def trigger(self, schedule: Schedule) -> str:
         """Start a run of the schedule now, beside its times; return the run's id."""
@@ -113,7 +124,12 @@ class Scheduler:
         run_id, note = await self._start(schedule, now)
         if not run_id:
             raise Invalid(f"The schedule {schedule.name!r} {note}.")
-        await self._schedules.save(msgspec.structs.replace(schedule, last_at=now, last_run=run_id, note=""))
+        await changed_schedule(
+            self._schedules,
+            schedule.tenant,
+            schedule.name,
+            lambda known: msgspec.structs.replace(known, last_at=now, last_run=run_id, note=""),
+        )
         return run_id
 
 
@@ -180,10 +196,23 @@ def _shown(at: int) -> str:
     return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="seconds")
 
 
-def named(schedules: Schedules, name: str) -> Schedule:
+def named(schedules: Iterable[Schedule], name: str) -> Schedule:
     """Return the schedule of this name. Raises `NotFound`, naming those there are."""
-    found = {schedule.name: schedule for schedule in schedules.all()}
+    found = {schedule.name: schedule for schedule in schedules}
     if name not in found:
         there = ", ".join(found) or "there is none"
         raise NotFound(f"There is no schedule {name!r}; {there}.")
     return found[name]
+
+
+async def changed_schedule(
+    schedules: Schedules, tenant: str, name: str, change: Callable[[Schedule], Schedule]
+) -> Schedule:
+    """Change a tenant's schedule of this name as it is now; return it. Raises `NotFound`, what `change` raises, and
+    `Refused` where others change it all the time."""
+    for _ in range(CHANGES_MAX):
+        own = [schedule for schedule in await schedules.all() if schedule.tenant == tenant]
+        changed = change(named(own, name))
+        if await schedules.save(changed):
+            return changed
+    raise Refused(f"The schedule {name!r} was changed by others {CHANGES_MAX} times meanwhile. Ask again.")

@@ -34,7 +34,7 @@ NOTHING = OverBudget("", 0, 0, 0)
 
 
 class SharedBudgets:
-    """One per engine. It is the only one that sets rules, so it holds them all."""
+    """One per engine. It holds all rules, as its keeper knows them."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

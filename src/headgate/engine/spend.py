@@ -182,7 +182,7 @@ async def rebuild_spend(log: Log, run_id: str | None = None) -> int:
 
 
 async def _rebuild(log: Log, row: RunRow) -> int:
-    found = await log.definition(row.workflow, row.definition)
+    found = await log.definition(row.workflow, row.definition, tenant=row.tenant)
     if found is None:
         raise NotFound(f"The definition {row.definition} of run {row.id} is not in this database.")
     run = Run(row.id, load_plan(msgspec.json.decode(found[1], type=Definition)))

@@ -14,7 +14,14 @@ import msgspec
 
 from headgate.core.values import Price, Usage
 from headgate.llm.token_factors import TokenFactors, kind_of_request
-from headgate.ports import EmbeddingAnswer, Message, ModelAnswer, ModelProvider, ModelRequest, ProviderError
+from headgate.ports import (
+    EmbeddingAnswer,
+    Message,
+    ModelAnswer,
+    ModelProvider,
+    ModelRequest,
+    ProviderError,
+)
 
 __all__ = ["LearningProvider"]
 

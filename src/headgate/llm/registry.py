@@ -7,9 +7,13 @@ there all the same, and its calls say which variable to set or what to install.
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from headgate.core.values import Price
 from headgate.llm.prices import FREE
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["build_providers", "close_providers"]
 
+KEYED_MAX = 1_000
+"""Providers with keys of tenants that are kept ready; the one used longest ago is let go."""
+KEYLESS = frozenset({"demo", "scripted"})
+
 _Build = Callable[[], ModelProvider]
 
 
@@ -32,29 +40,32 @@ def build_providers(
     base_urls: Mapping[str, str] | None = None,
     demo_pace_seconds: float = 0.0,
     offline: bool = False,
+    demo: bool = True,
     prices: Mapping[str, Price] | None = None,
     factors: TokenFactors | None = None,
 ) -> Mapping[str, ModelProvider]:
     """Return the providers by name; with `factors`, those of vendors estimate by them, and teach them.
 
-    `demo` always, `scripted` where given, and unless `offline` the vendors and every
+    `demo` unless it is left out, `scripted` where given, and unless `offline` the vendors and every
     `HEADGATE_PROVIDER_<NAME>_BASE_URL` (with `…_API_KEY`) of `environment`, under its name in lower case.
     `base_urls` (by provider) win over the environment, `prices` (by "provider/model") over the table. Raises
     `Invalid` for an environment that names a provider `demo` or `scripted`, or sets headers or a timeout that are none.
     """
     settings = {name: value.strip() for name, value in environment.items() if value.strip()}
-    builds: dict[str, _Build] = {}
-    if not offline:
-        own = {} if prices is None else prices  # an empty price book still has its list
-        for name in (*VENDORS, *own_names(settings)):
-            known = read_settings(name, settings, base_url=(base_urls or {}).get(name, ""))
-            builds[name] = partial(_MAKERS.get(name, _compatible), known, own, settings)
-        if factors is not None:
-            builds = {name: partial(_learning, build, factors) for name, build in builds.items()}
-    builds["demo"] = partial(_demo, demo_pace_seconds)
+    own = {} if prices is None else prices  # an empty price book still has its list
+
+    def make(known: ProviderSettings) -> ModelProvider:
+        made = _MAKERS.get(known.name, _compatible)(known, own, settings)
+        return made if factors is None else _learning(made, factors)
+
+    vendors = () if offline else (*VENDORS, *own_names(settings))
+    known = {name: read_settings(name, settings, base_url=(base_urls or {}).get(name, "")) for name in vendors}
+    builds: dict[str, _Build] = {name: partial(make, one) for name, one in known.items()}
+    if demo:
+        builds["demo"] = partial(_demo, demo_pace_seconds)
     if scripted is not None:
         builds["scripted"] = lambda: scripted
-    return _Providers(builds)
+    return _Providers(builds, known, make)
 
 
 async def close_providers(providers: Mapping[str, ModelProvider]) -> None:
@@ -67,11 +78,39 @@ async def close_providers(providers: Mapping[str, ModelProvider]) -> None:
 
 
 class _Providers(Mapping[str, ModelProvider]):
-    """Providers that are made when they are first looked up, and then stay."""
+    """Providers that are made when they are first looked up, and then stay. `ports.HasKeys`."""
 
-    def __init__(self, builds: dict[str, _Build]) -> None:
+    def __init__(
+        self,
+        builds: dict[str, _Build],
+        known: Mapping[str, ProviderSettings],
+        make: Callable[[ProviderSettings], ModelProvider],
+    ) -> None:
         self._builds = builds
+        self._known = known
+        self._make = make
         self._made: dict[str, ModelProvider] = {}
+        self._keyed: OrderedDict[tuple[str, str, str], ModelProvider] = OrderedDict()
+        """By name, account and a digest of the key."""
+
+    def keyed(self, keys: Mapping[str, str], *, account: str, only: bool) -> Mapping[str, ModelProvider]:
+        return _Keyed(self, keys, account, only=only)
+
+    def with_key(self, name: str, key: str, account: str) -> ModelProvider:
+        """Return the provider with another key. Raises `KeyError` for one that takes none."""
+        kept = (name, account, hashlib.sha256(key.encode()).hexdigest())
+        made = self._keyed.get(kept)
+        if made is None:
+            known = msgspec.structs.replace(self._known[name], api_key=key, account=account)
+            made = self._keyed[kept] = self._make(known)
+            if len(self._keyed) > KEYED_MAX:
+                self._keyed.popitem(last=False)
+        self._keyed.move_to_end(kept)
+        return made
+
+    def needs_key(self, name: str) -> bool:
+        known = self._known.get(name)
+        return known is not None and bool(known.key_variable or known.api_key)
 
     def __getitem__(self, name: str) -> ModelProvider:
         if name not in self._made:
@@ -88,16 +127,43 @@ class _Providers(Mapping[str, ModelProvider]):
         return name in self._builds
 
     def made(self) -> list[ModelProvider]:
-        return list(self._made.values())
+        return [*self._made.values(), *self._keyed.values()]
+
+
+class _Keyed(Mapping[str, ModelProvider]):
+    """The providers of a process as one account calls them."""
+
+    def __init__(self, inner: _Providers, keys: Mapping[str, str], account: str, *, only: bool) -> None:
+        self._inner = inner
+        self._keys = keys
+        self._account = account
+        self._only = only
+
+    def __getitem__(self, name: str) -> ModelProvider:
+        key = self._keys.get(name)
+        if key is not None and name in self._inner and name not in KEYLESS:
+            return self._inner.with_key(name, key, self._account)
+        if self._only and self._inner.needs_key(name):
+            return _Refusing(name, "missing_key", _no_own_key(name, self._account))
+        return self._inner[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inner)
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._inner
 
 
 # --- How each is made: imports stand inside, for most processes use one provider or none ----------------
 
 
-def _learning(build: _Build, factors: TokenFactors) -> ModelProvider:
+def _learning(made: ModelProvider, factors: TokenFactors) -> ModelProvider:
     from headgate.llm.learning import LearningProvider
 
-    return LearningProvider(build(), factors)
+    return LearningProvider(made, factors)
 
 
 def _demo(pace_seconds: float) -> ModelProvider:
@@ -264,3 +330,10 @@ class _Refusing:
 
 def _no_address(name: str, variable: str) -> str:
     return f"{name} was not asked: there is no address for it. Set {variable} in the environment."
+
+
+def _no_own_key(name: str, account: str) -> str:
+    return (
+        f"{name} was not asked: the tenant {account} may not use the keys of the server, and has none of its own. "
+        f"Set one with `headgate secret set --tenant {account} provider:{name}`."
+    )

@@ -6,16 +6,18 @@ Floor 2 (engine, activities, stores, queues, llm, client) meets only here; nothi
 from headgate.ports.activity import ActivityContext, ActivityFunction, Attempt
 from headgate.ports.budgets import BudgetListener, BudgetNews, BudgetRule, BudgetRules, BudgetStanding, Period
 from headgate.ports.cache import Cache, Reusable
-from headgate.ports.client import Changed, Client, EventView, StartRequest, Update
+from headgate.ports.client import Changed, Client, EventView, RunClient, StartRequest, Update
 from headgate.ports.clock import Clock
 from headgate.ports.documents import Document, Documents
 from headgate.ports.files import Files
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import (
+    DEFAULT_TENANT,
     EVERY_RUN,
     Append,
     EventRow,
+    FeedLag,
     Head,
     Log,
     Move,
@@ -25,13 +27,13 @@ from headgate.ports.log import (
     OverBudget,
     RunRow,
     RunsWanted,
-    Tables,
 )
 from headgate.ports.model import (
     EmbeddingAnswer,
     FinishReason,
     Foresees,
     HasAccounts,
+    HasKeys,
     Message,
     ModelAnswer,
     ModelProvider,
@@ -74,6 +76,7 @@ from headgate.ports.streams import (
     pieces,
     wants,
 )
+from headgate.ports.tenants import SecretLine, Tenant, TenantStanding
 from headgate.ports.worker import (
     Acknowledged,
     Admission,
@@ -91,6 +94,7 @@ from headgate.ports.worker import (
 
 __all__ = [
     "CHUNK_BYTES_MAX",
+    "DEFAULT_TENANT",
     "EVERY_RUN",
     "NO_GUARDS",
     "RESULT",
@@ -131,6 +135,7 @@ __all__ = [
     "EventRow",
     "EventView",
     "Failed",
+    "FeedLag",
     "Files",
     "Final",
     "FinishReason",
@@ -139,6 +144,7 @@ __all__ = [
     "Guard",
     "Guards",
     "HasAccounts",
+    "HasKeys",
     "Head",
     "Hit",
     "Keeping",
@@ -168,10 +174,12 @@ __all__ = [
     "Report",
     "Restarted",
     "Reusable",
+    "RunClient",
     "RunRow",
     "RunsWanted",
     "Schedule",
     "Schedules",
+    "SecretLine",
     "Settlement",
     "SpendRow",
     "SpendTotal",
@@ -180,8 +188,9 @@ __all__ = [
     "Streams",
     "Subscription",
     "Swap",
-    "Tables",
     "Task",
+    "Tenant",
+    "TenantStanding",
     "TextFilter",
     "Tokens",
     "ToolCall",

@@ -73,10 +73,15 @@ BudgetListener = Callable[[BudgetNews], None]
 
 
 class BudgetRules(Protocol):
-    """The rules of one log. `save` replaces the one of the same tenant, scope and period."""
+    """The rules of one log; tested by tests/conformance/test_budget_rules.py. What was saved or removed is seen by
+    everybody who asks after that. Every method raises `Unavailable`."""
 
-    async def save(self, rule: BudgetRule) -> None: ...
+    async def save(self, rule: BudgetRule) -> None:
+        """Keep the rule in the place of the one of the same tenant, scope and period."""
+        ...
 
     async def remove(self, rule: BudgetRule) -> bool: ...
 
-    def all(self) -> list[BudgetRule]: ...
+    async def all(self) -> list[BudgetRule]:
+        """Return all, by tenant, scope and period. Cheap while nothing has changed."""
+        ...

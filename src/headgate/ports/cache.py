@@ -31,14 +31,14 @@ class Reusable(msgspec.Struct, frozen=True):
 class Cache(Protocol):
     """Results that may be used again. Any of them may be gone at any time: losing one costs a repetition, no more.
 
-    What every cache keeps true, tested by tests/stores/test_cache.py:
+    What every cache keeps true, tested by tests/conformance/test_cache.py:
 
     1. What is found is what was kept under that tenant and key, to the byte, and has not expired.
-    2. Neither method waits or fails: what cannot be read is not found, what cannot be written is dropped.
+    2. Nothing fails, and keeping does not wait: what cannot be read is not found, what cannot be written is dropped.
     3. Size and number are bounded; what was used longest ago goes first.
     """
 
-    def find(self, tenant: str, key: bytes, now: int) -> Reusable | None:
+    async def find(self, tenant: str, key: bytes, now: int) -> Reusable | None:
         """Return the result, and count the use."""
         ...
 

@@ -12,9 +12,11 @@ from headgate.ports.budgets import BudgetRule, BudgetStanding
 from headgate.ports.keeping import Collected, Erased
 from headgate.ports.limits import RateLimit
 from headgate.ports.schedule import Schedule
+from headgate.ports.spend import SpendRow
 from headgate.ports.streams import Chunk, Position
+from headgate.ports.tenants import SecretLine, Tenant, TenantStanding
 
-__all__ = ["Changed", "Client", "EventView", "StartRequest", "Update"]
+__all__ = ["Changed", "Client", "EventView", "RunClient", "StartRequest", "Update"]
 
 
 class EventView(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -59,10 +61,10 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     command_id: str = ""
 
 
-class Client(Protocol):
-    """What a door offers, whoever stands behind it: the engine in this process, or the owner at the other end of a
-    socket. Run ids may be shortened as long as they are unambiguous; `-` is the newest run. Errors are the three
-    branches of `core.errors`, the same at both ends."""
+class RunClient(Protocol):
+    """What can be asked of runs, and done to them, from wherever: the engine in this process, the owner at the other
+    end of a socket, a server over HTTP. Run ids may be shortened as long as they are unambiguous; `-` is the newest
+    run. Errors are the three branches of `core.errors`, the same at every end."""
 
     async def start(self, request: StartRequest) -> RunSummary: ...
 
@@ -91,6 +93,26 @@ class Client(Protocol):
     async def resume(self, run: str) -> RunView: ...
 
     async def retry(self, run: str) -> RunView: ...
+
+    async def spend(self, run: str) -> list[SpendRow]:
+        """Return what the run has cost so far, row by row, in the order of its events."""
+        ...
+
+    def watch(
+        self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()
+    ) -> AsyncIterator[Update]:
+        """Yield the run as it is, then each change; ends with the finished run.
+
+        With `tokens` also what streams, as `ports.Streams` has it: of each place that streams (or of the one, or the
+        one activity, that `place` names) the text of its newest epoch, from its beginning or from where `resume` says,
+        then an `Ended` with its outcome. Of a place that ended before, the text is that of its result. All of it comes
+        before the finished run. Raises `Invalid` for a position that cannot be, `ReaderTooSlow`.
+        """
+        ...
+
+
+class Client(RunClient, Protocol):
+    """What a door offers to whoever runs the engine: all that can be done to runs, and to what lies beside them."""
 
     async def raise_budget(self, run: str, *, to: int = 0, more: int = 0, key: str = "", by: str = "") -> RunView:
         """Raise the limit of the run, or of an activity (`key`), to or by so many nano-dollars; calls that asked for
@@ -137,16 +159,26 @@ class Client(Protocol):
         """Take a rate out; return it as it was. Raises `NotFound`."""
         ...
 
-    def watch(
-        self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()
-    ) -> AsyncIterator[Update]:
-        """Yield the run as it is, then each change; ends with the finished run.
+    async def set_secret(self, name: str, value: str, *, tenant: str = "default") -> SecretLine:
+        """Keep a tenant's secret; one of the same name is replaced. Raises `Invalid`, `Refused`."""
+        ...
 
-        With `tokens` also what streams, as `ports.Streams` has it: of each place that streams (or of the one, or the
-        one activity, that `place` names) the text of its newest epoch, from its beginning or from where `resume` says,
-        then an `Ended` with its outcome. Of a place that ended before, the text is that of its result. All of it comes
-        before the finished run. Raises `Invalid` for a position that cannot be, `ReaderTooSlow`.
-        """
+    async def remove_secret(self, name: str, *, tenant: str = "default") -> SecretLine:
+        """Forget a secret. Raises `NotFound`."""
+        ...
+
+    async def secrets(self, *, tenant: str = "default") -> list[SecretLine]:
+        """Return the names of a tenant's secrets; values never come back."""
+        ...
+
+    async def set_tenant(self, tenant: Tenant, *, new: bool = False) -> Tenant:
+        """Make a tenant, or (but not with `new`) change what it may use. Raises `Invalid`, `Refused`."""
+        ...
+
+    async def tenants(self) -> list[Tenant]: ...
+
+    async def tenant(self, name: str) -> TenantStanding:
+        """Return a tenant and what it uses now. Raises `NotFound`."""
         ...
 
     async def settled(self) -> None:

@@ -21,6 +21,7 @@ class Deletion(msgspec.Struct, frozen=True):
     at: int
     why: str
     actor: str
+    tenant: str = "default"
 
 
 class Erasure(msgspec.Struct, frozen=True):

@@ -51,7 +51,11 @@ class LimitStore(Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no cell holds anything, so that nobody need look. May be a second behind where others write too."""
+        """Whether no cell holds anything, so that nobody need look. Where others write too: when last looked at."""
+        ...
+
+    async def look(self) -> None:
+        """See what others have written meanwhile."""
         ...
 
     def now(self) -> int:

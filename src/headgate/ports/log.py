@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
 from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
 
 __all__ = [
+    "DEFAULT_TENANT",
     "EVERY_RUN",
     "Append",
     "EventRow",
+    "FeedLag",
     "Head",
     "Log",
     "Move",
@@ -22,8 +24,11 @@ __all__ = [
     "OverBudget",
     "RunRow",
     "RunsWanted",
-    "Tables",
 ]
+
+
+DEFAULT_TENANT = "default"
+"""Whose everything is where nobody says otherwise: at a desk, on the command line."""
 
 
 class EventRow(NamedTuple):
@@ -99,13 +104,16 @@ class Opening(msgspec.Struct, frozen=True):
 
 class RunsWanted(msgspec.Struct, frozen=True):
     """Which runs are meant: created from `since` until before `until` (microseconds), with `text` in their id, unique
-    key, labels or error, as it is written there."""
+    key, labels or error, as it is written there. `tenant` None: those of all tenants; `unfinished`:
+    only what has not ended."""
 
     status: str | None = None
     workflow: str | None = None
     since: int | None = None
     until: int | None = None
     text: str = ""
+    tenant: str | None = None
+    unfinished: bool = False
 
 
 EVERY_RUN = RunsWanted()
@@ -157,6 +165,13 @@ class OverBudget(msgspec.Struct, frozen=True):
 Outcome = Literal["accepted", "version_conflict", "run_exists", "repeated"] | OverBudget | BaseException
 
 
+class FeedLag(NamedTuple):
+    """How many events are in a log and not in its feed yet, and how many seconds ago the first of them was written."""
+
+    events: int
+    seconds: float
+
+
 class Log(Protocol):
     """The events of every run.
 
@@ -191,8 +206,8 @@ class Log(Protocol):
         """Return how many runs `runs` would list, if there were no limit."""
         ...
 
-    async def matching(self, prefix: str, limit: int = 2) -> list[str]:
-        """Return run ids that begin with `prefix`."""
+    async def matching(self, prefix: str, limit: int = 2, *, tenant: str | None = None) -> list[str]:
+        """Return run ids that begin with `prefix`, of one tenant or of all."""
         ...
 
     async def busy(self, after: int, limit: int) -> list[RunRow]:
@@ -237,29 +252,30 @@ class Log(Protocol):
         tell both, newest first."""
         ...
 
+    async def stored_bytes(self, tenant: str) -> int:
+        """Return about how much the events and contents of a tenant's runs take, as they are; it takes a while."""
+        ...
+
     async def replace_spend(self, run_id: str, rows: Sequence[SpendRow]) -> None:
         """Put these rows in the place of all rows of the run, at once. Raises `Unavailable`: nothing was changed."""
         ...
 
-    async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
-        """Keep a definition; return whether it is new. A repeat makes it the newest of its name again."""
+    async def save_definition(
+        self, version: str, name: str, body: bytes, at: int, *, tenant: str = DEFAULT_TENANT
+    ) -> bool:
+        """Keep a tenant's definition; return whether it is new. A repeat makes it the newest of its name again."""
         ...
 
-    async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
-        """Return `(version, body)` of a definition, the newest of the name unless `version` is given."""
+    async def definition(
+        self, name: str, version: str | None = None, *, tenant: str = DEFAULT_TENANT
+    ) -> tuple[str, bytes] | None:
+        """Return `(version, body)` of a tenant's definition, the newest of the name unless `version` is given."""
         ...
 
-    async def definitions(self, *, limit: int = 100, after: str = "") -> list[tuple[str, str, int, bytes]]:
-        """Return `(name, version, deployed at, body)` of the newest of each name behind `after`, by name."""
+    async def definitions(
+        self, *, limit: int = 100, after: str = "", tenant: str = DEFAULT_TENANT
+    ) -> list[tuple[str, str, int, bytes]]:
+        """Return `(name, version, deployed at, body)` of the newest of a tenant's names behind `after`."""
         ...
 
     async def close(self) -> None: ...
-
-
-@runtime_checkable
-class Tables(Protocol):
-    """A log with room for tables beside it."""
-
-    async def change(self, statement: str, *parameters: Any) -> int: ...
-
-    def read(self, statement: str, *parameters: Any) -> list[Any]: ...

@@ -15,6 +15,7 @@ __all__ = [
     "FinishReason",
     "Foresees",
     "HasAccounts",
+    "HasKeys",
     "Message",
     "ModelAnswer",
     "ModelProvider",
@@ -169,3 +170,13 @@ class HasAccounts(Protocol):
 
 
 Providers = Mapping[str, ModelProvider]
+
+
+@runtime_checkable
+class HasKeys(Protocol):
+    """Providers that may be called with other keys than those of the process."""
+
+    def keyed(self, keys: Mapping[str, str], *, account: str, only: bool) -> Providers:
+        """Return the same providers, those that `keys` names with these keys, for which `account` is a name that is no
+        secret. `only`: no other one is called with a key; it refuses."""
+        ...

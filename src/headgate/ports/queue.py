@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from headgate.ports.log import DEFAULT_TENANT
+
 __all__ = ["Claim", "Queue", "Task"]
 
 
@@ -17,6 +19,7 @@ class Task(NamedTuple):
     run_id: str
     place: str
     attempt: int
+    tenant: str = DEFAULT_TENANT
 
 
 class Claim(msgspec.Struct, gc=False):
@@ -37,8 +40,12 @@ class Queue(Protocol):
         """Offer a task. Offering one that is offered or claimed already changes nothing."""
         ...
 
-    async def take(self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float) -> list[Claim]:
-        """Claim up to `count` tasks, oldest first; wait for the first one at most `wait_seconds`."""
+    async def take(
+        self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float, tenant: str | None = None
+    ) -> list[Claim]:
+        """Claim up to `count` tasks, a tenant's oldest first; wait for the first one at most `wait_seconds`.
+
+        `tenant` given: that tenant's alone; None: of all tenants, which take turns."""
         ...
 
     def claimed(self, activity_id: str) -> Claim | None: ...

@@ -33,17 +33,30 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_run: str = ""
     note: str = ""
     """Why the last time brought no run; empty: it did."""
+    revision: int = 0
+    """Which of its versions this is, as the store counts them; 0: it was never kept."""
 
 
 class Schedules(Protocol):
-    """The schedules of one log. `save` replaces the one of the same name."""
+    """The schedules of one log. What every store of them keeps true, tested by tests/conformance/test_schedules.py:
 
-    async def save(self, schedule: Schedule) -> None: ...
+    1. Of two who save a schedule as they knew it one succeeds, and the other is told to look again.
+    2. What was saved or removed is seen by everybody who asks after that. Every method raises `Unavailable`.
+    """
+
+    async def save(self, schedule: Schedule) -> bool:
+        """Keep the schedule in the place of the one of its name that has its revision (0: there is none of the name).
+        False: there is another by now, and nothing was changed."""
+        ...
 
     async def remove(self, tenant: str, name: str) -> bool: ...
 
-    def all(self) -> list[Schedule]: ...
+    async def all(self) -> list[Schedule]:
+        """Return all, by tenant and name."""
+        ...
 
-    def due(self, now: int, limit: int) -> list[Schedule]: ...
+    async def due(self, now: int, limit: int) -> list[Schedule]:
+        """Return those whose time has come, longest due first."""
+        ...
 
-    def next_at(self) -> int | None: ...
+    async def next_at(self) -> int | None: ...

@@ -53,13 +53,14 @@ class SpendRow(NamedTuple):
 
 class SpendWanted(msgspec.Struct, frozen=True):
     """Which spend rows are meant: of these runs and the runs below them (none named: of all), from `since` until
-    before `until` (microseconds), with all of these labels."""
+    before `until` (microseconds), with all of these labels. `tenant` empty: those of all tenants."""
 
     runs: tuple[str, ...] = ()
     since: int | None = None
     until: int | None = None
     workflow: str = ""
     labels: dict[str, str] = {}
+    tenant: str = ""
 
 
 class SpendTotal(NamedTuple):

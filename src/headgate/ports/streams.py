@@ -175,10 +175,6 @@ class Streams(Protocol):
         """The name under which this process counts epochs; another process has another."""
         ...
 
-    async def open(self) -> None:
-        """Put away what an earlier process left."""
-        ...
-
     def publish(self, run_id: str, place: str, attempt: int, text: str) -> None:
         """Add text to the attempt's epoch; a new attempt begins the next one. Text of an attempt that is over, or of a
         place that has ended with it, is dropped."""

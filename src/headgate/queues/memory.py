@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import secrets
+import os
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
@@ -30,10 +30,11 @@ class _Entry:
 class _Waiting:
     """A worker that found nothing, and until when (the loop's time) it stays."""
 
-    __slots__ = ("queues", "until", "woken")
+    __slots__ = ("queues", "tenant", "until", "woken")
 
-    def __init__(self, queues: Sequence[str], until: float, woken: asyncio.Future[None]) -> None:
+    def __init__(self, queues: Sequence[str], tenant: str | None, until: float, woken: asyncio.Future[None]) -> None:
         self.queues = queues
+        self.tenant = tenant
         self.until = until
         self.woken = woken
 
@@ -43,7 +44,8 @@ class MemoryQueue:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lines: dict[str, OrderedDict[_Entry, None]] = {}
+        self._lines: dict[str, OrderedDict[str, OrderedDict[_Entry, None]]] = {}
+        """Per queue, the line of each tenant that has tasks in it: whose turn it is stands first."""
         self._of_run: dict[str, dict[tuple[str, int], _Entry]] = {}
         """Per run, by place and attempt: what is in a line or in a worker's hands."""
         self._claims: dict[str, Claim] = {}
@@ -51,8 +53,6 @@ class MemoryQueue:
         self._waiting: deque[_Waiting] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         """Rings when the wait of somebody who waits is over: one for all, for most waits end long before."""
-        self._claim_prefix = secrets.token_hex(4)
-        self._claim_number = 0
 
     def put(self, task: Task) -> None:
         entries = self._of_run.get(task.run_id)
@@ -62,32 +62,39 @@ class MemoryQueue:
         if key in entries:
             return
         entry = entries[key] = _Entry(task)
-        line = self._lines.get(task.queue)
+        lines = self._lines.get(task.queue)
+        if lines is None:
+            lines = self._lines[task.queue] = OrderedDict()
+        line = lines.get(task.tenant)
         if line is None:
-            line = self._lines[task.queue] = OrderedDict()
+            line = lines[task.tenant] = OrderedDict()
         line[entry] = None
-        self._wake(task.queue)
+        self._wake(task.queue, task.tenant)
 
-    def _wake(self, queue: str) -> None:
+    def _wake(self, queue: str, tenant: str | None) -> None:
+        """Wake the first who would take what is in the queue; `tenant` None: whoever it would be for."""
         for number, waiting in enumerate(self._waiting):
-            if queue in waiting.queues and not waiting.woken.done():
+            meant = tenant is None or waiting.tenant in (None, tenant)
+            if meant and queue in waiting.queues and not waiting.woken.done():
                 waiting.woken.set_result(None)
                 del self._waiting[number]
                 return
 
-    async def take(self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float) -> list[Claim]:
+    async def take(
+        self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float, tenant: str | None = None
+    ) -> list[Claim]:
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_seconds
-        claims = self._take(queues, worker_id, count)
+        claims = self._take(queues, tenant, worker_id, count)
         while not claims and loop.time() < until:
-            await self._something(queues, until)
-            claims = self._take(queues, worker_id, count)
+            await self._something(queues, tenant, until)
+            claims = self._take(queues, tenant, worker_id, count)
         return claims
 
-    async def _something(self, queues: Sequence[str], until: float) -> None:
+    async def _something(self, queues: Sequence[str], tenant: str | None, until: float) -> None:
         """Wait until a task is put into one of the queues, or the time is over."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(queues, until, loop.create_future())
+        waiting = _Waiting(queues, tenant, until, loop.create_future())
         self._waiting.append(waiting)
         if self._alarm is None or until < self._alarm.when():
             self._set_alarm(loop)
@@ -98,7 +105,7 @@ class MemoryQueue:
                 self._waiting.remove(waiting)
             if not waiting.woken.cancelled():  # it was this one's turn, which another must have now
                 for queue in queues:
-                    self._wake(queue)
+                    self._wake(queue, tenant)
             raise
 
     def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -117,21 +124,20 @@ class MemoryQueue:
                 waiting.woken.set_result(None)
         self._set_alarm(loop)
 
-    def _take(self, queues: Sequence[str], worker_id: str, count: int) -> list[Claim]:
+    def _take(self, queues: Sequence[str], tenant: str | None, worker_id: str, count: int) -> list[Claim]:
         claims: list[Claim] = []
         now = 0
         for queue in queues:
-            line = self._lines.get(queue)
-            while line and len(claims) < count:
-                entry, _ = line.popitem(last=False)
+            lines = self._lines.get(queue)
+            while lines and len(claims) < count and (entry := _next_of(lines, tenant)) is not None:
                 now = now or self._clock.now()
                 claims.append(self._claim(entry, worker_id, now))
         return claims
 
     def _claim(self, entry: _Entry, worker_id: str, now: int) -> Claim:
         task = entry.task
-        self._claim_number += 1
-        activity_id = f"{task.run_id}/{task.place}/{task.attempt}/{self._claim_prefix}{self._claim_number:x}"
+        # Of the claims of others a number would tell how many there are.
+        activity_id = f"{task.run_id}/{task.place}/{task.attempt}/{os.urandom(8).hex()}"
         lease_until = now + LEASE_MICROSECONDS
         claim = entry.claim = Claim(activity_id, task, worker_id, now, lease_until, lease_until)
         self._claims[activity_id] = claim
@@ -178,7 +184,7 @@ class MemoryQueue:
     def drop(self, run_id: str) -> list[Claim]:
         for entry in list(self._of_run.get(run_id, {}).values()):
             if entry.claim is None:
-                del self._lines[entry.task.queue][entry]
+                _leave(self._lines[entry.task.queue], entry)
                 self._forget(entry.task)
         return self.claims_of(run_id)
 
@@ -201,5 +207,30 @@ class MemoryQueue:
             heapq.heappop(self._deadlines)
         return None
 
+    def waiting(self, queue: str) -> int:
+        """Return how many workers wait for a task of the queue."""
+        return sum(queue in waiting.queues for waiting in self._waiting)
+
     def depth(self, queue: str) -> int:
-        return len(self._lines.get(queue, ()))
+        return sum(map(len, self._lines.get(queue, {}).values()))
+
+
+def _next_of(lines: OrderedDict[str, OrderedDict[_Entry, None]], tenant: str | None) -> _Entry | None:
+    """Take the oldest entry of the tenant, or of the one whose turn it is, who then stands last."""
+    whose = next(iter(lines)) if tenant is None else tenant
+    line = lines.get(whose)
+    if line is None:
+        return None
+    entry, _ = line.popitem(last=False)
+    if not line:
+        del lines[whose]
+    elif tenant is None:
+        lines.move_to_end(whose)
+    return entry
+
+
+def _leave(lines: OrderedDict[str, OrderedDict[_Entry, None]], entry: _Entry) -> None:
+    line = lines[entry.task.tenant]
+    del line[entry]
+    if not line:
+        del lines[entry.task.tenant]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.client.frames import OwnerGone
+from headgate.client.handle import Handle, Result
 from headgate.core.errors import Invalid, Unavailable
 from headgate.ports import Client
 from headgate.sdk.activity import collect_activities
@@ -23,9 +24,9 @@ from headgate.sdk.embedded import (
     refuse_handing_over,
 )
 from headgate.sdk.given import Mode, Models, Prepared, Runnable, given_models, prepare, start_request
-from headgate.sdk.handle import Handle, Result
 from headgate.sdk.policy import collect_policies, is_policy
 from headgate.sdk.workflow import Amount, Workflow
+from headgate.stores.places import Place
 
 __all__ = ["Connection", "Database", "arun", "astart", "open_connection"]
 
@@ -113,7 +114,8 @@ async def open_connection(
     """Open a database for a program; at the end of the block the engine is closed, and unfinished runs stay as they
     are on disk: whoever opens the database next goes on with them.
 
-    `db` is a file (default: `HEADGATE_DB`, else `./.headgate/headgate.db`), or ":memory:" for none on disk. Where this
+    `db` is a file (default: `HEADGATE_DB`, else `./.headgate/headgate.db`), `postgresql://…` for one more node on that
+    database, or ":memory:" for none on disk. Where this
     process is the first, it becomes the owner and does the work; otherwise the owner does, over its control socket.
     `workflows` can be started by name, and bring their functions with them; `activities` are further functions,
     policies among them.
@@ -224,9 +226,9 @@ def _engine_of(
     return engine, [name for name, given in own.items() if given]
 
 
-def _database(named: Database | None) -> Path:
+def _database(named: Database | None) -> Place:
     path = database_path(named)
-    if not named and path.parts[:1] == (STATE_FOLDER,):
+    if not named and isinstance(path, Path) and path.parts[:1] == (STATE_FOLDER,):
         make_state_folder(named_how="db=")
     return path
 

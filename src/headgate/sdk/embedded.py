@@ -1,7 +1,8 @@
 """A program's way to a database: the owner's socket where there is an owner, else an engine of its own.
 
 An engine of its own means: the lock is taken, the log opened, the engine begun, the control socket opened; and closed
-again in the opposite order. The command line goes the same way.
+again in the opposite order. PostgreSQL has neither lock nor socket: whoever comes is one more node. The command line
+goes the same way.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from headgate.client.address import parse_address
 from headgate.client.frames import OwnerGone
 from headgate.client.socket import SocketClient
 from headgate.core.errors import Refused, Unavailable
-from headgate.ports import Changed, Client, Update
-from headgate.stores.ownership import STATE_FOLDER, Owned, Ownership, owner_of, state_folder
+from headgate.ports import Changed, Client, Documents, Update
+from headgate.stores.ownership import STATE_FOLDER, Owned, Ownership, owner_of
+from headgate.stores.places import Address, Place, folder_of, open_log, place_of
 
 if TYPE_CHECKING:
     from headgate.api.socket import SocketServer
@@ -65,6 +67,10 @@ class Engine(msgspec.Struct, frozen=True):
     """False: no earlier results are taken; what is made anew is kept all the same."""
     run_schedules: bool = False
     """Start the runs of schedules when their time comes."""
+    demo: bool = True
+    """Whether runs may use `demo/…` models."""
+    private_addresses: tuple[str, ...] | None = None
+    """What `http_request` may reach beside the public internet; None: everything."""
 
 
 class Session:
@@ -79,10 +85,17 @@ class Session:
         self.server = server
         self.owner_pid = owner_pid
 
+    @property
+    def documents(self) -> Documents:
+        """What is kept beside the runs, in this process or with the owner."""
+        if self.app is not None:
+            return self.app.documents
+        return cast("SocketClient", self.client).documents
+
 
 @asynccontextmanager
 async def open_session(
-    database: Path, engine: Engine, *, on_owning: Callable[[], None] | None = None
+    database: Place, engine: Engine, *, on_owning: Callable[[], None] | None = None
 ) -> AsyncGenerator[Session]:
     """Yield a session; `on_owning` is called before an engine of this process begins.
 
@@ -90,6 +103,12 @@ async def open_session(
     """
     if str(database) == MEMORY:
         async with _in_memory(engine) as session:
+            yield session
+        return
+    if isinstance(database, Address):
+        if on_owning is not None:
+            on_owning()
+        async with _join(database, engine) as session:
             yield session
         return
     door = await _take_or_connect(database)
@@ -118,9 +137,10 @@ async def _take_or_connect(database: Path) -> Ownership | SocketClient:
         await asyncio.sleep(CONNECT_PAUSE_SECONDS)
 
 
-async def connect(database: Path) -> SocketClient | None:
-    """Return a client of the process that owns the database; None: none does, or it is not to be reached now."""
-    owner = owner_of(database)
+async def connect(database: Place) -> SocketClient | None:
+    """Return a client of the process that owns the database; None: none does, or it is not to be reached now. Nobody
+    owns PostgreSQL: any node takes any command."""
+    owner = owner_of(database) if isinstance(database, Path) else None
     address = parse_address(owner.address) if owner else None
     if address is not None:
         with suppress(OwnerGone):
@@ -136,19 +156,30 @@ async def _own(database: Path, ownership: Ownership, engine: Engine) -> AsyncGen
     from headgate.api.worker_door import WorkerDoor
     from headgate.app import App
     from headgate.client.address import choose_address
-    from headgate.stores.sqlite import SqliteLog
 
-    app = App(SqliteLog(database), folder=state_folder(database), **_settings(engine))
+    app = App(open_log(database), folder=folder_of(database), **_settings(engine))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(app.engine.log.close)  # once more is harmless; the app may fail to open
         await stack.enter_async_context(app)
         address = choose_address(database)
         stack.callback(_remove_folder, database, address.path)
         workers = WorkerDoor(app.protocol, lose=app.protocol.lose, keep=app.worker.accept)
-        server = await stack.enter_async_context(SocketServer(app.desk, address, workers))
+        server = await stack.enter_async_context(SocketServer(app.desk, address, workers, app.documents))
         ownership.announce(str(server.address))
         stack.enter_context(_noted(database))
         yield Session(app.desk, app, server)
+
+
+@asynccontextmanager
+async def _join(place: Address, engine: Engine) -> AsyncGenerator[Session]:
+    """Yield a node of its own on a database that others may be at work on, too."""
+    from headgate.app import App
+
+    app = App(open_log(place), folder=folder_of(place), **_settings(engine))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(app.engine.log.close)
+        await stack.enter_async_context(app)
+        yield Session(app.desk, app)
 
 
 @contextmanager
@@ -161,9 +192,10 @@ def _noted(database: Path) -> Generator[None]:
         del _loops[resolved]
 
 
-def owned_by_this_loop(database: Path) -> bool:
-    """Whether the engine of the database runs on the running loop: whoever blocks this loop blocks that engine."""
-    return _loops.get(database.resolve()) is asyncio.get_running_loop()
+def owned_by_this_loop(database: Place) -> bool:
+    """Whether the engine of the database runs on the running loop, and is the only one that may work on it: whoever
+    blocks this loop blocks that engine."""
+    return isinstance(database, Path) and _loops.get(database.resolve()) is asyncio.get_running_loop()
 
 
 @asynccontextmanager
@@ -185,6 +217,8 @@ def _settings(engine: Engine) -> dict[str, Any]:
         "work": engine.work,
         "reuse": engine.reuse,
         "run_schedules": engine.run_schedules,
+        "demo": engine.demo,
+        "private_addresses": engine.private_addresses,
     }
 
 
@@ -221,11 +255,11 @@ async def finish_handed(session: Session) -> None:
 # --- Which database ------------------------------------------------------------------------------------------------
 
 
-def database_path(named: str | Path | None) -> Path:
+def database_path(named: str | Path | None) -> Place:
     """Return the database that is meant: the one named, else that of `HEADGATE_DB`, else the one in this folder's state
     folder."""
     named = named or os.environ.get("HEADGATE_DB") or None
-    return Path(STATE_FOLDER) / "headgate.db" if named is None else Path(named)
+    return Path(STATE_FOLDER) / "headgate.db" if named is None else place_of(named)
 
 
 def make_state_folder(*, named_how: str) -> None:

@@ -26,7 +26,7 @@ from headgate.stores.kept_files import KEPT_FOLDERS
 from headgate.stores.ownership import state_folder
 from headgate.stores.sqlite_file import BUSY_MILLISECONDS_MAX, close_connection, open_to_read, unavailable
 
-__all__ = ["BackedUp", "back_up", "check_backup", "files_beside", "put_in_place"]
+__all__ = ["BackedUp", "back_up", "check_backup", "copy_state", "files_beside", "put_in_place"]
 
 KEPT_DATABASES = ("conversations.db", "collections/*.db")
 """What activities keep in the state folder, in databases of their own."""
@@ -53,12 +53,22 @@ def back_up(database: Path, target: Path, folder: Path) -> BackedUp:
         raise Refused(f"{target} is there already; nothing was written. Name another file.")
     try:
         copied = _copy(database, target)
-        beside = files_beside(target)
-        for file in _kept_databases(folder):
-            there = beside / file.relative_to(folder)
-            there.parent.mkdir(parents=True, exist_ok=True)
-            _copy(file, there)
-        return BackedUp(copied, _copy_files(folder, beside))
+        return BackedUp(copied, _copy_kept(folder, files_beside(target)))
+    except apsw.Error as error:
+        raise unavailable(target, error) from error
+    except OSError as error:
+        raise Unavailable(f"{target} cannot be written: {error.strerror or error}.") from error
+
+
+def copy_state(folder: Path, target: Path) -> int:
+    """Copy what activities keep in a state folder to another; return how many files. Raises `Refused` where there is a
+    database of the same name already, `Unavailable`."""
+    for file in _kept_databases(folder):
+        there = target / file.relative_to(folder)
+        if there.exists():
+            raise Refused(f"{there} is there already, and {file} would take its place. Move one of them away.")
+    try:
+        return _copy_kept(folder, target)
     except apsw.Error as error:
         raise unavailable(target, error) from error
     except OSError as error:
@@ -132,6 +142,14 @@ def _copy(source: Path, target: Path) -> int:
     unfinished.rename(target)
     _sync_folder(target.parent)
     return target.stat().st_size
+
+
+def _copy_kept(source: Path, target: Path) -> int:
+    for file in _kept_databases(source):
+        there = target / file.relative_to(source)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        _copy(file, there)
+    return _copy_files(source, target)
 
 
 def _copy_files(source: Path, target: Path) -> int:

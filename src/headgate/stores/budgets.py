@@ -1,4 +1,4 @@
-"""The rules of budgets above the run: beside the log in its SQLite file, or in memory where the log is."""
+"""The rules of budgets above the run, as documents; and what such a budget begins with."""
 
 from __future__ import annotations
 
@@ -7,59 +7,35 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from headgate.ports import BudgetRule, BudgetRules, Log, Opening, SpendRow, Tables
+from headgate.ports import BudgetRule, Documents, Opening, SpendRow
+from headgate.stores.held import HeldDocuments
 from headgate.stores.queries import load_queries
 
-__all__ = [
-    "OPENING",
-    "MemoryBudgetRules",
-    "SqliteBudgetRules",
-    "budget_rules_beside",
-    "opening_parameters",
-    "opens_with",
-]
+__all__ = ["OPENING", "KeptBudgetRules", "opening_parameters", "opens_with"]
 
 SQL = load_queries("budgets.sql")
 OPENING = SQL["opening"]
+KIND = "budget_rule"
 
 
-def budget_rules_beside(log: Log) -> BudgetRules:
-    """Return the rules that lie where the log does."""
-    return SqliteBudgetRules(log) if isinstance(log, Tables) else MemoryBudgetRules()
+class KeptBudgetRules:
+    """`ports.BudgetRules` among the documents."""
 
-
-class SqliteBudgetRules:
-    """`ports.BudgetRules` in the log's file."""
-
-    def __init__(self, log: Tables) -> None:
-        self._log = log
+    def __init__(self, documents: Documents) -> None:
+        self._kept = HeldDocuments(documents, KIND)
 
     async def save(self, rule: BudgetRule) -> None:
-        await self._log.change(SQL["save"], rule.tenant, rule.scope, rule.period, msgspec.json.encode(rule))
+        await self._kept.put(rule.tenant, _name(rule), msgspec.json.encode(rule), at=rule.since)
 
     async def remove(self, rule: BudgetRule) -> bool:
-        return bool(await self._log.change(SQL["remove"], rule.tenant, rule.scope, rule.period))
+        return await self._kept.remove(rule.tenant, _name(rule))
 
-    def all(self) -> list[BudgetRule]:
-        if not self._log.read(SQL["known"]):
-            return []
-        return [msgspec.json.decode(row[0], type=BudgetRule) for row in self._log.read(SQL["all"])]
+    async def all(self) -> list[BudgetRule]:
+        return [msgspec.json.decode(document.body, type=BudgetRule) for document in await self._kept.all()]
 
 
-class MemoryBudgetRules:
-    """`ports.BudgetRules` for as long as the process lives."""
-
-    def __init__(self) -> None:
-        self._rules: dict[str, BudgetRule] = {}
-
-    async def save(self, rule: BudgetRule) -> None:
-        self._rules[rule.id] = rule
-
-    async def remove(self, rule: BudgetRule) -> bool:
-        return self._rules.pop(rule.id, None) is not None
-
-    def all(self) -> list[BudgetRule]:
-        return [self._rules[name] for name in sorted(self._rules)]
+def _name(rule: BudgetRule) -> str:
+    return f"{rule.scope}/{rule.period}"
 
 
 # --- What a budget begins with --------------------------------------------------------------------------------------

@@ -1,18 +1,8 @@
--- schema: what may be spent above the run, as people have set it; how much is, stands in budgets
+-- schema: what may be spent above the run, as people have set it (schema 3; documents since schema 4)
 create table budget_rules (
     tenant text not null, scope text not null, period text not null, body blob not null,
     primary key (tenant, scope, period)
 );
-
--- save: a rule as it is now
-insert into budget_rules (tenant, scope, period, body) values (?1, ?2, ?3, ?4)
-on conflict (tenant, scope, period) do update set body = excluded.body
-
--- remove: a rule that is wanted no more; what its calls have reserved is still released
-delete from budget_rules where tenant = ? and scope = ? and period = ?
-
--- all: every rule
-select body from budget_rules order by tenant, scope, period
 
 -- opening: what spend rows of a scope and a period hold
 select coalesce(sum(cost), 0) from spend
@@ -22,6 +12,3 @@ where tenant = ?1 and at >= ?2 and at < ?3 and simulated = ?4
         select 1 from json_each(labels) as own where own.key = ?6 and own.value = ?7))
     and (?8 = '' or provider || '/' || model glob ?8)
     and (?9 = '' or provider glob ?9)
-
--- known: whether the file has rules at all; one of an earlier schema has not
-select 1 from sqlite_schema where name = 'budget_rules'

@@ -1,4 +1,4 @@
-"""The cache of results: beside the log in its SQLite file, or in memory where the log is.
+"""The cache of results: in memory, and in the rows of a table beside the log.
 
 A result that is kept is found at once, from memory, and written by a task of its own soon after: several in one
 statement, so that a fan-out of a thousand costs a few commits and no report waits for any. What a crash takes with it
@@ -9,17 +9,15 @@ at the end. A row whose bytes do not fit its digest is not found.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
 
 from headgate.core.errors import Unavailable
-from headgate.ports import Cache, Log, Reusable, Tables
-from headgate.stores.queries import load_queries
+from headgate.ports import Reusable
+from headgate.stores.cache_table import CacheTable, reusable
 
-__all__ = ["ENTRIES_MAX", "OUTPUT_BYTES_MAX", "TOTAL_BYTES_MAX", "MemoryCache", "SqliteCache", "cache_beside"]
+__all__ = ["ENTRIES_MAX", "OUTPUT_BYTES_MAX", "TOTAL_BYTES_MAX", "KeptCache", "MemoryCache"]
 
 OUTPUT_BYTES_MAX = 4 * 1024 * 1024
 """A larger output is not kept."""
@@ -34,17 +32,7 @@ ROWS_MAX = 64
 USES_MAX = 256
 EXPIRED_EVERY_MICROSECONDS = 60_000_000
 
-SQL = load_queries("cache.sql")
 logger = logging.getLogger("headgate.cache")
-
-
-def cache_beside(log: Log) -> Cache:
-    """Return the cache that lies where the log does."""
-    return SqliteCache(log) if isinstance(log, Tables) else MemoryCache()
-
-
-def digest_of(output: bytes) -> bytes:
-    return hashlib.sha256(output).digest()[:16]
 
 
 class MemoryCache:
@@ -56,7 +44,7 @@ class MemoryCache:
         self._total_bytes_max = total_bytes_max
         self._entries_max = entries_max
 
-    def find(self, tenant: str, key: bytes, now: int) -> Reusable | None:
+    async def find(self, tenant: str, key: bytes, now: int) -> Reusable | None:
         kept = self._kept.get((tenant, key))
         if kept is None or kept.expires_at <= now:
             return None
@@ -79,13 +67,13 @@ class MemoryCache:
         pass
 
 
-class SqliteCache:
-    """`ports.Cache` in the log's file. Used on the loop that works on the log; `close` before the log is closed."""
+class KeptCache:
+    """`ports.Cache` in a table. Used on the loop that works on the log; `close` before the log is closed."""
 
     def __init__(
-        self, tables: Tables, *, total_bytes_max: int = TOTAL_BYTES_MAX, entries_max: int = ENTRIES_MAX
+        self, table: CacheTable, *, total_bytes_max: int = TOTAL_BYTES_MAX, entries_max: int = ENTRIES_MAX
     ) -> None:
-        self._tables = tables
+        self._table = table
         self._total_bytes_max = total_bytes_max
         self._entries_max = entries_max
         self._waiting: dict[tuple[str, bytes], Reusable] = {}
@@ -93,13 +81,13 @@ class SqliteCache:
         self._uses: dict[tuple[str, bytes], tuple[int, int]] = {}
         self._writing: asyncio.Task[None] | None = None
         self._totals: tuple[int, int] | None = None
-        """How many results there are in the file, and their bytes, both at least."""
+        """How many results there are in the table, and their bytes, both at least as far as this process knows."""
         self._expired_at = 0
 
-    def find(self, tenant: str, key: bytes, now: int) -> Reusable | None:
-        kept = self._waiting.get((tenant, key))
-        if kept is None:
-            kept = self._read(tenant, key, now)
+    async def find(self, tenant: str, key: bytes, now: int) -> Reusable | None:
+        kept = self._waiting.get((tenant, key)) or await self._read(tenant, key, now)
+        if kept is None:  # it may have been kept while the table was asked
+            kept = self._waiting.get((tenant, key))
         if kept is None or kept.expires_at <= now:
             return None
         count, _ = self._uses.get((tenant, key), (0, 0))
@@ -108,19 +96,18 @@ class SqliteCache:
             self._write_soon()
         return kept
 
-    def _read(self, tenant: str, key: bytes, now: int) -> Reusable | None:
+    async def _read(self, tenant: str, key: bytes, now: int) -> Reusable | None:
         try:
-            rows = self._tables.read(SQL["find"], tenant, key, now)
+            row = await self._table.find(tenant, key, now)
         except Unavailable as error:
             logger.warning("a result could not be looked up: %s", error)
             return None
-        if not rows:
+        if row is None:
             return None
-        workflow, activity, name, at, expires_at, saves, digest, output = rows[0]
-        if digest_of(output) != digest:
+        kept = reusable(tenant, key, row)
+        if kept is None:
             logger.warning("the kept result %s is damaged and is not reused", key.hex()[:12])
-            return None
-        return Reusable(tenant, key, workflow, activity, name, at, expires_at, saves, output)
+        return kept
 
     def keep(self, kept: Reusable) -> None:
         size = len(kept.output)
@@ -160,11 +147,7 @@ class SqliteCache:
             self._uses.clear()
 
     async def _write_some(self, some: Sequence[Reusable]) -> None:
-        rows: list[Any] = []
-        for kept in some:
-            rows += (kept.tenant, kept.key, kept.workflow, kept.activity, kept.name, kept.at, kept.expires_at, kept.at)
-            rows += (kept.saves, 0, len(kept.output), digest_of(kept.output), kept.output)
-        await self._tables.change(f"{SQL['keep']} {_rows(13, len(some))}", *rows)
+        await self._table.keep(some)
         for kept in some:
             name = (kept.tenant, kept.key)
             if self._waiting.get(name) is kept:
@@ -175,34 +158,24 @@ class SqliteCache:
     async def _write_uses(self) -> None:
         uses, self._uses = list(self._uses.items()), {}
         for start in range(0, len(uses), ROWS_MAX):
-            some = uses[start : start + ROWS_MAX]
-            values = [part for (tenant, key), (count, at) in some for part in (tenant, key, count, at)]
-            await self._tables.change(SQL["touch"].replace("{rows}", _rows(4, len(some))), *values)
+            await self._table.touch(dict(uses[start : start + ROWS_MAX]))
 
     async def _make_room(self, some: Sequence[Reusable]) -> None:
         now = max(kept.at for kept in some)
         if now - self._expired_at >= EXPIRED_EVERY_MICROSECONDS:
             self._expired_at = now
-            if await self._tables.change(SQL["forget_expired"], now):
+            if await self._table.forget_expired(now):
                 self._totals = None
         count, size = self._totals or (0, 0)
         self._totals = (count + len(some), size + sum(len(kept.output) for kept in some))
         if self._passed(self._totals) or count == 0:
-            self._totals = self._counted()
+            self._totals = await self._table.total()
         if self._passed(self._totals):
             await self._write_uses()
-            most = (int(self._entries_max * ROOM_AFTER), int(self._total_bytes_max * ROOM_AFTER))
-            await self._tables.change(SQL["forget_least_used"], *most)
-            self._totals = self._counted()
-
-    def _counted(self) -> tuple[int, int]:
-        ((count, size),) = self._tables.read(SQL["total"])
-        return count, size
+            await self._table.forget_least_used(
+                int(self._entries_max * ROOM_AFTER), int(self._total_bytes_max * ROOM_AFTER)
+            )
+            self._totals = await self._table.total()
 
     def _passed(self, totals: tuple[int, int]) -> bool:
         return totals[0] > self._entries_max or totals[1] > self._total_bytes_max
-
-
-def _rows(columns: int, count: int) -> str:
-    row = f"({', '.join('?' * columns)})"
-    return ", ".join([row] * count)

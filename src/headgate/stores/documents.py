@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headgate.ports import Document, Documents, Log
+from headgate.ports import Document
 from headgate.stores.queries import load_queries
-from headgate.stores.sqlite import SqliteLog
 
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["MemoryDocuments", "SqliteDocuments", "documents_beside"]
+    from headgate.stores.sqlite import SqliteLog
+
+__all__ = ["MemoryDocuments", "SqliteDocuments"]
 
 SQL = load_queries("documents.sql")
-
-
-def documents_beside(log: Log) -> Documents:
-    """Return the documents that lie where the log does."""
-    return SqliteDocuments(log) if isinstance(log, SqliteLog) else MemoryDocuments()
 
 
 class SqliteDocuments:

@@ -135,10 +135,10 @@ update erasures set remaining = 0 where run_id = ?
 select type, count(*) from events where run = ? group by type order by type
 
 -- deletion: why a run is not there
-select run_id, workflow, version, hash, at, why, actor from deletions where run_id = ?
+select run_id, workflow, version, hash, at, why, actor, tenant from deletions where run_id = ?
 
 -- deletions: the newest deletions
-select run_id, workflow, version, hash, at, why, actor from deletions order by at desc, run desc limit ?
+select run_id, workflow, version, hash, at, why, actor, tenant from deletions order by at desc, run desc limit ?
 
 -- erasure: when a run was erased
 select run_id, version, at, actor from erasures where run_id = ?

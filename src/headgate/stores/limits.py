@@ -1,4 +1,4 @@
-"""The cells of `ports.LimitStore`: in memory, beside the log of one owner, and in a table that several share.
+"""The cells of `ports.LimitStore`: in memory, and beside the log of one owner.
 
 The owner of a database is alone with it, so its cells are in memory, and go to the file at most a second later, all
 that have changed in one statement: no call waits for the disk. What a crash takes with it is the last second.
@@ -9,33 +9,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from headgate.core.errors import Unavailable
-from headgate.ports import Cell, Clock, LimitStore, Log, Swap, Tables
+from headgate.ports import Cell, Clock, Swap
 from headgate.stores.queries import load_queries
 
-__all__ = ["MemoryLimits", "SharedLimits", "SqliteLimits", "limits_beside", "limits_in"]
+if TYPE_CHECKING:
+    from headgate.stores.sqlite import SqliteLog
+
+__all__ = ["MemoryLimits", "SqliteLimits", "limits_in"]
 
 WRITE_SECONDS = 1.0
-IDLE_MICROSECONDS = 1_000_000
-"""So long a shared table that held nothing is taken to hold nothing."""
 
 SQL = load_queries("limits.sql")
 logger = logging.getLogger("headgate.limits")
 
 
-def limits_beside(log: Log, clock: Clock) -> LimitStore:
-    """Return the cells that lie where the log does, for the process that owns it."""
-    return SqliteLimits(log, clock) if isinstance(log, Tables) else MemoryLimits(clock)
-
-
-def limits_in(tables: Tables) -> list[Cell]:
+def limits_in(log: SqliteLog) -> list[Cell]:
     """Return all cells in a file that another process may own, as of a second ago. None where it is of an older
     release."""
     try:
-        return [Cell(name, body) for name, body in tables.read(SQL["all"]) if body]
+        return [Cell(name, body) for name, body in log.read(SQL["all"]) if body]
     except Unavailable:
         return []
 
@@ -50,6 +47,9 @@ class MemoryLimits:
     @property
     def idle(self) -> bool:
         return not self._cells
+
+    async def look(self) -> None:
+        pass
 
     def now(self) -> int:
         return self._clock.now()
@@ -77,10 +77,10 @@ class MemoryLimits:
 class SqliteLimits(MemoryLimits):
     """`ports.LimitStore` of the one process that owns the log's file. `close` it before the log."""
 
-    def __init__(self, tables: Tables, clock: Clock) -> None:
+    def __init__(self, log: SqliteLog, clock: Clock) -> None:
         super().__init__(clock)
-        self._tables = tables
-        self._cells = dict(limits_in(tables))
+        self._log = log
+        self._cells = dict(limits_in(log))
         self._changed: set[str] = set()
         self._writing: asyncio.Task[None] | None = None
 
@@ -110,45 +110,9 @@ class SqliteLimits(MemoryLimits):
             return
         rows = [{"name": name, "body": self._cells.get(name)} for name in sorted(names)]
         try:
-            await self._tables.change(SQL["write"], msgspec.json.encode(rows).decode())
+            await self._log.change(SQL["write"], msgspec.json.encode(rows).decode())
             if any(row["body"] is None for row in rows):
-                await self._tables.change(SQL["sweep"])
+                await self._log.change(SQL["sweep"])
         except Unavailable as error:
             self._changed |= names
             logger.warning("rates and circuits could not be written, they go with the next change: %s", error)
-
-
-class SharedLimits:
-    """`ports.LimitStore` in a table that several processes write to: each swap is one statement."""
-
-    def __init__(self, tables: Tables, clock: Clock) -> None:
-        self._tables = tables
-        self._clock = clock
-        self._looked_at = -IDLE_MICROSECONDS
-        self._idle = False
-
-    @property
-    def idle(self) -> bool:
-        now = self._clock.now()
-        if now >= self._looked_at + IDLE_MICROSECONDS or not self._idle:
-            self._looked_at, self._idle = now, not self._tables.read(SQL["any"])[0][0]
-        return self._idle
-
-    def now(self) -> int:
-        return self._clock.now()
-
-    async def read(self, names: Sequence[str]) -> list[str | None]:
-        found = dict(self._tables.read(SQL["some"], msgspec.json.encode(names).decode()))
-        return [found.get(name) for name in names]
-
-    async def swap(self, changes: Sequence[Swap]) -> bool:
-        rows = [change._asdict() for change in changes]
-        changed = bool(await self._tables.change(SQL["swap"], msgspec.json.encode(rows).decode()))
-        self._idle = False
-        return changed
-
-    async def cells(self, prefix: str) -> list[Cell]:
-        return [Cell(name, body) for name, body in self._tables.read(SQL["below"], prefix)]
-
-    async def close(self) -> None:
-        pass

@@ -14,21 +14,3 @@ on conflict (name) do update set body = excluded.body
 
 -- sweep: cells that hold nothing
 delete from limits where body = ''
-
--- swap: all cells to what is after, if each is what it was before; one statement, so it is atomic for all who share it
-insert into limits (name, body)
-select value ->> 'name', coalesce(value ->> 'after', '') from json_each(?1)
-where not exists (
-    select 1 from json_each(?1) as change left join limits on limits.name = change.value ->> 'name'
-    where coalesce(limits.body, '') <> coalesce(change.value ->> 'before', '')
-)
-on conflict (name) do update set body = excluded.body
-
--- some: the cells of these names
-select name, body from limits where name in (select value from json_each(?1)) and body <> ''
-
--- below: the cells whose names begin so
-select name, body from limits where substr(name, 1, length(?1)) = ?1 and body <> '' order by name
-
--- any: whether there is a cell that holds something
-select exists (select 1 from limits where body <> '')

@@ -15,6 +15,7 @@ import msgspec
 from headgate.core.codec import decode
 from headgate.core.errors import Unavailable
 from headgate.ports import (
+    DEFAULT_TENANT,
     EVERY_RUN,
     Append,
     EventRow,
@@ -50,7 +51,8 @@ class MemoryLog:
         self._blobs: dict[tuple[int, bytes], bytes] = {}
         self._budgets: dict[str, OverBudget] = {}
         self._answers: dict[tuple[str, str], tuple[int, bytes]] = {}
-        self._definitions: dict[str, tuple[str, bytes, int]] = {}
+        self._definitions: dict[tuple[str, str], tuple[str, bytes, int]] = {}
+        """By tenant and version: name, body, when it was deployed."""
         self._spend: dict[str, list[SpendRow]] = {}
         self._last_key = 0
         self._closed = False
@@ -153,10 +155,12 @@ class MemoryLog:
         self._refuse_if_closed()
         self._spend[run_id] = list(rows)
 
-    async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
+    async def save_definition(
+        self, version: str, name: str, body: bytes, at: int, *, tenant: str = DEFAULT_TENANT
+    ) -> bool:
         self._refuse_if_closed()
-        known = self._definitions.get(version)
-        self._definitions[version] = (name, body, at) if known is None else (*known[:2], at)
+        known = self._definitions.get((tenant, version))
+        self._definitions[tenant, version] = (name, body, at) if known is None else (*known[:2], at)
         return known is None
 
     # --- Reading -------------------------------------------------------------------------------------------
@@ -184,8 +188,9 @@ class MemoryLog:
     async def count_runs(self, wanted: RunsWanted = EVERY_RUN) -> int:
         return sum(_is_wanted(run, wanted) for run in self._runs.values())
 
-    async def matching(self, prefix: str, limit: int = 2) -> list[str]:
-        return sorted(run_id for run_id in self._keys if run_id.startswith(prefix))[:limit]
+    async def matching(self, prefix: str, limit: int = 2, *, tenant: str | None = None) -> list[str]:
+        found = (run_id for run_id, key in self._keys.items() if tenant in (None, self._runs[key].tenant))
+        return sorted(run_id for run_id in found if run_id.startswith(prefix))[:limit]
 
     async def busy(self, after: int, limit: int) -> list[RunRow]:
         found = [self._runs[key] for key in sorted(self._runs) if key > after]
@@ -240,6 +245,12 @@ class MemoryLog:
         rows = (row for run in self._spend.values() for row in run)
         return add_up(rows, by, wanted, self._with_those_below(wanted.runs))
 
+    async def stored_bytes(self, tenant: str) -> int:
+        own = {key for key, run in self._runs.items() if run.tenant == tenant}
+        events = (row for key in own for row in self._events.get(key, ()))
+        blobs = (data for (key, _), data in self._blobs.items() if key in own)
+        return sum(len(row.data) + len(row.content or b"") for row in events) + sum(map(len, blobs))
+
     async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
         self._refuse_if_closed()
         rows = sorted((row for run in self._spend.values() for row in run), key=lambda row: row.at, reverse=True)
@@ -252,19 +263,23 @@ class MemoryLog:
                 found.add(self._runs[key].id)
         return frozenset(found)
 
-    async def definitions(self, *, limit: int = 100, after: str = "") -> list[tuple[str, str, int, bytes]]:
+    async def definitions(
+        self, *, limit: int = 100, after: str = "", tenant: str = DEFAULT_TENANT
+    ) -> list[tuple[str, str, int, bytes]]:
         newest: dict[str, tuple[str, str, int, bytes]] = {}
-        for version, (name, body, at) in self._definitions.items():
-            if name > after and (name not in newest or at >= newest[name][2]):
+        for (whose, version), (name, body, at) in self._definitions.items():
+            if whose == tenant and name > after and (name not in newest or at >= newest[name][2]):
                 newest[name] = (name, version, at, body)
         return [newest[name] for name in sorted(newest)[:limit]]
 
-    async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
+    async def definition(
+        self, name: str, version: str | None = None, *, tenant: str = DEFAULT_TENANT
+    ) -> tuple[str, bytes] | None:
         self._refuse_if_closed()
         found = [
             (at, number, (known, body))
-            for number, (known, (owner, body, at)) in enumerate(self._definitions.items())
-            if owner == name and version in (None, known)
+            for number, ((whose, known), (called, body, at)) in enumerate(self._definitions.items())
+            if (whose, called) == (tenant, name) and version in (None, known)
         ]
         return max(found)[2] if found else None
 
@@ -293,7 +308,9 @@ def _holds(run: RunRow, head: Head) -> bool:
 
 def _is_wanted(run: RunRow, wanted: RunsWanted) -> bool:
     return (
-        wanted.status in (None, run.head.status)
+        wanted.tenant in (None, run.tenant)
+        and (not wanted.unfinished or run.head.finished_at is None)
+        and wanted.status in (None, run.head.status)
         and wanted.workflow in (None, run.workflow)
         and (wanted.since is None or run.created_at >= wanted.since)
         and (wanted.until is None or run.created_at < wanted.until)

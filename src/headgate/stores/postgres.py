@@ -18,7 +18,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from headgate.core.errors import HeadgateError, Invalid, Unavailable
-from headgate.ports import Append, Outcome, SpendRow
+from headgate.ports import DEFAULT_TENANT, Append, Outcome, SpendRow
 from headgate.stores.postgres_append import (
     ANSWERS_KEPT_MICROSECONDS,
     EVENTS_MAX,
@@ -60,12 +60,22 @@ class PostgresLog(PostgresReader):
     """`ports.Log` on PostgreSQL 14 or later, in a schema of its own, which is made where there is none.
 
     It connects when it is first used, and again whenever a connection breaks; for `patience_seconds` a server that was
-    there before is waited for. Raises `Invalid` for what is no address, `Refused` where the server does not let us in.
+    there before is waited for. `schema` is that of the address (`?schema=`), or `headgate`. Opened `read_only` it makes
+    no tables, and every method that writes raises `Unavailable`. Raises `Invalid` for what is no address, `Refused`
+    where the server does not let us in.
     """
 
-    def __init__(self, url: str, *, schema: str = "headgate", patience_seconds: float = PATIENCE_SECONDS) -> None:
-        super().__init__(Address(url), checked_name(schema), patience_seconds)
-        self._lanes = Lines(self._address, schema, LANES_MAX, SETTINGS_TO_APPEND)
+    def __init__(
+        self,
+        url: str,
+        *,
+        schema: str = "",
+        patience_seconds: float = PATIENCE_SECONDS,
+        read_only: bool = False,
+    ) -> None:
+        address = Address(url)
+        super().__init__(address, checked_name(schema or address.schema), patience_seconds, read_only=read_only)
+        self._lanes = Lines(self._address, self._schema, LANES_MAX, SETTINGS_TO_APPEND, read_only=read_only)
         self._keys: deque[int] = deque()
         self._refill: asyncio.Task[None] | None = None
         self._answers_at = 0
@@ -187,8 +197,10 @@ class PostgresLog(PostgresReader):
 
         await self._asked(replace)
 
-    async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
-        return (await self._all("save_definition", version, name, body, at))[0][0]
+    async def save_definition(
+        self, version: str, name: str, body: bytes, at: int, *, tenant: str = DEFAULT_TENANT
+    ) -> bool:
+        return (await self._all("save_definition", clean(tenant), version, name, body, at))[0][0]
 
     async def close(self) -> None:
         """Close all connections after the commits that are under way. A second call does nothing."""
@@ -196,6 +208,7 @@ class PostgresLog(PostgresReader):
             await asyncio.gather(self._refill, return_exceptions=True)
         await self._lanes.close()
         await self._readers.close()
+        await self._hasty.close()
 
 
 async def _as_it_was(line: Line, batch: Sequence[Append], outcomes: list[Outcome]) -> list[Outcome]:

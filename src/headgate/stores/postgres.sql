@@ -28,8 +28,9 @@ where ($1::text is null or status = $1) and ($2::text is null or workflow = $2)
     and ($3::bigint is null or created_at >= $3) and ($4::bigint is null or created_at < $4)
     and ($5::text = '' or strpos(id, $5) > 0 or strpos(unique_key, $5) > 0 or strpos(labels, $5) > 0
         or strpos(error, $5) > 0)
-    and key < $6
-order by key desc limit $7 offset $8
+    and ($6::text is null or tenant = $6) and (not $7::boolean or finished_at is null)
+    and key < $8
+order by key desc limit $9 offset $10
 
 -- count_runs: how many there are of them
 select count(*) from runs
@@ -37,9 +38,17 @@ where ($1::text is null or status = $1) and ($2::text is null or workflow = $2)
     and ($3::bigint is null or created_at >= $3) and ($4::bigint is null or created_at < $4)
     and ($5::text = '' or strpos(id, $5) > 0 or strpos(unique_key, $5) > 0 or strpos(labels, $5) > 0
         or strpos(error, $5) > 0)
+    and ($6::text is null or tenant = $6) and (not $7::boolean or finished_at is null)
 
--- matching: run ids by prefix
-select id from runs where id >= $1 and id < $1 || chr(1114111) order by id limit $2
+-- stored_bytes: about how much the events and contents of a tenant's runs take
+select coalesce((
+    select sum(octet_length(data) + coalesce(octet_length(content), 0)) from events join runs on runs.key = events.run
+    where tenant = $1
+), 0) + coalesce((select sum(octet_length(data)) from blobs join runs on runs.key = blobs.run where tenant = $1), 0)
+
+-- matching: run ids by prefix, of one tenant or of all
+select id from runs where id >= $1 and id < $1 || chr(1114111) and ($3::text is null or tenant = $3)
+order by id limit $2
 
 -- busy: unfinished runs that hold tasks
 select * from runs where finished_at is null and tasks > 0 and key > $1 order by key limit $2
@@ -59,6 +68,11 @@ select pos, run, version, at, type, data, hash, content from events
 where pos > $1 and pos < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $3) << 20
 order by pos limit $2
 
+-- feed_lag: events that are in the log and not in the feed yet, and when the first of them was written
+select count(*), min(written.at) from (
+    select at from events where pos >= (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $1) << 20 limit $2
+) as written
+
 -- contents: the contents of some events; a large one stands in blobs, under the digest that the event names
 select version, data, content from events where run = $1 and version = any ($2::bigint[])
 
@@ -66,23 +80,23 @@ select version, data, content from events where run = $1 and version = any ($2::
 select digest, data from blobs where run = $1 and digest = any ($2::bytea[])
 
 -- save_definition: keep a definition's body; deployed again, it becomes the newest of its name
-insert into definitions (version, name, body, deployed_at) values ($1, $2, $3, $4)
-on conflict (version) do update set deployed_at = excluded.deployed_at
+insert into definitions (tenant, version, name, body, deployed_at) values ($1, $2, $3, $4, $5)
+on conflict (tenant, version) do update set deployed_at = excluded.deployed_at
 returning xmax::text = '0'
 
--- definition: a definition by version
-select version, body from definitions where name = $1 and version = $2
+-- definition: a tenant's definition by version
+select version, body from definitions where tenant = $1 and name = $2 and version = $3
 
--- definitions: the newest of each name, by name
+-- definitions: the newest of each name of a tenant, by name
 select name, version, deployed_at, body from definitions as one
-where name > $1 and not exists (
-    select from definitions as later where later.name = one.name
+where tenant = $1 and name > $2 and not exists (
+    select from definitions as later where later.tenant = one.tenant and later.name = one.name
         and (later.deployed_at, later.number) > (one.deployed_at, one.number)
 )
-order by name limit $2
+order by name limit $3
 
 -- newest_definition: the newest of a name
-select version, body from definitions where name = $1 order by deployed_at desc, number desc limit 1
+select version, body from definitions where tenant = $1 and name = $2 order by deployed_at desc, number desc limit 1
 
 -- forget_spend: all rows of a run, before they are made again
 delete from spend where run_id = $1
@@ -118,6 +132,7 @@ from spend
 where ($6 = '{}' or run_id in (select id from named))
     and ($2::bigint is null or at >= $2) and ($3::bigint is null or at < $3) and ($4::text = '' or workflow = $4)
     and ($5::text = '{}' or labels::jsonb @> $5::jsonb)
+    and ($7::text = '' or tenant = $7)
 group by 1, 2 order by 10 desc, 1, 2
 
 -- estimates: of the newest rows, what inputs were estimated at and what they came to

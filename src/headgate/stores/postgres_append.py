@@ -20,6 +20,7 @@ __all__ = [
     "arguments_of",
     "budgets_of",
     "clean",
+    "clean_labels",
     "outcomes_of",
     "spend_json",
 ]
@@ -85,12 +86,12 @@ def outcomes_of(codes: Sequence[int], over: Sequence[int], budgets: Sequence[str
 def spend_json(row: SpendRow) -> str:
     """Return the row as an object; its names are the columns'."""
     fields = {name: clean(value) if isinstance(value, str) else value for name, value in row._asdict().items()}
-    fields["labels"] = _labels(fields["labels"])
+    fields["labels"] = clean_labels(fields["labels"])
     return msgspec.json.encode(fields).decode()
 
 
-def _labels(text: str) -> str:
-    """Labels are read as JSON by the server, which knows no NUL there either."""
+def clean_labels(text: str) -> str:
+    """Return labels without NUL: they are read as JSON by the server, which knows none there either."""
     if "\\u0000" not in text:
         return text
     labels = msgspec.json.decode(text, type=dict[str, str])

@@ -6,16 +6,20 @@ Nothing here imports the driver: its errors are known by the SQLSTATE they carry
 from __future__ import annotations
 
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from headgate.core.errors import HeadgateError, Invalid, Refused, Unavailable
 
-__all__ = ["Address", "kind_of"]
+__all__ = ["SCHEMES", "Address", "kind_of"]
+
+SCHEMES = ("postgres://", "postgresql://")
+SCHEMA = "headgate"
 
 Kind = Literal["lost", "again", "refused", "not_now", "ours"]
 
-AGAIN_STATES = ("40001", "40P01", "55P03", "23505")
-"""Serialization, deadlock, a lock, and two nodes that made the same thing at once: nothing was written, so again."""
+AGAIN_STATES = ("40001", "40P01", "55P03", "23505", "0A000")
+"""Serialization, deadlock, a lock, two nodes that made the same thing at once, and a plan made before a newer release
+changed a table: nothing was written, so again."""
 REFUSED_STATES = ("28", "3D", "42501")
 """A wrong name or password, a database that is not there, no right to it: asking again does not help."""
 NOT_NOW_STATES = ("53", "54", "57014", "58", "25006")
@@ -50,7 +54,7 @@ _STATES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
 
 
 class Address:
-    """Where a database is: `url` for the driver, `place` for people, without name and password.
+    """Where a database is: `url` for the driver and `schema` in it, `place` for people, without name and password.
 
     Raises `Invalid` for what is no address of PostgreSQL.
     """
@@ -61,14 +65,19 @@ class Address:
             port = parts.port
         except ValueError:
             parts, port = None, None
-        if parts is None or parts.scheme not in ("postgres", "postgresql"):
+        if parts is None or not url.startswith(SCHEMES):
             raise Invalid(
                 "Expected the address of the database to be postgresql://name:password@host:port/database, "
                 "got something else (not shown, for it may hold a password)."
             )
-        self.url = url
+        self.schema, query = _schema_of(parts.query)
+        """The schema that `?schema=` names: the driver does not know it."""
+        self.url = urlunsplit(parts._replace(query=query))
         self.place = f"{parts.hostname or 'localhost'}:{port or 5432}{parts.path}"
         self._password = parts.password or ""
+
+    def __str__(self) -> str:
+        return f"postgresql://{self.place}"
 
     def problem(self, error: BaseException, what: str) -> HeadgateError:
         """Return the error for people; `what` says what became of the request."""
@@ -84,6 +93,13 @@ class Address:
         for secret in {self._password, unquote(self._password)} - {""}:
             text = text.replace(secret, "***")
         return text.strip().rstrip(".")
+
+
+def _schema_of(query: str) -> tuple[str, str]:
+    """Return the schema that the query of an address names, and the query without it."""
+    parts = parse_qsl(query, keep_blank_values=True)
+    named = [value for name, value in parts if name == "schema"]
+    return named[-1] if named else SCHEMA, urlencode([(name, value) for name, value in parts if name != "schema"])
 
 
 def _first_line(text: str) -> str:

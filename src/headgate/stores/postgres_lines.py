@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate.core.errors import HeadgateError, Invalid, Unavailable
 from headgate.stores.postgres_errors import Address, kind_of
-from headgate.stores.postgres_schema import settle_schema
+from headgate.stores.postgres_schema import look_at_schema, settle_schema
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-__all__ = ["SETTINGS_TO_APPEND", "Line", "Lines", "Patience", "dial"]
+__all__ = ["SETTINGS_TO_APPEND", "SETTINGS_TO_HURRY", "Line", "Lines", "Patience", "dial"]
 
 CONNECT_SECONDS_MAX = 5.0
 STATEMENT_SECONDS_MAX = 60.0
@@ -39,6 +39,9 @@ SETTINGS_TO_APPEND = {
     "enable_mergejoin": "off",
 }
 
+READ_ONLY = {"default_transaction_read_only": "on"}
+SETTINGS_TO_HURRY = {"synchronous_commit": "off"}
+
 
 class Line(NamedTuple):
     """A connection, and what is added to the transaction ids of its server."""
@@ -47,8 +50,9 @@ class Line(NamedTuple):
     position_offset: int
 
 
-async def dial(address: Address, schema: str, settings: Mapping[str, str]) -> Line:
-    """Connect, and see to it that the tables are there. Raises what the driver raises, `Refused`, `Invalid`."""
+async def dial(address: Address, schema: str, settings: Mapping[str, str], *, read_only: bool = False) -> Line:
+    """Connect, and see to it that the tables are there; `read_only`: raise `NotFound` where they are not. Raises what
+    the driver raises, `Refused`, `Invalid`."""
     try:
         import asyncpg
     except ImportError:
@@ -57,10 +61,11 @@ async def dial(address: Address, schema: str, settings: Mapping[str, str]) -> Li
         address.url,
         timeout=CONNECT_SECONDS_MAX,
         command_timeout=STATEMENT_SECONDS_MAX,
-        server_settings={**SESSION, **settings, "search_path": schema},
+        server_settings={**SESSION, **settings, **(READ_ONLY if read_only else {}), "search_path": schema},
     )
     try:
-        return Line(connection, await settle_schema(connection, schema, address.place))
+        settle = look_at_schema if read_only else settle_schema
+        return Line(connection, await settle(connection, schema, address.place))
     except BaseException:
         connection.terminate()
         raise
@@ -87,9 +92,16 @@ class Lines:
     """At most `count` connections; whoever finds none free waits for one. They belong to the loop they are made on."""
 
     def __init__(
-        self, address: Address, schema: str, count: int, settings: Mapping[str, str] = MappingProxyType({})
+        self,
+        address: Address,
+        schema: str,
+        count: int,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        *,
+        read_only: bool = False,
     ) -> None:
         self._address, self._schema, self._count, self._settings = address, schema, count, settings
+        self._read_only = read_only
         self._idle: list[Line] = []
         self._free: asyncio.Semaphore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -132,7 +144,7 @@ class Lines:
                 if not line.connection.is_closed():
                     return line
             try:
-                line = await dial(self._address, self._schema, self._settings)
+                line = await dial(self._address, self._schema, self._settings, read_only=self._read_only)
                 self._connected_once = True
                 return line
             except HeadgateError:

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from headgate.core.codec import decode
 from headgate.core.errors import HeadgateError
-from headgate.ports import EVERY_RUN, EventRow, Head, OverBudget, RunRow, RunsWanted, SpendRow, SpendTotal, SpendWanted
+from headgate.ports import (
+    DEFAULT_TENANT,
+    EVERY_RUN,
+    EventRow,
+    FeedLag,
+    Head,
+    OverBudget,
+    RunRow,
+    RunsWanted,
+    SpendRow,
+    SpendTotal,
+    SpendWanted,
+)
 from headgate.stores.postgres_append import clean
 from headgate.stores.postgres_errors import Address, kind_of
-from headgate.stores.postgres_lines import Line, Lines, Patience
+from headgate.stores.postgres_lines import SETTINGS_TO_HURRY, Line, Lines, Patience
 from headgate.stores.queries import load_queries
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+    from headgate.stores.postgres_keeping import PostgresKeeping
 
 __all__ = ["PostgresReader"]
 
 READERS_MAX = 4
+LAG_EVENTS_MAX = 100_000
+HASTY_MAX = 2
+"""Connections for what lies beside the log and need not be durable at once."""
 KEY_MAX = (1 << 63) - 1
 
 SQL = load_queries("postgres.sql")
@@ -29,11 +52,17 @@ class PostgresReader:
     """The half of `ports.Log` that changes nothing. Raises `Unavailable` when the server is away for longer than
     `patience_seconds`."""
 
-    def __init__(self, address: Address, schema: str, patience_seconds: float) -> None:
+    def __init__(self, address: Address, schema: str, patience_seconds: float, *, read_only: bool = False) -> None:
         self._address = address
         self._schema = schema
         self._patience_seconds = patience_seconds
-        self._readers = Lines(address, schema, READERS_MAX)
+        self._readers = Lines(address, schema, READERS_MAX, read_only=read_only)
+        self._hasty = Lines(address, schema, HASTY_MAX, SETTINGS_TO_HURRY, read_only=read_only)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return str(self._address)
 
     async def run(self, run_id: str) -> RunRow | None:
         return await self._row("run", clean(run_id))
@@ -50,8 +79,8 @@ class PostgresReader:
     async def count_runs(self, wanted: RunsWanted = EVERY_RUN) -> int:
         return (await self._all("count_runs", *_filter(wanted)))[0][0]
 
-    async def matching(self, prefix: str, limit: int = 2) -> list[str]:
-        return [row[0] for row in await self._all("matching", clean(prefix), limit)]
+    async def matching(self, prefix: str, limit: int = 2, *, tenant: str | None = None) -> list[str]:
+        return [row[0] for row in await self._all("matching", clean(prefix), limit, _cleaned(tenant))]
 
     async def busy(self, after: int, limit: int) -> list[RunRow]:
         return [_run_row(row) for row in await self._all("busy", after, limit)]
@@ -73,6 +102,17 @@ class PostgresReader:
             return await line.connection.fetch(SQL["feed"], after, limit, line.position_offset)
 
         return [EventRow(*row) for row in await self._asked(ask)]
+
+    async def feed_lag(self) -> FeedLag:
+        """Return how far the feed is behind the log: a transaction that is open keeps back all that began after it."""
+
+        async def ask(line: Line) -> FeedLag:
+            row = await line.connection.fetchrow(SQL["feed_lag"], line.position_offset, LAG_EVENTS_MAX)
+            assert row is not None
+            count, at = row
+            return FeedLag(count, max(0.0, time.time() - at / 1_000_000) if count else 0.0)
+
+        return await self._asked(ask)
 
     async def contents(self, run: int, versions: Sequence[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
@@ -98,28 +138,60 @@ class PostgresReader:
         return OverBudget(*rows[0]) if rows else None
 
     async def spend(self, run_id: str) -> list[SpendRow]:
-        return [SpendRow(**row) for row in await self._all("spend", clean(run_id))]
+        return [SpendRow(*(row[name] for name in SpendRow._fields)) for row in await self._all("spend", clean(run_id))]
 
     async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
         labels = msgspec.json.encode({clean(name): clean(value) for name, value in wanted.labels.items()}).decode()
         runs = [clean(run) for run in wanted.runs]
-        rows = await self._all("totals", clean(by), wanted.since, wanted.until, clean(wanted.workflow), labels, runs)
+        named = clean(by), wanted.since, wanted.until, clean(wanted.workflow)
+        rows = await self._all("totals", *named, labels, runs, clean(wanted.tenant))
         return [SpendTotal(row[0], row[1], *map(int, row[2:])) for row in map(tuple, rows)]
+
+    async def stored_bytes(self, tenant: str) -> int:
+        return int((await self._all("stored_bytes", clean(tenant)))[0][0])
 
     async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
         return [(row[0], row[1], row[2], row[3]) for row in await self._all("estimates", limit)]
 
-    async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
-        known = self._all("definition", name, version) if version else self._all("newest_definition", name)
+    async def definition(
+        self, name: str, version: str | None = None, *, tenant: str = DEFAULT_TENANT
+    ) -> tuple[str, bytes] | None:
+        named = clean(tenant), name
+        known = self._all("definition", *named, version) if version else self._all("newest_definition", *named)
         rows = await known
         return tuple(rows[0]) if rows else None
 
-    async def definitions(self, *, limit: int = 100, after: str = "") -> list[tuple[str, str, int, bytes]]:
-        return [tuple(row) for row in await self._all("definitions", after, limit)]
+    async def definitions(
+        self, *, limit: int = 100, after: str = "", tenant: str = DEFAULT_TENANT
+    ) -> list[tuple[str, str, int, bytes]]:
+        return [tuple(row) for row in await self._all("definitions", clean(tenant), after, limit)]
 
     async def server_settings(self) -> dict[str, str]:
         """Return how durable a commit of this server is: `fsync`, `synchronous_commit`, …"""
         return {row["name"]: row["setting"] for row in await self._all("settings")}
+
+    def keeping(self, folder: Path) -> PostgresKeeping:
+        """Return the door to what retention, erasure and the audit need."""
+        from headgate.stores.postgres_keeping import PostgresKeeping
+
+        return PostgresKeeping(self, folder)
+
+    # --- What lies beside the log --------------------------------------------------------------------------------
+
+    async def fetch(self, statement: str, *parameters: Any, durable: bool = True) -> list[Any]:
+        """Return the rows of a statement that may be executed twice. Where it need not be `durable`, a crash of the
+        server may take it back within a second, and nobody waits for the disk. Raises `Unavailable`, `Refused`."""
+        lines = self._readers if durable else self._hasty
+        return await self._asked(lambda line: line.connection.fetch(statement, *parameters), lines)
+
+    async def transact(self, work: Callable[[Connection[Any]], Awaitable[Result]]) -> Result:
+        """Do `work`, which may be done twice, in one transaction. Raises what it raises, `Unavailable`, `Refused`."""
+
+        async def in_transaction(line: Line) -> Result:
+            async with line.connection.transaction():
+                return await work(line.connection)
+
+        return await self._asked(in_transaction)
 
     # --- How it is asked -----------------------------------------------------------------------------------------
 
@@ -130,12 +202,12 @@ class PostgresReader:
     async def _all(self, name: str, *parameters: Any) -> list[Any]:
         return await self._asked(lambda line: line.connection.fetch(SQL[name], *parameters))
 
-    async def _asked(self, ask: Callable[[Line], Awaitable[Result]]) -> Result:
+    async def _asked(self, ask: Callable[[Line], Awaitable[Result]], lines: Lines | None = None) -> Result:
         """Do what may be done twice, on any connection that works."""
         patience = Patience(self._patience_seconds)
         while True:
             try:
-                async with self._readers.line(patience) as line:
+                async with (lines or self._readers).line(patience) as line:
                     return await ask(line)
             except HeadgateError:
                 raise
@@ -151,8 +223,13 @@ class PostgresReader:
 def _run_row(row: Any) -> RunRow:
     values: Iterator[Any] = iter(row)
     first = [next(values) for _ in range(12)]
-    return RunRow(*first, head=Head(*values))
+    return RunRow(*first, head=Head(*islice(values, len(Head._fields))))  # a newer release may have added columns
 
 
 def _filter(wanted: RunsWanted) -> tuple[Any, ...]:
-    return wanted.status, wanted.workflow, wanted.since, wanted.until, clean(wanted.text)
+    found = wanted.status, wanted.workflow, wanted.since, wanted.until
+    return *found, clean(wanted.text), _cleaned(wanted.tenant), wanted.unfinished
+
+
+def _cleaned(tenant: str | None) -> str | None:
+    return None if tenant is None else clean(tenant)

@@ -1,7 +1,11 @@
 """The tables in PostgreSQL: made by the first node that connects, brought up to date by the first of a new release.
 
 Whoever finds the schema wanting takes an advisory lock, looks again, and changes it in one transaction; nodes that
-start together wait for it and find it done.
+start together wait for it and find it done. Nodes of the release before go on over the connections that they have: a
+version adds columns with defaults (to `spend` such that may be null: rows come as JSON), tables and functions, and
+takes away only what the release before did not use.
+A change waits for a table no longer than `LOCK_MILLISECONDS_MAX`, for whoever wants the table waits behind it; then it
+begins anew.
 
 The position of an event holds the id of its transaction (`docs/why/the-feed-of-many-writers.md`). A database that was
 restored into another server finds itself among lower ids: then what is added to them is raised, so that positions go on
@@ -13,21 +17,30 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from headgate.core.errors import Invalid, Refused
+from headgate.core.errors import Invalid, NotFound, Refused
 from headgate.stores.queries import load_queries
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-__all__ = ["POSTGRES_SCHEMA_VERSION", "SchemaTooNew", "checked_name", "settle_schema"]
+__all__ = ["POSTGRES_SCHEMA_VERSION", "SchemaTooNew", "checked_name", "look_at_schema", "settle_schema"]
 
 POSTGRES_SCHEMA_VERSION = 1
+LOCK_MILLISECONDS_MAX = 2_000
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 SQL = load_queries("postgres.sql")
 
 ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
-    1: (("postgres_schema.sql", "tables"), ("postgres_schema.sql", "triggers"), ("postgres_append.sql", "append")),
+    1: (
+        ("postgres_schema.sql", "tables"),
+        ("postgres_schema.sql", "triggers"),
+        ("postgres_append.sql", "append"),
+        ("postgres_beside.sql", "tables"),
+        ("postgres_beside.sql", "functions"),
+        ("postgres_keeping.sql", "tables"),
+        ("postgres_tenants.sql", "tenants"),
+    ),
 }
 """What came with a version: statements by file and name, in their order."""
 
@@ -55,10 +68,29 @@ async def settle_schema(connection: Connection[Any], schema: str, place: str) ->
         return offset
     async with connection.transaction():
         await connection.execute(SQL["lock_schema"], schema)
+        await connection.execute(f"set local lock_timeout = {LOCK_MILLISECONDS_MAX}")
         await _bring_up_to_date(connection, schema, place)
     offset = await _standing(connection, schema, place)
     assert offset is not None
     return offset
+
+
+async def look_at_schema(connection: Connection[Any], schema: str, place: str) -> int:
+    """Return what has to be added to transaction ids, for whoever only reads: nothing is made or changed.
+
+    Raises `NotFound` where there are no tables of ours, `SchemaTooNew`, and `Refused` for those of an earlier release.
+    """
+    if not await connection.fetchval(SQL["has_meta"], schema):
+        raise NotFound(f"There is no Headgate database at {place} (schema {schema!r}); whoever writes to it makes it.")
+    row = await connection.fetchrow(SQL["standing"])
+    assert row is not None
+    _refuse_newer(row["schema"], place)
+    if row["schema"] < POSTGRES_SCHEMA_VERSION:
+        raise Refused(
+            f"{place} was written by an older Headgate (schema {row['schema']}; this one reads "
+            f"{POSTGRES_SCHEMA_VERSION}). It is brought up to date by the first node of this release that writes to it."
+        )
+    return row["position_offset"]
 
 
 async def _standing(connection: Connection[Any], schema: str, place: str) -> int | None:

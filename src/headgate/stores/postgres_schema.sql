@@ -1,12 +1,14 @@
 -- tables: everything a new database needs
 create table definitions (
-    version text collate "C" primary key,
+    tenant text collate "C" not null,
+    version text collate "C" not null,
     name text collate "C" not null,
     body bytea not null,
     deployed_at bigint not null,
-    number bigint generated always as identity
+    number bigint generated always as identity,
+    primary key (tenant, version)
 );
-create index definitions_by_name on definitions (name, deployed_at, number);
+create index definitions_by_name on definitions (tenant, name, deployed_at, number);
 create sequence run_keys increment by 1000;
 create table runs (
     key bigint primary key,
@@ -62,7 +64,7 @@ create table answers (
     at bigint not null,
     answer bytea not null,
     primary key (tenant, command_id)
-);
+) with (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);
 create index answers_by_time on answers (at);
 create table spend (
     version bigint not null,

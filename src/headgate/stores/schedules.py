@@ -1,77 +1,54 @@
-"""Schedules: beside the log in its SQLite file, or in memory where the log is."""
+"""Schedules as documents: one store of them wherever the log lies."""
 
 from __future__ import annotations
 
 import msgspec
 
-from headgate.ports import Log, Schedule, Schedules, Tables
-from headgate.stores.queries import load_queries
+from headgate.ports import Document, Documents, Schedule
+from headgate.stores.held import HeldDocuments
 
-__all__ = ["MemorySchedules", "SqliteSchedules", "schedules_beside"]
+__all__ = ["KeptSchedules"]
 
-SQL = load_queries("schedules.sql")
-
-
-def schedules_beside(log: Log) -> Schedules:
-    """Return the schedules that lie where the log does."""
-    return SqliteSchedules(log) if isinstance(log, Tables) else MemorySchedules()
+KIND = "schedule"
 
 
-class SqliteSchedules:
-    """`ports.Schedules` in the log's file."""
+class KeptSchedules:
+    """`ports.Schedules` among the documents."""
 
-    def __init__(self, log: Tables) -> None:
-        self._log = log
+    def __init__(self, documents: Documents) -> None:
+        self._kept = HeldDocuments(documents, KIND)
+        self._read: dict[tuple[str, str], Schedule] = {}
 
-    async def save(self, schedule: Schedule) -> None:
-        body = msgspec.json.encode(schedule)
-        due = schedule.next_at if schedule.enabled else None
-        row = (schedule.id, schedule.tenant, schedule.name, body, due, schedule.created_at)
-        await self._log.change(SQL["save"], *row)
+    async def save(self, schedule: Schedule) -> bool:
+        body = msgspec.json.encode(msgspec.structs.replace(schedule, revision=0))
+        name, at = schedule.name, schedule.created_at
+        return await self._kept.put(schedule.tenant, name, body, at=at, expected=schedule.revision)
 
     async def remove(self, tenant: str, name: str) -> bool:
-        return bool(await self._log.change(SQL["remove"], tenant, name))
+        return await self._kept.remove(tenant, name)
 
-    def all(self) -> list[Schedule]:
-        return [_schedule(row) for row in self._log.read(SQL["all"])]
+    async def all(self) -> list[Schedule]:
+        found = [self._schedule(document) for document in await self._kept.all()]
+        self._read = {(schedule.tenant, schedule.name): schedule for schedule in found}
+        return found
 
-    def due(self, now: int, limit: int) -> list[Schedule]:
-        return [_schedule(row) for row in self._log.read(SQL["due"], now, limit)]
+    def _schedule(self, document: Document) -> Schedule:
+        known = self._read.get((document.tenant, document.name))
+        if known is not None and known.revision == document.revision:
+            return known
+        schedule = msgspec.json.decode(document.body, type=Schedule)
+        return msgspec.structs.replace(schedule, revision=document.revision)
 
-    def next_at(self) -> int | None:
-        return self._log.read(SQL["next"])[0][0]
+    async def due(self, now: int, limit: int) -> list[Schedule]:
+        waiting = sorted(await self._waiting(), key=lambda entry: entry[:2])
+        return [schedule for at, _, schedule in waiting if at <= now][:limit]
 
+    async def next_at(self) -> int | None:
+        return min((at for at, _, _ in await self._waiting()), default=None)
 
-def _schedule(row: tuple[bytes]) -> Schedule:
-    return msgspec.json.decode(row[0], type=Schedule)
-
-
-class MemorySchedules:
-    """`ports.Schedules` for as long as the process lives."""
-
-    def __init__(self) -> None:
-        self._schedules: dict[tuple[str, str], Schedule] = {}
-
-    async def save(self, schedule: Schedule) -> None:
-        self._schedules[schedule.tenant, schedule.name] = schedule
-
-    async def remove(self, tenant: str, name: str) -> bool:
-        return self._schedules.pop((tenant, name), None) is not None
-
-    def all(self) -> list[Schedule]:
-        return [self._schedules[key] for key in sorted(self._schedules)]
-
-    def due(self, now: int, limit: int) -> list[Schedule]:
-        return [schedule for at, _, schedule in sorted(self._waiting(), key=lambda entry: entry[:2]) if at <= now][
-            :limit
-        ]
-
-    def next_at(self) -> int | None:
-        return min((at for at, _, _ in self._waiting()), default=None)
-
-    def _waiting(self) -> list[tuple[int, str, Schedule]]:
+    async def _waiting(self) -> list[tuple[int, str, Schedule]]:
         return [
             (schedule.next_at, schedule.name, schedule)
-            for schedule in self._schedules.values()
+            for schedule in await self.all()
             if schedule.enabled and schedule.next_at is not None
         ]

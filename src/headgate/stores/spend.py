@@ -28,7 +28,7 @@ def read_spend(read: Read, run_id: str) -> list[SpendRow]:
 def read_totals(read: Read, by: str, wanted: SpendWanted) -> list[SpendTotal]:
     """Return the totals of the wanted rows."""
     labels, runs = (msgspec.json.encode(part).decode() for part in (wanted.labels, wanted.runs))
-    rows = read(SQL["totals"], by, wanted.since, wanted.until, wanted.workflow, labels, runs)
+    rows = read(SQL["totals"], by, wanted.since, wanted.until, wanted.workflow, labels, runs, wanted.tenant)
     return [SpendTotal(row[0], bool(row[1]), *row[2:]) for row in rows]
 
 
@@ -73,6 +73,7 @@ def _is_wanted(row: SpendRow, wanted: SpendWanted) -> bool:
         (wanted.since is None or row.at >= wanted.since)
         and (wanted.until is None or row.at < wanted.until)
         and wanted.workflow in ("", row.workflow)
+        and wanted.tenant in ("", row.tenant)
         and wanted.labels.items() <= _labels(row).items()
     )
 

@@ -92,6 +92,7 @@ select case ?1
 from spend
 where run_id in (select id from wanted_run)
     and (?2 is null or at >= ?2) and (?3 is null or at < ?3) and (?4 = '' or workflow = ?4)
+    and (?7 = '' or tenant = ?7)
     and (?5 = '{}' or not exists (select 1 from json_each(?5) as wanted where not exists (
         select 1 from json_each(labels) as own where own.key = wanted.key and own.value = wanted.value)))
 group by 1, 2 order by 10 desc, 1, 2

@@ -26,6 +26,7 @@ import msgspec
 from headgate.core.codec import decode
 from headgate.core.errors import Unavailable
 from headgate.ports import (
+    DEFAULT_TENANT,
     EVERY_RUN,
     Append,
     EventRow,
@@ -82,8 +83,8 @@ class SqliteLog:
             raise unavailable(path, error) from error
         self._next_key = self._one("last_key")[0] + 1
         self._answers_at = 0
-        self._newest: dict[str, tuple[str, bytes]] = {}
-        """The newest definition of a name, as far as it was asked for: the owner is the only one to deploy another."""
+        self._newest: dict[tuple[str, str], tuple[str, bytes]] = {}
+        """The newest definition of a tenant's name, as far as it was asked for: only the owner deploys another."""
         self._alone = asyncio.Lock()
         """Held by whoever uses the writer: one transaction at a time, however many callers."""
         self._committer = None if read_only else _Committer(self._writer)
@@ -181,13 +182,15 @@ class SqliteLog:
             except apsw.Error as error:
                 raise unavailable(self.path, error) from error
 
-    async def save_definition(self, version: str, name: str, body: bytes, at: int) -> bool:
+    async def save_definition(
+        self, version: str, name: str, body: bytes, at: int, *, tenant: str = DEFAULT_TENANT
+    ) -> bool:
         async with self._alone:
             writer, _ = self._writing()
-            known = bool(self._all("has_definition", version))
-            self._newest.pop(name, None)
+            known = bool(self._all("has_definition", tenant, version))
+            self._newest.pop((tenant, name), None)
             try:
-                writer.execute(SQL["save_definition"], (version, name, body, at))
+                writer.execute(SQL["save_definition"], (tenant, version, name, body, at))
             except apsw.Error as error:
                 raise unavailable(self.path, error) from error
             return not known
@@ -238,6 +241,13 @@ class SqliteLog:
         except apsw.Error as error:
             raise unavailable(self.path, error) from error
 
+    def each(self, statement: str) -> Iterator[Any]:
+        """Yield the rows of a statement that reads, one by one. Raises `Unavailable`."""
+        try:
+            yield from self._reader.execute(statement)
+        except apsw.Error as error:
+            raise unavailable(self.path, error) from error
+
     # --- Reading -------------------------------------------------------------------------------------------------
 
     async def run(self, run_id: str) -> RunRow | None:
@@ -255,8 +265,8 @@ class SqliteLog:
     async def count_runs(self, wanted: RunsWanted = EVERY_RUN) -> int:
         return int(self._one("count_runs", *msgspec.structs.astuple(wanted))[0])
 
-    async def matching(self, prefix: str, limit: int = 2) -> list[str]:
-        return [row[0] for row in self._all("matching", prefix, limit)]
+    async def matching(self, prefix: str, limit: int = 2, *, tenant: str | None = None) -> list[str]:
+        return [row[0] for row in self._all("matching", prefix, limit, tenant)]
 
     async def busy(self, after: int, limit: int) -> list[RunRow]:
         return [_run_row(row) for row in self._all("busy", after, limit)]
@@ -306,22 +316,42 @@ class SqliteLog:
     async def spend_totals(self, by: str, wanted: SpendWanted) -> list[SpendTotal]:
         return read_totals(self.read, by, wanted)
 
+    async def stored_bytes(self, tenant: str) -> int:
+        """Count on a connection and in a thread of their own, for it reads the whole file."""
+
+        def count() -> int:
+            connection = open_to_read(self.path)
+            try:
+                ((found,),) = connection.execute(SQL["stored_bytes"], (tenant,))
+                return int(found)
+            finally:
+                close_connection(connection)
+
+        try:
+            return await asyncio.to_thread(count)
+        except apsw.Error as error:
+            raise unavailable(self.path, error) from error
+
     async def estimates(self, limit: int) -> list[tuple[str, str, int, int]]:
         return read_estimates(self.read, limit)
 
-    async def definition(self, name: str, version: str | None = None) -> tuple[str, bytes] | None:
+    async def definition(
+        self, name: str, version: str | None = None, *, tenant: str = DEFAULT_TENANT
+    ) -> tuple[str, bytes] | None:
         if version:
-            rows = self._all("definition", name, version)
-        elif name in self._newest:
-            return self._newest[name]
+            rows = self._all("definition", tenant, name, version)
+        elif (tenant, name) in self._newest:
+            return self._newest[tenant, name]
         else:
-            rows = self._all("newest_definition", name)
+            rows = self._all("newest_definition", tenant, name)
         if rows and not version and self._writer is not None:
-            self._newest[name] = rows[0]
+            self._newest[tenant, name] = rows[0]
         return rows[0] if rows else None
 
-    async def definitions(self, *, limit: int = 100, after: str = "") -> list[tuple[str, str, int, bytes]]:
-        return list(self._all("definitions", after, limit))
+    async def definitions(
+        self, *, limit: int = 100, after: str = "", tenant: str = DEFAULT_TENANT
+    ) -> list[tuple[str, str, int, bytes]]:
+        return list(self._all("definitions", tenant, after, limit))
 
     async def close(self) -> None:
         """Close the file after the commit that is under way; the last one out leaves no WAL behind.

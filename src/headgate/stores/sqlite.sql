@@ -123,17 +123,25 @@ select * from runs
 where (?1 is null or status = ?1) and (?2 is null or workflow = ?2)
     and (?3 is null or created_at >= ?3) and (?4 is null or created_at < ?4)
     and (?5 = '' or instr(id, ?5) or instr(unique_key, ?5) or instr(labels, ?5) or instr(error, ?5))
-    and key < ?6
-order by key desc limit ?7 offset ?8
+    and (?6 is null or tenant = ?6) and (not ?7 or finished_at is null)
+    and key < ?8
+order by key desc limit ?9 offset ?10
 
 -- count_runs: how many there are of them
 select count(*) from runs
 where (?1 is null or status = ?1) and (?2 is null or workflow = ?2)
     and (?3 is null or created_at >= ?3) and (?4 is null or created_at < ?4)
     and (?5 = '' or instr(id, ?5) or instr(unique_key, ?5) or instr(labels, ?5) or instr(error, ?5))
+    and (?6 is null or tenant = ?6) and (not ?7 or finished_at is null)
 
--- matching: run ids by prefix
-select id from runs where id >= ?1 and id < ?1 || char(1114111) order by id limit ?2
+-- stored_bytes: about how much the events and contents of a tenant's runs take
+select coalesce((
+    select sum(length(data) + coalesce(length(content), 0)) from events
+    where run in (select key from runs where tenant = ?1)
+), 0) + coalesce((select sum(length(data)) from blobs where run in (select key from runs where tenant = ?1)), 0)
+
+-- matching: run ids by prefix, of one tenant or of all
+select id from runs where id >= ?1 and id < ?1 || char(1114111) and (?3 is null or tenant = ?3) order by id limit ?2
 
 -- busy: unfinished runs that hold tasks
 select * from runs where finished_at is null and tasks > 0 and key > ? order by key limit ?
@@ -161,22 +169,36 @@ select data from blobs where run = ? and digest = ?
 select coalesce(max(key), 0) from runs
 
 -- save_definition: keep a definition's body; deployed again, it becomes the newest of its name
-insert into definitions (version, name, body, deployed_at) values (?, ?, ?, ?)
-on conflict (version) do update set deployed_at = excluded.deployed_at
+insert into definitions (tenant, version, name, body, deployed_at) values (?, ?, ?, ?, ?)
+on conflict (tenant, version) do update set deployed_at = excluded.deployed_at
 
--- has_definition: whether this content is known
-select 1 from definitions where version = ?
+-- has_definition: whether this content is known to its tenant
+select 1 from definitions where tenant = ? and version = ?
 
--- definition: a definition by version
-select version, body from definitions where name = ? and version = ?
+-- definition: a tenant's definition by version
+select version, body from definitions where tenant = ? and name = ? and version = ?
 
--- definitions: the newest of each name, by name
+-- definitions: the newest of each name of a tenant, by name
 select name, version, deployed_at, body from definitions as one
-where name > ?1 and not exists (
-    select 1 from definitions as later where later.name = one.name
-        and (later.deployed_at, later.rowid) > (one.deployed_at, one.rowid)
+where tenant = ?1 and name > ?2 and not exists (
+    select 1 from definitions as later where later.tenant = one.tenant and later.name = one.name
+        and (later.deployed_at, later.number) > (one.deployed_at, one.number)
 )
-order by name limit ?2
+order by name limit ?3
 
 -- newest_definition: the newest of a name
-select version, body from definitions where name = ? order by deployed_at desc, rowid desc limit 1
+select version, body from definitions where tenant = ? and name = ? order by deployed_at desc, number desc limit 1
+
+-- definitions_of_tenants: with schema 4 a definition is a tenant's; what was there is the default tenant's
+create table definitions_of_tenants (
+    number integer primary key, tenant text not null, version text not null, name text not null, body blob not null,
+    deployed_at integer not null, unique (tenant, version)
+);
+insert into definitions_of_tenants (tenant, version, name, body, deployed_at)
+select 'default', version, name, body, deployed_at from definitions order by rowid;
+drop table definitions;
+alter table definitions_of_tenants rename to definitions;
+create index definitions_by_name on definitions (tenant, name, deployed_at);
+
+-- before_schema_4: what readers of an earlier file, who must not change it, see in the place of the table
+create temp view definitions as select rowid as number, 'default' as tenant, * from main.definitions

@@ -33,9 +33,16 @@ SQL = load_queries("sqlite.sql")
 ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
     2: tuple((file, "schema") for file in ("spend.sql", "cache.sql", "schedules.sql", "keeping.sql")),
     3: (("spend.sql", "more_buckets"), ("limits.sql", "schema"), ("budgets.sql", "schema")),
-    4: (("documents.sql", "schema"),),
+    4: (("documents.sql", "schema"), ("documents.sql", "take_over"), ("sqlite.sql", "definitions_of_tenants")),
 }
 """What came with a schema: the `.sql` files, and in each the statements that make it."""
+
+SEEN_BEFORE: dict[int, tuple[tuple[str, str], ...]] = {
+    1: (("sqlite.sql", "before_schema_4"),),
+    2: (("spend.sql", "before_schema_3"), ("documents.sql", "before_schema_3"), ("sqlite.sql", "before_schema_4")),
+    3: (("documents.sql", "before_schema_4"), ("sqlite.sql", "before_schema_4")),
+}
+"""What readers of a file of an earlier schema make for themselves, beside the file."""
 
 
 class DatabaseTooNew(Refused):
@@ -74,8 +81,9 @@ def _open(path: Path, *, write: bool, vfs: str | None, immutable: bool = False) 
         new = _is_new(connection, path, write=write)
         if write:
             _set_up(connection, path, new=new)
-        elif connection.pragma("user_version") == 2:
-            connection.execute(load_queries("spend.sql")["before_schema_3"])
+        else:
+            for file, name in SEEN_BEFORE.get(int(connection.pragma("user_version")), ()):
+                connection.execute(load_queries(file)[name])
         connection.execute("pragma cache_size = -16000")
     except BaseException:
         if _holds_something(Path(f"{path}-wal")):  # which is not ours to fold into a file that we refuse

@@ -18,8 +18,23 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
-from headgate.core.errors import NotFound, Refused
+from headgate.core.errors import NotFound
 from headgate.ports import Collected, Deletion, Erased, Erasure
+from headgate.stores.keeping import (
+    BLOBS_MAX,
+    BLOBS_PAGE,
+    CONTENTS_PAGE,
+    EVENTS_MAX,
+    GAPS_MAX,
+    LABELLED_RUNS_MAX,
+    ROWS_MAX,
+    RUNS_MAX,
+    TEXTS,
+    TREE_RUNS_MAX,
+    deletion_of,
+    not_ended,
+    within,
+)
 from headgate.stores.kept_files import KeptFiles, digests_in
 from headgate.stores.queries import load_queries
 from headgate.stores.sqlite_file import close_connection, open_to_read, unavailable
@@ -28,28 +43,6 @@ if TYPE_CHECKING:
     from headgate.stores.sqlite import SqliteLog
 
 __all__ = ["SqliteKeeping"]
-
-RUNS_MAX = 50
-EVENTS_MAX = 2_000
-BLOBS_MAX = 50
-ROWS_MAX = 2_000
-"""Of one transaction."""
-
-TREE_RUNS_MAX = 10_000
-LABELLED_RUNS_MAX = 10_000
-GAPS_MAX = 100
-CONTENTS_PAGE = 500
-BLOBS_PAGE = 20
-
-TEXTS = frozenset(
-    {
-        *("run_failed", "cancel_requested", "run_paused", "attempt_failed", "attempt_lost", "retry_scheduled"),
-        *("activity_failed", "activity_skipped", "approval_decided", "child_finished", "call_refused"),
-        *("signal_received", "budget_raised", "budget_refused"),
-    }
-)
-"""Events that hold words of people or programs beside their content: messages, reasons, names. The chain covers them,
-so they cannot be erased."""
 
 SQL = load_queries("keeping.sql")
 
@@ -123,11 +116,11 @@ class SqliteKeeping:
 
     async def labelled(self, name: str, value: str) -> list[str]:
         rows = self._log.read(SQL["labelled"], name, value, 0, LABELLED_RUNS_MAX + 1)
-        return [row[0] for row in _within(rows, LABELLED_RUNS_MAX, f"runs labelled {name}={value}")]
+        return [row[0] for row in within(rows, LABELLED_RUNS_MAX, f"runs labelled {name}={value}")]
 
     async def below(self, run_id: str) -> list[str]:
         rows = self._log.read(SQL["below"], run_id, TREE_RUNS_MAX + 1)
-        return [row[0] for row in _within(rows, TREE_RUNS_MAX, f"runs below run {run_id}")]
+        return [row[0] for row in within(rows, TREE_RUNS_MAX, f"runs below run {run_id}")]
 
     async def erase(self, run_id: str, *, at: int, actor: str) -> Erased:
         before = await self.erasure(run_id)
@@ -169,10 +162,10 @@ class SqliteKeeping:
 
     async def deletion(self, run_id: str) -> Deletion | None:
         rows = self._log.read(SQL["deletion"], run_id) if self._known else []
-        return _deletion(rows[0]) if rows else None
+        return deletion_of(rows[0]) if rows else None
 
     async def deletions(self, limit: int) -> list[Deletion]:
-        return [_deletion(row) for row in self._log.read(SQL["deletions"], limit)] if self._known else []
+        return [deletion_of(row) for row in self._log.read(SQL["deletions"], limit)] if self._known else []
 
     async def erasure(self, run_id: str) -> Erasure | None:
         rows = self._log.read(SQL["erasure"], run_id) if self._known else []
@@ -238,7 +231,7 @@ def _begin_erasure(writer: apsw.Connection, run_id: str, at: int, actor: str) ->
     rows = list(writer.execute(SQL["erasable"], (run_id,)))
     if not rows:
         if list(writer.execute("select 1 from runs where id = ?", (run_id,))):
-            raise Refused(f"Run {run_id} has not ended, or has something to do yet. Cancel it first, or wait for it.")
+            raise not_ended(run_id)
         raise NotFound(f"There is no run {run_id!r} to erase.")
     key, version, tenant, workflow, created_at, content_key = rows[0]
     if not content_key:
@@ -256,14 +249,3 @@ def _erase_slice(writer: apsw.Connection, key: int) -> int:
 def _count(writer: apsw.Connection, name: str, *parameters: Any) -> int:
     writer.execute(SQL[name], parameters)
     return writer.changes()
-
-
-def _deletion(row: Sequence[Any]) -> Deletion:
-    run_id, workflow, version, hash_, at, why, actor = row
-    return Deletion(run_id, workflow, version, hash_.hex(), at, why, actor)
-
-
-def _within(rows: list[Any], limit: int, what: str) -> list[Any]:
-    if len(rows) > limit:
-        raise Refused(f"There are more than {limit} {what}; at most so many are erased at a time. Name fewer.")
-    return rows

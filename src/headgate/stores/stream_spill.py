@@ -1,9 +1,9 @@
-"""What fell out of the rings of streamed texts, in a table beside the log.
+"""What fell out of the rings of streamed texts, in a table of this process alone.
 
-The table is scratch: it is made by the first block that comes, and removed at the end, or by the next process; nothing
-in it is needed after a crash. Which blocks there are is known in memory. They are written by a task of its own, several
-in one statement, and are read from memory until then: no token waits for the disk. When there are too many, of a text
-or in all, the oldest go.
+The table is scratch, on this machine's disk wherever the log lies: it is made by the first block that comes, and goes
+with the process, however that ends. Which blocks there are is known in memory. They are written by a task of its own,
+several in one statement, and are read from memory until then: no token waits for the disk. When there are too many, of
+a text or in all, the oldest go.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from headgate.core.errors import Unavailable
-from headgate.ports import Tables
 from headgate.stores.queries import load_queries
+from headgate.stores.scratch import Scratch
 
 __all__ = ["BLOCK_BYTES", "StreamSpill"]
 
@@ -53,9 +53,13 @@ class StreamSpill:
     """Blocks of texts, each text by run, place and epoch. Used on the loop that works on the log."""
 
     def __init__(
-        self, tables: Tables, *, text_bytes_max: int = TEXT_BYTES_MAX, total_bytes_max: int = TOTAL_BYTES_MAX
+        self,
+        table: Scratch | None = None,
+        *,
+        text_bytes_max: int = TEXT_BYTES_MAX,
+        total_bytes_max: int = TOTAL_BYTES_MAX,
     ) -> None:
-        self._tables = tables
+        self._table = table or Scratch()
         self._text_bytes_max = text_bytes_max
         self._total_bytes_max = total_bytes_max
         self._blocks: OrderedDict[int, _Block] = OrderedDict()
@@ -69,20 +73,11 @@ class StreamSpill:
         self._made = False
         self._writing: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Remove what an earlier process left. What cannot be removed now is at the next start."""
-        try:
-            if self._tables.read(SQL["there"]):
-                await self._tables.change(SQL["remove"])
-        except Unavailable as error:
-            logger.warning("the streams of an earlier process were not removed: %s", error)
-
     async def close(self) -> None:
         self._waiting.clear()
         if self._writing is not None:
             await self._writing
-        if self._made:
-            await self.open()
+        self._table.close()
 
     def keep(self, run_id: str, place: str, epoch: int, offset: int, data: bytes) -> None:
         """Keep a block that follows the one before it. Where too many wait to be written, it is not kept."""
@@ -121,7 +116,7 @@ class StreamSpill:
         if block.data is not None:
             return block.data
         try:
-            rows = self._tables.read(SQL["find"], block.id)
+            rows = self._table.read(SQL["find"], block.id)
         except Unavailable as error:
             logger.warning("a part of a stream could not be read: %s", error)
             return None
@@ -168,18 +163,18 @@ class StreamSpill:
         self._waiting_bytes -= sum(block.size for block in some)
         wanted = [block for block in some if block.id in self._blocks]
         if wanted and not self._made:
-            await self._tables.change(SQL["schema"])
+            await self._table.change(SQL["schema"])
             self._made = True
         if wanted:
             rows: list[Any] = []
             for block in wanted:
                 rows += (block.id, *block.text, block.offset, block.data)
             values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(wanted))
-            await self._tables.change(f"{SQL['keep']} {values}", *rows)
+            await self._table.change(f"{SQL['keep']} {values}", *rows)
             for block in wanted:
                 block.data = None
                 if block.id not in self._blocks:  # forgotten while it was written
                     self._dropped.append(block.id)
         if self._dropped:
             gone, self._dropped = self._dropped[:DROPPED_MAX], self._dropped[DROPPED_MAX:]
-            await self._tables.change(SQL["drop"], msgspec.json.encode(gone).decode())
+            await self._table.change(SQL["drop"], msgspec.json.encode(gone).decode())

@@ -26,19 +26,16 @@ from headgate.ports import (
     Ended,
     Final,
     Gap,
-    Log,
     Position,
     ReaderTooSlow,
     Restarted,
-    Streams,
-    Tables,
     Tokens,
     character_begin,
     wants,
 )
 from headgate.stores.stream_spill import BLOCK_BYTES, StreamSpill
 
-__all__ = ["RingStreams", "streams_beside"]
+__all__ = ["RingStreams"]
 
 SHOWN_EVERY_MICROSECONDS = 25_000
 RING_BYTES_MAX = 256 * 1024
@@ -55,11 +52,6 @@ READER_BYTES_MAX = 64 * 1024 * 1024
 READER_PLACES_MAX = 10_000
 """What may wait for a reader of places that have ended."""
 POSITIONS_MAX = 10_000
-
-
-def streams_beside(log: Log, clock: Clock) -> Streams:
-    """Return streams whose spill lies where the log does; none where that is memory."""
-    return RingStreams(clock, StreamSpill(log) if isinstance(log, Tables) else None)
 
 
 class _Text:
@@ -93,7 +85,7 @@ class _Text:
 
 
 class RingStreams:
-    """`ports.Streams`, with a spill or without. `open` before the first text, `close` before the log is closed."""
+    """`ports.Streams`, with a spill or without."""
 
     def __init__(
         self,
@@ -121,10 +113,6 @@ class RingStreams:
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        if self._spill is not None:
-            await self._spill.open()
 
     async def close(self) -> None:
         if self._flusher is not None:

@@ -1,14 +1,8 @@
 -- schema: what has fallen out of the rings of streamed texts; made when first needed, gone with the process
-create table if not exists streams (
+create table streams (
     id integer primary key, run_id text not null, place text not null, epoch integer not null,
     offset integer not null, data blob not null
 )
-
--- there: whether an earlier process has left the table
-select 1 from sqlite_schema where name = 'streams'
-
--- remove: the table is scratch: nothing in it outlives the process that filled it
-drop table if exists streams
 
 -- keep: blocks of texts; the rows of values follow
 insert into streams (id, run_id, place, epoch, offset, data) values

@@ -39,7 +39,8 @@ from headgate.ports import (
     RunRow,
     Settlement,
 )
-from headgate.stores.budgets import MemoryBudgetRules
+from headgate.stores.budgets import KeptBudgetRules
+from headgate.stores.documents import MemoryDocuments
 from headgate.testing.clock import NOON, VirtualClock
 from headgate.testing.faults import faults_of
 
@@ -91,7 +92,7 @@ class World:
         """`calm`: every worker does at once what it is asked, and succeeds. `greedy`: every worker makes model calls,
         which take their time, so that their reservations meet. `rules` are set when the first process has begun."""
         self._rules = list(rules)
-        self._kept_rules = MemoryBudgetRules()
+        self._kept_rules = KeptBudgetRules(MemoryDocuments())
         self.log = log
         self.clock = VirtualClock()
         self.definitions = {definition.name: definition for definition in definitions}
@@ -152,7 +153,7 @@ class World:
         for definition in self.definitions.values():
             await app.engine.deploy(definition)
         for rule in self._rules:
-            if not any(kept.id == rule.id for kept in self._kept_rules.all()):
+            if not any(kept.id == rule.id for kept in await self._kept_rules.all()):
                 await app.budgets.set(rule)
         for start in self._begun.values():
             await app.engine.start(start)

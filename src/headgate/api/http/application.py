@@ -8,6 +8,7 @@ the envelope. A fault of ours is logged with the request's id and answered as 50
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import secrets
@@ -23,15 +24,16 @@ from starlette.routing import Route as StarletteRoute
 from headgate.api.caller import ANYBODY, Forbidden, Identify, TooMany, Unauthorized, everybody_at_this_machine
 from headgate.api.doors import Doors
 from headgate.api.http.errors import BadRequest, NotAllowed, TooLarge, body_of, envelope, status_of
-from headgate.api.http.route import Answer, Call, Raw, Route, Streamed
-from headgate.core.errors import HeadgateError, Invalid, NotFound, Unavailable
+from headgate.api.http.route import BASE, Answer, Call, Raw, Route, Streamed
+from headgate.core.errors import HeadgateError, Invalid, NotFound, OverQuota, Unavailable
 from headgate.engine.logs import current_trace
 
 __all__ = ["BASE", "BODY_BYTES_MAX", "HttpApplication"]
 
-BASE = "/api/v1"
 BODY_BYTES_MAX = 50 * 1024 * 1024
-QUERY_FIELDS_MAX = 100
+BODY_SECONDS_MAX = 300
+FORM_FIELDS_MAX = 100
+FORM = "application/x-www-form-urlencoded"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Scope = MutableMapping[str, Any]
@@ -63,13 +65,15 @@ class HttpApplication:
         self.doors = doors
         self._router = Router(
             [
-                StarletteRoute(
-                    f"{BASE}{route.path}", endpoint=_Endpoint(route, doors, identify), methods=[route.method]
-                )
+                StarletteRoute(route.address, endpoint=_Endpoint(route, doors, identify), methods=[route.method])
                 for route in routes
             ],
             redirect_slashes=False,
         )
+
+    def close(self) -> None:
+        """Answer everybody whose answer is held back: the server ends."""
+        self.doors.patience.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -121,7 +125,10 @@ class _Endpoint:
         caller = ANYBODY
         if route.scope:
             caller = await self._identify(exchange.headers)
-            caller.require(route.scope)
+            route.admit(caller, exchange.scope["path_params"])
+            if wait := await self._doors.quotas.request(caller.tenant, caller.actor):
+                message = f"{caller.actor} asks more often than its tenant's clients may; ask again in {wait:.1f} s."
+                raise TooMany(message, retry_after_seconds=wait)
         call = Call(
             doors=self._doors,
             path=exchange.scope["path_params"],
@@ -129,10 +136,14 @@ class _Endpoint:
             body=await self._read(exchange),
             headers=exchange.headers,
             caller=caller,
+            held=exchange.held,
+            address=(exchange.scope.get("client") or ("",))[0],
+            secure=exchange.scope["scheme"] == "https",
         )
         answer = await route.function(call)
         if isinstance(answer, Streamed):
-            await exchange.stream(answer)
+            with self._doors.quotas.connection(caller.tenant):
+                await exchange.stream(answer)
         elif isinstance(answer, Answer):
             data = _encoder.encode(answer.value) if answer.data is None else answer.data
             await exchange.answer(answer.status, data, answer.content_type, answer.headers)
@@ -144,13 +155,9 @@ class _Endpoint:
     def _query(self, scope: Scope) -> Any:
         if not scope["query_string"] and self._no_query is not None:
             return self._no_query
-        try:
-            text = cast("bytes", scope["query_string"]).decode("utf-8")
-            given = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=QUERY_FIELDS_MAX)
-        except ValueError:
-            raise BadRequest("What stands behind the question mark is not name=value&…") from None
+        given = _form(scope["query_string"])
         unknown = sorted({name for name, _ in given} - self._parameters)
-        if unknown:
+        if unknown and not self._route.takes_any_query:
             takes = ", ".join(sorted(self._parameters)) or "none"
             raise BadRequest(f"There is no parameter {unknown[0]!r} here; there are: {takes}.")
         try:
@@ -161,15 +168,28 @@ class _Endpoint:
     async def _read(self, exchange: _Exchange) -> Any:
         if self._route.body is None:
             return None
-        data = await exchange.body()
+        try:
+            data = await exchange.body()
+        except TimeoutError:
+            raise BadRequest(f"The body has not come within {BODY_SECONDS_MAX} seconds.") from None
         if self._body is None:
             return Raw(data, exchange.headers.get("content-type", ""))
         try:
+            if self._route.takes_form and exchange.headers.get("content-type", "").startswith(FORM):
+                return msgspec.convert(dict(_form(data)), self._route.body, strict=False)
             return self._body.decode(data or b"{}")
         except msgspec.ValidationError as error:
             raise _invalid_body(error) from None
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise BadRequest(f"The body is not JSON: {error}.") from None
+
+
+def _form(data: bytes) -> list[tuple[str, str]]:
+    try:
+        text = data.decode("utf-8")
+        return parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=FORM_FIELDS_MAX)
+    except ValueError:
+        raise BadRequest("What stands behind the question mark, or in the form, is not name=value&…") from None
 
 
 def _invalid_body(error: msgspec.ValidationError) -> Invalid:
@@ -202,16 +222,33 @@ class _Exchange:
             raise TooLarge(f"The body has {declared} bytes; at most {BODY_BYTES_MAX} are taken.")
         parts: list[bytes] = []
         size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise _Gone
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > BODY_BYTES_MAX:
-                raise TooLarge(f"The body has more than {BODY_BYTES_MAX} bytes, which is all that is taken.")
-            if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            while True:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise _Gone
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > BODY_BYTES_MAX:
+                    raise TooLarge(f"The body has more than {BODY_BYTES_MAX} bytes, which is all that is taken.")
+                if not message.get("more_body"):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def held(self, work: Awaitable[Any]) -> Any:
+        """Return what `work` comes to, unless whoever asked goes before: then it is cancelled."""
+        task = asyncio.current_task()
+        assert task is not None
+        gone = asyncio.ensure_future(self._reader_gone())
+        gone.add_done_callback(lambda ended: None if ended.cancelled() else task.cancel())
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if gone.done() and not gone.cancelled():
+                task.uncancel()
+                raise _Gone from None
+            raise
+        finally:
+            gone.cancel()
 
     async def answer(
         self, status: int, data: bytes, content_type: str, headers: Sequence[tuple[str, str]] = ()
@@ -221,8 +258,6 @@ class _Exchange:
 
     async def stream(self, streamed: Streamed) -> None:
         """Send the pieces as they come, until there are no more or the reader goes."""
-        import asyncio
-
         headers = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
         await self._begin(200, streamed.content_type, headers)
         pieces = cast("AsyncGenerator[bytes]", streamed.pieces)
@@ -274,7 +309,7 @@ def _headers(error: HeadgateError) -> list[tuple[str, str]]:
     match error:
         case Unauthorized():
             return [("www-authenticate", "Bearer")]
-        case TooMany():
+        case TooMany() | OverQuota():
             return [("retry-after", str(max(1, math.ceil(error.retry_after_seconds))))]
         case Unavailable():
             return [("retry-after", "1")]

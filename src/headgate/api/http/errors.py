@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from headgate.api.caller import Forbidden, TooMany, Unauthorized
-from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, StaleAttempt, Unavailable
+from headgate.core.errors import HeadgateError, Invalid, NotFound, OverQuota, Refused, StaleAttempt, Unavailable
 
 __all__ = [
     "BadRequest",
@@ -81,7 +81,7 @@ def status_of(error: HeadgateError) -> int:
             return 422
         case Unauthorized():
             return 401
-        case TooMany():
+        case TooMany() | OverQuota():
             return 429
         case Forbidden():
             return 403

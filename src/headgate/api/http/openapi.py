@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from headgate.api.http.application import BASE
 from headgate.api.http.errors import ErrorEnvelope
 from headgate.api.http.route import Answer, Call, NoQuery, Raw, Route
 
@@ -47,7 +46,7 @@ def documented(routes: Sequence[Route]) -> tuple[Route, ...]:
     from html import escape
 
     rows = "".join(
-        f'<tr><td class="method">{route.method}</td><td><code>{escape(BASE + route.path)}</code></td>'
+        f'<tr><td class="method">{route.method}</td><td><code>{escape(route.address)}</code></td>'
         f"<td>{escape(route.summary)}</td></tr>"
         for route in routes
     )
@@ -79,7 +78,7 @@ def document_of(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
     schema_of = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        paths.setdefault(BASE + route.path, {})[route.method.lower()] = _operation(route, schema_of)
+        paths.setdefault(route.address, {})[route.method.lower()] = _operation(route, schema_of)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Headgate", "version": version or "0", "license": {"name": "Apache-2.0"}},
@@ -111,7 +110,8 @@ def _operation(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": {"application/yaml": text, "application/json": {}}}
     elif route.body is not None:
         required = any(field.required for field in msgspec.structs.fields(route.body))
-        content = {"application/json": {"schema": schema_of[id(route.body)]}}
+        kinds = ("application/json", "application/x-www-form-urlencoded")[: 1 + route.takes_form]
+        content = {kind: {"schema": schema_of[id(route.body)]} for kind in kinds}
         operation["requestBody"] = {"required": required, "content": content}
     return operation
 

@@ -149,7 +149,7 @@ ROUTES = (
         function=decide_approval,
         body=DecisionBody,
         answer=RunAnswer,
-        scope="runs:write",
+        scope="approvals",
         refusals=(404, 409),
     ),
     Route(method="GET", path="/schedules", function=list_schedules, answer=ScheduleList),

@@ -7,7 +7,7 @@ the bytes are not the usual ones.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import msgspec
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from headgate.api.records import Records
     from headgate.ports import WorkerProtocol
 
-__all__ = ["Answer", "Call", "NoQuery", "Raw", "Route", "Scope", "Streamed"]
+__all__ = ["BASE", "Answer", "Call", "NoQuery", "Raw", "Route", "Scope", "Streamed"]
+
+BASE = "/api/v1"
 
 Query = TypeVar("Query")
 Body = TypeVar("Body")
@@ -66,26 +68,32 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
     headers: dict[str, str]
     """Names in lower case."""
     caller: Caller
+    held: Callable[[Awaitable[Any]], Awaitable[Any]]
+    """Waits for something that may take long, and gives it up when whoever asked has gone."""
+    address: str = ""
+    """Where the request comes from, as far as the server knows."""
+    secure: bool = False
+    """It came over TLS."""
 
     @property
     def desk(self) -> Desk:
         """Every verb of a client, as far as the caller's tenant goes."""
-        return self.doors.desk
+        return self.doors.views.of(self.caller).desk
 
     @property
     def library(self) -> Library:
         """The definitions of the caller's tenant."""
-        return self.doors.library
+        return self.doors.views.of(self.caller).library
 
     @property
     def records(self) -> Records:
         """The runs of the caller's tenant."""
-        return self.doors.records
+        return self.doors.views.of(self.caller).records
 
     @property
     def workers(self) -> WorkerProtocol:
         """The worker protocol, as far as the caller's tenant goes."""
-        return self.doors.workers
+        return self.doors.views.of(self.caller).workers
 
     @property
     def command_id(self) -> str:
@@ -113,6 +121,23 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     other_statuses: tuple[int, ...] = ()
     streams: bool = False
     """It also answers as an event stream, where `Accept` asks for it."""
+    takes_any_query: bool = False
+    """Parameters that it does not know are left alone: those who ask add some of their own."""
+    takes_form: bool = False
+    """Its body may also come as a form does."""
+    base: str = BASE
+
+    @property
+    def address(self) -> str:
+        """Its path as it is asked for."""
+        return self.base + self.path
+
+    def admit(self, caller: Caller, path: Mapping[str, str]) -> None:
+        """Raise `Forbidden` for whoever may not ask this. The one place where a ticket is held to its run: it reads
+        what stands under `/workflows/{id}` with its run's id, and nothing else."""
+        caller.require(self.scope)
+        of_run = self.method == "GET" and (self.path + "/").startswith("/workflows/{id}/")
+        caller.require_run(path["id"] if of_run else "")
 
     @property
     def answers(self) -> tuple[Any, ...]:

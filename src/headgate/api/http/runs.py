@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -27,7 +25,7 @@ from headgate.core.money import dollars, nano
 from headgate.core.view import PlaceView, RunView
 from headgate.ports import RunsWanted, StartRequest
 
-__all__ = ["ROUTES", "WAIT_SECONDS_MAX"]
+__all__ = ["LIMIT_MAX", "ROUTES", "WAIT_SECONDS_MAX"]
 
 LIMIT_MAX = 1_000
 WAIT_SECONDS_MAX = 300.0
@@ -100,7 +98,6 @@ async def list_runs(call: Call[Filter, None]) -> RunList:
     query = call.query
     if not 1 <= query.limit <= LIMIT_MAX:
         raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {query.limit}")
-    before = _cursor(query.cursor)
     page = await call.records.runs(
         RunsWanted(
             query.status,
@@ -110,8 +107,8 @@ async def list_runs(call: Call[Filter, None]) -> RunList:
             query.q,
         ),
         limit=query.limit,
-        offset=query.offset if before is None else 0,
-        before=before,
+        offset=query.offset if query.cursor is None else 0,
+        before=query.cursor,
     )
     return RunList(
         workflows=[run_line(run) for run in page.runs],
@@ -119,17 +116,8 @@ async def list_runs(call: Call[Filter, None]) -> RunList:
         count=len(page.runs),
         limit=query.limit,
         offset=query.offset,
-        next_cursor=None if page.last is None else f"r{page.last:x}",
+        next_cursor=page.last,
     )
-
-
-def _cursor(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return int(text.removeprefix("r"), 16)
-    except ValueError:
-        raise Invalid(f"expected cursor to be the next_cursor of an earlier answer, got {text!r}") from None
 
 
 def _time(text: str | None, name: str) -> int | None:
@@ -154,9 +142,9 @@ async def get_run(call: Call[Look, None]) -> Answer:
 async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, status: int = 200) -> Answer:
     """Return the run, after waiting for its end at most so many seconds."""
     if wait:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
-                await call.records.finished(run)
+        async with call.doors.patience.wait(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
+            ended = await call.held(call.desk.ended(run))
+            return Answer(_bounded(ended, outputs=outputs), status)
     row, form = await call.records.row(run), "whole" if outputs else "short"
     data = call.doors.finished.find(row, form)
     if data is None:

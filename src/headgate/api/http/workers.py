@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from headgate.api.http.route import Call, NoQuery, Route
+from headgate.client.worker_frames import SentReport
 from headgate.core.errors import Invalid
 from headgate.core.money import nano
-from headgate.core.values import Assignment, Candidate, Failure, PassedOver, Usage, Verdict
+from headgate.core.values import Assignment, Failure, Usage
 from headgate.ports import Acknowledged, Admission, CallRequest, Completed, Failed, Report, Settlement
 
 __all__ = ["ROUTES"]
@@ -26,14 +27,17 @@ REPORTS_MAX = 1_000
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 
 
-class Poll(msgspec.Struct, frozen=True):
-    """Ask for tasks of the queue `worker`; the answer is held back until there is one, or the time is over."""
+class Poll(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask for tasks of the queue `worker`, or of several `queues`; the answer is held back until there is one, or the
+    time is over. `activities` are those that the worker has: any other is done by the server itself, if it can."""
 
-    worker: str
+    worker: str = ""
+    queues: tuple[str, ...] = ()
     worker_id: str
     max_activities: int = 1
     wait_seconds: float = 0.0
     lease: bool = False
+    activities: tuple[str, ...] | None = None
 
 
 class Handed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -52,6 +56,8 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     place: str
     workflow_name: str
     streaming: bool
+    budget_remaining_nano: int | None
+    mode: str
 
 
 class Polled(msgspec.Struct, frozen=True):
@@ -121,20 +127,23 @@ class RecordedMany(msgspec.Struct, frozen=True):
     results: list[Recorded]
 
 
+class Reports(msgspec.Struct, frozen=True):
+    """What became of claims: an output each, or an error, with what was used of models and not settled call by call."""
+
+    worker_id: str
+    reports: tuple[SentReport, ...]
+
+
 class RecordedFailure(msgspec.Struct, frozen=True):
     acknowledged: bool
     will_retry: bool
     warnings: list[str]
 
 
-class CallBody(msgspec.Struct, frozen=True):
+class CallBody(CallRequest, frozen=True, kw_only=True):
+    """A call's request, and the id that it bears."""
+
     call_id: str
-    request_hash: str
-    candidates: tuple[Candidate, ...]
-    passed_over: tuple[PassedOver, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
-    reuse: tuple[str, ...] = ()
-    pause_seconds: float = 0.0
 
 
 class CallAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,12 +171,21 @@ async def poll_tasks(call: Call[NoQuery, Poll]) -> Polled:
     body = call.body
     if not 1 <= body.max_activities <= ACTIVITIES_MAX:
         raise Invalid(f"expected max_activities to be 1 to {ACTIVITIES_MAX}, got {body.max_activities}")
-    tasks = await call.workers.poll(
-        [body.worker],
-        worker_id=body.worker_id,
-        count=body.max_activities,
-        wait_seconds=min(max(body.wait_seconds, 0.0), WAIT_SECONDS_MAX),
-    )
+    queues = body.queues or ((body.worker,) if body.worker else ())
+    if not queues:
+        raise Invalid("expected worker, or queues, to name what to take tasks of")
+    tasks: list[Assignment] = []
+    async with call.doors.patience.wait():
+        polled = call.workers.poll(
+            queues,
+            worker_id=body.worker_id,
+            count=body.max_activities,
+            wait_seconds=min(max(body.wait_seconds, 0.0), WAIT_SECONDS_MAX),
+        )
+        tasks = await call.held(polled)
+    if body.activities is not None:
+        call.doors.keep([task for task in tasks if task.activity_name not in body.activities])
+        tasks = [task for task in tasks if task.activity_name in body.activities]
     return Polled([_handed(task) for task in tasks], len(tasks))
 
 
@@ -188,6 +206,8 @@ def _handed(task: Assignment) -> Handed:
         place=task.place,
         workflow_name=task.workflow_name,
         streaming=task.streaming,
+        budget_remaining_nano=task.budget_remaining_nano,
+        mode=task.mode,
     )
 
 
@@ -216,6 +236,14 @@ async def complete_tasks(call: Call[NoQuery, CompleteMany]) -> RecordedMany:
     return RecordedMany([_recorded(answer) for answer in answers])
 
 
+async def report_tasks(call: Call[NoQuery, Reports]) -> list[Acknowledged]:
+    """Report many outcomes at once, in exact types; durable when this is answered, and harmless when repeated"""
+    body = call.body
+    if len(body.reports) > REPORTS_MAX:
+        raise Invalid(f"expected at most {REPORTS_MAX} reports, got {len(body.reports)}")
+    return await call.workers.report([one.report for one in body.reports], worker_id=body.worker_id)
+
+
 async def fail_task(call: Call[NoQuery, FailBody]) -> RecordedFailure:
     """Report a failure; what was used of models counts all the same"""
     body, error = call.body, call.body.error
@@ -228,16 +256,7 @@ async def fail_task(call: Call[NoQuery, FailBody]) -> RecordedFailure:
 async def ask_for_call(call: Call[NoQuery, CallBody]) -> CallAnswer:
     """Ask the gate for a model call; answered when there is an answer, for it may have to wait for money"""
     body = call.body
-    request = CallRequest(
-        body.request_hash,
-        body.candidates,
-        passed_over=body.passed_over,
-        verdicts=body.verdicts,
-        reuse=body.reuse,
-        pause_seconds=body.pause_seconds,
-    )
-    call_id = _opened(body.call_id)
-    admission = await call.workers.admit(_activity_id(call), call_id=call_id, request=request)
+    admission = await call.held(call.workers.admit(_activity_id(call), call_id=_opened(body.call_id), request=body))
     return _call_answer(admission)
 
 
@@ -273,6 +292,12 @@ async def stream_token(call: Call[NoQuery, TokenBody]) -> Recorded:
     """Pass on a piece of the output as it is made"""
     call.workers.stream(_activity_id(call), call.body.token)
     await asyncio.sleep(0)
+    return Recorded(acknowledged=True, warnings=[])
+
+
+async def restart_stream(call: Call[NoQuery, None]) -> Recorded:
+    """Take back what was passed on of this attempt: its text begins again"""
+    call.workers.restart_stream(_activity_id(call))
     return Recorded(acknowledged=True, warnings=[])
 
 
@@ -349,6 +374,14 @@ ROUTES = (
         answer=RecordedMany,
         scope="workers",
     ),
+    Route(
+        method="POST",
+        path="/workers/reports",
+        function=report_tasks,
+        body=Reports,
+        answer=list[Acknowledged],
+        scope="workers",
+    ),
     _of_activity("heartbeat", heartbeat, Beat, Beaten),
     _of_activity("complete", complete_task, CompleteBody, Recorded),
     _of_activity("fail", fail_task, FailBody, RecordedFailure),
@@ -356,4 +389,5 @@ ROUTES = (
     _of_activity("calls/{call}/settle", settle_call, Settlement, Recorded),
     _of_activity("effects", begin_effect, EffectBody, Recorded),
     _of_activity("ws/token", stream_token, TokenBody, Recorded),
+    _of_activity("ws/restart", restart_stream, None, Recorded),
 )

@@ -12,7 +12,7 @@ import msgspec
 from headgate.core.errors import HeadgateError
 from headgate.core.money import NANO
 from headgate.core.view import RunView
-from headgate.ports import Changed, Client, Position, Update
+from headgate.ports import Changed, Position, RunClient, SpendRow, Update
 
 __all__ = ["Handle", "Result", "RunFailed"]
 
@@ -69,7 +69,7 @@ class Handle:
     database and ends; the run itself goes on with the next one that takes the database.
     """
 
-    def __init__(self, client: Client, run_id: str, on_close: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(self, client: RunClient, run_id: str, on_close: Callable[[], Awaitable[None]] | None = None) -> None:
         self.id = run_id
         self._client = client
         self._on_close = on_close
@@ -120,6 +120,10 @@ class Handle:
     async def reject(self, key: str = "", *, by: str = "", comment: str = "", data: Any = None) -> None:
         """Reject what waits for approval; otherwise as `approve`."""
         await self._client.decide(self.id, key=key, approved=False, by=by, comment=comment, data=data)
+
+    async def costs(self) -> list[SpendRow]:
+        """Return what the run has cost so far, row by row, in nano-dollars, in the order of its events."""
+        return await self._client.spend(self.id)
 
     async def cancel(self, reason: str = "") -> None:
         """End the run now. Work under way is stopped and its result discarded."""

@@ -1,0 +1,67 @@
+"""How often somebody may fail to log in before they have to wait.
+
+Failures are counted by name and address together, by address, and by name: the first slows whoever guesses one secret,
+the second whoever tries many names from one place, the third whoever guesses from many places. An attempt counts from
+its beginning, so that a thousand at once are no way around it, and is taken back when it succeeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from headgate.api.caller import TooMany
+from headgate.ports import Clock
+
+__all__ = ["LoginAttempts"]
+
+PERIOD_SECONDS = 60
+FAILURES_BY_NAME_AND_ADDRESS_MAX = 5
+FAILURES_BY_ADDRESS_MAX = 30
+FAILURES_BY_NAME_MAX = 100
+NAME_CHARACTERS_MAX = 200
+"""Longer ones are nobody's; they are counted by their beginnings."""
+COUNTS_MAX = 20_000
+"""At it, the one that changed longest ago is forgotten."""
+
+
+class LoginAttempts:
+    """Counted by this process: with several nodes there are so many more."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._counts: dict[tuple[str, str], tuple[int, int]] = {}
+        """By (name, address), either of them empty: when counting began, and how many failed since."""
+
+    @contextmanager
+    def attempt(self, name: str, address: str) -> Generator[None]:
+        """An attempt: the block raises where it fails. Raises `TooMany` where there were too many before."""
+        name = name[:NAME_CHARACTERS_MAX]
+        limits = {
+            (name, address): FAILURES_BY_NAME_AND_ADDRESS_MAX,
+            ("", address): FAILURES_BY_ADDRESS_MAX,
+            (name, ""): FAILURES_BY_NAME_MAX,
+        }
+        now = self._clock.now()
+        wait = max(self._wait(key, most, now) for key, most in limits.items())
+        if wait > 0:
+            raise TooMany("Too many logins have failed; wait before the next.", retry_after_seconds=wait)
+        for key in limits:
+            self._count(key, 1, now)
+        yield
+        for key in limits:
+            self._count(key, -1, now)
+
+    def _wait(self, key: tuple[str, str], most: int, now: int) -> float:
+        began, failures = self._counts.get(key, (now, 0))
+        left = began + PERIOD_SECONDS * 1_000_000 - now
+        return left / 1_000_000 if failures >= most and left > 0 else 0.0
+
+    def _count(self, key: tuple[str, str], more: int, now: int) -> None:
+        began, failures = self._counts.pop(key, (now, 0))
+        if began + PERIOD_SECONDS * 1_000_000 <= now:
+            began, failures = now, 0
+        if failures + more > 0:
+            self._counts[key] = began, failures + more
+        if len(self._counts) > COUNTS_MAX:
+            del self._counts[next(iter(self._counts))]

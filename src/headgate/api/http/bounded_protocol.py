@@ -1,0 +1,80 @@
+"""HTTP/1.1 as uvicorn speaks it, with bounds on what a connection may send before anybody has looked at it.
+
+uvicorn's quick parser keeps whatever comes as a header, for as long as it comes. Here the head of a request has a size
+and a time, and a whole message a size: a flood is cut off (431), a trickle too, and neither costs more than its bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from headgate.api.http.application import BODY_BYTES_MAX
+
+__all__ = ["BoundedProtocol"]
+
+HEAD_BYTES_MAX = (64 + 256) * 1024
+"""A head of 64 KiB is always taken: with it may be counted what came before it in the same read, of 256 KiB at most."""
+HEAD_SECONDS_MAX = 30
+MESSAGE_BYTES_MAX = 2 * BODY_BYTES_MAX
+"""On the wire, with chunk sizes and trailers."""
+
+TOO_LONG = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+    b'{"error":{"code":"PAYLOAD_TOO_LARGE","message":"The head of the request is longer than is taken."}}'
+)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    _in_head = True
+    _bytes = 0
+    _head_due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._bytes += len(data)
+        if self._in_head:
+            if self._bytes > HEAD_BYTES_MAX:
+                self._refuse()
+            elif self._head_due is None:
+                self._await_head()
+        elif self._bytes > MESSAGE_BYTES_MAX:
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_came()
+        super().on_headers_complete()
+
+    def _refuse(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(TOO_LONG)
+            self.transport.close()
+
+    def _await_head(self) -> None:
+        self._head_due = self.loop.call_later(HEAD_SECONDS_MAX, self._head_is_late)
+
+    def _head_came(self) -> None:
+        if self._head_due is not None:
+            self._head_due.cancel()
+            self._head_due = None
+
+    def _head_is_late(self) -> None:
+        self._head_due = None
+        self.transport.close()

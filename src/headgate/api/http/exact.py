@@ -1,0 +1,210 @@
+"""Routes under `/runs`: what `/workflows` shows in dollars and RFC 3339, in Headgate's own types, to the last digit.
+
+Amounts are nano-dollars, times microseconds since 1970. The Python client reads these, so that a run looks the same to
+a program wherever its engine is. `/updates` tells what `ports.RunClient.watch` yields, as an event stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+import msgspec
+
+from headgate.api.http.errors import envelope
+from headgate.api.http.live import PING_SECONDS
+from headgate.api.http.route import Answer, Call, NoQuery, Route, Streamed
+from headgate.api.http.runs import LIMIT_MAX, WAIT_SECONDS_MAX
+from headgate.core.errors import HeadgateError, Invalid
+from headgate.core.view import RunSummary, RunView
+from headgate.ports import EventView, Position, Update
+
+__all__ = ["ROUTES"]
+
+EVENTS_MAX = 10_000
+
+_encoder = msgspec.json.Encoder()
+
+
+class Listed(msgspec.Struct, frozen=True):
+    status: str | None = None
+    workflow: str | None = None
+    limit: int = 50
+
+
+class Looked(msgspec.Struct, frozen=True):
+    at: int | None = None
+    contents: bool = True
+    wait: float = 0.0
+    """Seconds to wait for the end of the run; the answer comes at once when it has ended."""
+
+
+class Read(msgspec.Struct, frozen=True):
+    after: int = 0
+    limit: int = 1_000
+    contents: bool = True
+
+
+class Watched(msgspec.Struct, frozen=True):
+    tokens: bool = False
+    place: str = ""
+    resume: str = "[]"
+    """Positions, as JSON: the `after` of the last that was read of each text."""
+
+
+class Decided(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    approved: bool
+    key: str = ""
+    by: str = ""
+    comment: str = ""
+    data: Any = None
+
+
+class SpendLine(msgspec.Struct, frozen=True):
+    """A `SpendRow` with its fields by name."""
+
+    version: int
+    part: int
+    at: int
+    tenant: str
+    workflow: str
+    run_id: str
+    activity: str
+    place: str
+    attempt: int
+    call_id: str
+    kind: str
+    provider: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    estimated: bool
+    cost: int
+    saved: int
+    price: str
+    simulated: bool
+    labels: str
+    prompt: str
+    cache_write_1h_tokens: int
+    audio_input_tokens: int
+    audio_output_tokens: int
+    cache_read_audio_tokens: int
+    tier: str
+    estimated_input: int
+
+
+async def list_exact(call: Call[Listed, None]) -> list[RunSummary]:
+    """List runs in exact types, newest first"""
+    query = call.query
+    if not 1 <= query.limit <= LIMIT_MAX:
+        raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {query.limit}")
+    return await call.desk.runs(status=query.status, workflow=query.workflow, limit=query.limit)
+
+
+async def get_exact(call: Call[Looked, None]) -> RunView:
+    """Show a run in exact types, as it is or as it was after event `at`; with `wait`, when it has ended"""
+    query, run = call.query, call.path["id"]
+    if query.wait:
+        async with call.doors.patience.wait(min(max(query.wait, 0.0), WAIT_SECONDS_MAX)):
+            ended = await call.held(call.desk.ended(run))
+            if query.contents:
+                return ended
+    return await call.desk.show(run, at=query.at, contents=query.contents)
+
+
+async def get_exact_events(call: Call[Read, None]) -> list[EventView]:
+    """Show the log of a run in exact types"""
+    query = call.query
+    if not 1 <= query.limit <= EVENTS_MAX:
+        raise Invalid(f"expected limit to be 1 to {EVENTS_MAX}, got {query.limit}")
+    return await call.desk.events(call.path["id"], after=query.after, limit=query.limit, contents=query.contents)
+
+
+async def get_spend(call: Call[NoQuery, None]) -> list[SpendLine]:
+    """Show what a run cost in exact types, row by row"""
+    return [SpendLine(*row) for row in await call.desk.spend(call.path["id"])]
+
+
+async def decide_run(call: Call[NoQuery, Decided]) -> RunView:
+    """Decide what a run waits for; `key` names the activity where several wait for a person"""
+    body = call.body
+    return await call.desk.decide(
+        call.path["id"],
+        key=body.key,
+        approved=body.approved,
+        by=body.by,
+        comment=body.comment,
+        data=body.data,
+        command_id=call.command_id,
+    )
+
+
+async def get_updates(call: Call[Watched, None]) -> Streamed | Answer:
+    """Follow a run to its end as an event stream: each change of it, and with `tokens` what is written meanwhile"""
+    query = call.query
+    try:
+        resume = msgspec.json.decode(query.resume, type=tuple[Position, ...])
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"expected resume to be positions in JSON: {error}.") from None
+    run = await call.records.run_id(call.path["id"])
+    updates = call.desk.watch(run, tokens=query.tokens, place=query.place, resume=resume)
+    return Streamed(_told(cast("AsyncGenerator[Update]", updates)))
+
+
+async def _told(updates: AsyncGenerator[Update]) -> AsyncGenerator[bytes]:
+    upcoming: asyncio.Future[Update | None] = asyncio.ensure_future(anext(updates, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({upcoming}, timeout=PING_SECONDS)
+            if not done:
+                yield b": ping\n\n"
+                continue
+            update = upcoming.result()
+            if update is None:
+                yield b"event: end\ndata: {}\n\n"
+                return
+            yield b"data: %s\n\n" % _encoder.encode(update)
+            upcoming = asyncio.ensure_future(anext(updates, None))
+    except HeadgateError as error:
+        yield b"event: error\ndata: %s\n\n" % _encoder.encode(envelope(error))
+    finally:
+        upcoming.cancel()
+        await asyncio.gather(upcoming, return_exceptions=True)
+        await updates.aclose()
+
+
+ROUTES = (
+    Route(method="GET", path="/runs", function=list_exact, query=Listed, answer=list[RunSummary]),
+    Route(method="GET", path="/runs/{id}", function=get_exact, query=Looked, answer=RunView, refusals=(404,)),
+    Route(
+        method="GET",
+        path="/runs/{id}/events",
+        function=get_exact_events,
+        query=Read,
+        answer=list[EventView],
+        refusals=(404,),
+    ),
+    Route(method="GET", path="/runs/{id}/spend", function=get_spend, answer=list[SpendLine], refusals=(404,)),
+    Route(
+        method="GET",
+        path="/runs/{id}/updates",
+        function=get_updates,
+        query=Watched,
+        answer=str,
+        streams=True,
+        refusals=(404,),
+    ),
+    Route(
+        method="POST",
+        path="/runs/{id}/decide",
+        function=decide_run,
+        body=Decided,
+        answer=RunView,
+        scope="runs:write",
+        refusals=(404, 409),
+    ),
+)

@@ -1,0 +1,56 @@
+"""A verb's way to what is kept of clients, users and keys: as the owner of the database, through it, or by reading."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headgate.cli.options import Common
+from headgate.cli.session import Engine, make_state_folder, open_reader, open_session
+
+if TYPE_CHECKING:
+    from headgate.api.auth import Auth
+    from headgate.ports import Documents
+
+__all__ = ["acting_user", "change_access", "read_access"]
+
+
+@asynccontextmanager
+async def change_access(common: Common) -> AsyncGenerator[Auth]:
+    """Yield what changes clients, users and keys; the database is made where there is none."""
+    make_state_folder(common)
+    async with open_session(common.database, Engine(work=False)) as session:
+        yield _auth(common, session.documents)
+
+
+@asynccontextmanager
+async def read_access(common: Common) -> AsyncGenerator[Auth]:
+    """Yield what shows them, from the file itself. Raises `NotFound` where there is none."""
+    from headgate.stores.storage import documents_beside
+
+    async with open_reader(common) as (_, log):
+        yield _auth(common, documents_beside(log))
+
+
+def _auth(common: Common, documents: Documents) -> Auth:
+    from headgate.api.auth import Auth
+    from headgate.engine.clock import WallClock
+    from headgate.engine.sealing import sealer_of
+
+    return Auth(documents, WallClock(), partial(sealer_of, os.environ, _folder_of_key(common)))
+
+
+def _folder_of_key(common: Common) -> Path | None:
+    """Return where the key may lie: beside a file; with PostgreSQL, which others share, it must be given."""
+    return common.folder if isinstance(common.database, Path) else None
+
+
+def acting_user() -> str:
+    """Return whom an act is recorded of: whoever sits at this machine."""
+    from headgate.cli.approval import user_name
+
+    return f"user:{user_name() or 'unknown'}@here"

@@ -1,0 +1,48 @@
+"""What `headgate doctor` says of a database in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from headgate.cli.doctor_providers import Finding
+from headgate.cli.words import plural, span
+from headgate.core.errors import HeadgateError, NotFound
+
+if TYPE_CHECKING:
+    from headgate.stores.places import Address
+
+__all__ = ["look_at_postgres"]
+
+LAG_SECONDS_MAX = 5.0
+"""A feed that is further behind is worth a look: some transaction is open for long."""
+
+
+def look_at_postgres(place: Address) -> Iterator[Finding]:
+    """Say whether it answers, how durable its commits are, and how far its feed is behind."""
+    try:
+        yield from asyncio.run(_look(place))
+    except NotFound as error:
+        yield Finding("database", "note", error.message)
+    except HeadgateError as error:
+        yield Finding("database", "bad", error.message)
+
+
+async def _look(place: Address) -> list[Finding]:
+    from headgate.stores.postgres import PostgresLog
+    from headgate.stores.postgres_schema import POSTGRES_SCHEMA_VERSION
+
+    log = PostgresLog(place.url, schema=place.schema, read_only=True, patience_seconds=0)
+    try:
+        settings, lag = await log.server_settings(), await log.feed_lag()
+    finally:
+        await log.close()
+    durable = settings["fsync"] == "on" and settings["full_page_writes"] == "on"
+    how = f"fsync {settings['fsync']}, full_page_writes {settings['full_page_writes']}"
+    server = f"PostgreSQL {settings['server_version'].split()[0]}, schema {POSTGRES_SCHEMA_VERSION}"
+    behind = f"{plural(lag.events, 'event')} not in the feed yet, the oldest for {span(int(lag.seconds * 1_000_000))}"
+    return [
+        Finding("database", "good" if durable else "bad", f"{place}: answers, {server}, {how}"),
+        Finding("feed", "note" if lag.seconds > LAG_SECONDS_MAX else "good", behind if lag.events else "up to date"),
+    ]

@@ -1,0 +1,85 @@
+"""What lies beside a log, and where the log lies: in the same file, the same database, or memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from headgate.ports import BudgetRules, Cache, Cell, Clock, Documents, LimitStore, Log, Schedules, Streams
+from headgate.stores.budgets import KeptBudgetRules
+from headgate.stores.cache import KeptCache, MemoryCache
+from headgate.stores.cache_inventory import CacheInventory
+from headgate.stores.cache_table import CacheTable, SqliteCacheTable
+from headgate.stores.documents import MemoryDocuments, SqliteDocuments
+from headgate.stores.limits import MemoryLimits, SqliteLimits, limits_in
+from headgate.stores.postgres_cache import PostgresCacheTable
+from headgate.stores.postgres_documents import PostgresDocuments
+from headgate.stores.postgres_limits import PostgresLimits, all_cells
+from headgate.stores.postgres_reading import PostgresReader
+from headgate.stores.schedules import KeptSchedules
+from headgate.stores.sqlite import SqliteLog
+from headgate.stores.stream_spill import StreamSpill
+from headgate.stores.streams import RingStreams
+
+__all__ = ["Storage", "cache_inventory_beside", "cells_beside", "documents_beside", "storage_beside"]
+
+
+class Storage(NamedTuple):
+    """Everything that an engine keeps beside its log. `shared`: other processes write to it, too, so that whoever holds
+    something of it in memory looks again each second."""
+
+    documents: Documents
+    schedules: Schedules
+    budget_rules: BudgetRules
+    limits: LimitStore
+    cache: Cache
+    streams: Streams
+    shared: bool = False
+
+
+def storage_beside(log: Log, clock: Clock) -> Storage:
+    """Return what lies where the log does. For the process that owns it, or shares it."""
+    documents = documents_beside(log)
+    table = _cache_table(log)
+    return Storage(
+        documents,
+        KeptSchedules(documents),
+        KeptBudgetRules(documents),
+        _limits(log, clock),
+        MemoryCache() if table is None else KeptCache(table),
+        RingStreams(clock, None if table is None else StreamSpill()),
+        shared=isinstance(log, PostgresReader),
+    )
+
+
+def documents_beside(log: Log) -> Documents:
+    """Return the documents that lie where the log does; of a log that is only read they can be read."""
+    if isinstance(log, SqliteLog):
+        return SqliteDocuments(log)
+    return PostgresDocuments(log) if isinstance(log, PostgresReader) else MemoryDocuments()
+
+
+def cache_inventory_beside(log: Log) -> CacheInventory:
+    """Return what people may look through of the cache. Raises `TypeError` for a log in memory, which keeps none."""
+    table = _cache_table(log)
+    if table is None:
+        raise TypeError("a log in memory has no cache to look through")
+    return CacheInventory(table)
+
+
+async def cells_beside(log: Log) -> list[Cell]:
+    """Return what is known of providers there, as of a second ago where an owner writes it. None in memory."""
+    if isinstance(log, SqliteLog):
+        return limits_in(log)
+    return await all_cells(log) if isinstance(log, PostgresReader) else []
+
+
+def _limits(log: Log, clock: Clock) -> LimitStore:
+    if isinstance(log, SqliteLog):
+        return SqliteLimits(log, clock)
+    return PostgresLimits(log, clock) if isinstance(log, PostgresReader) else MemoryLimits(clock)
+
+
+def _cache_table(log: Log) -> CacheTable | None:
+    if isinstance(log, SqliteLog):
+        return SqliteCacheTable(log)
+    return PostgresCacheTable(log) if isinstance(log, PostgresReader) else None

@@ -1,0 +1,95 @@
+"""`headgate secret` and `headgate tenant` at the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from headgate.cli.program import run_program
+
+FLOW = """
+name: asks
+activities:
+  ask:
+    use: script
+    with: {script: "open('got.txt', 'w').write(INPUT['token'])", inputs: {token: "{{ SECRET.token }}"}}
+"""
+VALUE = "a-t0ken-of-length-31"
+Verb = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def headgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
+    """Return a function that calls a verb in a folder of its own and returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HEADGATE_DB", raising=False)
+    (tmp_path / "flow.yaml").write_text(FLOW)
+
+    def call(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as ended:
+            run_program(list(arguments))
+        said = capsys.readouterr()
+        return int(str(ended.value.code or 0)), said.out, said.err
+
+    return call
+
+
+def test_a_secret_is_set_from_standard_input_listed_without_its_value_and_removed(headgate: Verb, tmp_path: Path):
+    code, out, _ = headgate("secret", "set", "token", "--tenant", "acme", stdin=f"{VALUE}\n")
+    listed = json.loads(headgate("secret", "list", "--tenant", "acme", "--json")[1])
+
+    assert (code, out) == (0, "secret token of the tenant acme set\n")
+    assert [line["name"] for line in listed] == ["TOKEN"]
+    assert headgate("secret", "list")[1] == ""
+    assert not any(VALUE.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert headgate("secret", "rm", "token", "--tenant", "acme")[0] == 0
+    code, _, err = headgate("secret", "rm", "token", "--tenant", "acme")
+    assert (code, "There is no secret 'token'" in err) == (2, True)
+
+
+def test_a_run_reads_the_secret_that_was_set(headgate: Verb, tmp_path: Path):
+    assert headgate("secret", "set", "TOKEN", stdin=VALUE)[0] == 0
+
+    code, _, err = headgate("run", "flow.yaml")
+
+    assert code == 0, err
+    assert (tmp_path / "got.txt").read_text() == VALUE
+
+
+@pytest.mark.parametrize("words", [("set",), ("rm",), ("list", "NAME")])
+def test_a_secret_verb_with_too_few_or_too_many_words_is_refused(headgate: Verb, words: tuple[str, ...]):
+    assert headgate("secret", *words)[0] == 2
+
+
+def test_a_tenant_is_made_changed_bit_by_bit_and_shown_with_what_it_uses(headgate: Verb):
+    code, out, _ = headgate("tenant", "create", "acme", "--runs", "20", "--month", "5.50")
+    assert (code, out) == (0, "tenant acme made: runs 20, month $5.50\n")
+
+    _, out, _ = headgate("tenant", "set", "acme", "--runs", "none", "--starts", "60", "--own-keys-only")
+    assert out == "tenant acme changed: starts 60, month $5.50, own keys only\n"
+    shown = json.loads(headgate("tenant", "show", "acme", "--json")[1])
+    assert (shown["runs_max"], shown["starts_per_minute"], shown["own_keys_only"]) == (None, 60, True)
+    assert shown["used"]["runs"] == 0
+    assert [one["name"] for one in json.loads(headgate("tenant", "list", "--json")[1])] == ["acme"]
+    assert headgate("tenant", "list")[1].split()[0] == "acme"
+    assert "uses 0 runs" in headgate("tenant", "show", "acme")[1]
+
+
+def test_what_is_wrong_about_a_tenant_is_said(headgate: Verb):
+    headgate("tenant", "create", "acme")
+    for words, wrong in (
+        (("create", "acme"), "There is a tenant 'acme' already"),
+        (("set", "nobody", "--runs", "1"), "There is no tenant 'nobody'"),
+        (("set", "acme", "--runs", "many"), "--runs: expected a whole number, or none, got 'many'"),
+        (("set", "acme", "--month", "x"), "--month: expected dollars"),
+        (("create",), "takes a NAME"),
+        (("list", "acme"), "takes no NAME"),
+    ):
+        code, _, err = headgate("tenant", *words)
+        assert (code, wrong in err) == (2, True), err
