@@ -278,7 +278,8 @@ def test_every_table_of_either_end_is_copied(url: str, file: Path):
 
     here, there = asyncio.run(names())
 
-    assert here == there == {*moving.TABLES, "meta"}
+    made_there = {"queue", "readers"}  # a projection, which nodes fill again; and roles, which no file has
+    assert here == there - made_there == {*moving.TABLES, "meta"}
 
 
 def test_nothing_is_copied_to_where_something_is(headgate: Verb, url: str, file: Path):

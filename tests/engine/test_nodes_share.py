@@ -195,16 +195,16 @@ def test_a_server_that_restarts_while_a_node_recovers_strands_no_run(monkeypatch
 
     async def recover(server: Any, runs: list[str]) -> None:
         log = PostgresLog(server.url, patience_seconds=60)
-        busy, starting = log.busy, []
+        missing, starting = log.tasks.missing, []
 
-        async def killed_after_the_first_page(after: int, limit: int) -> Any:
-            rows = await busy(after, 10)
+        async def killed_after_the_first_look(before: int, limit: int) -> Any:
+            found = await missing(before, limit)
             if not starting:
                 await asyncio.to_thread(server.kill)
                 starting.append(asyncio.get_running_loop().run_in_executor(None, server.start))
-            return rows
+            return found
 
-        monkeypatch.setattr(log, "busy", killed_after_the_first_page)
+        monkeypatch.setattr(log.tasks, "missing", killed_after_the_first_look)
         async with App(log, clock=VirtualClock(), environment={}, offline=True) as app, asyncio.timeout(60):
             rows = [await app.engine.finished(run) for run in runs]
             await starting[0]

@@ -17,9 +17,11 @@ from tests.llm.fakes.rigs import KEY, KINDS, Kind, rig_of
 from tests.llm.fakes.server import json_reply
 from tests.llm.fakes.tls import server_context
 
+from headgate.activities.gated_call import targets
 from headgate.core.errors import Invalid
 from headgate.llm.provider_settings import TIMEOUT_SECONDS, VENDORS, own_names, read_settings
 from headgate.llm.registry import build_providers, close_providers
+from headgate.llm.token_factors import TokenFactors
 from headgate.ports import Message, ModelRequest, ProviderError
 from headgate.testing.provider_bad_input import unreachable
 from headgate.testing.provider_rig import Said, request_of
@@ -48,6 +50,39 @@ def test_a_vendors_own_variables_are_read_and_headgates_win(name: str):
     assert theirs.api_key == ("key-0" if vendor.api_key else "")
     assert (ours.base_url, ours.api_key, ours.key_variable) == ("http://ours", "our-key", f"{stem}_API_KEY")
     assert (none.base_url, none.api_key, none.timeout_seconds) == (vendor.default, "", TIMEOUT_SECONDS)
+
+
+def test_a_key_has_a_name_that_is_its_own_and_says_nothing_of_it():
+    first, again, other = (
+        read_settings("openai", {variable: key})
+        for variable, key in (
+            ("OPENAI_API_KEY", "sk-1"),
+            ("HEADGATE_PROVIDER_OPENAI_API_KEY", "sk-1"),
+            ("OPENAI_API_KEY", "sk-2"),
+        )
+    )
+
+    assert first.account == again.account != other.account
+    assert re.fullmatch("[0-9a-f]{8}", first.account)
+    assert read_settings("openai", {}).account == ""
+
+
+@pytest.mark.parametrize("name", ["openai", "azure", "mistral", "anthropic", "google", "bedrock", "own"])
+def test_a_provider_says_which_key_it_uses(name: str):
+    stem = f"HEADGATE_PROVIDER_{name.upper()}"
+    environment = {f"{stem}_BASE_URL": "http://there", f"{stem}_API_KEY": "k"}
+    providers = build_providers(environment, factors=TokenFactors())
+
+    assert targets([f"{name}/m"], providers, "a")[0].account == read_settings(name, environment).account != ""
+    assert targets(["demo/large"], providers, "a")[0].account == ""
+
+
+def test_what_a_provider_foresees_is_known_where_its_estimates_are_learnt():
+    providers = build_providers({"MISTRAL_API_KEY": "k"}, factors=TokenFactors())
+    asked = ModelRequest(model="m", messages=QUESTION.messages, reasoning="low", drop_unsupported=False)
+
+    assert providers["mistral"].cannot(asked) == providers["mistral"].inner.cannot(asked) != ""
+    assert providers["mistral"].cannot(QUESTION) == ""
 
 
 def test_google_takes_either_name_of_its_key():

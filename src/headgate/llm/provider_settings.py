@@ -7,6 +7,7 @@ server that speaks OpenAI's API.
 
 from __future__ import annotations
 
+import hmac
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ TIMEOUT_SECONDS = 600.0
 """For a provider whose timeout is not set, and a request that brings none."""
 TIMEOUT_SECONDS_MAX = 86_400.0
 HEADERS_MAX = 32
+ACCOUNT = b"headgate: the account of a key"
+ACCOUNT_BYTES = 4
 _OWN = re.compile(r"HEADGATE_PROVIDER_([A-Z0-9_]+?)_(?:BASE_URL|API_KEY)")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -57,7 +60,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     timeout_seconds: float
     account: str = ""
-    """Whose key it is, by a name that is no secret; empty: the process's."""
+    """Whose key it is, by a name that is no secret; empty: there is none."""
 
 
 def read_settings(name: str, environment: Mapping[str, str], *, base_url: str = "") -> ProviderSettings:
@@ -69,13 +72,15 @@ def read_settings(name: str, environment: Mapping[str, str], *, base_url: str = 
     stem = f"HEADGATE_PROVIDER_{name.upper()}_"
     keys = (f"{stem}API_KEY", *vendor.api_key)
     held = next((variable for variable in keys if environment.get(variable, "").strip()), "")
+    key = environment.get(held, "").strip()
     return ProviderSettings(
         name=name,
         base_url=base_url or _first(environment, (f"{stem}BASE_URL", *vendor.base_url)) or vendor.default,
-        api_key=environment.get(held, "").strip(),
+        api_key=key,
         key_variable=held or (" or ".join(vendor.api_key) if vendor.api_key else ""),
         headers=_headers(f"{stem}HEADERS", environment),
         timeout_seconds=_timeout(f"{stem}TIMEOUT", environment),
+        account=_account(key),
     )
 
 
@@ -86,6 +91,11 @@ def own_names(environment: Mapping[str, str]) -> list[str]:
         if name in found:
             raise Invalid(f"HEADGATE_PROVIDER_{name.upper()}_… names a provider {name!r}, which has that name already.")
     return sorted(found - VENDORS.keys())
+
+
+def _account(key: str) -> str:
+    """Return a name for a key, the same wherever it is used: a digest that is keyed with it, and says nothing of it."""
+    return hmac.digest(key.encode(), ACCOUNT, "sha256")[:ACCOUNT_BYTES].hex() if key else ""
 
 
 def _first(environment: Mapping[str, str], variables: Sequence[str]) -> str:
