@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 import msgspec
 
 from headgate.core.errors import Invalid
+from headgate.llm.provider_errors import refused_here
 
 __all__ = ["TIMEOUT_SECONDS", "VENDORS", "ProviderSettings", "Variables", "own_names", "read_settings"]
 
@@ -21,6 +23,7 @@ TIMEOUT_SECONDS = 600.0
 """For a provider whose timeout is not set, and a request that brings none."""
 TIMEOUT_SECONDS_MAX = 86_400.0
 HEADERS_MAX = 32
+SECRET_CHARACTERS_MIN = 6
 _OWN = re.compile(r"HEADGATE_PROVIDER_([A-Z0-9_]+?)_(?:BASE_URL|API_KEY)")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -56,6 +59,33 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The variable that holds the key, or would."""
     headers: Mapping[str, str]
     timeout_seconds: float
+
+    def key(self) -> str:
+        """Return the key; nothing where none is needed. Raises `ProviderError` (`missing_key`) for one that is missing,
+        or that no header can carry."""
+        key = self.api_key
+        if not key and self.key_variable:
+            raise refused_here(
+                "missing_key",
+                f"{self.name} was not asked: there is no key for it. Set {self.key_variable} in the environment "
+                "of the process that makes model calls.",
+            )
+        if not (key.isascii() and key.isprintable()):
+            where = self.key_variable or "its key"
+            raise refused_here(
+                "missing_key", f"{self.name} was not asked: {where} holds characters that no HTTP header can carry."
+            )
+        return key
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What may not be seen in errors: the key, and headers' values that are long enough to be one."""
+        values = (self.api_key, *self.headers.values())
+        return tuple(value for value in values if len(value) >= SECRET_CHARACTERS_MIN)
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.base_url).netloc.rpartition("@")[2] or "no address"
 
 
 def read_settings(name: str, environment: Mapping[str, str], *, base_url: str = "") -> ProviderSettings:

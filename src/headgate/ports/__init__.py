@@ -38,6 +38,7 @@ from headgate.ports.model import (
     ModelRequest,
     ProviderError,
     Providers,
+    Thought,
     ToolCall,
 )
 from headgate.ports.policy import (
@@ -183,6 +184,7 @@ __all__ = [
     "Tables",
     "Task",
     "TextFilter",
+    "Thought",
     "Tokens",
     "ToolCall",
     "Update",
