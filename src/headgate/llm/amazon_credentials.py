@@ -103,7 +103,7 @@ class AmazonAccount:
             if self._chain is None:
                 self._chain = Session(profile=self._variables.get("AWS_PROFILE")).get_credentials()
             frozen = None if self._chain is None else self._chain.get_frozen_credentials()
-        except BotoCoreError as error:
+        except (BotoCoreError, OSError) as error:  # a program that is asked may not be there
             raise refused_here(
                 "missing_key", f"bedrock was not asked: AWS's credentials cannot be read ({error})."
             ) from None

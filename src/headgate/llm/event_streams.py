@@ -102,7 +102,7 @@ class ServerSentEvents:
         if not line:
             data, self._data, self._size = b"\n".join(self._data), [], 0
             return data
-        if line.startswith(b"data:"):
+        if line.startswith(b"data:") or line == b"data":
             value = line[6:] if line.startswith(b"data: ") else line[5:]
             self._data.append(value)
             self._size += len(value)
