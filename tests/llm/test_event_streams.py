@@ -84,6 +84,8 @@ def test_an_event_is_given_with_the_byte_that_ends_it():
     assert reader.take(b"\n") == [b"a"]
     assert reader.take(b"data: b\r\n\r") == [b"b"]
     assert reader.take(b"\ndata: c\n\n") == [b"c"]
+    assert reader.take(b"data: d\r") == []
+    assert reader.take(b"\ndata: e\n\n") == [b"d\ne"]
 
 
 def test_a_mark_of_the_byte_order_is_no_part_of_the_first_line():

@@ -107,9 +107,8 @@ def read_answer(data: bytes, parts: AnswerParts) -> None:
 def read_frame(frame: Frame, parts: AnswerParts) -> str:
     """Take in a frame of a stream; return the text that it brought."""
     answer = _decoded(frame.payload, parts)
-    kind = frame.headers.get("message-type")
-    if kind != "event":
-        parts.error = _told(frame, answer, parts)
+    if frame.headers.get("message-type") != "event":
+        parts.error = _told(frame, answer)
         return ""
     match frame.headers.get("event-type"):
         case "contentBlockDelta" if answer.delta is not None:
@@ -151,7 +150,7 @@ def _report(answer: _Answer, parts: AnswerParts) -> None:
     parts.reported = bedrock_usage(answer.usage, tier=tier) or parts.reported
 
 
-def _told(frame: Frame, answer: _Answer, parts: AnswerParts) -> Told:
+def _told(frame: Frame, answer: _Answer) -> Told:
     """Return what a frame says that is no event: an exception with a body, or an error that stands in the headers."""
     told = frame.headers.get("exception-type") or frame.headers.get("error-code") or ""
     name = told[:1].upper() + told[1:]
