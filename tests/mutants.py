@@ -490,7 +490,10 @@ MUTANTS = (
     ),
     Mutant(
         "provider: what a call opened stays open",
-        (Edit(f"{LLM}/exchange.py", "            await self._response.aclose()", "            pass"),),
+        (
+            Edit(f"{LLM}/exchange.py", "            await self._incoming.aclose()", "            pass"),
+            Edit(f"{LLM}/exchange.py", "            await self._response.aclose()", "            pass"),
+        ),
         f"{PROMISE}[google-a_stream_that_is_left_closes_its_connection]",
     ),
     Mutant(

@@ -114,6 +114,19 @@ def test_rates_and_waits_of_anthropics_headers_are_told():
     assert error.retry_after_seconds == 3
 
 
+def test_a_version_of_anthropics_that_the_environment_names_is_the_only_one_that_is_sent():
+    async def versions() -> list[str]:
+        sent: list[str] = []
+        for more in ({}, {"HEADGATE_PROVIDER_ANTHROPIC_HEADERS": '{"Anthropic-Version": "2026-10-21"}'}):
+            async with rig_of(KINDS["anthropic"], **more) as rig:
+                rig.will_say(Said(), streamed=False)
+                await rig.provider.request(request_of(rig))
+                sent.append(rig.server.requests[0].headers["anthropic-version"])
+        return sent
+
+    assert asyncio.run(versions()) == ["2023-06-01", "2026-10-21"]
+
+
 def test_what_anthropics_own_tools_did_is_passed_over():
     body = anthropic.message(Said())
     body["content"].insert(0, {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "moon"}})

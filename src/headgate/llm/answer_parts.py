@@ -53,11 +53,12 @@ class AnswerParts:
         self.tier = ""
         self.report: dict[str, object] = {}
         """The report of usage in the vendor's words, where it comes in parts."""
-        self.reported: Usage | None = None
         self.output_reported = True
         self.error: Told | None = None
         self.answered = False
         self.ended = False
+        self._reported: Usage | None = None
+        self._unread: Callable[[], Usage | None] | None = None
         self._provider = provider
         self._reasons = reasons or {}
         self._end: str | None = None
@@ -107,11 +108,26 @@ class AnswerParts:
         if arguments is not None:
             call.arguments.append(arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode())
 
+    def report_later(self, read: Callable[[], Usage | None]) -> None:
+        """Take in a report of usage that `read` returns: of a vendor who reports with every event, only the last is."""
+        self._unread = read
+
     def finish(self, reason: str) -> None:
         """Take in the vendor's word for how the answer ended."""
         self._end = reason
 
     # --- How far it has come --------------------------------------------------------------------------
+
+    @property
+    def reported(self) -> Usage | None:
+        """What was used, as far as it was reported and makes sense."""
+        if self._unread is not None:
+            self._reported, self._unread = self._unread() or self._reported, None
+        return self._reported
+
+    @reported.setter
+    def reported(self, usage: Usage | None) -> None:
+        self._reported = usage
 
     @property
     def calls(self) -> int:

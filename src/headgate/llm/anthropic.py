@@ -20,6 +20,8 @@ from headgate.ports import ModelRequest
 __all__ = ["Anthropic"]
 
 VERSION = "2023-06-01"
+"""The version after it refuses `temperature` and `top_p` of every model, also of those that take them. Another one can
+be set among the provider's headers."""
 
 
 class Anthropic:
@@ -35,7 +37,8 @@ class Anthropic:
         return self._url
 
     async def headers(self, url: str, content: bytes) -> Mapping[str, str]:
-        return {"anthropic-version": VERSION, **self.settings.headers, "x-api-key": self.settings.key()}
+        own = {name.lower(): value for name, value in self.settings.headers.items()}
+        return {"anthropic-version": VERSION, **own, "x-api-key": self.settings.key()}
 
     def ask(self, request: ModelRequest, *, streamed: bool, without: frozenset[str] = frozenset()) -> Asked:
         return messages_request(request, self.settings.name, streamed=streamed, without=without)

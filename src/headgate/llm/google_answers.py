@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import msgspec
 
+from headgate.core.values import Usage
 from headgate.llm.answer_parts import AnswerParts, Told
 from headgate.llm.provider_errors import malformed
 from headgate.llm.usage_reports import gemini_usage
@@ -15,6 +17,7 @@ from headgate.ports import FinishReason
 __all__ = ["ENDS", "read_chunk", "read_embeddings"]
 
 FILTERED = "SAFETY"
+NONE = msgspec.Raw(b"null")
 ENDS: dict[str, FinishReason] = {
     "STOP": "Stop",
     "FUNCTION_CALL": "Stop",  # of servers that imitate Google
@@ -59,7 +62,8 @@ class _Feedback(msgspec.Struct, rename="camel"):
 class _Chunk(msgspec.Struct, rename="camel"):
     candidates: list[_Candidate] | None = None
     prompt_feedback: _Feedback | None = None
-    usage_metadata: Any = None
+    usage_metadata: msgspec.Raw = NONE
+    """Comes with every event, and the last one holds: so it is not read before it is asked for."""
     model_version: str | None = None
     error: Any = None
 
@@ -74,7 +78,8 @@ def read_chunk(data: bytes, parts: AnswerParts) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed(f"{parts.who} answered with something that is no content: {error}") from None
     parts.model = chunk.model_version or parts.model
-    parts.reported = gemini_usage(chunk.usage_metadata) or parts.reported
+    if chunk.usage_metadata != NONE:
+        parts.report_later(partial(_usage, chunk.usage_metadata))
     if chunk.error is not None:
         parts.error = _told(chunk.error)
     if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
@@ -88,6 +93,10 @@ def read_chunk(data: bytes, parts: AnswerParts) -> str:
         parts.finish(candidate.finish_reason)
     brought = candidate.content.parts if candidate.content is not None else None
     return "".join(_read_part(part, parts) for part in brought or ())
+
+
+def _usage(report: msgspec.Raw) -> Usage | None:
+    return gemini_usage(msgspec.json.decode(report))
 
 
 def _read_part(part: _Part, parts: AnswerParts) -> str:
