@@ -62,7 +62,6 @@ ELSEWHERE = frozenset(
         "missing_capability",
         "demo_cannot",
         "missing_address",
-        "missing_extra",
         "missing_key",
     }
 )

@@ -422,11 +422,6 @@ CODES: dict[str, Code] = {
             ),
             ("missing_address", "no address is set for the provider", "Set the variable that the message names."),
             (
-                "missing_extra",
-                "what speaks the provider's protocol is not installed",
-                "Say `pip install headgate[…]` with the provider's name; the message has it in full.",
-            ),
-            (
                 "demo_cannot",
                 "the offline demo model has no algorithm for what was asked",
                 "Name a real model: `ollama/…` on this machine, or a provider with a key.",

@@ -11,10 +11,12 @@ import hmac
 import math
 import re
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 import msgspec
 
 from headgate.core.errors import Invalid
+from headgate.llm.provider_errors import refused_here
 
 __all__ = ["TIMEOUT_SECONDS", "VENDORS", "ProviderSettings", "Variables", "own_names", "read_settings"]
 
@@ -24,6 +26,7 @@ TIMEOUT_SECONDS_MAX = 86_400.0
 HEADERS_MAX = 32
 ACCOUNT = b"headgate: the account of a key"
 ACCOUNT_BYTES = 4
+SECRET_CHARACTERS_MIN = 6
 _OWN = re.compile(r"HEADGATE_PROVIDER_([A-Z0-9_]+?)_(?:BASE_URL|API_KEY)")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -61,6 +64,33 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float
     account: str = ""
     """Whose key it is, by a name that is no secret; empty: there is none."""
+
+    def key(self) -> str:
+        """Return the key; nothing where none is needed. Raises `ProviderError` (`missing_key`) for one that is missing,
+        or that no header can carry."""
+        key = self.api_key
+        if not key and self.key_variable:
+            raise refused_here(
+                "missing_key",
+                f"{self.name} was not asked: there is no key for it. Set {self.key_variable} in the environment "
+                "of the process that makes model calls.",
+            )
+        if not (key.isascii() and key.isprintable()):
+            where = self.key_variable or "its key"
+            raise refused_here(
+                "missing_key", f"{self.name} was not asked: {where} holds characters that no HTTP header can carry."
+            )
+        return key
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What may not be seen in errors: the key, and headers' values that are long enough to be one."""
+        values = (self.api_key, *self.headers.values())
+        return tuple(value for value in values if len(value) >= SECRET_CHARACTERS_MIN)
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.base_url).netloc.rpartition("@")[2] or "no address"
 
 
 def read_settings(name: str, environment: Mapping[str, str], *, base_url: str = "") -> ProviderSettings:

@@ -41,6 +41,7 @@ from headgate.ports.model import (
     ModelRequest,
     ProviderError,
     Providers,
+    Thought,
     ToolCall,
 )
 from headgate.ports.outgoing import Letter, Outgoing, Undelivered
@@ -219,6 +220,7 @@ __all__ = [
     "Tenant",
     "TenantStanding",
     "TextFilter",
+    "Thought",
     "Tokens",
     "ToolCall",
     "Undelivered",
