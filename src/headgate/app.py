@@ -31,6 +31,7 @@ from headgate.api.caller import Caller
 from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.feed import Feed
+from headgate.api.finished import FinishedAnswers
 from headgate.api.library import Library
 from headgate.api.records import Records
 from headgate.api.texts import Texts
@@ -256,10 +257,17 @@ class App:
             uploads=Uploads(self.documents, self.clock),
             issue_ticket=self.tickets.issue,
             identify_token=self.tickets.identify,
+            finished=self._finished_answers(),
             admit_connection=self._admit_connection,
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def _finished_answers(self) -> FinishedAnswers:
+        finished = FinishedAnswers(sole=self.engine.others is None)
+        self.engine.listen(lambda lane, _: finished.forget(lane.run.id))
+        self.engine.forgotten = lambda row: finished.forget(row.id)
+        return finished
 
     def _admit_connection(self, caller: Caller) -> Callable[[], None]:
         held = contextlib.ExitStack()

@@ -403,6 +403,29 @@ def test_an_answer_that_was_kept_of_an_ended_run_is_not_given_after_its_retry(pl
     play(scene, work=False)
 
 
+def test_a_kept_answer_about_an_ended_run_is_forgotten_when_the_run_changes(play: Any):
+    async def breaks(parameters: Any, ctx: Any) -> None:
+        raise RuntimeError("as it is meant to")
+
+    async def scene(desk: Any) -> None:
+        await desk.deploy("name: broken\nactivities:\n  x: {use: breaks, retry: {max_attempts: 1}}\n")
+        run = (await desk.start("broken", wait=20))["id"]
+        kept = desk.app.doors.finished
+        for _ in range(2):
+            assert (await desk.get(f"/workflows/{run}")).json()["status"] == "failed"
+        assert kept.known("default", run, "whole") is not None
+        assert kept.known("another", run, "whole") is None
+
+        await desk.post(f"/workflows/{run}/retry")
+
+        assert kept.known("default", run, "whole") is None
+        again = (await desk.get(f"/workflows/{run}?wait=20")).json()
+        assert again["event_version"] > 6
+        assert (await desk.get(f"/workflows/{run}")).json() == again
+
+    play(scene, activities={"breaks": breaks})
+
+
 def test_an_answer_in_two_parts_does_not_wait_for_the_readers_acknowledgement():
     """Nagle's algorithm is off on the server's side of each connection: with it, each answer takes 40 ms more."""
     found: list[int] = []

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from tests.receiver import Receiver
 
-from headgate.activities.http_request import HttpSettings
 from headgate.app import App
 from headgate.core.errors import Invalid, NotFound
 from headgate.core.signatures import is_signed_by, secret_bytes
@@ -222,7 +221,7 @@ def test_a_private_address_is_not_asked_unless_it_is_allowed(play: Any, receiver
         assert "only private addresses" in delivered.error
         assert receiver.got == []
 
-    play(scene, http=HttpSettings(private_addresses="none"))
+    play(scene, private_addresses=())
 
 
 def test_a_message_that_never_arrives_is_given_up_and_the_next_is_told(play: Any, receiver: Receiver):

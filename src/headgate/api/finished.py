@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 from headgate.ports import RunRow
 
@@ -12,16 +13,44 @@ BYTES_MAX = 64_000_000
 ANSWER_BYTES_MAX = 1_000_000
 """Larger ones are made anew each time."""
 
+FORMS = ("whole", "short")
+
 _Key = tuple[str, str]
-_Stamp = tuple[int, bool]
+
+
+class _Stamp(NamedTuple):
+    """What an answer was made of: it is good as long as the run's row says the same."""
+
+    version: int
+    erased: bool
+    tenant: str
 
 
 class FinishedAnswers:
-    """Bytes by run and form; beyond the maximum, those used longest ago go first."""
+    """Bytes by run and form; beyond the maximum, those used longest ago go first.
 
-    def __init__(self) -> None:
+    `sole`: no other process changes runs, and whoever does so here says it (`forget`), so that an answer is known to be
+    good without a look into the log.
+    """
+
+    def __init__(self, *, sole: bool = False) -> None:
+        self._sole = sole
         self._kept: OrderedDict[_Key, tuple[_Stamp, bytes]] = OrderedDict()
         self._bytes = 0
+
+    def known(self, tenant: str, run: str, form: str) -> bytes | None:
+        """Return the answer about a tenant's run, if it is sure to be that of the run as it is now."""
+        kept = self._kept.get((run, form)) if self._sole else None
+        if kept is None or kept[0].tenant != tenant:
+            return None
+        self._kept.move_to_end((run, form))
+        return kept[1]
+
+    def forget(self, run: str) -> None:
+        """A run has changed, or is gone."""
+        for form in FORMS:
+            before = self._kept.pop((run, form), None)
+            self._bytes -= 0 if before is None else len(before[1])
 
     def find(self, row: RunRow, form: str) -> bytes | None:
         """Return the answer that was kept of the run as it is now, or None."""
@@ -44,4 +73,4 @@ class FinishedAnswers:
 
 
 def _stamp(row: RunRow) -> _Stamp:
-    return row.head.version, row.erased
+    return _Stamp(row.head.version, row.erased, row.tenant)

@@ -104,6 +104,8 @@ class Engine:
         self._sealed: set[str] = set()
         self.read_again: Callable[[Lane], None] = lambda lane: None
         """Told of a run that had to be dropped, once it is loaded again: of its tasks some may have been let go."""
+        self.forgotten: Callable[[RunRow], None] = lambda row: None
+        """Told of a run that was erased or deleted."""
         self._ends: dict[str, list[asyncio.Future[RunRow]]] = {}
         self._work: set[asyncio.Task[Any]] = set()
         self.failures: list[BaseException] = []
@@ -406,6 +408,7 @@ class Engine:
         """Forget an idle run that was erased or deleted; whoever needs it next reads it."""
         self._lanes.pop(row.id, None)
         self.contents.forget_run(row.key)
+        self.forgotten(row)
 
     @contextlib.contextmanager
     def sealing(self, runs: set[str]) -> Generator[None]:

@@ -203,8 +203,9 @@ class _Exchange:
         self._send = send
         self._begun = False
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        self.request_id = _safe_id(self.headers.get("x-request-id", "")) or secrets.token_hex(8)
-        self.trace_id = _safe_id(self.headers.get("x-trace-id", "")) or secrets.token_hex(16)
+        fresh = secrets.token_hex(24)
+        self.request_id = _safe_id(self.headers.get("x-request-id", "")) or fresh[:16]
+        self.trace_id = _safe_id(self.headers.get("x-trace-id", "")) or fresh[16:]
 
     async def body(self, most: int) -> bytes:
         """Return the whole body. Raises `TooLarge`, and `TimeoutError` for one that comes too slowly."""

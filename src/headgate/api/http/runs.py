@@ -149,7 +149,10 @@ async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, s
         async with call.doors.patience.wait(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
             ended = await call.held(call.desk.ended(run))
             return Answer(_bounded(ended, outputs=outputs), status)
-    row, form = await call.records.row(run), "whole" if outputs else "short"
+    form = "whole" if outputs else "short"
+    if (known := call.doors.finished.known(call.caller.tenant, run, form)) is not None:
+        return Answer(status=status, data=known)
+    row = await call.records.row(run)
     data = call.doors.finished.find(row, form)
     if data is None:
         answer = _bounded(await call.desk.show(row.id, contents=outputs), outputs=outputs)
