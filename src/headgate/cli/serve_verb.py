@@ -120,6 +120,7 @@ async def _serve(common: Common, engine: Engine, serving: Serving) -> int:
         if session.app is None:
             raise Unavailable(f"Process {session.owner_pid} owns the database; stop it, or name another with --db.")
         from headgate.api.http import HttpApplication, HttpServer
+        from headgate.api.http.health import with_open_metrics
         from headgate.api.http.table import ROUTES
 
         auth = session.app.auth
@@ -128,7 +129,8 @@ async def _serve(common: Common, engine: Engine, serving: Serving) -> int:
             auth.use_issuer(serving.issuer)
         if serving.public_url:
             auth.identification.origins = frozenset({serving.public_url})
-        application = HttpApplication(ROUTES, session.app.doors, identify=auth.identify)
+        routes = with_open_metrics(ROUTES) if is_on(os.environ, "HEADGATE_OPEN_METRICS") else ROUTES
+        application = HttpApplication(routes, session.app.doors, identify=auth.identify)
         async with HttpServer(
             _with_cors(application, serving.cors_origins),
             serving.host,

@@ -139,7 +139,7 @@ def _of_query(route: Route) -> list[dict[str, Any]]:
 def _responses(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
     content: dict[str, Any]
     if route.answer is str:
-        content = {"text/html": {"schema": {"type": "string"}}}
+        content = {route.answer_type: {"schema": {"type": "string"}}}
     else:
         schemas = [schema_of[id(kind)] for kind in route.answers]
         content = {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
