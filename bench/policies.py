@@ -1,7 +1,8 @@
 """What the chain of policies takes for one prompt of 2 kB, in microseconds of processor time: no engine, no model.
 
 The prompt is a letter as people write them, with some of what is scrubbed in it; all of it counts as untrusted, so
-that the score of injections reads all of it too. A new chain is made for each call, as for each attempt.
+that the score of injections reads all of it too. A new chain is made for each call, as for each attempt, and no two
+prompts are the same: nothing is known of one from the one before.
 """
 
 from __future__ import annotations
@@ -48,21 +49,22 @@ def measure_policies(*, quick: bool = False) -> dict[str, Any]:
     """Return the median time of each chain on the way out, and of the whole one on the way back."""
     figures: dict[str, Any] = {"bytes": len(PROMPT.encode())}
     for name, policies in CHAINS.items():
-        times = [_call(policies) for _ in range(CALLS_QUICK if quick else CALLS)]
+        times = [_call(policies, number) for number in range(CALLS_QUICK if quick else CALLS)]
         figures[f"{name}_request_us"] = round(statistics.median(out for out, _ in times), 1)
         if name == "all":
             figures["all_answer_us"] = round(statistics.median(back for _, back in times), 1)
     return figures
 
 
-def _call(policies: list[str]) -> tuple[float, float]:
+def _call(policies: list[str], number: int) -> tuple[float, float]:
+    prompt = f"{number:>4}{PROMPT[4:]}"
     uses = [{"use": name, "options": OPTIONS.get(name, {})} for name in policies]
     settings = {"policies": uses, "placeholder_key": "00" * 32}
     task = Assignment(
         activity_id="c", workflow_id="r", activity_key="a", place="a", activity_name="llm_prompt", settings=settings
     )
-    request = ModelRequest(model="", messages=(Message("user", PROMPT),))
-    call = PolicyCall(request=request, models=("lab/m",), untrusted=(PROMPT,))
+    request = ModelRequest(model="", messages=(Message("user", prompt),))
+    call = PolicyCall(request=request, models=("lab/m",), untrusted=(prompt,))
     begin = time.thread_time_ns()
     guard = PolicyGuards().guard(task)
     assert guard is not None

@@ -217,6 +217,16 @@ def streams(settings: Settings) -> dict[str, Any]:
     return series | {"repetitions": repetitions}
 
 
+def ws(settings: Settings) -> dict[str, Any]:
+    """Measure WebSockets: held, told the same, told texts. Each repetition checks that every byte came, in order."""
+    connections, hold = ("200", "no") if settings.quick else ("10000", "hold")
+    repetitions: list[dict[str, Any]] = []
+    for _ in range(settings.repetitions):
+        with fresh_database(settings) as path:
+            repetitions.append(run_fresh("bench.ws", str(path), connections, str(settings.seconds_min), hold))
+    return {"ours": medians(repetitions), "repetitions": repetitions}
+
+
 def _import_ms(module: str) -> float:
     code = f"import time; begin = time.perf_counter(); import {module}; print((time.perf_counter() - begin) * 1_000)"
     return rounded(float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
@@ -279,6 +289,7 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
         seconds=settings.seconds_min,
         quick=settings.quick,
     ),
+    "ws": ws,
     "policies": lambda settings: {"ours": measure_policies(quick=settings.quick)},
     "shim": without_shim,
     "postgres": postgres,

@@ -64,6 +64,10 @@ TARGETS = (
     Target("http", ("poll_hc3", "p50_ms"), 60, at_most=True),
     Target("streams", ("alone", "p50_ms"), 1, at_most=True),
     Target("streams", ("many", "tokens_per_second"), 49_000),
+    Target("ws", ("ours", "held_mb"), 300, at_most=True, absolute=False),
+    Target("ws", ("ours", "broadcast_ms"), 250, at_most=True),
+    Target("ws", ("ours", "messages_per_second"), 49_000),
+    Target("ws", ("ours", "p99_ms"), 50, at_most=True),
 )
 
 SHOWN = (
@@ -107,6 +111,13 @@ SHOWN = (
     "injection_request_us",
     "all_request_us",
     "all_answer_us",
+    "connections",
+    "held_mb",
+    "held_processor_share",
+    "broadcast_ms",
+    "broadcast_processor_ms",
+    "messages_per_second",
+    "processor_us_per_message",
 )
 
 

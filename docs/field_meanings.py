@@ -8,7 +8,7 @@ ENVELOPE = {
     "run_id": "the run",
     "version": "1, 2, 3… within the run",
     "at": "when: the later of the command's time and the time of the event before",
-    "tenant": "whose run it is; `default` today",
+    "tenant": "whose run it is",
     "trace_id": "the same for all events, log lines and errors of a run",
     "place": "what it is about, such as `fetch`, `fetch@3`, `fetch[17]`; empty for the run as a whole",
     "attempt": "of the place, from 1; 0 where no attempt is meant",

@@ -148,7 +148,9 @@ def test_every_variable_of_ours_that_is_read_is_a_setting():
 
     known = {setting.variable for setting in SETTINGS} | NOT_SETTINGS
     assert read >= {"HEADGATE_DB", "HEADGATE_RETENTION"}
-    assert sorted(read - known) == [], "Write it into SETTINGS of headgate/settings.py, then `python docs/generate.py`."
+    assert sorted(read - known) == [], (
+        "Write it into SETTINGS of headgate/settings/table.py, then `python docs/generate.py`."
+    )
 
 
 # --- At the command line -------------------------------------------------------------------------------------------

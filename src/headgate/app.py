@@ -9,7 +9,7 @@ import os
 import secrets as random
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
@@ -25,11 +25,17 @@ from headgate.activities.postgres import Postgres
 from headgate.activities.retrieval import retrieval_activities
 from headgate.activities.script import Scripts, ScriptSettings
 from headgate.activities.sqlite_query import sqlite_query
+from headgate.activities.tenant_state import confined
 from headgate.api.auth import Auth
+from headgate.api.caller import Caller
 from headgate.api.desk import Desk
 from headgate.api.doors import Doors
+from headgate.api.feed import Feed
 from headgate.api.library import Library
 from headgate.api.records import Records
+from headgate.api.texts import Texts
+from headgate.api.tickets import MemoryTickets
+from headgate.api.uploads import Uploads
 from headgate.api.views import Views
 from headgate.core.errors import Invalid
 from headgate.core.values import Price
@@ -173,14 +179,16 @@ class App:
         self.scripts = Scripts(scripts or ScriptSettings(), folder=self.folder / "frames")
         self.worker = Worker(
             self.protocol,
-            builtins=self.postgres.activities
-            | {
-                "email_send": EmailSend(self.clock),
-                "file_read": file_read(self.files),
-                "file_write": file_write(self.files),
-            }
-            | retrieval_activities(self.providers, self.folder, self.guards)
-            | _builtins(self.providers, self.guards, http, self.scripts),
+            builtins=confined(
+                self.postgres.activities
+                | {
+                    "email_send": EmailSend(self.clock),
+                    "file_read": file_read(self.files),
+                    "file_write": file_write(self.files),
+                }
+                | retrieval_activities(self.providers, self.folder, self.guards)
+                | _builtins(self.providers, self.guards, http, self.scripts)
+            ),
             activities=activities,
         )
         self.dispatcher.stop_claims = self.worker.stop
@@ -188,6 +196,7 @@ class App:
         self.protocol.deadline_set = self.warden.notice
         self.schedules = beside.schedules
         self.scheduler = Scheduler(self.engine, self.schedules, self.clock)
+        run_streams = RunStreams(self.engine, self.streams)
         self.tenants = Tenants(self.documents, self.clock, self.budgets)
         self.quotas = self.engine.quotas = Quotas(log, self.clock, self.limits.store, self.tenants)
         self.protocol.own_keys_only = self._own_keys_only
@@ -205,7 +214,7 @@ class App:
         self.desk = Desk(
             self.engine,
             self.queue,
-            RunStreams(self.engine, self.streams),
+            run_streams,
             providers=frozenset(self.providers),
             activities=frozenset(activities or ()),
             schedules=self.schedules,
@@ -227,6 +236,7 @@ class App:
         library = Library(self.engine, frozenset(self.providers), frozenset(activities or ()))
         records = Records(self.engine)
         self.auth = Auth(self.documents, self.clock, sealer)
+        self.tickets = MemoryTickets(self.clock)
         self.doors = Doors(
             self.desk,
             library,
@@ -245,9 +255,20 @@ class App:
             HookDoor(self.engine, self.hooks),
             health=Health(self.engine, self.queue, self.folder, lambda: self._tasks),
             metrics=Metrics(self.engine, self.queue, self.limits),
+            feed=Feed(self.engine),
+            texts=Texts(self.engine, run_streams),
+            uploads=Uploads(self.documents, self.clock),
+            issue_ticket=self.tickets.issue,
+            identify_token=self.tickets.identify,
+            admit_connection=self._admit_connection,
         )
         self._work, self._schedules_run = work, run_schedules
         self._tasks: list[asyncio.Task[Any]] = []
+
+    def _admit_connection(self, caller: Caller) -> Callable[[], None]:
+        held = contextlib.ExitStack()
+        held.enter_context(self.quotas.connection(caller.tenant))
+        return held.close
 
     async def _own_keys_only(self, tenant: str) -> bool:
         return (await self.tenants.of(tenant)).own_keys_only
@@ -349,7 +370,8 @@ async def stateless_activities(
     )
     postgres, scripts = Postgres(), Scripts(ScriptSettings(), folder=scratch / "frames")
     try:
-        yield (
+        # Over the control socket come tasks of all tenants; those over HTTP are the worker's own, and do not say whose.
+        yield confined(
             _builtins(providers, PolicyGuards(policies), HttpSettings(private_addresses="all"), scripts)
             | postgres.activities
             | {"email_send": EmailSend(clock)}

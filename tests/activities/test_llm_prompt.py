@@ -40,6 +40,7 @@ from headgate.ports import (
     ModelRequest,
     ProviderError,
     Settlement,
+    Thought,
     ToolCall,
 )
 
@@ -377,6 +378,7 @@ FULL = ModelAnswer(
     finish_reason="ToolUse",
     tool_calls=(ToolCall("t", "add", {"a": 1}),),
     reasoning="first this, then that",
+    thoughts=(Thought(provider="lab", seal="c2VhbA==", text="first this", call="t"),),
     notes=("top_p was left out",),
 )
 
@@ -391,6 +393,7 @@ def test_a_hit_is_an_earlier_result_for_nothing_tools_and_reasoning_kept():
 
     assert result == {**earlier, "cost_usd": 0.0, "cache_hit": True}
     assert (earlier["reasoning"], earlier["parsed"]) == ("first this, then that", {"km": 1})
+    assert earlier["thoughts"] == [{"provider": "lab", "seal": "c2VhbA==", "text": "first this", "call": "t"}]
     assert (nobody.requests, again.settled) == ([], [])
 
 
@@ -892,6 +895,37 @@ def test_a_conversation_may_hold_tool_calls_and_their_answers():
 
     assert models.requests[0].messages[1].tool_calls == (ToolCall("t", "add", {"a": 1}),)
     assert (models.requests[0].messages[2].tool_call_id, models.requests[0].messages[2].content) == ("t", "2")
+
+
+def test_thoughts_of_a_result_go_into_a_message_of_the_assistant():
+    models = Models({"m": FULL})
+    earlier = prompt(models, Ledger())
+    told = {"role": "assistant", "tool_calls": earlier["tool_calls"], "thoughts": earlier["thoughts"]}
+
+    prompt(models, Ledger(), prompt=None, messages=[{"role": "user", "content": "?"}, told])
+
+    assert models.requests[1].messages[1].thoughts == FULL.thoughts
+
+
+def test_an_answer_without_calls_has_no_thoughts_to_give_back():
+    answer = says("x", thoughts=FULL.thoughts)
+
+    assert "thoughts" not in prompt(Models({"m": answer}), Ledger())
+
+
+@pytest.mark.parametrize(
+    ("role", "thoughts", "expected"),
+    [
+        ("user", [{"provider": "lab", "seal": "s"}], "expected thoughts in a message of the assistant"),
+        ("assistant", [{"provider": "lab"}], r"expected messages\[0\].thoughts to be those of an earlier result"),
+        ("assistant", "hm", r"expected messages\[0\].thoughts to be those of an earlier result"),
+    ],
+)
+def test_thoughts_that_are_none_are_refused(role: str, thoughts: Any, expected: str):
+    message = {"role": role, "content": "x", "thoughts": thoughts}
+
+    with pytest.raises(Attempt, match=expected):
+        prompt(Models({"m": says("x")}), Ledger(), prompt=None, messages=[message])
 
 
 # --- Exactly one settlement ----------------------------------------------------------------------------

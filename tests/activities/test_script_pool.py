@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from headgate.activities.script import Scripts, ScriptSettings
+from headgate.activities.script import Scripts, ScriptSettings, _request
+from headgate.activities.script_process import ScriptProcess
 from headgate.core.values import Assignment
 
 pytestmark = pytest.mark.slow  # every script is a process
@@ -182,3 +184,27 @@ def test_warm_interpreters_end_when_the_engine_is_killed():
         os.sched_yield()
     assert len(pids) == 2
     assert all(gone(pid) for pid in pids)
+
+
+def test_a_script_whose_end_is_cut_short_too_leaves_no_child_that_its_loop_has_not_heard_the_end_of():
+    source = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf')\nwhile True: pass"
+
+    async def story() -> int | None:
+        deaf = asyncio.Event()
+
+        class Listening(Context):
+            def log(self, message: str, **_: Any) -> None:
+                deaf.set()
+
+        process = await ScriptProcess.start(ScriptSettings(stop_seconds=600))
+        request = msgspec.json.encode(_request({"script": source}, Context.task, ScriptSettings(), None)) + b"\n"
+        running = asyncio.create_task(process.converse(request, Listening()))
+        await deaf.wait()
+        for _ in range(2):  # the second while it is given time to end by itself
+            running.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return process._process.returncode
+
+    assert asyncio.run(story()) == -signal.SIGKILL

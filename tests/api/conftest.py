@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
 from headgate.api.http import HttpApplication, HttpServer
-from headgate.api.http.table import ROUTES
+from headgate.api.http.table import ROUTES, SOCKETS
 from headgate.app import App
 from headgate.stores.memory import MemoryLog
 
@@ -19,9 +20,17 @@ from headgate.stores.memory import MemoryLog
 class Desk:
     """What a test of the HTTP door needs: `get`, `post`, and what stands behind."""
 
-    def __init__(self, app: App, client: httpx2.AsyncClient) -> None:
+    def __init__(
+        self,
+        app: App,
+        client: httpx2.AsyncClient,
+        application: HttpApplication | None = None,
+        server: HttpServer | None = None,
+    ) -> None:
         self.app = app
         self.client = client
+        self.application = application
+        self.server = server
 
     async def get(self, path: str, **rest: Any) -> httpx2.Response:
         return await self.client.get(path, **rest)
@@ -48,13 +57,16 @@ Scene = Callable[[Desk], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(app: App, **rest: Any) -> AsyncGenerator[Desk]:
-    application = HttpApplication(ROUTES, app.doors, **rest)
+async def serving(app: App, *, doors: Any = None, **rest: Any) -> AsyncGenerator[Desk]:
+    """Serve; `doors`: what stands behind the routes in the place of the usual."""
+    behind = msgspec.structs.replace(app.doors, **(doors or {}))
+    rest.setdefault("identify", app.tickets.identify_request)
+    application = HttpApplication(ROUTES, behind, sockets=SOCKETS, **rest)
     async with (
         HttpServer(application, "127.0.0.1", 0) as server,
         httpx2.AsyncClient(base_url=f"{server.url}/api/v1", timeout=30) as client,
     ):
-        yield Desk(app, client)
+        yield Desk(app, client, application, server)
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_answers_that_are_held_back_are_given_when_the_server_ends():
     async def scene() -> None:
         async with App(MemoryLog(), environment={}, work=False) as app:
             door = HttpApplication(ROUTES, app.doors)
-            async with HttpServer(door, "127.0.0.1", 0, on_closing=door.close) as server:
+            async with HttpServer(door, "127.0.0.1", 0) as server:
                 client = httpx2.AsyncClient(base_url=f"{server.url}/api/v1", timeout=30)
                 await client.post("/workflow_definitions", content=SLOW)
                 run = (await client.post("/workflows", json={"definition_name": "slow"})).json()["workflow_id"]

@@ -12,7 +12,7 @@ import pytest
 
 from headgate.api.http import HttpServer
 from headgate.api.http.application import BODY_BYTES_MAX
-from headgate.api.http.table import ROUTES
+from headgate.api.http.table import ROUTES, SOCKETS
 
 HELLO = """
 name: hello
@@ -306,6 +306,37 @@ def test_an_event_stream_follows_a_run_and_goes_on_where_it_was_left(play: Any):
     play(scene)
 
 
+def test_whoever_waits_for_the_end_of_a_run_costs_nothing_meanwhile(play: Any, monkeypatch: pytest.MonkeyPatch):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(ASKING)
+        run = (await desk.start("asking"))["workflow_id"]
+        waiting = [asyncio.create_task(desk.get(f"/workflows/{run}?wait=60")) for _ in range(50)]
+        ends = desk.app.engine._ends
+        for _ in range(100_000):
+            if len(ends.get(run, ())) == 50:
+                break
+            await asyncio.sleep(0)
+        asked: list[str] = []
+        log = desk.app.engine.log
+        for name in ("run", "events", "runs", "contents", "feed"):
+            asks = getattr(log, name)
+
+            async def counted(*given: Any, asks: Any = asks, name: str = name, **rest: Any) -> Any:
+                asked.append(name)
+                return await asks(*given, **rest)
+
+            monkeypatch.setattr(log, name, counted)
+        for _ in range(1_000):
+            await asyncio.sleep(0)
+
+        assert asked == [], "nobody looks whether it has ended"
+        await desk.post(f"/approvals/{run}~ask", {"approved": True})
+        assert {(await answer).json()["status"] for answer in waiting} == {"completed"}
+        assert run not in ends
+
+    play(scene)
+
+
 # --- The door itself -----------------------------------------------------------------------------------------------
 
 
@@ -329,7 +360,8 @@ def test_the_openapi_document_names_every_route_and_every_type_it_refers_to(play
         for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
             assert name in document["components"]["schemas"]
         page = await desk.get("/docs")
-        assert all(route.address in page.text for route in ROUTES[:-2])
+        assert all(f"{route.address}<" in page.text for route in ROUTES[:-2])
+        assert all(f"/api/v1{route.path}<" in page.text for route in SOCKETS)
 
     play(scene)
 

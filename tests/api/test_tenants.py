@@ -89,6 +89,8 @@ class Everybody(NamedTuple):
 
 STREAM = {"accept": "text/event-stream"}
 WALK: dict[str, tuple[Probe, ...] | Everybody] = {
+    # First, for what a stranger tries later is an act of his own.
+    "GET /admin/acts": (Probe("/admin/acts"),),
     "GET /workflows/{id}": (
         Probe("/workflows/{done}"),
         Probe("/workflows/{done}?outputs=false"),
@@ -156,6 +158,22 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     ),
     "POST /activities/{activity}/effects": (Probe("/activities/{activity}/effects", lambda _: {"what": "mail"}),),
     "POST /activities/{activity}/ws/token": (Probe("/activities/{activity}/ws/token", lambda _: {"token": "bolt"}),),
+    "POST /activities/{activity}/ws/complete": (Probe("/activities/{activity}/ws/complete", lambda _: {}),),
+    "POST /activities/{activity}/ws/error": (
+        Probe("/activities/{activity}/ws/error", lambda _: {"error": "broken by bolt"}),
+    ),
+    "GET /activities/{activity}/ws/subscribers": (Probe("/activities/{activity}/ws/subscribers"),),
+    "GET /activities/{activity}/stream": (Probe("/activities/{activity}/stream", headers=STREAM),),
+    "GET /workflows/{id}/activities/{key}/stream": (
+        Probe("/workflows/{done}/activities/two/stream", headers=STREAM),
+        Probe("/workflows/{waiting}/activities/ask/stream", headers=STREAM),
+    ),
+    "GET /workflows/{id}/activities/{key}/files/{name}": (Probe("/workflows/{done}/activities/one/files/x"),),
+    "POST /workflows/{id}/activities/{key}/files/{name}": (
+        Probe("/workflows/{held}/activities/work/files/x", lambda _: {}),
+    ),
+    "POST /files/{name}": (Probe("/files/notes.txt", lambda _: {"of": "bolt"}),),
+    "POST /workflows/{id}/tickets": (Probe("/workflows/{done}/tickets"), Probe("/workflows/{waiting}/tickets")),
     "GET /workflows/{id}/events": (
         Probe("/workflows/{done}/events"),
         Probe("/workflows/{waiting}/events?after=1"),
@@ -233,7 +251,6 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     "GET /users": (Probe("/users"),),
     "POST /users": (Probe("/users", lambda ids: {"name": ids.user, "role": "viewer", "password": "short"}),),
     "PATCH /users/{name}": (Probe("/users/{user}", lambda _: {"role": "admin"}),),
-    "GET /admin/acts": (Probe("/admin/acts"),),
     "GET /tenants": (Probe("/tenants"),),
     "POST /tenants": (Probe("/tenants", lambda _: {"name": "acme"}), Probe("/tenants", lambda _: {"name": "other"})),
     "GET /tenants/{name}": (Probe("/tenants/{tenant}"),),
@@ -528,6 +545,25 @@ def test_a_secret_goes_in_and_never_comes_back(stage: Any):
         assert not any("s3cret" in answer.text for answer in answers)
         assert [one["name"] for one in answers[1].json()["secrets"]] == ["API_TOKEN"]
         assert answers[3].json() == {"secrets": [], "count": 0}
+
+    stage(scene)
+
+
+def test_what_admins_do_to_secrets_and_tenants_is_written_down_without_values(stage: Any):
+    async def scene(acme: Desk, bolt: Desk) -> None:
+        await acme.post("/secrets", {"name": "api_token", "value": "s3cret-of-acme"})
+        await acme.client.delete("/secrets/API_TOKEN")
+        await acme.post("/tenants", {"name": "own"})
+        await acme.post("/tenants", {"name": "acme", "runs_max": 5}, headers={"x-tenant": "default"})
+
+        own = await acme.get("/admin/acts")
+        servers = await acme.get("/admin/acts", headers={"x-tenant": "default"})
+
+        assert [act["act"] for act in own.json()["acts"]] == ["secret.remove", "secret.set"]
+        assert [(act["act"], act["on"], act["details"]) for act in servers.json()["acts"]] == [
+            ("tenant.create", "acme", {"runs_max": 5})
+        ]
+        assert "s3cret" not in own.text
 
     stage(scene)
 

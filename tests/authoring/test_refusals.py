@@ -396,6 +396,32 @@ POLICIES = {
         echo("policies: [{use: side_effects, after_untrusted: approve, dry_run: §true}]"),
         "side_effects cannot run dry",
     ),
+    "policies: a rate of nothing": (echo("policies: [§{use: rate_limit, per: 1m}]"), "does nothing without requests"),
+    "policies: a rate of no requests": (
+        echo("policies: [{use: rate_limit, requests: §0}]"),
+        "a number of requests from 1",
+    ),
+    "policies: a rate of no money": (echo("policies: [{use: rate_limit, money: §0}]"), "expected an amount above 0"),
+    "policies: a rate of money that is none": (
+        echo("policies: [{use: rate_limit, money: §much}]"),
+        "expected money to be an amount of US dollars",
+    ),
+    "policies: a rate per no time": (
+        echo("policies: [{use: rate_limit, requests: 1, per: §0s}]"),
+        "whole seconds from 1 to 86,400",
+    ),
+    "policies: a rate per part of a second": (
+        echo("policies: [{use: rate_limit, requests: 1, per: §1500ms}]"),
+        "whole seconds from 1 to 86,400",
+    ),
+    "policies: a rate per more than a day": (
+        echo("policies: [{use: rate_limit, requests: 1, per: §2d}]"),
+        "whole seconds from 1 to 86,400",
+    ),
+    "policies: a rate that runs dry": (
+        echo("policies: [{use: rate_limit, requests: 1, dry_run: §true}]"),
+        "rate_limit cannot run dry",
+    ),
     "policies: scrubbing something else": ("scrub: §output\n" + echo(""), "expected scrub to be input"),
 }
 NOTIFY = {

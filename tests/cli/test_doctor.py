@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from headgate.cli import doctor_models, exit_codes
+from headgate.cli import doctor_providers, exit_codes
 from headgate.cli.doctor_models import ADDRESSES, doors
 from headgate.cli.program import run_program
 from headgate.llm import registry
@@ -428,25 +428,17 @@ def test_anthropic_and_google_are_asked_for_their_lists_in_their_own_words(docto
     assert "did you mean anthropic/claude-haiku-4-5?" in findings["anthropic/claude-haiku-4-6"]["text"]
 
 
-def test_a_provider_whose_extra_is_missing_says_what_to_install(doctor: Doctor, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doctor_models, "find_spec", lambda name: None)
-
-    findings = doctor("--offline", ANTHROPIC_API_KEY=KEY)
-
-    assert (findings["anthropic"]["status"], findings["anthropic"]["problem"]) == ("bad", "missing_extra")
-    assert "pip install headgate[anthropic]" in findings["anthropic"]["text"]
-    assert "pip install headgate[bedrock]" in findings["bedrock"]["text"]
-    assert doctor.code == exit_codes.UNAVAILABLE
-
-
 def test_bedrock_says_whose_credentials_it_would_use(doctor: Doctor, monkeypatch: pytest.MonkeyPatch):
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
 
     nobody = doctor("--offline")["bedrock"]["text"]
+    monkeypatch.setattr(doctor_providers, "find_spec", lambda name: None)
+    without_chain = doctor("--offline", AWS_REGION="eu-central-1")["bedrock"]["text"]
     somebody = doctor("--offline", AWS_REGION="eu-central-1", AWS_BEARER_TOKEN_BEDROCK=KEY)["bedrock"]["text"]
 
     assert "set AWS_REGION" in nobody
+    assert without_chain.startswith("credentials of AWS’s files (its chain needs botocore) in eu-central-1")
     assert somebody.startswith("AWS_BEARER_TOKEN_BEDROCK in eu-central-1")
 
 

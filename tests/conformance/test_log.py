@@ -469,6 +469,7 @@ async def test_a_follower_sees_every_event_once_and_each_runs_in_order(log: Log)
 
 @on_a_loop
 async def test_the_feed_is_paged_by_position_and_holds_no_refused_event(log: Log):
+    assert await log.feed_end() == 0
     run = await begun(log, contents=(None, None, None))
     stale = run.append()
     await run.commit([None])
@@ -480,6 +481,7 @@ async def test_the_feed_is_paged_by_position_and_holds_no_refused_event(log: Log
     assert [row.version for row in first] == [1, 2, 3]
     assert [row.version for row in rest] == [4]
     assert await log.feed(rest[-1].pos, 100) == []
+    assert await log.feed_end() == rest[-1].pos
 
 
 # --- Reading ---------------------------------------------------------------------------------------------
@@ -705,6 +707,29 @@ async def test_runs_are_listed_counted_and_found_within_a_tenant(log: Log):
     assert await log.matching("run-", limit=10, tenant="acme") == ["run-0", "run-2"]
     assert await log.matching("run-1", tenant="acme") == []
     assert len(await log.matching("run-", limit=10)) == 5
+
+
+@on_a_loop
+async def test_runs_that_have_not_ended_are_listed_and_counted_apart(log: Log):
+    for number in range(4):
+        await begun(log, f"run-{number}", finished_at=NOON if number % 2 else None)
+
+    assert [row.id for row in await log.runs(RunsWanted(unfinished=True))] == ["run-2", "run-0"]
+    assert await log.count_runs(RunsWanted(unfinished=True)) == 2
+    assert await log.count_runs(RunsWanted(unfinished=True, tenant="acme")) == 0
+
+
+@on_a_loop
+async def test_what_a_tenant_stores_is_counted_with_large_contents_and_without_those_of_others(log: Log):
+    run = await begun(log, "run-1", contents=("x" * 1_000,), tenant="acme")
+    small = await log.stored_bytes("acme")
+    await begun(log, "run-2", contents=("y" * 500_000,), tenant="bolt")
+    await run.commit(["z" * (INLINE_BYTES_MAX + 1_000)])
+
+    assert 1_000 < small < 5_000
+    assert await log.stored_bytes("acme") - small > INLINE_BYTES_MAX + 1_000
+    assert await log.stored_bytes("bolt") > 500_000
+    assert await log.stored_bytes("nobody") == 0
 
 
 @on_a_loop

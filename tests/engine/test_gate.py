@@ -14,7 +14,7 @@ import pytest
 from headgate.authoring import load_definition
 from headgate.core import events as e
 from headgate.core.errors import Invalid, NotFound, StaleAttempt
-from headgate.core.values import Candidate, Price, RateReport, Usage
+from headgate.core.values import CallError, Candidate, Price, RateReport, Usage
 from headgate.engine import limits, lines
 from headgate.engine.breaker import FAILURES, OPEN_MICROSECONDS
 from headgate.engine.limit_view import view_limits
@@ -27,6 +27,7 @@ from headgate.ports import (
     ModelRequest,
     ProviderError,
     RateLimit,
+    Settlement,
     Swap,
 )
 from headgate.stores.sqlite import SqliteLog
@@ -503,6 +504,53 @@ def test_a_429_closes_the_model_for_all_runs_until_its_time_and_for_no_longer(ga
         assert {at for at, _, _ in lab.asked[2:]} == {lab.asked[0][0] + 30 * SECOND}
 
     gated(scene, lambda request: said.pop() if request.model == "m" and said else "yes")
+
+
+def test_a_429_and_a_rate_are_of_one_key_and_keep_no_other_waiting(gated):
+    said = [busy(30.0)]
+
+    async def scene(bench: Any, lab: Lab) -> None:
+        await bench.app.desk.set_limit(RateLimit(scope="lab", requests=1, seconds=10))
+        lab.account = "one"
+        first = await bench.start(asking())
+        await bench.rest()
+        lab.account = "two"
+        second = await bench.start(asking())
+        assert (await bench.finished(second)).head.status == "completed"
+        third = await bench.start(asking())
+        await bench.rest()
+
+        view = await bench.app.desk.show(third)
+        assert view.waiting_for == "waits for the rate of lab: 1 request in 10 s, 10 s"
+        await bench.live_until_done(first, second, third)
+
+        begin = lab.asked[0][0]
+        assert [(at - begin) // SECOND for at, _, _ in lab.asked] == [0, 0, 10, 30]
+
+    gated(scene, lambda request: said.pop() if said else "yes")
+
+
+def test_a_settlement_that_was_cut_off_is_learnt_from_when_it_is_repeated(gated):
+    async def scene(bench: Any, lab: Lab) -> None:
+        await bench.start(asking())
+        (task,) = await bench.app.protocol.poll(["std"], worker_id="elsewhere", count=1, wait_seconds=1)
+        request = CallRequest("hash", (Candidate("lab/m", 1),))
+        await bench.app.protocol.admit(task.activity_id, call_id="c1", request=request)
+        settlement = Settlement("never_sent", error=CallError("rate_limited", 429, 30.0))
+        settle = bench.app.protocol.settle
+
+        first = asyncio.ensure_future(settle(task.activity_id, call_id="c1", settlement=settlement))
+        await asyncio.sleep(0)
+        first.cancel()
+        await bench.rest()
+        assert await bench.app.limits.store.cells("pause ") == []
+        for _ in range(2):
+            await settle(task.activity_id, call_id="c1", settlement=settlement)
+
+        (pause,) = await bench.app.limits.store.cells("pause ")
+        assert pause.name == "pause lab/m"
+
+    gated(scene, work=False)
 
 
 def test_a_rate_that_the_provider_says_is_used_up_is_waited_for(gated):

@@ -13,8 +13,9 @@ from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
 from tests.servers import private_postgres
 
 from headgate.app import App
+from headgate.engine.limit_view import Wait
 from headgate.engine.scheduler import Scheduler
-from headgate.ports import BudgetRule, RateLimit, Schedule, StartRequest
+from headgate.ports import BudgetRule, RateLimit, Schedule, StartRequest, Swap
 from headgate.stores.postgres import PostgresLog
 from headgate.testing.clock import NOON, VirtualClock
 from headgate.testing.log_conformance import HandmadeRun
@@ -165,6 +166,22 @@ def test_a_rate_that_one_node_sets_holds_at_the_others_after_a_second():
     on_nodes(2, scene)
 
 
+def test_a_node_that_starts_leaves_the_waits_of_the_others_and_takes_out_what_is_over():
+    def wait(since: int) -> str:
+        return msgspec.json.encode(Wait("the rate of demo", 0, since, "demo/small")).decode()
+
+    async def scene(apps: list[App], clock: VirtualClock) -> None:
+        first, second = apps
+        store = first.limits.store
+        await store.swap([Swap("wait r a 1", None, wait(NOON)), Swap("wait r b 2", None, wait(NOON - 2 * HOUR))])
+
+        await second.gate.open()
+
+        assert [cell.name for cell in await store.cells("wait ")] == ["wait r a 1"]
+
+    on_nodes(2, scene)
+
+
 # --- A server that goes away ----------------------------------------------------------------------------------------
 
 
@@ -178,16 +195,16 @@ def test_a_server_that_restarts_while_a_node_recovers_strands_no_run(monkeypatch
 
     async def recover(server: Any, runs: list[str]) -> None:
         log = PostgresLog(server.url, patience_seconds=60)
-        busy, starting = log.busy, []
+        missing, starting = log.tasks.missing, []
 
-        async def killed_after_the_first_page(after: int, limit: int) -> Any:
-            rows = await busy(after, 10)
+        async def killed_after_the_first_look(before: int, limit: int) -> Any:
+            found = await missing(before, limit)
             if not starting:
                 await asyncio.to_thread(server.kill)
                 starting.append(asyncio.get_running_loop().run_in_executor(None, server.start))
-            return rows
+            return found
 
-        monkeypatch.setattr(log, "busy", killed_after_the_first_page)
+        monkeypatch.setattr(log.tasks, "missing", killed_after_the_first_look)
         async with App(log, clock=VirtualClock(), environment={}, offline=True) as app, asyncio.timeout(60):
             rows = [await app.engine.finished(run) for run in runs]
             await starting[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -283,3 +284,62 @@ def test_an_attempt_that_waits_for_a_person_keeps_no_slot_from_those_that_work(p
             assert (await bench.finished(run_id)).head.status == "completed"
 
     play(scene, activities={"asks": asks}, scripted=ScriptedProvider.from_file(SCRIPT))
+
+
+def test_the_lease_of_a_task_is_kept_while_it_is_worked_on_and_no_longer(play, monkeypatch):
+    monkeypatch.setattr(worker_module, "FIRST_HEARTBEAT_SECONDS", 0.0)
+    beats: list[str] = []
+
+    async def waits(parameters: Any, context: Any) -> str:
+        await asyncio.wrap_future(kept)
+        return "kept"
+
+    kept: Future[None] = Future()
+
+    async def scene(bench: Any) -> None:
+        protocol = bench.app.protocol
+
+        async def heartbeat(activity_id: str, *, worker_id: str, progress: Any = None) -> float:
+            beats.append(activity_id)
+            return 0.0 if len(beats) < 3 else 3_600.0
+
+        monkeypatch.setattr(protocol, "heartbeat", heartbeat)
+        run_id = await bench.start("name: t\nactivities: {a: {use: waits}}")
+        await bench.until(lambda: len(beats) == 3)
+        kept.set_result(None)
+
+        assert (await bench.finished(run_id)).head.status == "completed"
+        assert {beat.split("/")[0] for beat in beats} == {run_id}
+        await bench.until(lambda: not [task for task in asyncio.all_tasks() if "_keep_lease" in repr(task)])
+
+    play(scene, activities={"waits": waits})
+
+
+def test_tasks_that_end_together_are_reported_together(play):
+    together: list[int] = []
+    begun: list[str] = []
+    go = asyncio.Event()
+
+    async def waits(parameters: Any, context: Any) -> str:
+        begun.append(context.task.place)
+        await go.wait()
+        return context.task.place
+
+    async def scene(bench: Any) -> None:
+        report = bench.app.protocol.report
+
+        async def counted(reports: Any, *, worker_id: str) -> Any:
+            together.append(len(reports))
+            return await report(reports, worker_id=worker_id)
+
+        bench.app.protocol.report = counted
+        bench.app.worker._builtins = {**bench.app.worker._builtins, "echo": waits}  # ours run on the engine's loop
+        bench.app.worker._plain = frozenset()
+        run_id = await bench.start("name: t\nactivities: {a: {use: echo}, b: {use: echo}, c: {use: echo}}")
+        await bench.until(lambda: len(begun) == 3)
+        go.set()
+
+        assert (await bench.finished(run_id)).head.status == "completed"
+        assert together == [3]
+
+    play(scene)

@@ -13,9 +13,10 @@ import pytest
 
 from headgate.core.values import RateReport, Usage
 from headgate.llm import provider_errors
+from headgate.llm.asking import DROPS_MAX
 from headgate.llm.openai_compatible import OpenAICompatibleProvider
 from headgate.llm.openai_messages import read_usage
-from headgate.llm.openai_requests import DROPS_MAX, Dialect
+from headgate.llm.openai_requests import Dialect
 from headgate.llm.provider_errors import rate_report, wait_seconds
 from headgate.llm.registry import build_providers, close_providers
 from headgate.ports import Message, ModelAnswer, ModelRequest, ProviderError

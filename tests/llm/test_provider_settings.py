@@ -17,15 +17,18 @@ from tests.llm.fakes.rigs import KEY, KINDS, Kind, rig_of
 from tests.llm.fakes.server import json_reply
 from tests.llm.fakes.tls import server_context
 
+from headgate.activities.gated_call import targets
 from headgate.core.errors import Invalid
 from headgate.llm.provider_settings import TIMEOUT_SECONDS, VENDORS, own_names, read_settings
 from headgate.llm.registry import build_providers, close_providers
+from headgate.llm.token_factors import TokenFactors
 from headgate.ports import Message, ModelRequest, ProviderError
 from headgate.testing.provider_bad_input import unreachable
 from headgate.testing.provider_rig import Said, request_of
 
 QUESTION = ModelRequest(model="m", messages=(Message("user", "Hello"),), max_tokens=20)
 EVERY = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+SDKS = ("pydantic_ai", "openai", "anthropic", "google.genai", "boto3", "botocore", "mistralai")
 slow = pytest.mark.slow  # talks to a server of its own
 
 
@@ -48,6 +51,39 @@ def test_a_vendors_own_variables_are_read_and_headgates_win(name: str):
     assert theirs.api_key == ("key-0" if vendor.api_key else "")
     assert (ours.base_url, ours.api_key, ours.key_variable) == ("http://ours", "our-key", f"{stem}_API_KEY")
     assert (none.base_url, none.api_key, none.timeout_seconds) == (vendor.default, "", TIMEOUT_SECONDS)
+
+
+def test_a_key_has_a_name_that_is_its_own_and_says_nothing_of_it():
+    first, again, other = (
+        read_settings("openai", {variable: key})
+        for variable, key in (
+            ("OPENAI_API_KEY", "sk-1"),
+            ("HEADGATE_PROVIDER_OPENAI_API_KEY", "sk-1"),
+            ("OPENAI_API_KEY", "sk-2"),
+        )
+    )
+
+    assert first.account == again.account != other.account
+    assert re.fullmatch("[0-9a-f]{8}", first.account)
+    assert read_settings("openai", {}).account == ""
+
+
+@pytest.mark.parametrize("name", ["openai", "azure", "mistral", "anthropic", "google", "bedrock", "own"])
+def test_a_provider_says_which_key_it_uses(name: str):
+    stem = f"HEADGATE_PROVIDER_{name.upper()}"
+    environment = {f"{stem}_BASE_URL": "http://there", f"{stem}_API_KEY": "k"}
+    providers = build_providers(environment, factors=TokenFactors())
+
+    assert targets([f"{name}/m"], providers, "a")[0].account == read_settings(name, environment).account != ""
+    assert targets(["demo/large"], providers, "a")[0].account == ""
+
+
+def test_what_a_provider_foresees_is_known_where_its_estimates_are_learnt():
+    providers = build_providers({"MISTRAL_API_KEY": "k"}, factors=TokenFactors())
+    asked = ModelRequest(model="m", messages=QUESTION.messages, reasoning="low", drop_unsupported=False)
+
+    assert providers["mistral"].cannot(asked) == providers["mistral"].inner.cannot(asked) != ""
+    assert providers["mistral"].cannot(QUESTION) == ""
 
 
 def test_google_takes_either_name_of_its_key():
@@ -221,12 +257,10 @@ def test_a_request_to_amazon_is_signed_by_its_own_rules():
     assert "Signature=" in sent
 
 
-def test_bedrock_without_a_region_says_so(monkeypatch: pytest.MonkeyPatch):
-    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+def test_bedrock_without_a_region_says_so():
+    files = {"AWS_CONFIG_FILE": "/nowhere", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere"}
 
-    error = refused_by("bedrock", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
+    error = refused_by("bedrock", {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", **files})
 
     assert (error.kind, error.sent) == ("missing_address", False)
     assert "AWS_REGION" in str(error)
@@ -251,35 +285,49 @@ def refused_by(name: str, environment: Mapping[str, str]) -> ProviderError:
     return asyncio.run(call())
 
 
-# --- Extras -----------------------------------------------------------------------------------------------------------
+# --- Libraries --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["anthropic", "google", "bedrock"])
-def test_a_missing_extra_says_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "pydantic_ai", None)  # as if it were not there
-    monkeypatch.delitem(sys.modules, f"headgate.llm.direct.{name}", raising=False)
-    monkeypatch.delitem(sys.modules, "headgate.llm.direct.messages", raising=False)
+@slow
+@EVERY
+def test_a_call_imports_no_sdk(kind: Kind):
+    program = f"""
+import asyncio, sys
+sys.modules |= dict.fromkeys({SDKS}, None)  # as if they were not there
+from tests.llm.fakes.rigs import KINDS, rig_of
+from headgate.testing.provider_rig import Said, request_of
 
-    error = refused_by(name, {VENDORS[name].api_key[0]: "k", "AWS_REGION": "eu-central-1"})
+async def ask():
+    async with rig_of(KINDS[{kind.name!r}]) as rig:
+        rig.will_say(Said(), streamed=False)
+        return (await rig.provider.request(request_of(rig))).content
 
-    assert (error.kind, error.sent, error.retryable) == ("missing_extra", False, False)
-    assert f"pip install headgate[{name}]" in str(error)
+print(asyncio.run(ask()))
+"""
+
+    assert output_of(program) == "384,400 km\n"
 
 
 @slow
 @pytest.mark.parametrize("name", ["anthropic", "google", "bedrock"])
-def test_looking_a_provider_up_imports_no_sdk(name: str):
+def test_looking_a_provider_up_imports_no_http_client(name: str):
     program = (
         "import sys; from headgate.llm.registry import build_providers; "
         f"providers = build_providers({{'{VENDORS[name].api_key[0]}': 'k'}}); providers['{name}'].name; "
-        "print([name for name in ('httpx2', 'pydantic_ai', 'anthropic', 'google', 'boto3') if name in sys.modules])"
+        f"print([name for name in ('httpx2', *{SDKS}) if name in sys.modules])"
     )
 
+    assert output_of(program) == "[]\n"
+
+
+def output_of(program: str) -> str:
     async def run() -> bytes:
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", program), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        )
         return (await process.communicate())[0]
 
-    assert asyncio.run(run()) == b"[]\n"
+    return asyncio.run(run()).decode()
 
 
 # --- Loops and models -------------------------------------------------------------------------------------------------
@@ -298,8 +346,7 @@ def test_a_provider_keeps_no_loop_that_has_ended(name: str):
             kept[:] = [provider]
             rig.server.will(*[kind.fake.whole(Said())] * 2)
             await rig.provider.request(request_of(rig))
-            assert len(rig.provider._loops) == 1  # type: ignore[attr-defined]  # a direct provider has them
-            assert not isinstance(next(iter(rig.provider._loops.values())), asyncio.Task)  # type: ignore[attr-defined]
+            assert len(rig.provider._loops) == 1  # type: ignore[attr-defined]  # one client for each
 
     asyncio.run(ask())
     gc.collect()

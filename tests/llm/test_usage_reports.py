@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.core.values import Usage
-from headgate.llm.openai_messages import AnswerParts, Body
+from headgate.llm.answer_parts import AnswerParts
+from headgate.llm.openai_messages import Body, add_body
 from headgate.llm.usage_reports import (
     TOKENS_MAX,
     anthropic_usage,
@@ -204,9 +205,9 @@ def test_of_a_stream_the_last_tier_holds_whether_it_comes_with_the_usage_or_not(
     parts, downgraded = AnswerParts("lab"), AnswerParts("lab")
 
     for body in (Body(service_tier="flex"), Body(usage=counted), Body()):
-        parts.add(body)
+        add_body(body, parts)
     for body in (Body(service_tier="flex"), Body(usage=counted, service_tier="default"), Body()):
-        downgraded.add(body)
+        add_body(body, downgraded)
 
     assert parts.reported == Usage(input_tokens=1, output_tokens=1, tier="flex")
     assert downgraded.reported == Usage(input_tokens=1, output_tokens=1)

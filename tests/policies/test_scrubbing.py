@@ -19,7 +19,7 @@ from headgate.policies.placeholders import PLACEHOLDER, Vault, is_placeholder
 from headgate.policies.scrubber import CLEAN_MAX, Scrubber, Span
 from headgate.policies.scrubbing import Scrubs
 from headgate.policies.text_filters import KEPT_MAX, Restoring, Scrubbing
-from headgate.ports import Allow, Message, ModelAnswer, ModelRequest, Modify, PolicyCall, ToolCall
+from headgate.ports import Allow, Message, ModelAnswer, ModelRequest, Modify, PolicyCall, Thought, ToolCall
 
 KEY = bytes(range(32))
 WORD = re.compile(r"secret[0-9]{2,6}(?![0-9])")
@@ -285,6 +285,27 @@ def test_without_restoring_an_answer_keeps_its_placeholders_and_loses_what_the_m
     assert isinstance(back.changed, ModelAnswer)
     assert PLACEHOLDER.search(back.changed.content) is not None
     assert "secret99" not in back.changed.content
+
+
+@pytest.mark.parametrize("restore", [True, False])
+def test_thinking_that_would_have_to_be_changed_is_left_out_for_its_seal_would_break(restore: bool):
+    policy = Scrubs("secrets", words, KEY, restore=restore)
+    open_, closed = (Thought(provider="lab", seal="secret777", text=text) for text in ("of secret123", "of the moon"))
+    message = Message("assistant", "x", thoughts=(open_, closed))
+    call = PolicyCall(request=request(messages=(message, Message("user", "secret123"))), models=())
+
+    decision = policy.on_request(call)
+    answered = policy.on_answer(call, ModelAnswer(content="x", model="m", usage=Usage(), thoughts=(open_, closed)))
+
+    assert isinstance(decision, Modify)
+    assert isinstance(decision.changed, ModelRequest)
+    assert decision.changed.messages[0].thoughts == (closed,)
+    if restore:  # the model was told placeholders, and thought in them
+        assert isinstance(answered, Allow)
+    else:
+        assert isinstance(answered, Modify)
+        assert isinstance(answered.changed, ModelAnswer)
+        assert answered.changed.thoughts == (closed,)
 
 
 def test_a_short_text_with_nothing_in_it_is_looked_at_once_and_still_loses_what_is_known_later():

@@ -118,6 +118,24 @@ def test_a_disk_that_fails_costs_results_and_no_more(tmp_path: Path, caplog: pyt
     assert "1 results were not kept: the disk is full" in caplog.text
 
 
+def test_what_is_kept_while_the_table_is_asked_is_found(tmp_path: Path):
+    class Slow(SqliteCacheTable):
+        async def find(self, tenant: str, key: bytes, now: int) -> Any:
+            row = await super().find(tenant, key, now)
+            cache.keep(result())
+            return row
+
+    log = SqliteLog(tmp_path / "hg.db")
+    cache = KeptCache(Slow(log))
+
+    async def scene() -> None:
+        assert await cache.find("default", b"k", NOON) == result()
+        await cache.close()
+        await log.close()
+
+    asyncio.run(scene())
+
+
 def test_what_waits_to_be_written_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cache_module, "WAITING_MAX", 3)
 

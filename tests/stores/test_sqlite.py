@@ -15,13 +15,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from headgate.core.errors import HeadgateError, Refused, Unavailable
 from headgate.engine.audit import verify
-from headgate.ports import Move
+from headgate.ports import BudgetRule, Move, Schedule
+from headgate.stores.budgets import KeptBudgetRules
+from headgate.stores.queries import load_queries
+from headgate.stores.schedules import KeptSchedules
 from headgate.stores.sqlite import SqliteLog
 from headgate.stores.sqlite_file import DatabaseTooNew
+from headgate.stores.storage import documents_beside
 from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
 
 NOBODY = 65_534
@@ -549,3 +554,35 @@ async def test_another_process_that_writes_is_named_and_nothing_is_kept_of_ours(
     assert await log.runs() == []
     assert await run.commit() == "accepted"
     await log.close()
+
+
+@on_a_loop
+async def test_schedules_and_rules_of_schema_3_are_read_where_they_are_and_taken_over_by_the_first_to_write(path: Path):
+    await SqliteLog(path).close()
+    connection = apsw.Connection(str(path))
+    rule = BudgetRule(scope="tenant", period="day", limit=5)
+    with connection:
+        connection.execute("drop table documents; drop table document_kinds; create table streams (id integer)")
+        for file in ("schedules.sql", "budgets.sql"):
+            connection.execute(load_queries(file)["schema"])
+        beat = Schedule(id="1", name="beat", workflow="tick", every_seconds=60.0, next_at=9)
+        connection.execute(
+            "insert into schedules values ('1', 'default', 'beat', ?, 9, 7)", (msgspec.json.encode(beat),)
+        )
+        connection.execute(
+            "insert into budget_rules values ('default', 'tenant', 'day', ?)", (msgspec.json.encode(rule),)
+        )
+        connection.execute("pragma user_version = 3")
+    connection.close()
+
+    for read_only in (True, False, True):
+        log = SqliteLog(path, read_only=read_only)
+        documents = documents_beside(log)
+        (kept,) = await KeptSchedules(documents).all()
+        assert msgspec.structs.replace(kept, revision=0) == beat
+        assert await KeptBudgetRules(documents).all() == [rule]
+        if not read_only:
+            assert await KeptSchedules(documents).save(msgspec.structs.replace(kept, next_at=9))
+            left = log.read("select name from sqlite_schema where name in ('schedules', 'budget_rules', 'streams')")
+            assert left == []
+        await log.close()

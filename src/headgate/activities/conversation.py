@@ -18,6 +18,7 @@ import msgspec
 from headgate.activities.conversation_store import Conversations, Summary, Turn
 from headgate.activities.gated_call import targets
 from headgate.activities.llm_prompt import llm_prompt
+from headgate.activities.tenant_state import state_folder_of
 from headgate.core.model_list import entries_of, read_entry
 from headgate.ports import (
     NO_GUARDS,
@@ -68,11 +69,11 @@ def conversation(providers: Providers, folder: Path, guards: Guards = NO_GUARDS)
     summarised, left, cost_usd, …}` and, after a call, what `llm_prompt` tells of it. Raises `Attempt`:
     `invalid_parameters`, `conversation_full`, `empty_summary`, and what `llm_prompt` raises.
     """
-    store = Conversations(folder)
 
     async def converse(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         given = {name: value for name, value in parameters.items() if value is not None}
         operation, id_ = _addressed(given)
+        store = Conversations(state_folder_of(folder, ctx.task))
         if operation == "append":
             return await asyncio.to_thread(_append, store, id_, given, f"{ctx.task.workflow_id}/{ctx.task.place}")
         if operation == "history":

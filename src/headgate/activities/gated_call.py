@@ -42,8 +42,6 @@ from headgate.ports import (
     CallRequest,
     Denied,
     EmbeddingAnswer,
-    Foresees,
-    HasAccounts,
     Hit,
     Kept,
     ModelAnswer,
@@ -64,7 +62,6 @@ ELSEWHERE = frozenset(
         "missing_capability",
         "demo_cannot",
         "missing_address",
-        "missing_extra",
         "missing_key",
     }
 )
@@ -138,7 +135,7 @@ def targets(
                 f"set HEADGATE_PROVIDER_{provider_name.upper()}_BASE_URL to add one"
             )
         provider = providers[provider_name]
-        account = provider.account if isinstance(provider, HasAccounts) else ""
+        account = getattr(provider, "account", "")  # `HasAccounts`; to ask for that by `isinstance` takes longer
         hurries = entry.when_limited == "next"
         found.setdefault(name, Target(provider_name, model, provider, tier, entry.attempts, hurries, account))
     return tuple(found.values())
@@ -213,6 +210,8 @@ class _Asking(Generic[Answer]):
         self.deadline = asyncio.get_running_loop().time() + ctx.task.timeout_seconds
         self.reuse: tuple[str, ...] = ()
         self.keep: Callable[[Answer], tuple[Kept, ...]] = lambda answer: ()
+        self.prices: dict[str, Price | None] = {}
+        """What each model cost when it was last offered to the gate: as it was admitted, so it is paid."""
         self.skipped: dict[str, None] = {}
         self.errors: list[ProviderError] = []
         self.passed_over: list[PassedOver] = []
@@ -238,6 +237,8 @@ class _Asking(Generic[Answer]):
 
     def _leave_out_who_cannot(self) -> None:
         """Pass over models that are known not to be able to; if none could, they say so themselves."""
+        if len(self.left) == 1:
+            return
         cannot = {target.name: why for target in self.left if (why := _cannot(target, self.request))}
         if len(cannot) < len(self.left):
             self.left = [target for target in self.left if target.name not in cannot]
@@ -262,7 +263,8 @@ class _Asking(Generic[Answer]):
         return answer
 
     def _candidate(self, target: Target) -> Candidate:
-        price, (input_tokens, output_tokens) = target.price, self.size(target)
+        price = self.prices[target.name] = target.price
+        input_tokens, output_tokens = self.size(target)
         worst_case = 0 if price is None else price.worst_case(input_tokens, output_tokens, tier=target.tier)
         # Its variants stay out of the log: a call that another tier answers brings the price of that tier.
         held = None if price is None else price.standard
@@ -282,7 +284,7 @@ class _Asking(Generic[Answer]):
         try:
             answer = await self.call(target, self._seconds_left / tries_left)
         except ProviderError as error:
-            await self._settle(call_id, _settlement(error, target))
+            await self._settle(call_id, _settlement(error, target, self.prices[target.name]))
             self.errors.append(error)
             if not _another_may_help(error):
                 raise Attempt(self._failure()) from None
@@ -321,7 +323,7 @@ class _Asking(Generic[Answer]):
 
     def _answered(self, target: Target, answer: Answer) -> Answered[Answer]:
         """Return the answer at the price of the model that answered, or else of the one that was asked."""
-        asked = target.price
+        asked = self.prices[target.name]
         usage = _priced(answer.usage, target, asked, answer.model)
         price = usage.price or asked
         cost = usage.cost_nano if usage.cost_nano is not None else price.cost(usage) if price else 0
@@ -329,11 +331,15 @@ class _Asking(Generic[Answer]):
         return Answered(target, answer, usage, cost, bool(price and price.simulated), skipped)
 
     async def _settle(self, call_id: str, settlement: Settlement) -> None:
-        """Settle, also when the attempt is cancelled meanwhile: then the settlement goes on by itself."""
-        settling = asyncio.ensure_future(self.ctx.settle(call_id, settlement))
-        _settling.add(settling)
-        settling.add_done_callback(_settling.discard)
-        await asyncio.shield(settling)
+        """Settle. When the attempt is cancelled meanwhile, a task of its own settles again: repeated, it changes
+        nothing."""
+        try:
+            await self.ctx.settle(call_id, settlement)
+        except asyncio.CancelledError:
+            settling = asyncio.ensure_future(self.ctx.settle(call_id, settlement))
+            _settling.add(settling)
+            settling.add_done_callback(_settling.discard)
+            raise
 
     def _after_earlier(self, failure: Failure) -> Failure:
         if not self.errors:
@@ -368,12 +374,12 @@ def _another_may_help(error: ProviderError) -> bool:
     return error.kind in ELSEWHERE or error.status == 429 or error.status >= 500
 
 
-def _settlement(error: ProviderError, target: Target) -> Settlement:
+def _settlement(error: ProviderError, target: Target, asked: Price | None) -> Settlement:
     cause = CallError(error.kind, error.status, error.retry_after_seconds)
     if error.usage is not None:
         return Settlement(
             "used",
-            _priced(error.usage, target, target.price, error.usage.model or target.model),
+            _priced(error.usage, target, asked, error.usage.model or target.model),
             cause,
             rates=error.rates,
         )
@@ -383,9 +389,10 @@ def _settlement(error: ProviderError, target: Target) -> Settlement:
 
 def _cannot(target: Target, request: object) -> str:
     """Return why the model is known not to be able to take the request, or nothing."""
-    if not isinstance(request, ModelRequest) or not isinstance(target.provider, Foresees):
+    cannot: Callable[[ModelRequest], str] | None = getattr(target.provider, "cannot", None)  # `ports.Foresees`
+    if cannot is None or not isinstance(request, ModelRequest):
         return ""
-    return target.provider.cannot(msgspec.structs.replace(request, model=target.model))
+    return cannot(msgspec.structs.replace(request, model=target.model))
 
 
 def _is_filtered(answer: ModelAnswer | EmbeddingAnswer) -> bool:

@@ -235,6 +235,8 @@ def _result(answered: Answered[ModelAnswer], parsed: Any) -> dict[str, Any]:
     }
     if answer.reasoning:
         result["reasoning"] = answer.reasoning
+    if answer.tool_calls and answer.thoughts:  # else nothing goes back that they belong to
+        result["thoughts"] = [msgspec.to_builtins(thought) for thought in answer.thoughts]
     if answer.notes:
         result["notes"] = list(answer.notes)
     if answered.simulated:

@@ -13,7 +13,7 @@ import msgspec
 
 from headgate.activities.prompt_images import image_urls, split_parts
 from headgate.core.model_list import ModelEntry, entries_of, read_entry
-from headgate.ports import Attempt, Message, ModelRequest, ToolCall
+from headgate.ports import Attempt, Message, ModelRequest, Thought, ToolCall
 
 __all__ = ["invalid", "models_of", "request_of"]
 
@@ -28,6 +28,7 @@ NOT_BUILT = {
 }
 TOKENS_MAX = 10_000_000
 """No model writes more; a larger `max_tokens` is a mistake."""
+FIELDS = ("role", "content", "tool_calls", "tool_call_id", "images", "thoughts")
 ROLES = ("system", "user", "assistant", "tool")
 
 Value = TypeVar("Value")
@@ -107,9 +108,9 @@ def _message(place: str, entry: object) -> Message:
     if not isinstance(entry, dict):
         raise invalid(f"expected {place} to be a map of role and content, got {_shown(entry)}")
     fields = cast("dict[str, Any]", entry)
-    unknown = sorted(fields.keys() - {"role", "content", "tool_calls", "tool_call_id", "images"})
+    unknown = sorted(fields.keys() - set(FIELDS))
     if unknown:
-        raise invalid(f"expected {place} to have role, content, tool_calls, tool_call_id, images, got {unknown[0]}")
+        raise invalid(f"expected {place} to have {', '.join(FIELDS)}, got {unknown[0]}")
     role, calls = fields.get("role"), fields.get("tool_calls") or []
     if role not in ROLES:
         raise invalid(f"expected {place}.role to be one of {', '.join(ROLES)}, got {_shown(role)}")
@@ -126,7 +127,18 @@ def _message(place: str, entry: object) -> Message:
     images = image_urls([*parts, *_listed(fields.get("images"))], f"{place}.images")
     if images and role not in ("user", "system"):
         raise invalid(f"expected images in a message of the user, got some in {place} of the {role}")
-    return Message(role, "" if content is None else _text(content), tool_calls, answered, images)
+    thoughts = _thoughts(place, fields.get("thoughts") or [], role)
+    return Message(role, "" if content is None else _text(content), tool_calls, answered, images, thoughts)
+
+
+def _thoughts(place: str, given: object, role: str) -> tuple[Thought, ...]:
+    try:
+        thoughts = msgspec.convert(given, tuple[Thought, ...])
+    except msgspec.ValidationError as error:
+        raise invalid(f"expected {place}.thoughts to be those of an earlier result: {error}") from None
+    if thoughts and role != "assistant":
+        raise invalid(f"expected thoughts in a message of the assistant, got some in {place} of the {role}")
+    return thoughts
 
 
 def _with_images(messages: tuple[Message, ...], given: object) -> tuple[Message, ...]:

@@ -35,6 +35,8 @@ BEGIN = (
 PACKAGES = str(Path(__file__).parents[2])
 DRAIN_SECONDS = 2.0
 """How long output may still come once the group is gone: only a process that has left the group can write."""
+HEARD_SECONDS_MAX = 10.0
+"""How long the loop is waited for to hear of the end of a process that was killed."""
 RESULT_OVERHEAD_BYTES = 1 << 16
 ENVIRONMENT = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "VIRTUAL_ENV"}
@@ -133,17 +135,17 @@ class ScriptProcess:
         """End a process that has got no script."""
         with self._open_files:
             _signal_group(self._process.pid, signal.SIGKILL)
-            await self._process.wait()
+            await self._ended()
 
     async def _end(self, listening: list[asyncio.Task[None]]) -> None:
         """Leave nothing alive that came from the script, and hear what it still has to say."""
         try:
-            if self.alive:
-                await self._ask_to_end()
-        finally:
-            _signal_group(self._process.pid, signal.SIGKILL)
-        try:
-            await self._process.wait()
+            try:
+                if self.alive:
+                    await self._ask_to_end()
+            finally:
+                _signal_group(self._process.pid, signal.SIGKILL)
+                await self._ended()
             heard, _ = await asyncio.wait(listening, timeout=DRAIN_SECONDS)
         finally:
             for task in listening:
@@ -151,6 +153,25 @@ class ScriptProcess:
             await asyncio.gather(*listening, return_exceptions=True)
         for task in heard:
             task.result()
+
+    async def _ended(self) -> None:
+        """Wait until the loop has heard of the end of a process that was killed, whoever cancels meanwhile.
+
+        A thread of asyncio's tells it. Told after the loop has closed, nobody takes the process off it, and it is found
+        by the collector, in the middle of something else.
+        """
+        until = asyncio.get_running_loop().time() + HEARD_SECONDS_MAX
+        cancelled: asyncio.CancelledError | None = None
+        while self.alive:
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._process.wait()
+            except asyncio.CancelledError as error:
+                cancelled = error
+            except TimeoutError:  # it cannot be killed: it belongs to somebody else, or hangs in the system
+                break
+        if cancelled is not None:
+            raise cancelled
 
     async def _ask_to_end(self) -> None:
         below = descendants_of(self._process.pid)

@@ -18,6 +18,7 @@ from typing import Any, cast
 import msgspec
 
 from headgate.activities.embedding import embedding
+from headgate.activities.tenant_state import state_folder_of
 from headgate.activities.vector_arithmetic import unit_vector
 from headgate.activities.vector_store import Collection, Item, Kept
 from headgate.core.money import dollars, nano
@@ -79,7 +80,8 @@ def vector_index(providers: Providers, folder: Path, guards: Guards = NO_GUARDS)
 
     async def index(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         asked, spent = await asyncio.to_thread(_parsed, parameters), Spent()
-        kept = await _Indexing(asked, embed, ctx, Collection(folder, asked.collection), spent).keep()
+        collection = Collection(state_folder_of(folder, ctx.task), asked.collection)
+        kept = await _Indexing(asked, embed, ctx, collection, spent).keep()
         return {
             "collection": asked.collection,
             "model": asked.model,

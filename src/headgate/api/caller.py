@@ -15,9 +15,11 @@ __all__ = [
     "Caller",
     "Forbidden",
     "Identify",
+    "IdentifyToken",
     "Scope",
     "TooMany",
     "Unauthorized",
+    "any_token_at_this_machine",
     "everybody_at_this_machine",
 ]
 
@@ -86,3 +88,12 @@ Identify = Callable[[Mapping[str, str]], Awaitable[Caller]]
 async def everybody_at_this_machine(headers: Mapping[str, str]) -> Caller:
     """Return who asks where there is no login: whoever can reach the server may do everything."""
     return Caller(scopes=EVERYTHING)
+
+
+IdentifyToken = Callable[[str], Awaitable[Caller]]
+"""Says who asks, from a token in an address (`?token=`), where a browser can set no header. Raises `Unauthorized`."""
+
+
+async def any_token_at_this_machine(token: str) -> Caller:
+    """Return who asks where there is no login: whatever the token, as `everybody_at_this_machine`."""
+    return await everybody_at_this_machine({})

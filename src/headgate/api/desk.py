@@ -262,7 +262,7 @@ class Desk:
         return await self.eraser.erase(runs, label=label, actor=self._signed(by), tenant=self._tenant)
 
     async def collect(self, *, older: str = "", dry_run: bool = False, by: str = "") -> Collected:
-        self._insist_on_default("deletes what has ended long ago")
+        self.require_default_tenant("deletes what has ended long ago")
         if self.retention is None:
             raise Refused("This log is in memory: it ends with its process, and nothing of it is deleted before.")
         kept = parse_microseconds(older) if older else None
@@ -360,11 +360,11 @@ class Desk:
     # --- Providers -----------------------------------------------------------------------------------------------
 
     async def set_limit(self, limit: RateLimit) -> RateLimit:
-        self._insist_on_default("sets the rates of providers")
+        self.require_default_tenant("sets the rates of providers")
         return await self._gate.set_limit(checked_limit(limit))
 
     async def remove_limit(self, scope: str) -> RateLimit:
-        self._insist_on_default("sets the rates of providers")
+        self.require_default_tenant("sets the rates of providers")
         return await self._gate.remove_limit(scope)
 
     # --- Tenants -------------------------------------------------------------------------------------------------
@@ -381,15 +381,15 @@ class Desk:
         return await self._vault.lines(self._tenant or tenant)
 
     async def set_tenant(self, tenant: Tenant, *, new: bool = False) -> Tenant:
-        self._insist_on_default("administers tenants")
+        self.require_default_tenant("administers tenants")
         return await self._tenants.set(tenant, new=new)
 
     async def tenants(self) -> list[Tenant]:
-        self._insist_on_default("administers tenants")
+        self.require_default_tenant("administers tenants")
         return await self._tenants.all()
 
     async def tenant(self, name: str) -> TenantStanding:
-        self._insist_on_default("administers tenants")
+        self.require_default_tenant("administers tenants")
         return await self._quotas.standing(await self._tenants.insist(name))
 
     async def _act(self, run: str, command: c.Command) -> RunView:
@@ -413,7 +413,8 @@ class Desk:
         """Return a rule or schedule as the tenant's, whatever it says itself."""
         return what if self._tenant is None else msgspec.structs.replace(what, tenant=self._tenant)
 
-    def _insist_on_default(self, what: str) -> None:
+    def require_default_tenant(self, what: str) -> None:
+        """Raises `Forbidden` for the desk of another tenant than the one that has the machine."""
         if self._whose != DEFAULT_TENANT:
             raise Forbidden(f"Who {what} does so for all tenants: only the tenant {DEFAULT_TENANT!r} may.")
 

@@ -7,11 +7,17 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from headgate.api.auth import Auth
+from headgate.api.caller import Caller, IdentifyToken
 from headgate.api.desk import Desk
+from headgate.api.feed import Feed
 from headgate.api.finished import FinishedAnswers
+from headgate.api.hub import Hub
 from headgate.api.library import Library
 from headgate.api.patience import Patience
 from headgate.api.records import Records
+from headgate.api.texts import Texts
+from headgate.api.tickets import IssueTicket
+from headgate.api.uploads import Uploads
 from headgate.api.views import Views
 from headgate.core.values import Assignment, Price
 from headgate.engine.approval_links import ApprovalLinks
@@ -24,7 +30,15 @@ from headgate.engine.webhooks import Webhooks
 from headgate.ports import Documents, Files, WorkerProtocol
 from headgate.version import package_version
 
-__all__ = ["Doors"]
+__all__ = ["AdmitConnection", "Doors"]
+
+AdmitConnection = Callable[[Caller], Callable[[], None]]
+"""Says that a connection is to be held open for somebody; what is returned is called when it ends. Raises `TooMany`."""
+
+
+def any_connection(caller: Caller) -> Callable[[], None]:
+    """Let everybody hold connections open, as many as the process has room for."""
+    return lambda: None
 
 
 class Doors(msgspec.Struct, frozen=True):
@@ -53,7 +67,18 @@ class Doors(msgspec.Struct, frozen=True):
     hook_door: HookDoor
     health: Health
     metrics: Metrics
+    feed: Feed
+    """The events of all runs, as they come."""
+    texts: Texts
+    """The texts that activities stream."""
+    uploads: Uploads
+    """Files that were sent and that no run names yet."""
+    issue_ticket: IssueTicket
+    identify_token: IdentifyToken
     patience: Patience = msgspec.field(default_factory=Patience)
+    admit_connection: AdmitConnection = any_connection
+    hub: Hub = msgspec.field(default_factory=Hub)
+    """Who is told the same over sockets."""
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)
     mode: str = "dev"
 

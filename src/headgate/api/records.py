@@ -85,6 +85,12 @@ class Records:
         ends = {plan.activities[index].key for index in plan.terminals}
         return frozenset(planned.key for planned in plan.activities) - ends
 
+    def file_outputs(self, run: str, place: str) -> list[str]:
+        """Return which outputs the activity of a place declares to be files; of a run that is under way."""
+        lane = self._engine.loaded(run)
+        owner = None if lane is None else lane.run.owner_of(place)
+        return [] if owner is None else [one.name for one in owner.planned.activity.outputs if one.type == "file"]
+
     async def signal_name(self, run: str, key: str) -> str:
         """Return the signal that an activity waits for. Raises `NotFound`, `Invalid` where it waits for none."""
         plan = (await self._engine.lane(await self.run_id(run))).run.plan

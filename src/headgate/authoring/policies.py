@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from headgate.authoring.document import Mapping
+from headgate.authoring.document import Mapping, Scalar
 from headgate.authoring.fields import Field, Reading
 from headgate.authoring.problems import one_of
 from headgate.authoring.vocabulary import PII_KINDS, POLICIES, POLICY, Key, Table
@@ -15,7 +15,18 @@ __all__ = ["read_policies", "read_scrub"]
 
 POLICIES_MAX = 50
 TOKENS_MAX = 1_000_000_000_000
-NOT_DRY = frozenset({"side_effects"})
+REQUESTS_MAX = 1_000_000_000
+RATE_SECONDS_MAX = 86_400
+NOT_DRY = {
+    "side_effects": "it says before anything runs whom it concerns",
+    "rate_limit": "a call that it does not hold tells nothing of how long it would have waited",
+}
+NEEDS = {
+    "allow_list": ("models", "deny"),
+    "token_budget": ("call", "activity", "run"),
+    "rate_limit": ("requests", "tokens", "money"),
+}
+"""Options of which a policy needs one, lest it do nothing."""
 
 
 def read_policies(reading: Reading, field: Field) -> tuple[PolicyUse, ...]:
@@ -62,7 +73,7 @@ def _checked(reading: Reading, field: Field, name: str, fields: dict[str, Field]
         return None
     dry_run = reading.flag(fields["dry_run"]) if "dry_run" in fields else False
     if dry_run and name in NOT_DRY:
-        reading.note(f"{name} cannot run dry: it says before anything runs whom it concerns.", fields["dry_run"])
+        reading.note(f"{name} cannot run dry: {NOT_DRY[name]}.", fields["dry_run"])
     options = {key: entry for key, entry in fields.items() if key not in POLICY}
     if ":" in name:
         return PolicyUse(name, {key: reading.value(entry) for key, entry in options.items()}, bool(dry_run))
@@ -85,7 +96,7 @@ def _options(reading: Reading, name: str, fields: dict[str, Field]) -> dict[str,
 
 def _check_whole(reading: Reading, field: Field, name: str, options: dict[str, Field]) -> None:
     """Note a policy that does nothing as it stands."""
-    needs = {"allow_list": ("models", "deny"), "token_budget": ("call", "activity", "run")}.get(name, ())
+    needs = NEEDS.get(name, ())
     if needs and options.keys().isdisjoint(needs):
         reading.note(f"{name} does nothing without {one_of(needs)}.", field)
     if name == "side_effects" and "after_untrusted" not in options:
@@ -118,6 +129,35 @@ def _tokens(reading: Reading, field: Field) -> int | None:
     return tokens
 
 
+def _requests(reading: Reading, field: Field) -> int | None:
+    requests = reading.whole(field)
+    if requests is not None and not 1 <= requests <= REQUESTS_MAX:
+        reading.note(f"expected a number of requests from 1 to {REQUESTS_MAX:,}, got {requests}.", field)
+        return None
+    return requests
+
+
+def _money(reading: Reading, field: Field) -> str | None:
+    """Return the amount as it stands there: exact, and as it is read again."""
+    amount = reading.dollars(field)
+    if amount is None or not isinstance(field.node, Scalar):
+        return None
+    if amount < 1:
+        reading.note(f"expected an amount above 0, got {field.node.text.strip()}.", field)
+        return None
+    return field.node.text.strip()
+
+
+def _period(reading: Reading, field: Field) -> int | None:
+    seconds = reading.seconds(field)
+    if seconds is None:
+        return None
+    if not 1 <= seconds <= RATE_SECONDS_MAX or seconds != int(seconds):
+        reading.note(f"expected whole seconds from 1 to {RATE_SECONDS_MAX:,} (a day), got {seconds:g} s.", field)
+        return None
+    return int(seconds)
+
+
 def _threshold(reading: Reading, field: Field) -> float | None:
     threshold = reading.number(field)
     if threshold is not None and not 0 < threshold <= 1:
@@ -138,6 +178,10 @@ READERS: dict[str, Callable[[Reading, Field], Any]] = {
     "action": lambda reading, field: reading.choice(field, ("deny", "record", "approve")),
     "models": _patterns,
     "deny": _patterns,
+    "requests": _requests,
+    "tokens": _tokens,
+    "money": _money,
+    "per": _period,
     "call": _tokens,
     "activity": _tokens,
     "run": _tokens,

@@ -266,6 +266,14 @@ POLICIES: dict[str, Table] = {
             Key("run", "whole number", "tokens that all calls of the run may take together"),
         )
     ),
+    "rate_limit": _table(
+        (
+            Key("requests", "whole number", "how many calls may be made in the period"),
+            Key("tokens", "whole number", "tokens that calls may take in the period, in and out"),
+            Key("money", "US dollars", "what calls may cost in the period"),
+            Key("per", "duration", "the period; a minute where nothing is said"),
+        )
+    ),
     "side_effects": _table(
         (
             Key("after_untrusted", "approve", "a person lets through what a model made of untrusted text; required"),

@@ -41,9 +41,12 @@ async def _serve(common: Common, engine: Engine, port: int) -> int:
         if session.app is None:
             raise Unavailable(f"Process {session.owner_pid} owns the database; stop it, or name another with --db.")
         from headgate.api.http import HttpApplication, HttpServer
-        from headgate.api.http.table import ROUTES
+        from headgate.api.http.table import ROUTES, SOCKETS
 
-        application = HttpApplication(ROUTES, session.app.doors, loopback_only=True)
+        app = session.app
+        application = HttpApplication(
+            ROUTES, app.doors, loopback_only=True, identify=app.tickets.identify_request, sockets=SOCKETS
+        )
         async with HttpServer(application, LOOPBACK, port) as server:
             texts = session.app.telling.texts
             texts.base_url = texts.base_url or server.url

@@ -11,7 +11,6 @@ import asyncio
 import difflib
 import time
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
@@ -33,7 +32,6 @@ __all__ = [
     "cheapest",
     "doors",
     "list_models",
-    "missing_library",
     "nearest",
     "worst_case",
 ]
@@ -62,14 +60,6 @@ activities:
     timeout_seconds: %s
     with: {model: "{{ INPUT.model }}", prompt: "{{ INPUT.prompt }}", max_tokens: "{{ INPUT.max_tokens }}"}
 """
-
-
-LIBRARIES = {
-    "anthropic": ("pydantic_ai", "anthropic"),
-    "google": ("pydantic_ai", "google.genai"),
-    "bedrock": ("pydantic_ai", "boto3"),
-}
-"""What an extra of the package brings, by the provider that needs it."""
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,18 +106,6 @@ class Called(msgspec.Struct, frozen=True):
 
 
 # --- Whom the environment names ------------------------------------------------------------------------------------
-
-
-def missing_library(provider: str) -> str:
-    """Return what `provider` needs and is not installed, or nothing; it is not imported."""
-    for name in LIBRARIES.get(provider, ()):
-        try:
-            found = find_spec(name)
-        except ModuleNotFoundError:  # of what it stands in
-            found = None
-        if found is None:
-            return name
-    return ""
 
 
 def doors(environment: Mapping[str, str]) -> dict[str, Door]:
@@ -263,7 +241,7 @@ async def _list(door: Door, client: httpx2.AsyncClient, seconds: float) -> Listi
 
 
 async def _ask(door: Door, client: httpx2.AsyncClient) -> Listing:
-    from headgate.llm.provider_errors import code_of_status
+    from headgate.llm.refusals import code_of_status
 
     value = f"Bearer {door.key}" if door.header == "Authorization" else door.key
     headers = {**door.headers, **({door.header: value} if door.key else {})}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,7 +18,6 @@ from headgate.cli.doctor_models import (
     cheapest,
     doors,
     list_models,
-    missing_library,
     nearest,
     worst_case,
 )
@@ -88,17 +88,13 @@ def look_at_providers(asked: Asked, folder: Path) -> Iterator[Finding]:
 
 
 def _bedrock() -> Finding:
-    """AWS's chain of credentials has more places than the environment, and its list of models another address."""
-    absent = missing_library("bedrock")
-    if absent:
-        return Finding(
-            "bedrock", "note", f"is not installed ({absent}): pip install headgate[bedrock]", "missing_extra"
-        )
+    """AWS has more places for credentials than the environment, and its list of models at another address."""
     named = [name for name in ("AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY_ID", "AWS_PROFILE") if os.environ.get(name)]
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if not named and not region:
         return Finding("bedrock", "note", "no region and no credentials in the environment: set AWS_REGION, and a key")
-    text = f"{named[0] if named else 'credentials of AWS’s chain'} in {region or 'the region of its profile'}"
+    further = "credentials of AWS’s files" + (" or chain" if find_spec("botocore") else " (its chain needs botocore)")
+    text = f"{named[0] if named else further} in {region or 'the region of its profile'}"
     return Finding("bedrock", "note", f"{text}; has no list to ask for: `--call --model bedrock/…` tries a model")
 
 
@@ -123,12 +119,8 @@ def _to_ask(known: Mapping[str, Door], asked: Asked) -> list[Door]:
 
 
 def _of_door(door: Door, listing: Listing | None, asked: Asked, provider: ModelProvider) -> Iterator[Finding]:
-    absent = missing_library(door.name)
     if door.missing:
         yield _incomplete(door)
-    elif absent:
-        text = f"{door.host} is configured, and not installed ({absent}): pip install headgate[{door.name}]"
-        yield Finding(door.name, "bad", text, "missing_extra")
     elif asked.offline:
         yield Finding(door.name, "good" if door.configured else "note", _untried(door))
     elif listing is not None:

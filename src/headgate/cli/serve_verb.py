@@ -21,8 +21,10 @@ from headgate.settings import checked_environment, is_on, listed, strangers
 if TYPE_CHECKING:
     from headgate.api.auth import Auth
     from headgate.api.auth.oidc_settings import OidcSettings
-    from headgate.api.http import HttpApplication, HttpServer
+    from headgate.api.caller import Caller
+    from headgate.api.http import HttpServer
     from headgate.api.http.server import Tls
+    from headgate.api.tickets import IssueTicket, Ticket
 
 __all__ = ["serve"]
 
@@ -121,7 +123,7 @@ async def _serve(common: Common, engine: Engine, serving: Serving) -> int:
             raise Unavailable(f"Process {session.owner_pid} owns the database; stop it, or name another with --db.")
         from headgate.api.http import HttpApplication, HttpServer
         from headgate.api.http.health import with_open_metrics
-        from headgate.api.http.table import ROUTES
+        from headgate.api.http.table import ROUTES, SOCKETS
 
         auth = session.app.auth
         await auth.keys.current()  # without the key there is nothing to serve; say so now
@@ -129,15 +131,18 @@ async def _serve(common: Common, engine: Engine, serving: Serving) -> int:
             auth.use_issuer(serving.issuer)
         if serving.public_url:
             auth.identification.origins = frozenset({serving.public_url})
+        doors = msgspec.structs.replace(
+            session.app.doors, issue_ticket=_tickets_of(auth), identify_token=auth.identify_token, mode="serve"
+        )
         routes = with_open_metrics(ROUTES) if is_on(os.environ, "HEADGATE_OPEN_METRICS") else ROUTES
-        application = HttpApplication(routes, session.app.doors, identify=auth.identify)
+        application = HttpApplication(routes, doors, identify=auth.identify, sockets=SOCKETS)
         async with HttpServer(
-            _with_cors(application, serving.cors_origins),
+            application,
             serving.host,
             serving.port,
             tls=serving.tls,
             trusted_proxies=serving.trusted_proxies,
-            on_closing=application.close,
+            cors_origins=serving.cors_origins,
         ) as server:
             await _say(common, serving, server, auth)
             with suppress(asyncio.CancelledError):  # told to end: everything is closed in order, which is success
@@ -145,26 +150,13 @@ async def _serve(common: Common, engine: Engine, serving: Serving) -> int:
     return exit_codes.COMPLETED
 
 
-def _with_cors(application: HttpApplication, origins: tuple[str, ...]) -> Any:
-    """Let pages of these sites call the API, with tokens; cookies stay this site's own."""
-    if not origins:
-        return application
-    from starlette.middleware.cors import CORSMiddleware
+def _tickets_of(auth: Auth) -> IssueTicket:
+    async def issue(caller: Caller, run: str) -> Ticket:
+        from headgate.api.tickets import TICKET_SECONDS, Ticket
 
-    return CORSMiddleware(
-        application,
-        allow_origins=origins,
-        allow_methods=["GET", "POST", "PATCH", "DELETE"],
-        allow_headers=[
-            "authorization",
-            "content-type",
-            "idempotency-key",
-            "last-event-id",
-            "x-request-id",
-            "x-trace-id",
-        ],
-        expose_headers=["retry-after", "x-request-id", "x-trace-id"],
-    )
+        return Ticket(await auth.issue_ticket(caller, run, seconds=TICKET_SECONDS), TICKET_SECONDS)
+
+    return issue
 
 
 async def _say(common: Common, serving: Serving, server: HttpServer, auth: Auth) -> None:

@@ -94,7 +94,7 @@ def require_database(common: Common) -> None:
 
 
 def make_state_folder(common: Common) -> None:
-    """Make `./.headgate/` with a `.gitignore` of its own, unless the database was named. Raises `Unavailable`."""
-    if common.named:
+    """Make `./.headgate/` with a `.gitignore` of its own, unless a file was named. Raises `Unavailable`."""
+    if common.named and isinstance(common.database, Path):
         return
     embedded.make_state_folder(named_how="--db")

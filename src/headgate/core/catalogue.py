@@ -49,7 +49,7 @@ def _builtin(name: str, output: str, parameters: str | None = None, required: st
 _RESPONSE = ("status", "success", "body", "headers")
 _ANSWER = (
     *("content", "parsed", "tool_calls", "model", "provider", "finish_reason", "cost_usd", "usage", "cache_hit"),
-    *("budget_skipped_models", "simulated", "tainted"),
+    *("budget_skipped_models", "simulated", "tainted", "thoughts"),
 )
 _VECTORS = ("embeddings", "embedding_count", "model", "provider", "usage", "cost_usd", "simulated")
 _DOCUMENT = ("text", "pages", "page_count", "empty_pages", "title", "media_type", "name", "characters")

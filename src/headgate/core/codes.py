@@ -48,6 +48,11 @@ CODES: dict[str, Code] = {
                 "the request cannot be read at all",
                 "The message says where it stops being what it should.",
             ),
+            (
+                "no_such_range",
+                "the file has no such part",
+                "`Content-Range` says how long it is; ask for what is within.",
+            ),
             ("too_large", "the body of a request is longer than is taken", "Send less at once, or as a file."),
             (
                 "invalid_input",
@@ -62,7 +67,7 @@ CODES: dict[str, Code] = {
             (
                 "unknown_secret",
                 "a secret that is not set",
-                "Set HEADGATE_SECRET_<NAME> where the engine runs, then `headgate retry RUN`.",
+                "`headgate secret set NAME` (--tenant says whose) keeps it; then `headgate retry RUN`.",
             ),
             (
                 "invalid_scope",
@@ -84,6 +89,11 @@ CODES: dict[str, Code] = {
         *_codes(
             "Refused",
             "",
+            (
+                "over_quota",
+                "a tenant uses as much as it may: runs, starts, streams, storage",
+                "Ask again when the message says; `headgate tenant show NAME` shows what is used.",
+            ),
             (
                 "not_found",
                 "there is no such run, workflow, approval or model",
@@ -108,6 +118,11 @@ CODES: dict[str, Code] = {
                 "rate_limit_exceeded",
                 "somebody asks too often, or has failed to log in too often",
                 "Ask again after the seconds of `Retry-After`.",
+            ),
+            (
+                "over_quota",
+                "the tenant has used up what it may use: runs, starts, money, storage or streams",
+                "The message says which, how much and when there is room; `headgate tenant show NAME` shows it all.",
             ),
             ("method_not_allowed", "the address does not take this method", "`/api/v1/docs` lists what each takes."),
             (
@@ -149,6 +164,11 @@ CODES: dict[str, Code] = {
         *_codes(
             "Unavailable",
             "",
+            (
+                "server_away",
+                "no server of Headgate's answers at this address",
+                "Is `headgate serve` (or `dev`) running there? What was asked may be done, and is not done twice.",
+            ),
             (
                 "undelivered",
                 "a webhook or a notice did not arrive",
@@ -232,6 +252,11 @@ CODES: dict[str, Code] = {
                 "unknown_activity",
                 "no worker has an activity of this name",
                 "Give its module with --activities, or mend the name.",
+            ),
+            (
+                "not_for_tenants",
+                "the activity would reach into the server's own files, in a run of another tenant than the default one",
+                "Let a worker of the tenant's own do it: give the activity a queue of its own.",
             ),
             (
                 "outcome_unknown",
@@ -396,11 +421,6 @@ CODES: dict[str, Code] = {
                 "Set the variable that the message names; `headgate doctor` shows what is set.",
             ),
             ("missing_address", "no address is set for the provider", "Set the variable that the message names."),
-            (
-                "missing_extra",
-                "what speaks the provider's protocol is not installed",
-                "Say `pip install headgate[…]` with the provider's name; the message has it in full.",
-            ),
             (
                 "demo_cannot",
                 "the offline demo model has no algorithm for what was asked",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["HeadgateError", "Invalid", "NotFound", "Problem", "Refused", "StaleAttempt", "Unavailable"]
+__all__ = ["HeadgateError", "Invalid", "NotFound", "OverQuota", "Problem", "Refused", "StaleAttempt", "Unavailable"]
 
 import msgspec
 

@@ -189,7 +189,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     output_tokens: int = 0
     """The most that the answer may have; 0: no limit was set."""
     account: str = ""
-    """Which of the provider's keys the caller would use, by a name that is no secret; empty: there is one."""
+    """Which of the provider's keys the caller would use, by a name that is no secret; empty: it uses none."""
     hurries: bool = False
     """While a rate keeps this model waiting, a later one of the list that can be called now is."""
 

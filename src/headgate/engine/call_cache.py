@@ -97,7 +97,7 @@ class CallCache:
         first, now = request.candidates[0], self._engine.clock.now()
         assert place.planned.activity.cache is not None
         youngest = now - int(place.planned.activity.cache.ttl_seconds * 1_000_000)
-        found = await asyncio.gather(*(self.cache.find(lane.run.tenant, key, now) for key in _keys(lane, request)))
+        found = await self._found(lane.run.tenant, _keys(lane, request), now)
         kept = [one if one is not None and one.at > youngest else None for one in found]
         if not any(kept):
             return None
@@ -115,6 +115,11 @@ class CallCache:
         )
         await self._engine.submit(lane.run.id, command)
         return Hit(first.model, tuple(None if one is None else content_value(one.output) for one in kept))
+
+    async def _found(self, tenant: str, keys: Sequence[bytes], now: int) -> list[Reusable | None]:
+        if len(keys) == 1:  # no turn of the loop between this look and the next one, which is for a call under way
+            return [await self.cache.find(tenant, keys[0], now)]
+        return await asyncio.gather(*(self.cache.find(tenant, key, now) for key in keys))
 
     async def _waited(self, keys: Sequence[bytes], until: int) -> bool:
         """Wait for an equal call that is being made; return whether it is worth looking again."""

@@ -23,18 +23,19 @@ class Freshness:
         self._clock = clock
         self._kinds = tuple(kinds)
         self._known: tuple[int, ...] = ()
-        self._asked_at: int | None = None
+        self.due = 0
+        """When to ask again."""
 
     async def changed(self) -> bool:
         """Whether there is a change. Raises `Unavailable`; then the next caller asks again."""
-        at = self._clock.now()
-        if self._asked_at is not None and at - self._asked_at < ASK_SECONDS * 1_000_000:
+        now = self._clock.now()
+        if now < self.due:
             return False
-        self._asked_at = at
+        self.due = now + int(ASK_SECONDS * 1_000_000)
         try:
             found = tuple([await self._documents.revision(kind) for kind in self._kinds])
         except BaseException:
-            self._asked_at = None
+            self.due = 0
             raise
         changed, self._known = found != self._known, found
         return changed

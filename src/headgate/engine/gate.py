@@ -28,6 +28,7 @@ from headgate.engine.lane import Lane
 from headgate.engine.ledger import Ledger
 from headgate.engine.limits import Limits, Take
 from headgate.engine.lines import Asked, Lines, Turn
+from headgate.engine.own_rates import own_rate
 from headgate.ports import Admission, Admitted, CallRequest, Cell, Denied, RateLimit, Settlement
 
 __all__ = ["Gate"]
@@ -95,15 +96,16 @@ class Gate:
 
     async def _admitted(self, run_id: str, place: str, attempt: int, call_id: str, request: CallRequest) -> Admission:
         """Return the answer for a call that is to be made."""
+        lane = self._engine.loaded(run_id) or await self._engine.lane(run_id)
+        own = own_rate(lane.run, place)
+        unheld = self._limits.store.idle and not request.pause_seconds and own is None
         call = (run_id, call_id)
-        if (self._limits.store.idle and not request.pause_seconds) or call in self._open:
+        if unheld or call in self._open:
             answer = await self._ledger.admit(run_id, place, attempt, call_id=call_id, request=request)
             if type(answer) is Admitted and call not in self._open:
                 self._open[call] = _Open(_named(request.candidates, answer.model))
             return _apart(answer, request)
-        lane = self._engine.loaded(run_id)
-        tenant = lane.run.tenant if lane is not None else "default"
-        return await self._admit_in_turn(Asked(run_id, place, attempt, tenant, call_id, request))
+        return await self._admit_in_turn(Asked(run_id, place, attempt, lane.run.tenant, call_id, request, own))
 
     async def _admit_in_turn(self, asked: Asked) -> Admission:
         turn = await self._lines.turn(asked)
@@ -147,19 +149,19 @@ class Gate:
 
     async def _give_back(self, asked: Asked, turn: Turn) -> None:
         await self._limits.give_back(turn.candidate, asked.call_id, turn.takes)
-        self._lines.look_again(turn.candidate)
+        self._lines.look_again(turn.candidate, turn.takes)
 
     async def settle(self, run_id: str, *, call_id: str, settlement: Settlement) -> None:
         """Record how a call ended; a repeat changes nothing."""
-        call = self._open.pop((run_id, call_id), None)
         with self.calls.settling(run_id, call_id, settlement.answers):
             await self._ledger.settle(run_id, call_id=call_id, settlement=settlement)
+        call = self._open.pop((run_id, call_id), None)
         if call is None or (settlement.error is None and settlement.rates is None and self._limits.store.idle):
             return
         opened = await self._limits.learn(call.candidate, call_id, call.takes, settlement)
         if opened is not None:
             _tell_opened(call.candidate, opened)
-        self._lines.look_again(call.candidate)
+        self._lines.look_again(call.candidate, call.takes)
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         """Let go of calls whose attempts are over: those that wait are told, those under way are known no more."""
@@ -175,7 +177,7 @@ class Gate:
 
     async def _forfeited(self, call: _Open, call_id: str) -> None:
         await self._limits.learn(call.candidate, call_id, call.takes, Settlement("lost"))
-        self._lines.look_again(call.candidate)
+        self._lines.look_again(call.candidate, call.takes)
 
     # --- Rates -------------------------------------------------------------------------------------------------------
 

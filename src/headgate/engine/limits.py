@@ -5,6 +5,7 @@ The state is in the cells of a `LimitStore`, by these names (`account` is a prov
 
 - `limit SCOPE`: a rate that somebody has set;
 - `rate KIND ACCOUNT` and `rate KIND MODEL`: when its bucket is full again (`engine.rate`);
+- `own KIND LINE RATE`: the same of a rate that a definition asks for (`engine.own_rates`);
 - `pause MODEL`: until when the provider wants to be left alone, by a 429 or by a rate that it said is used up;
 - `circuit MODEL`: how it has done of late (`engine.breaker`).
 
@@ -25,17 +26,20 @@ from headgate.core.values import CallError, Candidate, Usage
 from headgate.engine import breaker, rate
 from headgate.engine.breaker import Circuit, Ended
 from headgate.engine.limit_view import at_clock
+from headgate.engine.own_rates import OwnRate, rate_of_cell
 from headgate.engine.rate import Rate
-from headgate.ports import LimitStore, RateLimit, Settlement, Swap
+from headgate.ports import Cell, LimitStore, RateLimit, Settlement, Swap
 
 __all__ = ["CIRCUIT_FAILURES_MAX", "Limits", "State", "Take", "account_of", "checked_limit", "limits_of", "model_of"]
 
-KINDS = ("requests", "tokens", "money")
+KINDS: tuple[Literal["requests"], Literal["tokens"], Literal["money"]] = ("requests", "tokens", "money")
 SWAPS_MAX = 16
 """So often a change is tried anew because somebody was faster."""
 MODELS_MAX = 1_000
 """Models whose circuits are known, and whose pauses; of a further one nothing is."""
 LIMITS_MAX = 1_000
+OWN_BUCKETS_MAX = 10_000
+"""Buckets of rates that definitions ask for and that are in use; calls are not held to a further one."""
 BROKEN = frozenset({"provider_unavailable", "timed_out", "connection_failed", "malformed_response"})
 """Codes of failures that are the provider's."""
 PAUSE_SECONDS_MAX = 86_400
@@ -60,6 +64,8 @@ class Take(NamedTuple):
     scope: str
     limit: Rate
     amount: int
+    line: str = ""
+    """Where calls wait for it, where it is a definition's own."""
 
 
 class State(NamedTuple):
@@ -71,6 +77,8 @@ class State(NamedTuple):
     why: str = ""
     scope: str = ""
     """The account or model whose rate it is."""
+    line: str = ""
+    """Where calls wait for it, where it is the rate of a definition."""
 
 
 class Limits:
@@ -110,9 +118,9 @@ class Limits:
 
     # --- Before a call -----------------------------------------------------------------------------------------------
 
-    async def state(self, candidate: Candidate, call_id: str) -> State:
-        """Return whether the candidate can be called now, or when."""
-        now, takes = self.store.now(), self._takes(candidate)
+    async def state(self, candidate: Candidate, call_id: str, own: OwnRate | None = None) -> State:
+        """Return whether the candidate can be called now, or when. `own` is the rate of the call's definition."""
+        now, takes = self.store.now(), self._takes(candidate, own)
         model = model_of(candidate)
         names = [_circuit_name(model), _pause_name(model), *(take.cell for take in takes)]
         circuit_text, pause_text, *buckets = await self.store.read(names)
@@ -125,13 +133,13 @@ class Limits:
         for take, text in zip(takes, buckets, strict=True):
             at = rate.opens_at(int(text or 0), take.limit, take.amount)
             if at > max(now, opens.opens_at):
-                opens = State(candidate, at, why=_rate_words(take), scope=take.scope)
+                opens = State(candidate, at, why=_rate_words(take), scope=take.scope, line=take.line)
         return opens
 
-    async def take(self, candidate: Candidate, call_id: str) -> tuple[Take, ...] | None:
+    async def take(self, candidate: Candidate, call_id: str, own: OwnRate | None = None) -> tuple[Take, ...] | None:
         """Take of all its rates what the candidate may use, and be the probe of its circuit where there is to be one.
         None: it cannot be called now after all."""
-        takes, model = self._takes(candidate), model_of(candidate)
+        takes, model = self._takes(candidate, own), model_of(candidate)
         names = [_circuit_name(model), _pause_name(model), *(take.cell for take in takes)]
         for _ in range(SWAPS_MAX):
             now = self.store.now()
@@ -144,23 +152,28 @@ class Limits:
                 return None
             changes = [Swap(names[0], circuit_text, _text(circuit)), Swap(names[1], pause_text, None)]
             for at, text, one in zip(full, buckets, takes, strict=True):
+                if text is None and not await self._has_room(one.cell):
+                    continue
                 changes.append(Swap(one.cell, text, str(rate.taken(at, one.limit, one.amount, now))))
             if await self._swapped(changes):
                 return takes
         return None
 
-    def _takes(self, candidate: Candidate) -> tuple[Take, ...]:
-        if not self.rates:
+    def _takes(self, candidate: Candidate, own: OwnRate | None) -> tuple[Take, ...]:
+        if not self.rates and own is None:
             return ()
         account, found = account_of(candidate), list[Take]()
+        amounts = (1, candidate.input_tokens + candidate.output_tokens, candidate.worst_case)
         for scope, shared in ((candidate.model.partition("/")[0], account), (candidate.model, model_of(candidate))):
             limit = self.rates.get(scope)
             if limit is not None:
-                amounts = (1, candidate.input_tokens + candidate.output_tokens, candidate.worst_case)
                 for kind, most, amount in zip(KINDS, (limit.requests, limit.tokens, limit.money), amounts, strict=True):
                     if most:
-                        cell = f"rate {kind} {shared}"
-                        found.append(Take(cell, kind, shared, Rate(most, limit.seconds), amount))  # type: ignore[arg-type]
+                        found.append(Take(f"rate {kind} {shared}", kind, shared, Rate(most, limit.seconds), amount))
+        if own is not None:
+            for kind, held, amount in zip(KINDS, (own.requests, own.tokens, own.money), amounts, strict=True):
+                if held is not None:
+                    found.append(Take(own.cell(kind, held), kind, own.name, held, amount, own.line))
         return tuple(found)
 
     # --- After it ----------------------------------------------------------------------------------------------------
@@ -222,14 +235,15 @@ class Limits:
     async def _has_room(self, name: str) -> bool:
         """Say whether one more cell of its kind may be kept, after those were taken out that say nothing any more."""
         kind = name.partition(" ")[0]
-        if kind not in ("circuit", "pause"):
+        most = {"circuit": MODELS_MAX, "pause": MODELS_MAX, "own": OWN_BUCKETS_MAX}.get(kind)
+        if most is None:
             return True
         cells = await self.store.cells(f"{kind} ")
-        if len(cells) < MODELS_MAX:
+        if len(cells) < most:
             return True
         now = self.store.now()
-        over = [cell for cell in cells if _is_over(kind, cell.body, now)]
-        return await self._swapped([Swap(*cell, None) for cell in over]) and len(cells) - len(over) < MODELS_MAX
+        over = [cell for cell in cells if _is_over(kind, cell, now)]
+        return await self._swapped([Swap(*cell, None) for cell in over]) and len(cells) - len(over) < most
 
     async def _swapped(self, changes: Sequence[Swap]) -> bool:
         changes = [change for change in changes if change.before != change.after]
@@ -293,11 +307,13 @@ def _pause(text: str | None) -> Pause | None:
     return msgspec.json.decode(text, type=Pause) if text else None
 
 
-def _is_over(kind: str, body: str, now: int) -> bool:
+def _is_over(kind: str, cell: Cell, now: int) -> bool:
+    if kind == "own":
+        return rate_of_cell(cell.name).used(int(cell.body), now) == 0
     if kind == "pause":
-        pause = _pause(body)
+        pause = _pause(cell.body)
         return pause is None or pause.until <= now
-    return breaker.ask(_circuit(body), "", now)[1] is None
+    return breaker.ask(_circuit(cell.body), "", now)[1] is None
 
 
 def _text(value: Circuit | Pause | None) -> str | None:
@@ -314,7 +330,8 @@ def _rate_words(take: Take) -> str:
     most = take.limit.limit
     limit = show(most) if take.kind == "money" else f"{most:,} {take.kind if most > 1 else take.kind[:-1]}"
     period = "a minute" if take.limit.seconds == 60 else f"in {take.limit.seconds} s"
-    return f"the rate of {take.scope}: {limit} {period}"
+    scope = take.scope if take.line else _scope_without_key(take.scope)
+    return f"the rate of {scope}: {limit} {period}"
 
 
 # --- What the end of a call says -------------------------------------------------------------------------------------

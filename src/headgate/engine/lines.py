@@ -1,4 +1,5 @@
-"""Where calls wait for a provider: a line for each account, in which tenants take turns.
+"""Where calls wait for a provider: a line for each account, in which tenants take turns; and for the rate of their own
+definition: a line for each of these, in which runs do.
 
 A call is looked at when it comes, and again whenever something may have changed: the time of its rate has come, a call
 has ended, a rate was set. It goes to the first model of its list that can be called now. One that must wait waits for
@@ -13,6 +14,7 @@ Each line has one task while somebody is in it. What waits is written down in th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -22,15 +24,16 @@ from headgate.core.run import Run
 from headgate.core.values import Candidate, Failure, PassedOver
 from headgate.engine.limit_view import Wait
 from headgate.engine.limits import Limits, State, Take, account_of, model_of
+from headgate.engine.own_rates import OwnRate
 from headgate.engine.turns import Turns
-from headgate.ports import CallRequest, Clock, Denied, Swap
+from headgate.ports import CallRequest, Cell, Clock, Denied, Swap
 
 __all__ = ["FALL_SECONDS", "WAITING_MAX", "WAIT_SECONDS_MAX", "Asked", "Lines", "Turn"]
 
 WAITING_MAX = 10_000
 """Calls that wait here at a time; a further one is denied, and its attempt may come again."""
 WAIT_SECONDS_MAX = 3_600
-"""A call that has waited so long is denied, and its attempt may come again."""
+"""A call that has waited so long for a provider is denied, and its attempt may come again."""
 FALL_SECONDS = 60
 """A model whose rate opens later than this is passed over where the list has another one."""
 FULL_RETRY_SECONDS = 30.0
@@ -38,6 +41,7 @@ LOOKS_MAX = 100
 """So often a call looks again at once when another was faster; then it waits a moment."""
 CROWDED_MICROSECONDS = 10_000
 MICROSECONDS = 1_000_000
+NEVER = 1 << 62
 
 
 class Asked(NamedTuple):
@@ -49,6 +53,8 @@ class Asked(NamedTuple):
     tenant: str
     call_id: str
     request: CallRequest
+    own: OwnRate | None = None
+    """The rate of its definition."""
 
 
 class Turn(NamedTuple):
@@ -69,19 +75,21 @@ class _Must(NamedTuple):
 class _Waiter:
     """A call in a line. `answer` is its turn, or why it has none."""
 
-    __slots__ = ("answer", "asked", "line", "model", "noted", "since")
+    __slots__ = ("answer", "asked", "line", "model", "noted", "party", "since")
 
     def __init__(self, asked: Asked, since: int, answer: asyncio.Future[Turn | Denied]) -> None:
         self.asked = asked
         self.since = since
         self.answer = answer
         self.line: _Line | None = None
+        self.party = ""
+        """With whom it takes turns there: its tenant, or its run."""
         self.model = ""
         self.noted: str | None = None
 
 
 class _Line:
-    """Those who wait for one account, and what looks after them."""
+    """Those who wait for one account, or one rate of a definition, and what looks after them."""
 
     __slots__ = ("task", "turns", "wake")
 
@@ -106,10 +114,12 @@ class Lines:
         return self._count
 
     async def open(self) -> None:
-        """Nobody waits any more who waited in the process before."""
+        """Nobody waits any more who waited in the process before; in a shared store, who has waited for as long as one
+        may."""
         store = self._limits.store
         for cell in await store.cells("wait "):
-            await store.swap([Swap(cell.name, cell.body, None)])
+            if not store.shared or _is_over(cell, store.now()):
+                await store.swap([Swap(cell.name, cell.body, None)])
 
     async def close(self) -> None:
         tasks = [line.task for line in self._lines.values() if line.task is not None]
@@ -129,34 +139,45 @@ class Lines:
         found = await self._look(asked)
         if isinstance(found, Denied):
             return found
-        line = self._lines.get(account_of(found.candidate if isinstance(found, Turn) else found.state.candidate))
         if isinstance(found, Turn):
-            if line is None or not self._is_behind(line, found.candidate):
+            ahead = self._behind_its_own(asked, found.candidate) or self._behind_others(found.candidate)
+            if ahead is None:
                 return found
             await self._limits.give_back(found.candidate, asked.call_id, found.takes)
-            found = _Must(State(found.candidate, 0), ())
+            found = _Must(ahead, ())
         if self._count >= WAITING_MAX:
             return _full()
         return await self._wait_in_line(waiter, found)
 
-    def _is_behind(self, line: _Line, candidate: Candidate) -> bool:
-        """Whether others have waited in the line already for what the call would take."""
+    def _behind_its_own(self, asked: Asked, candidate: Candidate) -> State | None:
+        """Return what to wait for where others wait already for the rate of the call's definition."""
+        line = self._lines.get(asked.own.line) if asked.own is not None else None
+        return State(candidate, 0, line=asked.own.line) if line is not None and line.turns and asked.own else None
+
+    def _behind_others(self, candidate: Candidate) -> State | None:
+        """Return what to wait for where others wait already for what the call would take of the provider."""
+        line = self._lines.get(account_of(candidate))
+        if line is None:
+            return None
         of_account = candidate.model.partition("/")[0] in self._limits.rates
-        return len(line.turns) > 0 if of_account else line.turns.waits_for(model_of(candidate))
+        behind = len(line.turns) > 0 if of_account else line.turns.waits_for(model_of(candidate))
+        return State(candidate, 0) if behind else None
 
     async def _look(self, asked: Asked) -> Turn | Denied | _Must:
         """Take a turn for the first model that can be called now; else say which to wait for."""
         for _ in range(LOOKS_MAX):
-            states = [await self._limits.state(candidate, asked.call_id) for candidate in asked.request.candidates]
+            states = [
+                await self._limits.state(candidate, asked.call_id, asked.own) for candidate in asked.request.candidates
+            ]
             now = self._limits.store.now()
             chosen, passed = _choose(states, now)
             if chosen is None:
                 return _none_left(states, passed, now)
             if chosen.opens_at > now:
-                if chosen.opens_at > now + WAIT_SECONDS_MAX * MICROSECONDS:
+                if chosen.opens_at > now + WAIT_SECONDS_MAX * MICROSECONDS and not chosen.line:
                     return _too_late(chosen, now)
                 return _Must(chosen, passed)
-            takes = await self._limits.take(chosen.candidate, asked.call_id)
+            takes = await self._limits.take(chosen.candidate, asked.call_id, asked.own)
             if takes is not None:
                 return Turn(_narrowed(asked.request, passed), chosen.candidate, takes)
             await asyncio.sleep(0)  # somebody else was faster
@@ -185,7 +206,7 @@ class Lines:
     async def _wait_in_line(self, waiter: _Waiter, must: _Must) -> Turn | Denied:
         self._enter(waiter)
         try:
-            self._join(waiter, must.state.candidate)
+            self._join(waiter, must.state)
             await self._note(waiter, _wait_of(waiter, must.state))
             return await waiter.answer
         except BaseException:
@@ -196,7 +217,7 @@ class Lines:
             raise
         finally:
             waiter.answer.cancel()
-            if waiter.line is not None and waiter.line.turns.remove(waiter.asked.tenant, waiter.model, waiter):
+            if waiter.line is not None and waiter.line.turns.remove(waiter.party, waiter.model, waiter):
                 waiter.line.wake.set()
             self._leave(waiter)
             await asyncio.shield(self._note(waiter, None))
@@ -212,13 +233,15 @@ class Lines:
             del self._waiters[waiter.asked.run_id]
         self._count -= 1
 
-    def _join(self, waiter: _Waiter, candidate: Candidate) -> None:
-        account, waiter.model = account_of(candidate), model_of(candidate)
-        line = waiter.line = self._lines.setdefault(account, _Line())
-        line.turns.add(waiter.asked.tenant, waiter.model, waiter)
+    def _join(self, waiter: _Waiter, state: State) -> None:
+        waiter.party = waiter.asked.run_id if state.line else waiter.asked.tenant
+        waiter.model = state.line or model_of(state.candidate)
+        name = _line_of(state)
+        line = waiter.line = self._lines.setdefault(name, _Line())
+        line.turns.add(waiter.party, waiter.model, waiter)
         line.wake.set()
         if line.task is None:
-            line.task = asyncio.get_running_loop().create_task(self._look_after(account, line))
+            line.task = asyncio.get_running_loop().create_task(self._look_after(name, line))
 
     async def _note(self, waiter: _Waiter, wait: Wait | None) -> None:
         """Write down that the call waits, and for what; None: no more."""
@@ -230,11 +253,11 @@ class Lines:
 
     # --- A line ------------------------------------------------------------------------------------------------------
 
-    async def _look_after(self, account: str, line: _Line) -> None:
+    async def _look_after(self, name: str, line: _Line) -> None:
         try:
             while line.turns:
                 line.wake.clear()
-                until = await self._give_turns(account, line)
+                until = await self._give_turns(name, line)
                 if line.turns:
                     await self._clock.wait(until, line.wake)
         except Exception as error:  # noqa: BLE001 - the store cannot be read: those who wait are told, each its own
@@ -243,42 +266,56 @@ class Lines:
                     waiter.answer.set_exception(error)
         finally:
             line.task = None
-            if self._lines.get(account) is line:
-                del self._lines[account]
+            if self._lines.get(name) is line:
+                del self._lines[name]
 
-    async def _give_turns(self, account: str, line: _Line) -> int | None:
+    async def _give_turns(self, name: str, line: _Line) -> int | None:
         """Let everybody go who can; return when to look again."""
         blocked: set[str] = set()
         until: int | None = None
         while (first := line.turns.next(blocked)) is not None:
-            tenant, model, waiter = first
+            party, model, waiter = first
             found = await self._look(waiter.asked)
             now = self._limits.store.now()
             if waiter.answer.done():  # it has gone meanwhile
                 if isinstance(found, Turn):
                     await self._limits.give_back(found.candidate, waiter.asked.call_id, found.takes)
-                line.turns.remove(tenant, model, waiter)
-            elif isinstance(found, _Must) and now < waiter.since + WAIT_SECONDS_MAX * MICROSECONDS:
-                if account_of(found.state.candidate) != account:
-                    line.turns.remove(tenant, model, waiter)
-                    self._join(waiter, found.state.candidate)
-                    continue
-                look_at = min(found.state.opens_at, waiter.since + WAIT_SECONDS_MAX * MICROSECONDS)
+                line.turns.remove(party, model, waiter)
+                continue
+            in_its_own = waiter.asked.own is not None and name == waiter.asked.own.line
+            if isinstance(found, Turn) and in_its_own:
+                found = await self._in_line_for_its_provider(waiter, found)
+            if isinstance(found, _Must) and _line_of(found.state) != name:
+                line.turns.remove(party, model, waiter)
+                waiter.since = now if in_its_own else waiter.since
+                self._join(waiter, found.state)
+                await self._note(waiter, _wait_of(waiter, found.state))
+            elif isinstance(found, _Must) and now < (given_up := _given_up_at(waiter, found.state)):
+                look_at = min(found.state.opens_at, given_up)
                 until = look_at if until is None else min(until, look_at)
                 blocked.add(model)
                 await self._note(waiter, _wait_of(waiter, found.state))
-                if found.state.scope == account:
+                if found.state.scope == name:
                     break
             else:
-                line.turns.served(tenant, model)
+                line.turns.served(party, model)
                 waiter.answer.set_result(_too_late(found.state, now) if isinstance(found, _Must) else found)
         return until
 
-    def look_again(self, candidate: Candidate) -> None:
-        """Something of the candidate's account has changed."""
-        line = self._lines.get(account_of(candidate))
-        if line is not None:
-            line.wake.set()
+    async def _in_line_for_its_provider(self, waiter: _Waiter, turn: Turn) -> Turn | _Must:
+        """Return the turn of a call that has waited for its definition's rate, unless others wait for its model."""
+        ahead = self._behind_others(turn.candidate)
+        if ahead is None:
+            return turn
+        await self._limits.give_back(turn.candidate, waiter.asked.call_id, turn.takes)
+        return _Must(ahead, ())
+
+    def look_again(self, candidate: Candidate, takes: Sequence[Take] = ()) -> None:
+        """Something of the candidate's account has changed, or of the rates that were taken from."""
+        for name in {account_of(candidate), *(take.line for take in takes)}:
+            line = self._lines.get(name)
+            if line is not None:
+                line.wake.set()
 
     def look_again_everywhere(self) -> None:
         """Something of all accounts has changed."""
@@ -297,7 +334,20 @@ class Lines:
                 )
 
 
+def _line_of(state: State) -> str:
+    return state.line or account_of(state.candidate)
+
+
+def _given_up_at(waiter: _Waiter, state: State) -> int:
+    """Return when a call that waits has waited too long: never for the rate of its own definition."""
+    return NEVER if state.line else waiter.since + WAIT_SECONDS_MAX * MICROSECONDS
+
+
 # --- Choosing --------------------------------------------------------------------------------------------------------
+
+
+def _is_over(cell: Cell, now: int) -> bool:
+    return msgspec.json.decode(cell.body, type=Wait).since + WAIT_SECONDS_MAX * MICROSECONDS < now
 
 
 def _choose(states: list[State], now: int) -> tuple[State | None, tuple[PassedOver, ...]]:
@@ -310,7 +360,7 @@ def _choose(states: list[State], now: int) -> tuple[State | None, tuple[PassedOv
         others = [other for other in states[number + 1 :] if not other.closed]
         late = bool(others) and state.opens_at > now + FALL_SECONDS * MICROSECONDS
         hurries = state.candidate.hurries and any(other.opens_at <= now for other in others)
-        if state.opens_at > now and (late or hurries):
+        if not state.line and state.opens_at > now and (late or hurries):
             seconds = (state.opens_at - now) / MICROSECONDS
             passed.append(PassedOver(state.candidate.model, f"{state.why}, {seconds:.0f} s", "rate_limited"))
             continue

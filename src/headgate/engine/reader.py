@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -180,9 +181,9 @@ def view_events(stored: Iterable[EventRow], values: dict[int, Any]) -> Iterable[
     for row in stored:
         event, _ = decode(row.data)
         fields: dict[str, Any] = {
-            field.name: msgspec.to_builtins(getattr(event, field.name))
-            for field in msgspec.structs.fields(event)
-            if field.name not in ENVELOPE and getattr(event, field.name) != field.default
+            name: msgspec.to_builtins(value)
+            for name, default in _own_fields(type(event))
+            if (value := getattr(event, name)) != default
         }
         yield EventView(
             version=event.version,
@@ -197,3 +198,9 @@ def view_events(stored: Iterable[EventRow], values: dict[int, Any]) -> Iterable[
             content=values.get(event.version),
             hash=row.hash.hex(),
         )
+
+
+@cache
+def _own_fields(kind: type[Event]) -> tuple[tuple[str, Any], ...]:
+    """Return the fields of a type of event beside the envelope, with their defaults; finding them out takes long."""
+    return tuple((field.name, field.default) for field in msgspec.structs.fields(kind) if field.name not in ENVELOPE)

@@ -37,7 +37,7 @@ from headgate.ports import (
     wants,
 )
 
-__all__ = ["NOTHING", "EndedPlace", "Following", "RunStreams", "chunks_of", "ended_places"]
+__all__ = ["NOTHING", "EndedPlace", "Following", "RunStreams", "chunks_of", "ended_places", "has_ended", "version_of"]
 
 OUTCOMES: dict[type[e.Event], str] = {
     e.ActivityCompleted: "completed",
@@ -98,7 +98,7 @@ class RunStreams:
             reader = self._streams.subscribe(run_id, place=place, resume=resume, wake=wake)
             if lane.run.finished:
                 reader.close()
-            return Following(self._engine, self._streams, lane, reader, ended, resume)
+            return Following(self._engine, self._streams, lane, reader, ended, resume, done=has_ended(lane.run, place))
 
         lane = await self._engine.lane(run_id)
         if lane.durable:
@@ -127,7 +127,11 @@ class Following:
         reader: Subscription,
         ended: Sequence[EndedPlace],
         resume: Sequence[Position],
+        *,
+        done: bool,
     ) -> None:
+        self.done = done
+        """What is followed had its outcome when this began."""
         self._engine = engine
         self._streams = streams
         self._lane = lane
@@ -158,7 +162,7 @@ class Following:
         owner = run.owner_of(end.place)
         if owner is None or not _streams(owner.planned):
             return
-        version = _version_of(owner, end.place) if end.status == "completed" else 0
+        version = version_of(owner, end.place) if end.status == "completed" else 0
         data = _text_of(await self._load(version)).encode("utf-8", "replace") if version else b""
         for offset, part in pieces(data, 0, end.place):
             yield Tokens(end.place, end.epoch, offset, part, end.attempt, end.origin)
@@ -168,7 +172,7 @@ class Following:
         return (await self._engine.load_values(self._lane.row.key, {version})).get(version)
 
 
-def _version_of(owner: Place, path: str) -> int:
+def version_of(owner: Place, path: str) -> int:
     """Return the version of the output of an activity in this round, or of one of its items; 0: of another round."""
     if owner.path == path:
         return owner.ref
@@ -215,6 +219,19 @@ def ended_places(run: Run, wanted: str = "") -> Iterator[EndedPlace]:
         elif place.ended and place.attempt and place.status != "skipped" and wants(wanted, place.path):
             version = place.ref if place.status == "completed" else 0
             yield EndedPlace(place.path, place.attempt, place.status, version)
+
+
+def has_ended(run: Run, wanted: str = "") -> bool:
+    """Return whether nothing more is to come of the activity, of one of its items or rounds; "": of the run."""
+    owner = run.owner_of(wanted)
+    if run.finished or owner is None:
+        return run.finished
+    if wanted == owner.planned.key:
+        return owner.ended and not owner.planned.loops
+    round_, _, item = wanted.removesuffix("]").partition("[")
+    if round_ != owner.path or not item.isdecimal():
+        return round_ != owner.path or owner.ended
+    return owner.ended or (owner.fan is not None and any(owner.fan.statuses[int(item) : int(item) + 1]))
 
 
 async def chunks_of(

@@ -45,6 +45,7 @@ WAITS_AFTER_SECONDS = 1.0
 TASKS_MAX = 10_000
 """Of one worker, those included that hold no slot because they wait for money or for a person."""
 THREADS_MAX = 32
+FIRST_HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 30.0
 POLL_AGAIN_SECONDS = 0.5
 USER_LOOP_END_SECONDS = 1.0
@@ -75,6 +76,8 @@ class Worker:
         self._queues = tuple(queues)
         self._worker_id = worker_id
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._ended_now: list[tuple[Assignment, Report]] = []
+        """What is to be reported when the loop comes to it."""
         self._reporting: set[asyncio.Task[None]] = set()
         self._slot_free = asyncio.Event()
         self._slots = _Slots(slots, self._slot_free.set)
@@ -159,7 +162,7 @@ class Worker:
     async def _work(self, task: Assignment, function: ActivityFunction | None) -> None:
         current_task.set(task)
         report: Report
-        heartbeat = asyncio.get_running_loop().create_task(self._keep_lease(task))
+        lease = _Lease(lambda: self._keep_lease(task))
         try:
             output = await self._call(task, function)
             report = Completed(task.activity_id, output)
@@ -170,7 +173,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever an activity raises is its outcome
             report = Failed(task.activity_id, failure_of(error))
         finally:
-            heartbeat.cancel()
+            lease.end()
         self._report_soon([(task, report)])
 
     async def _call(self, task: Assignment, function: ActivityFunction | None) -> Any:
@@ -190,23 +193,27 @@ class Worker:
             return await self._user_loop.call(user, task, context)
 
     async def _keep_lease(self, task: Assignment) -> None:
-        seconds = 10.0
         while True:
-            await asyncio.sleep(seconds)
             try:
                 seconds = await self._protocol.heartbeat(task.activity_id, worker_id=self._worker_id)
             except StaleAttempt:
                 self.stop([task.activity_id])
                 return
+            await asyncio.sleep(seconds)
 
     # --- Reports -------------------------------------------------------------------------------------------------
 
     def _report_soon(self, reports: list[tuple[Assignment, Report]]) -> None:
-        work = asyncio.get_running_loop().create_task(self._report(reports))
+        """Report these, together with whatever else ends before the loop comes to it."""
+        self._ended_now += reports
+        if len(self._ended_now) > len(reports):
+            return
+        work = asyncio.get_running_loop().create_task(self._report_ended())
         self._reporting.add(work)
         work.add_done_callback(self._reporting.discard)
 
-    async def _report(self, done: list[tuple[Assignment, Report]]) -> None:
+    async def _report_ended(self) -> None:
+        done, self._ended_now = self._ended_now, []
         reports = [report for _, report in done]
         for number in range(REPORT_TRIES_MAX):
             try:
@@ -221,6 +228,25 @@ class Worker:
                 for trace_id in dict.fromkeys(task.trace_id for task, _ in done):
                     logger.warning("cannot report, trying again: %s", error, extra={"trace_id": trace_id})
                 await asyncio.sleep(min(2**number, 60))
+
+
+class _Lease:
+    """Keeps a task's lease while it is worked on. Most end before the first heartbeat is due, and need only a timer."""
+
+    __slots__ = ("_keep", "_keeping", "_timer")
+
+    def __init__(self, keep: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._keep = keep
+        self._keeping: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(FIRST_HEARTBEAT_SECONDS, self._begin)
+
+    def _begin(self) -> None:
+        self._keeping = asyncio.get_running_loop().create_task(self._keep())
+
+    def end(self) -> None:
+        self._timer.cancel()
+        if self._keeping is not None:
+            self._keeping.cancel()
 
 
 class _Slots:

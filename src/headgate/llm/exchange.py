@@ -8,39 +8,37 @@ or a key into an error; what a provider says of itself is shown shortened, with 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from headgate.core.values import RateReport
+from headgate.llm.event_streams import BrokenStream, Framing
 from headgate.llm.provider_errors import (
     RETRYABLE,
-    code_of_status,
     malformed,
     rate_report,
-    refusal_text,
     refused_here,
-    told,
     wait_seconds,
 )
+from headgate.llm.refusals import code_of, refusal_text, retry_delay, told
 from headgate.ports import ProviderError
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["ANSWER_BYTES_MAX", "DONE", "SAID_CHARACTERS_MAX", "Exchange", "trouble_of"]
+__all__ = ["ANSWER_BYTES_MAX", "SAID_CHARACTERS_MAX", "Exchange"]
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
-EVENT_BYTES_MAX = 16 * 1024 * 1024
-"""One event of a stream. The client library's own bound is 1 MiB, which a large tool call may pass."""
-DONE = "[DONE]"
 DRAIN_SECONDS_MAX = 0.2
 SAID_CHARACTERS_MAX = 300
 """How much of a provider's own error text goes into ours."""
+NO_HEADERS: Mapping[str, str] = {}
 
 Result = TypeVar("Result")
+Event = TypeVar("Event")
 
 
 class Exchange:
@@ -72,6 +70,8 @@ class Exchange:
         self.said: Any = None
         """What the provider said with a refusal: its JSON, or its text."""
         self._response: httpx2.Response | None = None
+        self._incoming: AsyncGenerator[bytes] | None = None
+        """What is left to be read of a stream."""
 
     async def __aenter__(self) -> Exchange:
         return self
@@ -111,61 +111,66 @@ class Exchange:
             self._left = True
 
     async def _close(self) -> None:
+        if self._incoming is not None:
+            await self._incoming.aclose()
         if self._response is not None:
             await self._response.aclose()
 
     @property
-    def streamed(self) -> bool:
-        """Say whether the answer comes as events; some servers answer whole, whatever was asked."""
+    def headers(self) -> Mapping[str, str]:
+        """The answer's headers, their names in lower case."""
         assert self._response is not None
-        return self._response.headers.get("content-type", "").lower().startswith("text/event-stream")
+        return self._response.headers
+
+    def streams(self, framing: Framing[object]) -> bool:
+        """Say whether the answer comes as events; some servers answer whole, whatever was asked."""
+        return self.headers.get("content-type", "").lower().startswith(framing.content_type)
 
     @property
     def rates(self) -> RateReport | None:
         """What the provider says of its rates."""
-        assert self._response is not None
-        return rate_report(self._response.headers)
+        return rate_report(self.headers)
 
     async def read(self) -> bytes:
         """Return the whole answer."""
         return await self._within(self._all())
 
     async def _all(self) -> bytes:
-        assert self._response is not None
         content = bytearray()
-        async for chunk in self._response.aiter_bytes():
+        async for chunk in self._chunks():
             content += chunk
-            if len(content) > ANSWER_BYTES_MAX:
-                raise malformed(f"{self._who} answered with more than {ANSWER_BYTES_MAX} bytes; reading was stopped.")
         return bytes(content)
 
-    async def events(self) -> AsyncIterator[str]:
-        """Yield the data of each event until the stream ends, or says that it is `[DONE]` (yielded too)."""
-        import httpx2  # imported with the first call only: it takes a tenth of a second
-
+    async def _chunks(self) -> AsyncGenerator[bytes]:
         assert self._response is not None
-        source = aiter(httpx2.EventSource(self._response, max_event_size=EVENT_BYTES_MAX))
         received = 0
+        async for chunk in self._response.aiter_bytes():
+            received += len(chunk)
+            if received > ANSWER_BYTES_MAX:
+                raise malformed(f"{self._who} answered with more than {ANSWER_BYTES_MAX} bytes; reading was stopped.")
+            yield chunk
+
+    async def events(self, framing: Framing[Event]) -> AsyncGenerator[Event]:
+        """Yield each event until the body ends, or the reader has enough: `drain` it then."""
+        chunks = self._incoming = self._chunks()
         # The deadline stands around each wait and not around the loop: a timeout that is open across a yield
         # would strike whoever reads these events.
-        while (event := await self._within(anext(source, None))) is not None:
-            received += len(event.data)
-            if received > ANSWER_BYTES_MAX:
-                raise malformed(f"{self._who} streamed more than {ANSWER_BYTES_MAX} bytes; reading was stopped.")
-            if event.data.strip() == DONE:
-                await self._drain(source)
-                yield DONE
-                return
-            if event.data:
-                yield event.data
+        while (chunk := await self._within(anext(chunks, None))) is not None:
+            try:
+                events = framing.take(chunk)
+            except BrokenStream as error:
+                raise malformed(f"{self._who} streamed something that is no event stream: {error}.") from None
+            for event in events:
+                yield event
 
-    async def _drain(self, source: AsyncIterator[object]) -> None:
+    async def drain(self) -> None:
         """Read to the end of the body, which follows at once: only then can the connection be used again."""
-        import httpx2
+        import httpx2  # imported with the first call only: it takes a tenth of a second
 
-        with suppress(TimeoutError, httpx2.HTTPError):
+        assert self._incoming is not None
+        with suppress(TimeoutError, httpx2.HTTPError, ProviderError):
             async with asyncio.timeout(DRAIN_SECONDS_MAX):
-                async for _ in source:
+                async for _ in self._incoming:
                     pass
 
     # --- What went wrong -----------------------------------------------------------------------------
@@ -179,7 +184,7 @@ class Exchange:
         except TimeoutError:
             raise self.broken("timed_out", f"did not answer in full within {self._seconds:g} s") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            code, what = trouble_of(error) or ("connection_failed", "broke off")
+            code, what = _trouble(error)
             if code == "misconfigured":
                 raise refused_here(code, f"{self._who} {what}.") from None
             raise (
@@ -196,44 +201,39 @@ class Exchange:
         with suppress(msgspec.DecodeError, RecursionError):
             said = msgspec.json.decode(body)
         self.said = said
-        error = self.refusal(response.status_code, said, retry_after=wait_seconds(response.headers))
+        error = self.refusal(response.status_code, said, response.headers)
         error.rates = rate_report(response.headers)
         return error
 
-    def refusal(self, status: int, said: object, *, retry_after: float | None = None) -> ProviderError:
+    def refusal(self, status: int, said: object, headers: Mapping[str, str] = NO_HEADERS) -> ProviderError:
         """Return the error for a refusal with `status`, and with `said` by the provider (a body, or text)."""
-        text, vendor_code = told(said)
-        code = code_of_status(status, text, vendor_code)
+        code, text = code_of(status, said, headers), told(said)
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         shown = text if len(text) <= SAID_CHARACTERS_MAX else f"{text[:SAID_CHARACTERS_MAX]}…"
+        asked_to_wait = wait_seconds(headers)
         return ProviderError(
             refusal_text(self._who, status, shown),
             status=status,
             code=code,
             retryable=code in RETRYABLE,
-            retry_after_seconds=retry_after,
+            retry_after_seconds=retry_delay(said) if asked_to_wait is None else asked_to_wait,
         )
 
 
-def trouble_of(error: Exception) -> tuple[str, str] | None:
-    """Return our code for an error of the HTTP client, and what happened, to follow whose call it was; None: it is
-    none of the client's."""
+def _trouble(error: httpx2.HTTPError | httpx2.InvalidURL) -> tuple[str, str]:
+    """Return our code for an error of the HTTP client, and what happened, to follow whose call it was."""
     import httpx2
 
     match error:
         case httpx2.InvalidURL() | httpx2.UnsupportedProtocol() | httpx2.LocalProtocolError():
             # Their texts quote what they dislike, which may be the key.
             return "misconfigured", "cannot be asked: its base URL or one of its headers is not valid HTTP"
-        case httpx2.SSEError():
-            return "malformed_response", f"streamed something that is no event stream: {error}"
         case httpx2.DecodingError():
             return "malformed_response", "answered with a body that cannot be decompressed"
         case httpx2.TimeoutException():
             return "timed_out", "could not be reached in time"
         case httpx2.ConnectError():
             return "connection_failed", f"could not be reached ({error})"
-        case httpx2.HTTPError():
-            return "connection_failed", f"broke off before its answer was complete ({type(error).__name__})"
         case _:
-            return None
+            return "connection_failed", f"broke off before its answer was complete ({type(error).__name__})"

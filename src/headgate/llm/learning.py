@@ -7,7 +7,7 @@ their input was estimated at without the factor, so that the ledger's rows tell 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -16,7 +16,6 @@ from headgate.core.values import Price, Usage
 from headgate.llm.token_factors import TokenFactors, kind_of_request
 from headgate.ports import (
     EmbeddingAnswer,
-    HasAccounts,
     Message,
     ModelAnswer,
     ModelProvider,
@@ -55,7 +54,8 @@ class LearningProvider:
 
     @property
     def account(self) -> str:
-        return self.inner.account if isinstance(self.inner, HasAccounts) else ""
+        """Which key it uses, where that is known: `ports.HasAccounts`."""
+        return getattr(self.inner, "account", "")
 
     def price(self, model: str) -> Price | None:
         """Return the price of `model`, or None where it is not known."""
@@ -74,6 +74,11 @@ class LearningProvider:
         if known is not None and known.messages is request.messages:
             return known
         return _Counted(request.messages, self.inner.count(request), kind_of_request(request))
+
+    def cannot(self, request: ModelRequest) -> str:
+        """Return why the model could not take the request, as far as the provider foresees it: `ports.Foresees`."""
+        cannot: Callable[[ModelRequest], str] | None = getattr(self.inner, "cannot", None)
+        return "" if cannot is None else cannot(request)
 
     async def request(self, request: ModelRequest) -> ModelAnswer:
         """Make the call. Raises `ProviderError`."""

@@ -7,18 +7,19 @@ no sense counts as none (then we count, and say `estimated`), and what cannot be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import msgspec
 
 from headgate.core.values import Usage
+from headgate.llm.answer_parts import AnswerParts, Told
 from headgate.llm.provider_errors import malformed
 from headgate.llm.usage_reports import openai_usage as read_usage
 from headgate.llm.usage_reports import tier_of
-from headgate.ports import EmbeddingAnswer, FinishReason, ModelAnswer, ToolCall
+from headgate.llm.vectors import Vectors
+from headgate.ports import FinishReason
 
-__all__ = ["AnswerParts", "Body", "read_body", "read_embeddings", "read_usage"]
+__all__ = ["FINISH_REASONS", "Body", "add_body", "read_body", "read_embeddings", "read_usage"]
 
 FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "Stop",
@@ -89,122 +90,44 @@ def read_body(data: bytes | str, who: str) -> Body:
         raise malformed(f"{who} answered with something that is no chat completion: {error}") from None
 
 
-class AnswerParts:
-    """An answer being put together: all of it at once, or event by event.
+def add_body(body: Body, parts: AnswerParts) -> str:
+    """Take in a body or an event; return the text that it brought."""
+    parts.model = body.model or parts.model
+    if body.service_tier is not None:
+        parts.tier = tier_of(body.service_tier)
+    reported = body.reported or parts.reported
+    parts.reported = msgspec.structs.replace(reported, tier=parts.tier) if reported is not None else None
+    if body.error is not None:
+        parts.error = Told(_status_of(body.error), {"error": body.error})
+    if not body.choices:
+        return ""
+    parts.answered = True
+    choice = body.choices[0]
+    if choice.finish_reason is not None:
+        parts.finish(choice.finish_reason)
+    part = choice.message or choice.delta
+    if part is None:
+        return ""
+    text = parts.say(_text(part.content))
+    parts.think(_thought(part))
+    parts.refuse(part.refusal or "")
+    for call in part.tool_calls or ():
+        function = call.function or _Function()
+        number = call.index if call.index is not None else _number_without_one(function, parts)
+        parts.call(number, call.id, function.name, function.arguments)
+    return text
 
-    `finished` says that the provider has said how it ended; without that a stream was cut.
-    """
 
-    def __init__(self, who: str) -> None:
-        self._who = who
-        self._texts: list[str] = []
-        self._refusals: list[str] = []
-        self._thoughts: list[str] = []
-        self._calls: dict[int, _ToolPart] = {}
-        self._arguments: dict[int, list[str]] = {}
-        self._finish_reason: str | None = None
-        self._model = ""
-        self._tier = ""
-        self.reported: Usage | None = None
-        self.finished = False
+def _number_without_one(function: _Function, parts: AnswerParts) -> int:
+    """Some servers leave the index out: a part with a name begins a call, another continues the last."""
+    return parts.calls if function.name or not parts.calls else parts.calls - 1
 
-    @property
-    def begun(self) -> bool:
-        """Say whether the model has produced anything."""
-        return bool(self._texts or self._refusals or self._thoughts or self._calls)
 
-    @property
-    def content(self) -> str:
-        return "".join(self._texts) or "".join(self._refusals)
-
-    @property
-    def delivered(self) -> str:
-        """All that has come so far: thinking, texts, and the arguments of calls."""
-        pieces = [piece for number in sorted(self._arguments) for piece in self._arguments[number]]
-        return "".join([*self._thoughts, *self._texts, *self._refusals, *pieces])
-
-    def add(self, body: Body) -> str:
-        """Take in a body or an event; return the text that it brought."""
-        self._model = body.model or self._model
-        if body.service_tier is not None:
-            self._tier = tier_of(body.service_tier)
-        reported = body.reported or self.reported
-        self.reported = msgspec.structs.replace(reported, tier=self._tier) if reported is not None else None
-        if not body.choices:
-            return ""
-        choice = body.choices[0]
-        if choice.finish_reason is not None:
-            self._finish_reason = choice.finish_reason
-            self.finished = True
-        part = choice.message or choice.delta
-        if part is None:
-            return ""
-        text = _text(part.content)
-        if text:
-            self._texts.append(text)
-        if thought := _thought(part):
-            self._thoughts.append(thought)
-        if part.refusal:
-            self._refusals.append(part.refusal)
-        for call in part.tool_calls or ():
-            self._add_call(call)
-        return text
-
-    def _add_call(self, part: _ToolPart) -> None:
-        index = part.index if part.index is not None else self._index_without_one(part)
-        call = self._calls.setdefault(index, _ToolPart(index, None, _Function()))
-        call.id = call.id or part.id
-        if part.function is None:
-            return
-        assert call.function is not None
-        call.function.name = call.function.name or part.function.name
-        arguments = part.function.arguments
-        if arguments is not None:
-            text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
-            self._arguments.setdefault(index, []).append(text)
-
-    def _index_without_one(self, part: _ToolPart) -> int:
-        """Some servers leave the index out: a part with a name begins a call, another continues the last."""
-        begins = part.function is not None and bool(part.function.name)
-        return len(self._calls) if begins or not self._calls else len(self._calls) - 1
-
-    def answer(self, model: str, count: Callable[[str, Sequence[ToolCall]], Usage]) -> ModelAnswer:
-        """Return the whole answer; `count` makes the usage where none was reported.
-
-        Raises `ProviderError` (`malformed_response`), with the reported usage, for calls that cannot be read.
-        """
-        try:
-            calls = tuple(self._call(index) for index in sorted(self._calls))
-        except msgspec.DecodeError as error:
-            broken = malformed(f"{self._who} asked for a tool with arguments that are no JSON object: {error}")
-            broken.usage = self.reported
-            raise broken from None
-        name = self._model or model
-        told = self.reported
-        usage = told if told and (told.input_tokens or told.output_tokens) else count(self.content, calls)
-        return ModelAnswer(
-            content=self.content,
-            model=name,
-            usage=msgspec.structs.replace(usage, model=name),
-            finish_reason=self._reason(calls),
-            tool_calls=calls,
-            reasoning="".join(self._thoughts),
-        )
-
-    def _call(self, index: int) -> ToolCall:
-        call = self._calls[index]
-        text = "".join(self._arguments.get(index, ()))
-        arguments = msgspec.json.decode(text, type=dict[str, Any]) if text.strip() else {}
-        name = call.function.name if call.function is not None else None
-        if not name:
-            raise msgspec.DecodeError("it names no tool")
-        return ToolCall(call.id or f"call_{index}", name, arguments)
-
-    def _reason(self, calls: Sequence[ToolCall]) -> FinishReason:
-        if self._refusals and not self._texts:
-            return "ContentFilter"
-        reason = FINISH_REASONS.get(self._finish_reason or "stop", "Error")
-        return "ToolUse" if reason == "Stop" and calls else reason
+def _status_of(error: object) -> int:
+    """Return the status that an error inside an answer names, or that of a fault of the server."""
+    inner = cast("dict[str, object]", error) if isinstance(error, dict) else {}
+    code = inner.get("code", inner.get("status"))
+    return code if isinstance(code, int) and 400 <= code < 600 else 500
 
 
 def _text(content: object) -> str:
@@ -242,8 +165,8 @@ class _Vectors(msgspec.Struct):
     usage: Any = None
 
 
-def read_embeddings(data: bytes, model: str, expected: int, estimated: Usage, who: str) -> EmbeddingAnswer:
-    """Return the vectors in the order of the inputs. `estimated` is the usage where none was reported."""
+def read_embeddings(data: bytes, expected: int, who: str) -> Vectors:
+    """Return the vectors in the order of the inputs."""
     try:
         body = msgspec.json.decode(data, type=_Vectors)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -255,9 +178,4 @@ def read_embeddings(data: bytes, model: str, expected: int, estimated: Usage, wh
         broken.usage = usage
         raise broken
     vectors = dict(zip(places, (vector.embedding for vector in body.data), strict=True))
-    name = body.model or model
-    return EmbeddingAnswer(
-        embeddings=tuple(vectors[place] for place in range(expected)),
-        model=name,
-        usage=msgspec.structs.replace(usage or estimated, model=name),
-    )
+    return Vectors(tuple(vectors[place] for place in range(expected)), usage, body.model or "")

@@ -1,8 +1,9 @@
-"""How a refused or broken model call is named: one vocabulary for all providers, so that the gate can choose.
+"""How a model call that failed is named: one vocabulary for all providers, so that the gate can choose; and what the
+headers of an answer say of the provider's rates. Which name a refusal gets is in `refusals`.
 
 The codes: `rate_limited`, `quota_exhausted`, `context_too_long`, `content_filter`, `authentication`, `not_found`,
 `invalid_request`, `missing_capability`, `provider_unavailable`, `timed_out`, `connection_failed`, `malformed_response`,
-`missing_key`, `missing_address`, `missing_extra`, `misconfigured`, `unscripted_call`.
+`missing_key`, `missing_address`, `misconfigured`, `unscripted_call`.
 """
 
 from __future__ import annotations
@@ -13,68 +14,27 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import cast
-
-import msgspec
 
 from headgate.core.values import RateReport
 from headgate.ports import ProviderError
 
 __all__ = [
     "RETRYABLE",
-    "code_of_status",
     "malformed",
     "rate_report",
-    "refusal_text",
     "refused_here",
     "retry_after_seconds",
-    "told",
     "wait_seconds",
 ]
 
 RETRYABLE = frozenset({"rate_limited", "provider_unavailable", "timed_out", "connection_failed", "malformed_response"})
 """Codes of what may go well when it is asked again."""
 RETRY_AFTER_SECONDS_MAX = 86_400.0
-_CODES = {
-    401: "authentication",
-    402: "quota_exhausted",
-    403: "authentication",
-    404: "not_found",
-    408: "timed_out",
-    429: "rate_limited",
-}
-_CONTEXT_CODES = frozenset({"context_length_exceeded", "string_above_max_length"})
-_FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
 _RESET = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _LEFT = re.compile(
     r"(?P<before>x-ratelimit-|anthropic-ratelimit-)"
     r"(?P<rest>remaining-(?:requests|tokens)|(?:requests|tokens|input-tokens|output-tokens)-remaining)"
 )
-_CONTEXT_PHRASES = (
-    "maximum context length",
-    "context length exceeded",
-    "exceeds the context",
-    "context window",
-    "prompt is too long",
-    "too large for model",
-)
-
-
-def code_of_status(status: int, message: str = "", vendor_code: str = "") -> str:
-    """Return our code for a provider's refusal, from its status, its text and the code it gave itself."""
-    if status == 413 or vendor_code in _CONTEXT_CODES:
-        return "context_too_long"
-    if 400 <= status < 500 and any(phrase in message.lower() for phrase in _CONTEXT_PHRASES):
-        return "context_too_long"
-    if vendor_code in _FILTER_CODES and status < 500:
-        return "content_filter"
-    if status == 429 and vendor_code == "insufficient_quota":
-        return "quota_exhausted"
-    if status < 400:  # a redirect: the base URL is not the address of an API
-        return "misconfigured"
-    if status >= 500:
-        return "provider_unavailable"
-    return _CODES.get(status, "invalid_request")
 
 
 def wait_seconds(headers: Mapping[str, str]) -> float | None:
@@ -156,31 +116,3 @@ def malformed(message: str) -> ProviderError:
 def refused_here(code: str, message: str) -> ProviderError:
     """Return the error for a call that was stopped before anything was sent, and would be stopped again."""
     return ProviderError(message, code=code, retryable=False, sent=False)
-
-
-def refusal_text(who: str, status: int, shown: str) -> str:
-    """Return what to say of a refusal with which the provider said `shown`."""
-    if 300 <= status < 400:
-        return f"{who} answered {status}: it leads elsewhere, and redirects are not followed. Is its base URL right?"
-    return f"{who} answered {status}: {shown}" if shown else f"{who} answered {status}."
-
-
-def told(said: object) -> tuple[str, str]:
-    """Return the text and the code of an error body, in the forms that vendors give them."""
-    if not isinstance(said, dict):
-        return " ".join(str(said or "").split()), ""
-    fields = cast("dict[str, object]", said)
-    inner = fields.get("error")
-    if isinstance(inner, dict):
-        fields = cast("dict[str, object]", inner)
-    text = fields.get("message") or fields.get("detail") or (inner if isinstance(inner, str) else "") or said
-    if not isinstance(text, str):
-        text = msgspec.json.encode(text).decode()
-    return " ".join(text.split()), _code_in(fields)
-
-
-def _code_in(fields: dict[str, object]) -> str:
-    """Return the code that an error gives itself; Azure has the one that says more a floor below."""
-    inner = fields.get("innererror")
-    own = cast("dict[str, object]", inner).get("code") if isinstance(inner, dict) else None
-    return str(fields.get("code") or own or "")

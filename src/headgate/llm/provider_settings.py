@@ -7,13 +7,16 @@ server that speaks OpenAI's API.
 
 from __future__ import annotations
 
+import hmac
 import math
 import re
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 import msgspec
 
 from headgate.core.errors import Invalid
+from headgate.llm.provider_errors import refused_here
 
 __all__ = ["TIMEOUT_SECONDS", "VENDORS", "ProviderSettings", "Variables", "own_names", "read_settings"]
 
@@ -21,6 +24,9 @@ TIMEOUT_SECONDS = 600.0
 """For a provider whose timeout is not set, and a request that brings none."""
 TIMEOUT_SECONDS_MAX = 86_400.0
 HEADERS_MAX = 32
+ACCOUNT = b"headgate: the account of a key"
+ACCOUNT_BYTES = 4
+SECRET_CHARACTERS_MIN = 6
 _OWN = re.compile(r"HEADGATE_PROVIDER_([A-Z0-9_]+?)_(?:BASE_URL|API_KEY)")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -57,7 +63,34 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     timeout_seconds: float
     account: str = ""
-    """Whose key it is, by a name that is no secret; empty: the process's."""
+    """Whose key it is, by a name that is no secret; empty: there is none."""
+
+    def key(self) -> str:
+        """Return the key; nothing where none is needed. Raises `ProviderError` (`missing_key`) for one that is missing,
+        or that no header can carry."""
+        key = self.api_key
+        if not key and self.key_variable:
+            raise refused_here(
+                "missing_key",
+                f"{self.name} was not asked: there is no key for it. Set {self.key_variable} in the environment "
+                "of the process that makes model calls.",
+            )
+        if not (key.isascii() and key.isprintable()):
+            where = self.key_variable or "its key"
+            raise refused_here(
+                "missing_key", f"{self.name} was not asked: {where} holds characters that no HTTP header can carry."
+            )
+        return key
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What may not be seen in errors: the key, and headers' values that are long enough to be one."""
+        values = (self.api_key, *self.headers.values())
+        return tuple(value for value in values if len(value) >= SECRET_CHARACTERS_MIN)
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.base_url).netloc.rpartition("@")[2] or "no address"
 
 
 def read_settings(name: str, environment: Mapping[str, str], *, base_url: str = "") -> ProviderSettings:
@@ -69,13 +102,15 @@ def read_settings(name: str, environment: Mapping[str, str], *, base_url: str = 
     stem = f"HEADGATE_PROVIDER_{name.upper()}_"
     keys = (f"{stem}API_KEY", *vendor.api_key)
     held = next((variable for variable in keys if environment.get(variable, "").strip()), "")
+    key = environment.get(held, "").strip()
     return ProviderSettings(
         name=name,
         base_url=base_url or _first(environment, (f"{stem}BASE_URL", *vendor.base_url)) or vendor.default,
-        api_key=environment.get(held, "").strip(),
+        api_key=key,
         key_variable=held or (" or ".join(vendor.api_key) if vendor.api_key else ""),
         headers=_headers(f"{stem}HEADERS", environment),
         timeout_seconds=_timeout(f"{stem}TIMEOUT", environment),
+        account=_account(key),
     )
 
 
@@ -86,6 +121,11 @@ def own_names(environment: Mapping[str, str]) -> list[str]:
         if name in found:
             raise Invalid(f"HEADGATE_PROVIDER_{name.upper()}_… names a provider {name!r}, which has that name already.")
     return sorted(found - VENDORS.keys())
+
+
+def _account(key: str) -> str:
+    """Return a name for a key, the same wherever it is used: a digest that is keyed with it, and says nothing of it."""
+    return hmac.digest(key.encode(), ACCOUNT, "sha256")[:ACCOUNT_BYTES].hex() if key else ""
 
 
 def _first(environment: Mapping[str, str], variables: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import logging
 
 __all__ = ["quiet_libraries"]
 
-LIBRARIES = ("httpcore2", "httpx2", "anthropic", "google_genai", "boto3", "botocore", "urllib3")
+LIBRARIES = ("httpcore2", "httpx2", "botocore", "urllib3")
 
 
 def quiet_libraries() -> None:

@@ -1,8 +1,8 @@
 """The model providers of a process, from its environment: which names there are, where they lead, whose key.
 
 Building the registry costs nothing: a provider is made when its name is first looked up, and what it needs is
-imported then, or with its first call. A provider without its key, or without the extra that speaks its protocol, is
-there all the same, and its calls say which variable to set or what to install.
+imported then, or with its first call. A provider without its key is there all the same, and its calls say which
+variable to set.
 """
 
 from __future__ import annotations
@@ -263,33 +263,36 @@ def _compatible(known: ProviderSettings, prices: Mapping[str, Price], _: Mapping
     )
 
 
-def _direct(known: ProviderSettings, prices: Mapping[str, Price], settings: Mapping[str, str]) -> ModelProvider:
-    from headgate.llm.direct.provider import Connection, DirectProvider
-    from headgate.llm.direct.vendors import LOADS
+def _anthropic(known: ProviderSettings, prices: Mapping[str, Price], _: Mapping[str, str]) -> ModelProvider:
+    from headgate.llm.anthropic import Anthropic
+    from headgate.llm.http_provider import HttpProvider
 
-    amazon = {name: value for name, value in settings.items() if name.startswith("AWS_")}
-    return DirectProvider(
-        known.name,
-        LOADS[known.name],
-        Connection(
-            base_url=known.base_url,
-            api_key=known.api_key,
-            headers=known.headers,
-            timeout_seconds=known.timeout_seconds,
-            amazon=amazon if known.name == "bedrock" else {},
-        ),
-        prices=prices,
-        account=known.account,
-    )
+    return HttpProvider(Anthropic(known), prices=prices)
+
+
+def _google(known: ProviderSettings, prices: Mapping[str, Price], _: Mapping[str, str]) -> ModelProvider:
+    from headgate.llm.google import Google
+    from headgate.llm.http_provider import HttpProvider
+
+    return HttpProvider(Google(known), prices=prices)
+
+
+def _bedrock(known: ProviderSettings, prices: Mapping[str, Price], settings: Mapping[str, str]) -> ModelProvider:
+    from headgate.llm.bedrock import Bedrock
+    from headgate.llm.http_provider import HttpProvider
+
+    variables = {name: value for name, value in settings.items() if name.startswith("AWS_")}
+    known = msgspec.structs.replace(known, key_variable="")  # without a token, requests are signed
+    return HttpProvider(Bedrock(known, variables), prices=prices)
 
 
 _MAKERS = {
     "openai": _openai,
     "azure": _azure,
     "mistral": _mistral,
-    "anthropic": _direct,
-    "google": _direct,
-    "bedrock": _direct,
+    "anthropic": _anthropic,
+    "google": _google,
+    "bedrock": _bedrock,
 }
 
 

@@ -25,7 +25,8 @@ import yaml
 from headgate.core.errors import Invalid
 from headgate.core.money import nano
 from headgate.core.values import Price, Usage
-from headgate.llm.provider_errors import RETRYABLE, code_of_status, refused_here
+from headgate.llm.provider_errors import RETRYABLE, refused_here
+from headgate.llm.refusals import code_of_status
 from headgate.llm.token_estimate import (
     FACTOR_MEASURED,
     estimate_inputs,

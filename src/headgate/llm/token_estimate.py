@@ -40,7 +40,7 @@ ANSWER_TOKENS = 3
 def estimate_request(request: ModelRequest, *, factor: float) -> int:
     """Return an upper estimate of the input tokens of `request`: messages, tools, schema and extras."""
     texts = [message.content for message in request.messages]
-    texts += [_json(message.tool_calls) for message in request.messages if message.tool_calls]
+    texts += [_json(part) for message in request.messages for part in (message.tool_calls, message.thoughts) if part]
     texts += [_json(part) for part in (request.tools, request.response_schema, request.extra) if part]
     borders = MESSAGE_TOKENS * len(request.messages) + ANSWER_TOKENS
     images = sum(len(message.images) for message in request.messages)

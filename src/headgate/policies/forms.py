@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from headgate.policies.placeholders import is_placeholder
+from headgate.policies.placeholders import is_within_placeholder
 
 __all__ = ["ENCODED_LEVELS_MAX", "Form", "encoded_runs", "forms_of", "readable"]
 
@@ -25,6 +25,9 @@ ESCAPES_LEVELS_MAX = 3
 """So often escapes are taken apart: `%2540` is `%40` is `@`."""
 ENCODED_LEVELS_MAX = 2
 """So often base64 is looked for in what was base64."""
+LOOKED_AT_MAX = 4
+"""Of so many texts it is known where they may hold base64, each of at most so many characters."""
+LOOKED_AT_LENGTH_MAX = 65_536
 RUN_LENGTH_MIN = 8
 """A shorter run of base64 holds nothing that is looked for."""
 NO_WIDTH = frozenset(
@@ -173,13 +176,21 @@ def _unescaped(found: re.Match[str]) -> str | None:
 
 def encoded_runs(text: str) -> Iterator[tuple[int, int, list[str]]]:
     """Yield each run of characters that may be base64 or hexadecimal, as start, end, and what it may say."""
-    for found in RUN.finditer(text):
-        run = found[0]
-        if (run.islower() or run.istitle() or not LETTER.search(run)) and not _is_hexadecimal(run):
-            continue  # a word, or a number: base64 of a text has capital letters and small ones
-        start, end = found.span()
-        if not (text[start - 1 : start] == "<" and is_placeholder(text[start - 1 : end + 1])):
-            yield start, end, decoded(run)
+    for start, end in _runs(text) if len(text) <= LOOKED_AT_LENGTH_MAX else _runs.__wrapped__(text):
+        yield start, end, decoded(text[start:end])
+
+
+@lru_cache(maxsize=LOOKED_AT_MAX)
+def _runs(text: str) -> tuple[tuple[int, int], ...]:
+    """Return where they are. The policies of a chain ask this one after the other, mostly of one text."""
+    return tuple(found.span() for found in RUN.finditer(text) if _may_be_encoded(found))
+
+
+def _may_be_encoded(found: re.Match[str]) -> bool:
+    run = found[0]
+    if (run.islower() or run.istitle() or not LETTER.search(run)) and not _is_hexadecimal(run):
+        return False  # a word, or a number: base64 of a text has capital letters and small ones
+    return not is_within_placeholder(found.string, *found.span())
 
 
 def _is_hexadecimal(run: str) -> bool:

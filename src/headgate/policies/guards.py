@@ -22,12 +22,12 @@ __all__ = ["PolicyGuards", "process_policies"]
 
 Options = dict[str, Any]
 
-IN_THE_ENGINE = frozenset({"side_effects"})
-"""Policies that are kept before an attempt begins; there is nothing for them to do at a call."""
-
+IN_THE_ENGINE = frozenset({"side_effects", "rate_limit"})
+"""Policies that the engine keeps, before an attempt begins or before a call is admitted; there is nothing for them to
+do in a worker."""
 
 VARIABLE = "HEADGATE_POLICIES"
-LEDGER_ONLY = frozenset({"token_budget", "side_effects", "allow_list"})
+LEDGER_ONLY = frozenset({"token_budget", "side_effects", "allow_list", "rate_limit"})
 """Policies that need options, or a definition to hold for."""
 
 

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from headgate.policies.forms import encoded_runs, forms_of
-from headgate.policies.injection_signs import ABOUT, AI_WORDS, SIGNS, Sign
+from headgate.policies.injection_signs import ABOUT, SIGN_WORDS
+from headgate.policies.words import words_of
 from headgate.ports.policy import Allow, Decision, Deny, PolicyCall
 
 __all__ = ["THRESHOLD", "Injection", "injection_score"]
@@ -42,12 +43,9 @@ LEET_STEMS = (
     "ignore", "disregard", "forget", "override", "bypass", "instruct", "previous", "reveal", "system", "prompt",
     "rules", "secret", "password", "guideline", "restrict", "unfilter", "jailbreak", "forward", "approve",
 )  # fmt: skip
-SPACED_BEGUN = re.compile(r"(?<!\w)\w[ .\-_*]\w[ .\-_*]\w[ .\-_*]\w(?!\w)")
+SPACED_BEGUN = re.compile(r"[ .\-_*](?<=\w.)(?<!\w\w.)\w[ .\-_*]\w[ .\-_*]\w(?!\w)")
+"""From the first space on: of these there are fewer than of letters to begin at."""
 GREEK_OR_STYLED = re.compile("[Ͱ-ϿЀ-ӿ𝐀-𝟿]")
-WORD = re.compile(r"\w+")
-BEGUN = (3, 4)
-MARKS = ("<", "{", "[", "|", "]", "`", "=", ">", "*", "/", ":", "#", "?", "(")
-"""One of these stands in every word of a sign that is no word."""
 SPACED = re.compile(r"(?<!\w)(?:\w[ .\-_*]){3,40}\w(?!\w)")
 SPACES = re.compile(r"[ .\-_*]")
 MIXED_WORD = re.compile(r"(?<!\w)(?=\w*[a-z])(?=\w*[Ѐ-ӿ])[a-zЀ-ӿ]{3,24}(?!\w)", re.IGNORECASE)
@@ -86,10 +84,10 @@ class Injection:
 def injection_score(text: str) -> tuple[float, list[str]]:
     """Return how much a text looks like orders to a model, from 0 to 1, and the families of signs that it shows."""
     shown = _as_read(text)
-    words = frozenset(WORD.findall(shown))
+    words = words_of(shown)
     found = _signs(shown, words)
     for hidden in _hidden(text, shown, words):
-        for family, weight in _signs(hidden, frozenset(WORD.findall(hidden))).items():
+        for family, weight in _signs(hidden, words_of(hidden)).items():
             if weight > found.get(family, 0.0):
                 found[family] = weight
                 found["obfuscation"] = HIDDEN
@@ -110,18 +108,14 @@ def injection_score(text: str) -> tuple[float, list[str]]:
 def _signs(text: str, words: frozenset[str]) -> dict[str, float]:
     """Return the weight of each family that shows."""
     found: dict[str, float] = {}
-    begun = words.union(*({word[:length] for word in words} for length in BEGUN))
-    about_ai = not words.isdisjoint(AI_WORDS)
-    marked = any(mark in text for mark in MARKS)
-    for sign in SIGNS:
-        if (about_ai or not sign.about_ai) and _shows(sign, text, begun, marked=marked):
-            shown = sign.pattern.search(text)
-            if shown is None:
-                continue
-            weight = sign.weight * (QUOTED if _is_quoted(text, shown.start()) else 1)
-            before = found.get(sign.family, 0.0)
-            more, less = max(before, weight), min(before, weight)
-            found[sign.family] = 1 - (1 - more) * (1 - less * SAME_FAMILY)
+    for sign in SIGN_WORDS.signs_begun(text, words):
+        shown = sign.pattern.search(text)
+        if shown is None:
+            continue
+        weight = sign.weight * (QUOTED if _is_quoted(text, shown.start()) else 1)
+        before = found.get(sign.family, 0.0)
+        more, less = max(before, weight), min(before, weight)
+        found[sign.family] = 1 - (1 - more) * (1 - less * SAME_FAMILY)
     return found
 
 
@@ -133,14 +127,6 @@ def _is_quoted(text: str, at: int) -> bool:
     before = text[max(0, begin - 3) : begin]
     in_json = before.endswith(('":', '": '))
     return not in_json and (not before or before[-1] in " \n(-*>'") and not text[begin + 1 : begin + 2].isspace()
-
-
-def _shows(sign: Sign, text: str, begun: frozenset[str], *, marked: bool) -> bool:
-    """Return whether one of the sign's words stands in the text; most are ruled out by how words begin."""
-    for word, begins in sign.words:
-        if (begins in begun if begins else marked or not word.isascii()) and word in text:
-            return True
-    return False
 
 
 # --- Readings -----------------------------------------------------------------------------------------------------
@@ -158,12 +144,10 @@ def _hidden(text: str, shown: str, words: frozenset[str]) -> Iterator[str]:
             yield _as_read(text.translate(LOOKALIKES))
         if tags := TAG_CHARACTERS.findall(text):
             yield "".join(chr(ord(character) - 0xE0000) for run in tags for character in run).lower()
-    tokens = [word for word in words if not word.isalpha()]
-    if any(sign in shown for sign in "@$!"):
-        tokens += [token for token in shown.split() if not token.isalnum()]
-    if any(map(_is_leet, tokens)):
-        yield shown.translate(DIGITS_FOR_LETTERS)
-    if sum(len(word) == 1 for word in words) > 1 and SPACED_BEGUN.search(shown):
+    lettered = shown.translate(DIGITS_FOR_LETTERS)
+    if lettered != shown and any(stem in lettered for stem in LEET_STEMS) and _holds_leet(shown, words):
+        yield lettered
+    if len([word for word in words if len(word) == 1]) > 1 and SPACED_BEGUN.search(shown):
         joined = SPACED.sub(lambda run: SPACES.sub("", run[0]), shown)
         if joined != shown:
             yield joined
@@ -173,6 +157,13 @@ def _hidden(text: str, shown: str, words: frozenset[str]) -> Iterator[str]:
         yield codecs.decode(shown, "rot13")
     if any(hint in shown for hint in HINTS_BACKWARDS):
         yield shown[:BACKWARDS_MAX][::-1]
+
+
+def _holds_leet(shown: str, words: frozenset[str]) -> bool:
+    tokens = [word for word in words if not word.isalpha()]
+    if any(sign in shown for sign in "@$!"):
+        tokens += [token for token in shown.split() if not token.isalnum()]
+    return any(map(_is_leet, tokens))
 
 
 def _is_leet(token: str) -> bool:

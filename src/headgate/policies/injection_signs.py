@@ -1,15 +1,15 @@
 """The signs by which an attempt to give a model orders shows, by family, each with its weight.
 
-A sign is looked for only where one of its words stands somewhere in the text: so most texts cost one look for each word.
+A sign is looked for only where one of its words stands in the text, so most texts cost few looks (`sign_words`).
 Texts come in small letters (see `injection.readings`). Every gap in a pattern is bounded.
 """
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
+from headgate.policies.quick_patterns import quick
+from headgate.policies.sign_words import Sign, SignWords
 
-__all__ = ["ABOUT", "AI_WORDS", "SIGNS", "Sign"]
+__all__ = ["ABOUT", "SIGNS", "SIGN_WORDS"]
 
 AI = (
     r"(?:ais?|a\.i\.|llms?|(?:language|reviewer|ai|nlp) (?:models?|systems?)|models?|assistants?|chat ?bots?|bots?|copilots?|gpt|chatgpt|claude|gemini|"
@@ -33,7 +33,7 @@ GAP = r"[^.!?\n]{0,40}?"
 WIDE = r"[^!?\n]{0,90}?"
 
 
-ABOUT = re.compile(
+ABOUT = quick(
     r"injections?\b|jailbreaks?\b|pen ?test|detectors?\b|false (?:alarms?|positives?)|red.team|threat|attack(?:s|er|ers|ed)?\b|"
     r"exploits?\b|vulnerab|phishing|owasp|guardrails?\b|block ?lists?\b|researchers?\b|mitigation|tokeni[sz]er|tokens?\b|"
     r"(?:the|this|our|a) (?:paper|study|article|blog|talk|chapter|lesson|course|workshop)\b|such as \W|classic\b|pattern|regex|"
@@ -89,34 +89,9 @@ AI_WORDS = frozenset(
 )
 
 
-class Sign(NamedTuple):
-    """A family of attempts, how much one of them says (0 to 1), words of which one must be there (each with how it
-    begins, where it begins as a word does), whether a model must be spoken of, and the pattern."""
-
-    family: str
-    weight: float
-    words: tuple[tuple[str, str], ...]
-    about_ai: bool
-    pattern: re.Pattern[str]
-
-
-FIRST_WORD = re.compile(r"\w+")
-BEGUN = 4
-
-
 def _sign(family: str, weight: float, words: str, pattern: str) -> Sign:
     spaced = [word.replace("_", " ").strip() if word != "_" else word for word in words.split()]
-    return Sign(
-        family, weight, tuple((word, _begins(word)) for word in spaced), "assistants?|" in pattern, re.compile(pattern)
-    )
-
-
-def _begins(word: str) -> str:
-    """Return what the first word of a text begins with that holds `word`; nothing where that cannot be said."""
-    first = FIRST_WORD.match(word)
-    if first is None or not word.isascii():
-        return ""
-    return first[0][:BEGUN]
+    return Sign(family, weight, tuple(spaced), "assistants?|" in pattern, quick(pattern))
 
 
 SIGNS = (
@@ -417,3 +392,4 @@ SIGNS = (
         r"ohne (?:nachzufragen|zu fragen|rückfrage)|erwähne diesen hinweis nicht|utan att fråga|no mencion\w+|sin avisar|ne mentionnez pas|ولا تخبر|لا تلخص|最高点|最高分|recommandez uniquement|informe es favorable|только напиши|а напиши|只回答|di que|leite (?:bitte )?alle|skicka kundlistan",
     ),
 )
+SIGN_WORDS = SignWords(SIGNS, AI_WORDS)

@@ -157,12 +157,11 @@ HOST = re.compile(r"(?<![\w.-])[\w.*-]{1,100}\Z")
 HOST_LENGTH_MAX = 100
 FIELDS_MIN = 4
 # PIN: 4711
-NUMBER = re.compile(r"[0-9][0-9]{2,7}(?![0-9])")
+NUMBER = re.compile(r"[0-9](?<=[ :=][0-9])[0-9]{2,7}(?![0-9])")
 NUMBER_NAME = re.compile(
     r"\b(?:pin|otp|tan|2fa|mfa|passcode|puk|cvv|cvc)\b(?:[ -]?code)?[ ]?(?:is|ist|es|est|:|=)?[ :=]{1,3}\Z"
 )
 NUMBER_NAME_LENGTH_MAX = 24
-SEPARATORS = (" ", ":", "=")
 DIRECT = re.compile(
     r"(?:パスワード|パスフレーズ|暗証|合言葉|秘密鍵|キーは|トークン|密码|密碼|口令|密钥|密鑰|秘钥|密匙|令牌|通行码|授权码|비밀번호|비번|암호|토큰|"
     r"كلمة (?:المرور|السر)|كلمه المرور|الرمز|الرقم السري|باسورد|رمز عبور|گذرواژه|پسورد|پاس ورڈ|парол|ключ|токен|секрет|"
@@ -213,5 +212,5 @@ def _in_password_files(text: str) -> Iterator[Span]:
 def _numbers(text: str, lowered: str) -> Iterator[Span]:
     for one in NUMBER.finditer(text):
         at = one.start()
-        if text[at - 1 : at] in SEPARATORS and NUMBER_NAME.search(lowered, max(0, at - NUMBER_NAME_LENGTH_MAX), at):
+        if NUMBER_NAME.search(lowered, max(0, at - NUMBER_NAME_LENGTH_MAX), at):
             yield key_span(text, at, one.end())

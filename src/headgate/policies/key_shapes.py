@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 
 from headgate.policies.key_values import KIND, is_odd, is_placed, is_random
+from headgate.policies.placeholders import is_within_placeholder
 from headgate.policies.scrubber import Span
 
 __all__ = ["BLOCK_LENGTH_MAX", "shaped_keys"]
@@ -71,6 +72,8 @@ def shaped_keys(text: str) -> Iterator[Span]:
 
 def _shapes(text: str) -> Iterator[Span]:
     for run in RUN.finditer(text):
+        if is_within_placeholder(text, *run.span()):
+            continue
         for one in SHAPES.finditer(text, *run.span()):
             yield Span(*one.span(), KIND)
         for one in TOKEN.finditer(text, *run.span()):

@@ -96,6 +96,7 @@ def _local_part(text: str, at: int) -> int:
 # --- Machines -----------------------------------------------------------------------------------------------------
 
 OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+IPV4_PARTS = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 IPV4_LIKE = re.compile(r"[0-9][0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 IPV4 = re.compile(rf"(?<![0-9.])(?:{OCTET}\.){{3}}{OCTET}(?![0-9]|\.[0-9])")
 IPV6_PART = re.compile(r":[0-9A-Fa-f]{0,4}:")
@@ -115,7 +116,7 @@ GROUPS_LEFT_OUT_MAX = 3
 
 
 def _machines(text: str) -> Iterator[Span]:
-    if text.count(".") >= 3:
+    if IPV4_PARTS.search(text):
         for like in IPV4_LIKE.finditer(text):
             found = IPV4.match(text, like.start())
             if found is not None and not found[0].startswith(NOBODYS) and not _before(NO_MACHINE, text, found.start()):
@@ -170,6 +171,8 @@ NO_CARD = re.compile(r"(?:ean|gtin|isbn|upc|imei|barcode|jan)(?:[ -]?1[034])?[ \
 
 
 def _cards(text: str, start: int, end: int) -> Iterator[Span]:
+    if end - start < CARD_DIGITS[0]:
+        return
     for run in DIGIT_GROUPS.finditer(text, start, end):
         if sum(map(str.isdigit, run[0])) < CARD_DIGITS[0]:
             continue
@@ -205,7 +208,9 @@ def _passes_luhn(digits: str) -> bool:
 
 # --- Accounts -----------------------------------------------------------------------------------------------------
 
-IBAN_DIGITS = re.compile(r"[0-9][0-9][ \t\n\r\-._/+]{0,2}[A-Za-z0-9]")
+IBAN_DIGITS = re.compile(
+    r"[0-9](?:(?<=[A-Za-z][A-Za-z][0-9])|(?<=[A-Za-z][A-Za-z] [0-9]))[0-9][ \t\n\r\-._/+]{0,2}[A-Za-z0-9]"
+)
 IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
     "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29,

@@ -73,6 +73,7 @@ ANYWHERE = (
     (frozenset("8-"), re.compile(r"(?<![0-9])8[ -]?\(?[3489][0-9]{2}\)?[ -]?[0-9]{3}-[0-9]{2}-[0-9]{2}(?![0-9])")),
 )
 """The shapes, each behind the characters without which there is none in a run of digits."""
+ANY_OF_THEM = re.compile(rf"(?<![0-9])(?:{'|'.join(pattern.pattern for _, pattern in ANYWHERE)})")
 NEAR_A_WORD = re.compile(r"(?<![0-9])(?<![0-9][.,:])\(?[0-9](?:[ ().\-/]{0,3}[0-9]){6,14}(?![0-9]|[.,:][0-9])")
 WORDS = Words(
     [
@@ -105,19 +106,22 @@ OF_A_YEAR = re.compile(r"\A0[0-9]{1,5}/(?:19|20)[0-9]{2}(?![0-9])")
 
 def phones(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the phone numbers in a part of a text that has digits in it."""
-    marks = frozenset(text[start:end])
-    sure: list[Span] = []
-    for needed, pattern in ANYWHERE:
-        if needed <= marks:
-            for found in pattern.finditer(text, start, end):
-                if _can_be_dialled(found) and (found[0][0] == "+" or not _is_something_else(text, found.start())):
-                    sure.append(_span(found))
+    sure = list(_anywhere(text, start, end)) if ANY_OF_THEM.search(text, start, end) else []
     yield from sure
     for found in NEAR_A_WORD.finditer(text, start, end):
         span = _span(found)
         known = any(one.start <= span.start and span.end <= one.end for one in sure)
         if not known and _can_be_dialled(found) and _is_near_a_word(text, found):
             yield span
+
+
+def _anywhere(text: str, start: int, end: int) -> Iterator[Span]:
+    marks = frozenset(text[start:end])
+    for needed, pattern in ANYWHERE:
+        if needed <= marks:
+            for found in pattern.finditer(text, start, end):
+                if _can_be_dialled(found) and (found[0][0] == "+" or not _is_something_else(text, found.start())):
+                    yield _span(found)
 
 
 def _span(found: re.Match[str]) -> Span:

@@ -13,7 +13,14 @@ import hmac
 import re
 from functools import lru_cache
 
-__all__ = ["PLACEHOLDER", "PLACEHOLDER_BEGUN", "PLACEHOLDER_LENGTH_MAX", "Vault", "is_placeholder"]
+__all__ = [
+    "PLACEHOLDER",
+    "PLACEHOLDER_BEGUN",
+    "PLACEHOLDER_LENGTH_MAX",
+    "Vault",
+    "is_placeholder",
+    "is_within_placeholder",
+]
 
 PLACEHOLDER = re.compile(r"<([A-Z]{2,8})_([0-9a-f]{8})([0-9a-f]{4})>")
 PLACEHOLDER_LENGTH_MAX = 8 + 12 + 3
@@ -69,6 +76,11 @@ def is_placeholder(text: str) -> bool:
     """Return whether a text is a placeholder, whosever it is."""
     found = PLACEHOLDER.fullmatch(text)
     return found is not None and _check(found[1], found[2]) == found[3]
+
+
+def is_within_placeholder(text: str, start: int, end: int) -> bool:
+    """Return whether a part of a text is all that stands between the brackets of a placeholder."""
+    return text[start - 1 : start] == "<" and is_placeholder(text[start - 1 : end + 1])
 
 
 @lru_cache(maxsize=CHECKED_MAX)

@@ -161,7 +161,7 @@ def _apart(found: list[Span], kept: list[tuple[int, int]]) -> list[Span]:
     """Return the spans in order, those that overlap as one (of the kind of the longest), without what is to be kept."""
     merged: list[Span] = []
     longest = 0
-    for span in sorted(found):
+    for span in sorted(set(found)):
         if any(start < span.end and span.start < end for start, end in kept):
             continue
         if merged and span.start < merged[-1].end:

@@ -12,7 +12,7 @@ import msgspec
 
 from headgate.policies.scrubber import Detect, Scrubber
 from headgate.policies.text_filters import Restoring, Scrubbing
-from headgate.ports.model import Message, ModelAnswer, ModelRequest, ToolCall
+from headgate.ports.model import Message, ModelAnswer, ModelRequest, Thought, ToolCall
 from headgate.ports.policy import Allow, Decision, Modify, PolicyCall, TextFilter
 
 __all__ = ["Scrubs"]
@@ -69,6 +69,7 @@ class Scrubs:
             tool_calls=tuple(self._scrubbed_call(call) for call in message.tool_calls),
             tool_call_id=scrubbed(message.tool_call_id),
             images=tuple(url if url.startswith("data:") else scrubbed(url) for url in message.images),
+            thoughts=self._clean(message.thoughts),
         )
 
     def _scrubbed_call(self, call: ToolCall) -> ToolCall:
@@ -108,7 +109,12 @@ class Scrubs:
             content=self._scrubber.scrubbed(answer.content),
             reasoning=self._scrubber.scrubbed(answer.reasoning),
             tool_calls=tuple(self._scrubbed_call(call) for call in answer.tool_calls),
+            thoughts=self._clean(answer.thoughts),
         )
+
+    def _clean(self, thoughts: tuple[Thought, ...]) -> tuple[Thought, ...]:
+        """Return the thoughts that hold nothing to be replaced: a seal holds for the text as it is, or not at all."""
+        return tuple(thought for thought in thoughts if self._scrubber.scrubbed(thought.text) == thought.text)
 
 
 def _with_arguments(call: ToolCall, arguments: Any) -> ToolCall:

@@ -9,7 +9,7 @@ from headgate.ports.cache import Cache, Reusable
 from headgate.ports.client import Changed, Client, EventView, RunClient, SignalRequest, StartRequest, Update
 from headgate.ports.clock import Clock
 from headgate.ports.documents import Document, Documents
-from headgate.ports.files import Files
+from headgate.ports.files import FileBeingKept, Files
 from headgate.ports.hooks import Delivered, Hook, HookScheme, Webhook
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
@@ -41,6 +41,7 @@ from headgate.ports.model import (
     ModelRequest,
     ProviderError,
     Providers,
+    Thought,
     ToolCall,
 )
 from headgate.ports.outgoing import Letter, Outgoing, Undelivered
@@ -151,6 +152,7 @@ __all__ = [
     "EventView",
     "Failed",
     "FeedLag",
+    "FileBeingKept",
     "Files",
     "Final",
     "FinishReason",
@@ -220,6 +222,7 @@ __all__ = [
     "Tenant",
     "TenantStanding",
     "TextFilter",
+    "Thought",
     "Tokens",
     "ToolCall",
     "Undelivered",

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
-__all__ = ["Files"]
+__all__ = ["FileBeingKept", "Files"]
+
+
+class FileBeingKept(Protocol):
+    """A file that comes in parts. Every call blocks on the disk and may raise `OSError`; end it with one of the two."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def finish(self) -> dict[str, Any]:
+        """Keep what was written, durably; return its file value."""
+        ...
+
+    def discard(self) -> None:
+        """Keep nothing. After `finish` it does nothing."""
+        ...
 
 
 class Files(Protocol):
@@ -12,6 +26,18 @@ class Files(Protocol):
 
     def keep(self, data: bytes, name: str, media_type: str = "") -> dict[str, Any]:
         """Keep the bytes durably; return their file value. The same bytes again are kept once. Raises `OSError`."""
+        ...
+
+    def begin(self, name: str, media_type: str = "") -> FileBeingKept:
+        """Begin to keep a file that comes in parts. Raises `OSError`."""
+        ...
+
+    def open(self, value: dict[str, Any]) -> BinaryIO:
+        """Open the file for reading. Raises as `read` does."""
+        ...
+
+    def size(self, value: dict[str, Any]) -> int:
+        """Return how many bytes there are. Raises as `read` does."""
         ...
 
     def read(self, value: dict[str, Any]) -> bytes:

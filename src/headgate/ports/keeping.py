@@ -68,7 +68,10 @@ class Erased(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Keeping(Protocol):
-    """What a log offers to whoever deletes and erases. Each call is bounded, and safe to repeat after a crash."""
+    """What a log offers to whoever deletes and erases; tested by tests/conformance/test_keeping.py.
+
+    Each call is bounded, and safe to repeat after a crash.
+    """
 
     async def expired(self, before: int, limit: int) -> list[str]:
         """Return runs that ended before `before` (microseconds) and that nothing needs, oldest first."""
@@ -109,7 +112,8 @@ class Keeping(Protocol):
         ...
 
     async def clean(self) -> bool:
-        """Fold the WAL into the file and empty it; False: a reader was in the way."""
+        """Have nothing of what was erased left in a file of ours, as far as that is ours to say: fold the WAL into the
+        file and empty it. False: a reader was in the way."""
         ...
 
     async def deletion(self, run_id: str) -> Deletion | None: ...

@@ -50,6 +50,11 @@ class LimitStore(Protocol):
     """
 
     @property
+    def shared(self) -> bool:
+        """Whether other processes write to it, too."""
+        ...
+
+    @property
     def idle(self) -> bool:
         """Whether no cell holds anything, so that nobody need look. Where others write too: when last looked at."""
         ...

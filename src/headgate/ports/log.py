@@ -237,6 +237,10 @@ class Log(Protocol):
         """Return the next events of all runs behind position `after`."""
         ...
 
+    async def feed_end(self) -> int:
+        """Return the position of the last event that `feed` gives; 0: there is none."""
+        ...
+
     async def contents(self, run: int, versions: Sequence[int]) -> dict[int, bytes]:
         """Return the contents of these events; an erased one is left out."""
         ...

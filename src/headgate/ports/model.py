@@ -22,6 +22,7 @@ __all__ = [
     "ModelRequest",
     "ProviderError",
     "Providers",
+    "Thought",
     "ToolCall",
 ]
 
@@ -34,6 +35,23 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: dict[str, Any]
 
 
+class Thought(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A piece of a model's thinking that its vendor wants back, unchanged, with the results of tools.
+
+    Nobody reads it but `provider`: an adapter of another leaves it out.
+    """
+
+    provider: str
+    seal: str
+    """What the vendor signed the thinking with, or hid it in."""
+    text: str = ""
+    """What is shown of it."""
+    kind: str = ""
+    """What it is in the vendor's words, where there are several kinds."""
+    call: str = ""
+    """The id of the call that it stands before; empty: it stands before the text."""
+
+
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message of a conversation, in the least form that all providers share."""
 
@@ -43,6 +61,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_call_id: str = ""
     images: tuple[str, ...] = ()
     """What is to be looked at beside the text: URLs, `data:` URLs among them."""
+    thoughts: tuple[Thought, ...] = ()
+    """Of the assistant's messages: the answer's own."""
 
 
 class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -80,6 +100,8 @@ class ModelAnswer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
     """What the model lets be seen of its thinking; no part of `content`."""
+    thoughts: tuple[Thought, ...] = ()
+    """The thinking that goes back with the results of the tools."""
     notes: tuple[str, ...] = ()
     """Where the model was asked something else than the request says, a sentence each."""
     rates: RateReport | None = None

@@ -11,10 +11,11 @@ import mimetypes
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 __all__ = ["FolderFiles"]
 
+GUESSED_BY_BYTES = 4096
 TEXT_BYTES_MAX = 10 * 1024 * 1024
 """Larger files do not become text by themselves where a template uses them."""
 
@@ -33,12 +34,15 @@ class FolderFiles:
             os.utime(path)  # young again: nobody may remove it before the value is recorded
         else:
             _write_whole(path, data)
-        return {
-            "$file": digest,
-            "name": Path(name).name or digest[:12],
-            "size": len(data),
-            "media_type": media_type or mimetypes.guess_type(name)[0] or _guessed(data),
-        }
+        return _value(digest, name, len(data), media_type, data[:GUESSED_BY_BYTES])
+
+    def begin(self, name: str, media_type: str = "") -> _Unfinished:
+        """Begin to keep a file that comes in parts. Blocks on the disk. Raises `OSError`."""
+        return _Unfinished(self._folder, name, media_type)
+
+    def open(self, value: dict[str, Any]) -> BinaryIO:
+        """Open the file of a file value. Raises as `read` does."""
+        return self._path(_digest_of(value)).open("rb")
 
     def read(self, value: dict[str, Any]) -> bytes:
         """Return the bytes of a file value. Raises `OSError`, `ValueError` for a value that names no file."""
@@ -52,8 +56,62 @@ class FolderFiles:
         except (OSError, ValueError):
             return None
 
+    def size(self, value: dict[str, Any]) -> int:
+        """Return how many bytes there are. Raises as `read` does."""
+        return self._path(_digest_of(value)).stat().st_size
+
     def _path(self, digest: str) -> Path:
-        return self._folder / digest[:2] / digest
+        return _path(self._folder, digest)
+
+
+class _Unfinished:
+    """`ports.FileBeingKept`, under a name that no digest has until it is whole."""
+
+    def __init__(self, folder: Path, name: str, media_type: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._media_type = media_type
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._beginning = b""
+        # It looks like a file that is kept: what a crash leaves of it is swept away like one that no run names.
+        self._path = _path(folder, secrets.token_hex(32)).with_suffix(".unfinished")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("xb")
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self._size += len(data)
+        if len(self._beginning) < GUESSED_BY_BYTES:
+            self._beginning += data[: GUESSED_BY_BYTES - len(self._beginning)]
+
+    def finish(self) -> dict[str, Any]:
+        digest = self._digest.hexdigest()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        path = _path(self._folder, digest)
+        path.parent.mkdir(exist_ok=True)
+        self._path.replace(path)
+        return _value(digest, self._name, self._size, self._media_type, self._beginning)
+
+    def discard(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _path(folder: Path, digest: str) -> Path:
+    return folder / digest[:2] / digest
+
+
+def _value(digest: str, name: str, size: int, media_type: str, beginning: bytes) -> dict[str, Any]:
+    return {
+        "$file": digest,
+        "name": Path(name).name or digest[:12],
+        "size": size,
+        "media_type": media_type or mimetypes.guess_type(name)[0] or _guessed(beginning),
+    }
 
 
 def _digest_of(value: dict[str, Any]) -> str:
@@ -74,9 +132,9 @@ def _write_whole(path: Path, data: bytes) -> None:
     unfinished.replace(path)
 
 
-def _guessed(data: bytes) -> str:
+def _guessed(beginning: bytes) -> str:
     try:
-        data[:4096].decode()
+        beginning.decode()
     except UnicodeDecodeError as error:
-        return "application/octet-stream" if error.start < len(data[:4096]) - 4 else "text/plain"
+        return "application/octet-stream" if error.start < len(beginning) - 4 else "text/plain"
     return "text/plain"

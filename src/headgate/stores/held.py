@@ -6,8 +6,6 @@ page by page. What this process changes itself it knows without reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from headgate.ports import Document, Documents
 
 __all__ = ["HeldDocuments"]
@@ -24,14 +22,14 @@ class HeldDocuments:
         self._held: dict[tuple[str, str], Document] = {}
         self._revision = 0
 
-    async def all(self) -> Iterator[Document]:
+    async def all(self) -> list[Document]:
         """Return all documents by tenant and name. Raises `Unavailable`."""
         revision = await self._documents.revision(self._kind)
         if revision != self._revision:
             self._held = {(one.tenant, one.name): one for one in await self._read()}
             # What was changed while this was read may be missing: then the revision has grown, and all is read again.
             self._revision = revision
-        return (self._held[key] for key in sorted(self._held))
+        return [self._held[key] for key in sorted(self._held)]
 
     async def _read(self) -> list[Document]:
         found: list[Document] = []

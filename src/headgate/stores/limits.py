@@ -45,6 +45,10 @@ class MemoryLimits:
         self._cells: dict[str, str] = {}
 
     @property
+    def shared(self) -> bool:
+        return False
+
+    @property
     def idle(self) -> bool:
         return not self._cells
 

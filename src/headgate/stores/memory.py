@@ -218,6 +218,10 @@ class MemoryLog:
         self._refuse_if_closed()
         return self._feed[after : after + limit]
 
+    async def feed_end(self) -> int:
+        self._refuse_if_closed()
+        return len(self._feed)
+
     async def contents(self, run: int, versions: Sequence[int]) -> dict[int, bytes]:
         found = ((version, self._content(run, version)) for version in versions)
         return {version: content for version, content in found if content is not None}

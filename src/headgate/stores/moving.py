@@ -49,7 +49,6 @@ async def move(source: SqliteLog, target: PostgresLog, *, schema: str, cache: bo
                 raise Refused(f"{target.place} holds {name} already. Name a database or a ?schema= that is empty.")
         counts = {name: await _copy_table(source, connection, checked_name(schema), name) for name in tables}
         await connection.execute(SQL["go_on_with_keys"])
-        await connection.executemany(SQL["insert_meta"], source.read(SQL["meta_of_source"]))
         return counts
 
     return await target.transact(work)

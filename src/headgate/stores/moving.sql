@@ -4,11 +4,5 @@ select name from pragma_table_info(?)
 -- columns_of_target: and of the database, with the types
 select column_name, data_type from information_schema.columns where table_schema = $1 and table_name = $2
 
--- meta_of_source: what the file knows of itself that the database has to know, too
-select name, value from meta where name = 'deleted_events'
-
--- insert_meta: the same there
-insert into meta (name, value) values ($1, $2)
-
 -- go_on_with_keys: the next block of run numbers begins above those that were copied
 select setval('run_keys', (coalesce(max(key), 0) / 1000 + 1) * 1000 + 1, false) from runs

@@ -81,6 +81,10 @@ select count(*), min(written.at) from (
     select at from events where pos >= (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $1) << 20 limit $2
 ) as written
 
+-- feed_end: the last of them
+select coalesce(max(pos), 0) from events
+where pos < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $1) << 20
+
 -- contents: the contents of some events; a large one stands in blobs, under the digest that the event names
 select version, data, content from events where run = $1 and version = any ($2::bigint[])
 

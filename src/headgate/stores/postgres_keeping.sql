@@ -114,15 +114,12 @@ with gone as (
 )
 select count(*) from gone
 
--- forget_deletions: deletions that are old themselves; their events stay counted
+-- forget_deletions: deletions that are old themselves
 with gone as (
     delete from deletions where run in (
         select run from deletions where at < $1 and remaining = 0 order by at limit $2 for update skip locked
     )
-    returning version
-), counted as (
-    insert into meta (name, value) select 'deleted_events', sum(version) from gone having count(*) > 0
-    on conflict (name) do update set value = meta.value + excluded.value
+    returning 1
 )
 select count(*) from gone
 

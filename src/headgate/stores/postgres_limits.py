@@ -28,6 +28,10 @@ class PostgresLimits:
         """Until it was looked: whoever asks finds out by reading."""
 
     @property
+    def shared(self) -> bool:
+        return True
+
+    @property
     def idle(self) -> bool:
         return self._idle
 

@@ -123,6 +123,12 @@ class PostgresReader:
 
         return await self._asked(ask)
 
+    async def feed_end(self) -> int:
+        async def ask(line: Line) -> int:
+            return await line.connection.fetchval(SQL["feed_end"], line.position_offset)
+
+        return await self._asked(ask)
+
     async def contents(self, run: int, versions: Sequence[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         elsewhere: dict[int, bytes] = {}

@@ -286,6 +286,9 @@ class SqliteLog:
     async def feed(self, after: int, limit: int) -> list[EventRow]:
         return [EventRow(*row) for row in self._all("feed", after, limit)]
 
+    async def feed_end(self) -> int:
+        return self._all("feed_end")[0][0]
+
     async def contents(self, run: int, versions: Sequence[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         for version in versions:

@@ -162,6 +162,9 @@ order by version limit ?
 -- feed: all runs' events in commit order
 select pos, run, version, at, type, data, hash, content from events where pos > ? order by pos limit ?
 
+-- feed_end: the last of them
+select coalesce(max(pos), 0) from events
+
 -- content: the content of one event; a large one stands in blobs, under the digest that the event names
 select data, content from events where run = ? and version = ?
 

@@ -6,7 +6,8 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -52,13 +53,27 @@ class FakeIssuer:
         self.codes[code] = asked
         return {"code": code, "state": asked["state"]}
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.asked.append(scope["path"])
-        body = (await receive())["body"].decode()
-        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        status, answer = self._answer(scope["path"], body, headers)
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/json")]})
-        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+    @asynccontextmanager
+    async def listening(self) -> AsyncGenerator[None]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield
+        finally:
+            server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        body = (await reader.readexactly(int(headers.get("content-length", 0)))).decode()
+        path = first.split()[1]
+        self.asked.append(path)
+        status, answer = self._answer(path, body, headers)
+        text = json.dumps(answer).encode()
+        head = f"HTTP/1.1 {status} x\r\ncontent-length: {len(text)}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode() + text)
+        await writer.drain()
+        writer.close()
 
     def _answer(self, path: str, body: str, headers: dict[str, str]) -> tuple[int, Any]:
         match path:
@@ -111,8 +126,7 @@ def with_issuer(play: Any) -> Callable[..., None]:
     def run(scene: Scene, **more: str) -> None:
         async def whole(house: Any) -> None:
             issuer = FakeIssuer()
-            async with HttpServer(issuer, "127.0.0.1", 0) as server:
-                issuer.url = server.url
+            async with issuer.listening():
                 house.auth.use_issuer(settings_of(issuer, **more))
                 await scene(house, issuer)
 
@@ -373,11 +387,10 @@ def test_a_browser_goes_to_the_issuer_and_comes_back_with_a_session():
             issuer.now = app.clock.now() // 1_000_000
             door = HttpApplication(ROUTES, app.doors, identify=app.auth.identify)
             async with (
-                HttpServer(issuer, "127.0.0.1", 0) as theirs,
+                issuer.listening(),
                 HttpServer(door, "127.0.0.1", 0) as ours,
                 httpx2.AsyncClient(base_url=f"{ours.url}/api/v1", timeout=30) as browser,
             ):
-                issuer.url = theirs.url
                 assert (await browser.get("/login/oidc")).status_code == 404
                 app.auth.use_issuer(settings_of(issuer))
 

@@ -20,7 +20,7 @@ from headgate.api.auth.auth import TOKEN_SECONDS
 from headgate.api.auth.clients import KEEP_SECONDS_MAX
 from headgate.api.auth.signing_keys import LIFETIME_SECONDS_MAX
 from headgate.api.caller import Unauthorized
-from headgate.core.errors import Invalid, NotFound, Refused
+from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
 
 NOT_GOOD = "The token is not good (any more): get a new one."
 
@@ -426,6 +426,27 @@ def test_a_token_is_read_once_and_the_store_asked_once_a_second(play: Any):
 
         assert set(asked) == {"revision"}
         assert len(asked) == 4, "once for each kind of document"
+
+    play(scene)
+
+
+def test_while_nobody_can_say_what_was_revoked_nobody_is_let_in(play: Any):
+    async def scene(house: Any) -> None:
+        token = await house.token()
+        await house.asks(token)
+        house.clock.pass_by(1)
+        revision = house.documents.revision
+
+        async def away(kind: str) -> int:
+            raise Unavailable("The database is away.")
+
+        house.documents.revision = away
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await house.asks(token)
+
+        house.documents.revision = revision
+        assert (await house.asks(token)).actor == "client:billing"
 
     play(scene)
 

@@ -205,6 +205,26 @@ def test_an_address_that_tries_many_names_waits(play: Any):
     play(scene)
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("10.0.0.1", "::ffff:10.0.0.1", True),
+        ("10.0.0.1", "10.0.0.2", False),
+    ],
+)
+def test_whoever_has_a_net_of_ipv6_addresses_has_one_place(first: str, last: str, same: bool, play: Any):
+    async def scene(house: Any) -> None:
+        for n in range(FAILURES_BY_ADDRESS_MAX):
+            await fail(house, f"client-{n}", first)
+
+        with pytest.raises(TooMany if same else Unauthorized):
+            await house.auth.token_for_client("one-more", "wrong", address=last)
+
+    play(scene)
+
+
 def test_a_name_that_is_tried_from_many_addresses_waits(play: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(login_attempts, "FAILURES_BY_NAME_MAX", 10)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -70,6 +70,8 @@ class Auth:
             revoked=self._revoked,
         )
 
+        self.identify = self.identification.identify
+        self.identify_token = self.identification.identify_token
         self._oidc: Oidc | None = None
         self._clock = clock
         self._sealer = sealer
@@ -80,14 +82,6 @@ class Auth:
 
     def _changed(self) -> None:
         self.identification.forget()
-
-    async def identify(self, headers: Mapping[str, str]) -> Caller:
-        """Say who asks (`caller.Identify`). Raises `Unauthorized`."""
-        return await self.identification(headers)
-
-    async def identify_token(self, text: str) -> Caller:
-        """Say whose token this is, where it cannot come in a header: `?token=`. Raises `Unauthorized`."""
-        return await self.identification.identify_token(text)
 
     async def token_for_client(self, client_id: str, secret: str, scope: str = "", *, address: str = "") -> Granted:
         """Return a token for a client's secret, with the scopes it asks for, or with all that it has.

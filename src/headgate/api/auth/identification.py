@@ -16,12 +16,12 @@ from headgate.api.auth import clients as of_clients
 from headgate.api.auth import revoked_tokens, signing_keys
 from headgate.api.auth import users as of_users
 from headgate.api.auth.clients import Clients
-from headgate.api.auth.freshness import Freshness
 from headgate.api.auth.revoked_tokens import RevokedTokens
 from headgate.api.auth.signing_keys import SigningKeys
 from headgate.api.auth.tokens import Claims, Tokens, refused
 from headgate.api.auth.users import Users
 from headgate.api.caller import Caller, Forbidden, Unauthorized
+from headgate.engine.freshness import Freshness
 from headgate.ports import Clock, Documents
 
 __all__ = ["SESSION_COOKIE", "VERDICTS_MAX", "Identification", "refuse_other_sites", "token_in"]
@@ -33,8 +33,10 @@ KINDS = (of_clients.KIND, of_users.KIND, signing_keys.KIND, revoked_tokens.KIND)
 
 
 class Identification:
-    """`caller.Identify`, and the same for a token by itself. `origins`: whose pages may ask with a user's cookie,
-    beside those of this server's own address."""
+    """`identify` is a `caller.Identify`; `identify_token` the same for a token by itself.
+
+    `origins`: whose pages may ask with a user's cookie, beside those of this server's own address.
+    """
 
     def __init__(
         self,
@@ -56,11 +58,12 @@ class Identification:
         self.origins: frozenset[str] = frozenset()
         self._fresh = Freshness(documents, clock, KINDS)
         self._verdicts: dict[bytes, tuple[Caller, int]] = {}
-        """By digest: who it is, and when (seconds) the token is over."""
+        """By digest: who it is, and when the token is over."""
         self._age = 0
         """Counts how often all was forgotten: what was asked before is not kept after."""
 
-    async def __call__(self, headers: Mapping[str, str]) -> Caller:
+    async def identify(self, headers: Mapping[str, str]) -> Caller:
+        """Return who asks, by a request's token or cookie. Raises `Unauthorized`, `Forbidden` (of another site)."""
         text, from_cookie = token_in(headers)
         if not text:
             raise Unauthorized("This needs a token: `Authorization: Bearer …`; `/oauth/token` gives one.")
@@ -70,13 +73,15 @@ class Identification:
 
     async def identify_token(self, text: str) -> Caller:
         """Return whose token this is, of a request or a ticket (`Caller.run`). Raises `Unauthorized`."""
-        await self.refresh()
+        now = self._clock.now()
+        if now >= self._fresh.due:
+            await self.refresh()
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         known = self._verdicts.get(digest)
         if known is None:
             return await self._judge(text, digest)
         caller, until = known
-        if self._clock.now() >= until * 1_000_000:
+        if now >= until:
             raise refused("it is over")
         return caller
 
@@ -107,7 +112,7 @@ class Identification:
         if age == self._age:
             if len(self._verdicts) >= VERDICTS_MAX:
                 del self._verdicts[next(iter(self._verdicts))]
-            self._verdicts[digest] = caller, claims.exp
+            self._verdicts[digest] = caller, claims.exp * 1_000_000
         return caller
 
     async def _stands(self, claims: Claims) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from headgate.api.caller import TooMany
 from headgate.ports import Clock
@@ -36,7 +37,7 @@ class LoginAttempts:
     @contextmanager
     def attempt(self, name: str, address: str) -> Generator[None]:
         """An attempt: the block raises where it fails. Raises `TooMany` where there were too many before."""
-        name = name[:NAME_CHARACTERS_MAX]
+        name, address = name[:NAME_CHARACTERS_MAX], _place(address)
         limits = {
             (name, address): FAILURES_BY_NAME_AND_ADDRESS_MAX,
             ("", address): FAILURES_BY_ADDRESS_MAX,
@@ -65,3 +66,14 @@ class LoginAttempts:
             self._counts[key] = began, failures + more
         if len(self._counts) > COUNTS_MAX:
             del self._counts[next(iter(self._counts))]
+
+
+def _place(address: str) -> str:
+    """Return what stands for whoever is at an address: of IPv6 the /64 that one subscriber has."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return address
+    return str(parsed.ipv4_mapped or IPv6Network((parsed, 64), strict=False))

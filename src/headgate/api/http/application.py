@@ -15,16 +15,19 @@ import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
-from headgate.api.caller import ANYBODY, Forbidden, Identify, TooMany, Unauthorized, everybody_at_this_machine
+from headgate.api.caller import ANYBODY, Caller, Identify, TooMany, Unauthorized, everybody_at_this_machine
 from headgate.api.doors import Doors
 from headgate.api.http.errors import BadRequest, NotAllowed, TooLarge, body_of, envelope, status_of
-from headgate.api.http.route import BASE, Answer, Call, Raw, Route, Streamed
+from headgate.api.http.query import QueryShape, form_fields
+from headgate.api.http.route import BASE, Answer, Call, Chunks, Raw, Route, Streamed
+from headgate.api.http.socket_door import SocketDoor
+from headgate.api.http.socket_route import SocketRoute
+from headgate.api.http.strangers import refuse_strangers
 from headgate.core.errors import HeadgateError, Invalid, NotFound, OverQuota, Unavailable
 from headgate.engine.logs import current_trace
 
@@ -32,9 +35,7 @@ __all__ = ["BASE", "BODY_BYTES_MAX", "HttpApplication"]
 
 BODY_BYTES_MAX = 50 * 1024 * 1024
 BODY_SECONDS_MAX = 300
-FORM_FIELDS_MAX = 100
 FORM = "application/x-www-form-urlencoded"
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -59,8 +60,10 @@ class HttpApplication:
         *,
         loopback_only: bool = False,
         identify: Identify = everybody_at_this_machine,
+        sockets: Sequence[SocketRoute] = (),
     ) -> None:
         self.routes = tuple(routes)
+        self.sockets = SocketDoor(BASE, sockets, doors, loopback_only=loopback_only, identify=identify)
         self._loopback_only = loopback_only
         self.doors = doors
         self._router = Router(
@@ -83,7 +86,7 @@ class HttpApplication:
         token = current_trace.set(exchange.trace_id)
         try:
             if self._loopback_only:
-                _refuse_strangers(exchange.headers)
+                refuse_strangers(exchange.headers)
             await self._route(scope)(exchange)
         except _Gone:
             return  # whoever asked has gone
@@ -117,10 +120,8 @@ class _Endpoint:
         self._counted_as = f"{route.method} {route.address}"
         self._identify = identify
         self._doors = doors
-        self._body = None if route.body in (None, Raw) else msgspec.json.Decoder(route.body)
-        self._parameters = frozenset(field.encode_name for field in msgspec.structs.fields(route.query))
-        required = any(field.required for field in msgspec.structs.fields(route.query))
-        self._no_query = None if required else route.query()
+        self._body = None if route.body in (None, Raw, Chunks) else msgspec.json.Decoder(route.body)
+        self._query = QueryShape(route.query, open_ended=route.takes_any_query)
 
     async def __call__(self, exchange: _Exchange) -> None:
         route = self._route
@@ -135,7 +136,7 @@ class _Endpoint:
         call = Call(
             doors=self._doors,
             path=exchange.scope["path_params"],
-            query=self._query(exchange.scope),
+            query=self._query.read(exchange.scope["query_string"]),
             body=await self._read(exchange),
             headers=exchange.headers,
             caller=caller,
@@ -145,54 +146,43 @@ class _Endpoint:
         )
         answer = await route.function(call)
         if isinstance(answer, Streamed):
-            with self._doors.quotas.connection(caller.tenant):
-                await exchange.stream(answer)
+            await self._stream(exchange, answer, caller)
         elif isinstance(answer, Answer):
             data = _encoder.encode(answer.value) if answer.data is None else answer.data
             await exchange.answer(answer.status, data, answer.content_type, answer.headers)
         else:
             await exchange.answer(route.status, _encoder.encode(answer), "application/json")
 
-    # Starlette asks an endpoint that is no function to be an ASGI application; this one is called by ours only.
-
-    def _query(self, scope: Scope) -> Any:
-        if not scope["query_string"] and self._no_query is not None:
-            return self._no_query
-        given = _form(scope["query_string"])
-        unknown = sorted({name for name, _ in given} - self._parameters)
-        if unknown and not self._route.takes_any_query:
-            takes = ", ".join(sorted(self._parameters)) or "none"
-            raise BadRequest(f"There is no parameter {unknown[0]!r} here; there are: {takes}.")
+    async def _stream(self, exchange: _Exchange, answer: Streamed, caller: Caller) -> None:
+        """Send an answer that may last: it counts as a connection where it has no end of its own."""
+        ended = (lambda: None) if answer.whole else self._doors.admit_connection(caller)
         try:
-            return msgspec.convert(dict(given), self._route.query, strict=False)
-        except msgspec.ValidationError as error:
-            raise Invalid(f"The parameters are not right: {error}.") from None
+            await exchange.stream(answer)
+        finally:
+            ended()
+
+    # Starlette asks an endpoint that is no function to be an ASGI application; this one is called by ours only.
 
     async def _read(self, exchange: _Exchange) -> Any:
         if self._route.body is None:
             return None
+        content_type = exchange.headers.get("content-type", "")
+        if self._route.body is Chunks:
+            return Chunks(exchange.pieces(self._route.body_bytes_max or BODY_BYTES_MAX), content_type)
         try:
             data = await exchange.body(self._route.body_bytes_max or BODY_BYTES_MAX)
         except TimeoutError:
             raise BadRequest(f"The body has not come within {BODY_SECONDS_MAX} seconds.") from None
         if self._body is None:
-            return Raw(data, exchange.headers.get("content-type", ""))
+            return Raw(data, content_type)
         try:
             if self._route.takes_form and exchange.headers.get("content-type", "").startswith(FORM):
-                return msgspec.convert(dict(_form(data)), self._route.body, strict=False)
+                return msgspec.convert(form_fields(data), self._route.body, strict=False)
             return self._body.decode(data or b"{}")
         except msgspec.ValidationError as error:
             raise _invalid_body(error) from None
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise BadRequest(f"The body is not JSON: {error}.") from None
-
-
-def _form(data: bytes) -> list[tuple[str, str]]:
-    try:
-        text = data.decode("utf-8")
-        return parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=FORM_FIELDS_MAX)
-    except ValueError:
-        raise BadRequest("What stands behind the question mark, or in the form, is not name=value&…") from None
 
 
 def _invalid_body(error: msgspec.ValidationError) -> Invalid:
@@ -223,22 +213,26 @@ class _Exchange:
         self.trace_id = _safe_id(self.headers.get("x-trace-id", "")) or secrets.token_hex(16)
 
     async def body(self, most: int) -> bytes:
+        """Return the whole body. Raises `TooLarge`, and `TimeoutError` for one that comes too slowly."""
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            parts = [piece async for piece in self.pieces(most)]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def pieces(self, most: int) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes. Raises `TooLarge`."""
         declared = self.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > most:
             raise TooLarge(f"The body has {declared} bytes; at most {most} are taken.")
-        parts: list[bytes] = []
-        size = 0
-        async with asyncio.timeout(BODY_SECONDS_MAX):
-            while True:
-                message = await self._receive()
-                if message["type"] == "http.disconnect":
-                    raise _Gone
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > most:
-                    raise TooLarge(f"The body has more than {most} bytes, which is all that is taken.")
-                if not message.get("more_body"):
-                    return parts[0] if len(parts) == 1 else b"".join(parts)
+        size, more = 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise _Gone
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            size += len(piece)
+            if size > most:
+                raise TooLarge(f"The body has more than {most} bytes, which is all that is taken.")
+            yield piece
 
     async def held(self, work: Awaitable[Any]) -> Any:
         """Return what `work` comes to, unless whoever asked goes before: then it is cancelled."""
@@ -264,8 +258,7 @@ class _Exchange:
 
     async def stream(self, streamed: Streamed) -> None:
         """Send the pieces as they come, until there are no more or the reader goes."""
-        headers = [("cache-control", "no-cache"), ("x-accel-buffering", "no")]
-        await self._begin(200, streamed.content_type, headers)
+        await self._begin(streamed.status, streamed.content_type, streamed.headers)
         pieces = cast("AsyncGenerator[bytes]", streamed.pieces)
         sending = asyncio.ensure_future(self._send_all(pieces))
         gone = asyncio.ensure_future(self._reader_gone())
@@ -321,14 +314,6 @@ def _headers(error: HeadgateError) -> list[tuple[str, str]]:
             return [("retry-after", "1")]
         case _:
             return []
-
-
-def _refuse_strangers(headers: dict[str, str]) -> None:
-    host, origin = headers.get("host", ""), headers.get("origin", "")
-    if (urlsplit(f"//{host}").hostname or "") not in LOOPBACK_NAMES:
-        raise Forbidden(f"This server answers for this machine only, and {host!r} is no name of it.")
-    if origin and urlsplit(origin).netloc != host:
-        raise Forbidden(f"A page of {origin} may not ask this server.")
 
 
 def _safe_id(text: str) -> str:

@@ -13,6 +13,7 @@ __all__ = [
     "BadRequest",
     "ErrorBody",
     "ErrorEnvelope",
+    "NoSuchRange",
     "NotAllowed",
     "TooLarge",
     "body_of",
@@ -49,6 +50,12 @@ class TooLarge(Invalid):
     code = "too_large"
 
 
+class NoSuchRange(Invalid):
+    """The file has no such part (416)."""
+
+    code = "no_such_range"
+
+
 class NotAllowed(Refused):
     """There is such a path, but not with this method (405)."""
 
@@ -63,6 +70,7 @@ _CODES = {
     405: "METHOD_NOT_ALLOWED",
     409: "CONFLICT",
     413: "PAYLOAD_TOO_LARGE",
+    416: "RANGE_NOT_SATISFIABLE",
     422: "VALIDATION_ERROR",
     429: "RATE_LIMIT_EXCEEDED",
     500: "INTERNAL_ERROR",
@@ -77,6 +85,8 @@ def status_of(error: HeadgateError) -> int:
             return 400
         case TooLarge():
             return 413
+        case NoSuchRange():
+            return 416
         case Invalid():
             return 422
         case Unauthorized():

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from headgate.api.http.errors import ErrorEnvelope
-from headgate.api.http.route import Answer, Call, NoQuery, Raw, Route
+from headgate.api.http.route import BASE, Answer, Call, Chunks, NoQuery, Raw, Route
+from headgate.api.http.socket_route import SocketRoute
 
 __all__ = ["document_of", "documented"]
 
@@ -22,11 +23,13 @@ REASONS = {
     404: "There is no such thing",
     409: "It is not possible now",
     413: "It is too long",
+    416: "The file has no such part",
     422: "It is not right; `details.field_errors` says where",
     429: "Too many; `Retry-After` says when",
     500: "A fault in Headgate",
     503: "Ask again; `Retry-After` says when",
 }
+BYTES = {"type": "string", "format": "binary"}
 PARAMETER = re.compile(r"\{(\w+)\}")
 
 PAGE = """<!doctype html>
@@ -41,14 +44,15 @@ code{font:14px ui-monospace,monospace}td{padding:.3rem .8rem .3rem 0;vertical-al
 """
 
 
-def documented(routes: Sequence[Route]) -> tuple[Route, ...]:
-    """Return the routes with two more: the document itself, and a page that lists what there is."""
+def documented(routes: Sequence[Route], sockets: Sequence[SocketRoute] = ()) -> tuple[Route, ...]:
+    """Return the routes with two more: the document itself, and a page that lists what there is, WebSockets too."""
     from html import escape
 
+    listed = [(route.method, route.address, route.summary) for route in routes]
+    listed += [("WS", BASE + route.path, route.summary) for route in sockets]
     rows = "".join(
-        f'<tr><td class="method">{route.method}</td><td><code>{escape(route.address)}</code></td>'
-        f"<td>{escape(route.summary)}</td></tr>"
-        for route in routes
+        f'<tr><td class="method">{method}</td><td><code>{escape(path)}</code></td><td>{escape(summary)}</td></tr>'
+        for method, path, summary in listed
     )
     page = (PAGE % rows).encode()
     kept: list[bytes] = []
@@ -91,7 +95,7 @@ def _types(routes: Sequence[Route]) -> list[Any]:
     found: dict[int, Any] = {id(ErrorEnvelope): ErrorEnvelope}
     for route in routes:
         for kind in (*route.answers, route.body):
-            if kind not in (None, Raw, str):
+            if kind not in (None, Raw, Chunks, str, bytes):
                 found[id(kind)] = kind
     return list(found.values())
 
@@ -108,6 +112,8 @@ def _operation(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
     if route.body is Raw:
         text = {"schema": {"type": "string"}}
         operation["requestBody"] = {"required": True, "content": {"application/yaml": text, "application/json": {}}}
+    elif route.body is Chunks:
+        operation["requestBody"] = {"required": True, "content": {"*/*": {"schema": BYTES}}}
     elif route.body is not None:
         required = any(field.required for field in msgspec.structs.fields(route.body))
         kinds = ("application/json", "application/x-www-form-urlencoded")[: 1 + route.takes_form]
@@ -140,6 +146,10 @@ def _responses(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
     content: dict[str, Any]
     if route.answer is str:
         content = {route.answer_type: {"schema": {"type": "string"}}}
+    elif route.answer is bytes:
+        content = {"*/*": {"schema": BYTES}}
+    elif route.answer is None:
+        content = {}
     else:
         schemas = [schema_of[id(kind)] for kind in route.answers]
         content = {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}

@@ -7,7 +7,7 @@ the bytes are not the usual ones.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import msgspec
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from headgate.api.records import Records
     from headgate.ports import WorkerProtocol
 
-__all__ = ["BASE", "Answer", "Call", "NoQuery", "Raw", "Route", "Scope", "Streamed"]
+__all__ = ["BASE", "Answer", "Call", "Chunks", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
 
 BASE = "/api/v1"
+OF_A_RUN = ("/workflows/{id}", "/runs/{id}", "/activities/{activity}")
+"""Paths that name a run."""
 
 Query = TypeVar("Query")
 Body = TypeVar("Body")
@@ -37,6 +39,13 @@ class Raw(msgspec.Struct, frozen=True):
     """A body that is taken as it comes: a definition's text, a file's bytes."""
 
     data: bytes
+    content_type: str
+
+
+class Chunks(msgspec.Struct, frozen=True):
+    """A body that is taken piece by piece, as it comes: a file that never stands in memory as a whole."""
+
+    pieces: AsyncIterator[bytes]
     content_type: str
 
 
@@ -56,6 +65,15 @@ class Streamed(msgspec.Struct, frozen=True):
     pieces: Any
     """An async iterator of bytes; it is closed when the reader goes."""
     content_type: str = "text/event-stream"
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+    whole: bool = False
+    """It has an end, like a file: nothing in it is waited for."""
+
+
+async def as_it_is(work: Awaitable[Any]) -> Any:
+    """Wait for something, whatever becomes of whoever asked."""
+    return await work
 
 
 class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
@@ -68,7 +86,7 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
     headers: dict[str, str]
     """Names in lower case."""
     caller: Caller
-    held: Callable[[Awaitable[Any]], Awaitable[Any]]
+    held: Callable[[Awaitable[Any]], Awaitable[Any]] = as_it_is
     """Waits for something that may take long, and gives it up when whoever asked has gone."""
     address: str = ""
     """Where the request comes from, as far as the server knows."""
@@ -105,13 +123,13 @@ Function = Callable[[Any], Awaitable[Any]]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """`{name}` in a path is one segment of it. `body` None: none is read; `Raw`: taken as it comes."""
+    """`{name}` in a path is one segment of it. `body` None: none is read; `Raw`, `Chunks`: taken as it comes."""
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     function: Function
     answer: Any = None
-    """Its type; a tuple where there are several."""
+    """Its type; a tuple where there are several; `bytes` where it is a file."""
     query: type[Any] = NoQuery
     body: Any = None
     body_bytes_max: int | None = None
@@ -122,7 +140,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Statuses of errors beside 400, 401, 403, 422, 429, 500 and 503, which any route may answer."""
     other_statuses: tuple[int, ...] = ()
     streams: bool = False
-    """It also answers as an event stream, where `Accept` asks for it."""
+    """It also answers as an event stream, where `Accept` asks for it; without an `answer`, it does nothing else."""
     takes_any_query: bool = False
     """Parameters that it does not know are left alone: those who ask add some of their own."""
     answer_type: str = "text/html"
@@ -138,10 +156,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     def admit(self, caller: Caller, path: Mapping[str, str]) -> None:
         """Raise `Forbidden` for whoever may not ask this. The one place where a ticket is held to its run: it reads
-        what stands under `/workflows/{id}` with its run's id, and nothing else."""
+        what names that run in its path, and nothing else."""
         caller.require(self.scope)
-        of_run = self.method == "GET" and (self.path + "/").startswith("/workflows/{id}/")
-        caller.require_run(path["id"] if of_run else "")
+        reads_a_run = self.method == "GET" and self.path.startswith(OF_A_RUN)
+        caller.require_run(run_named(path) if reads_a_run else "")
 
     @property
     def answers(self) -> tuple[Any, ...]:
@@ -154,3 +172,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         return cast("Any", self.function).__name__
+
+
+def run_named(path: Mapping[str, str]) -> str:
+    """Return the run that the parameters of a path name; "" where they name none."""
+    return path.get("id") or path.get("activity", "").partition("~")[0]

@@ -1,20 +1,22 @@
 """The HTTP server in our own loop: uvicorn, told when to begin and when to end.
 
 It takes no signals and logs no requests; whoever owns the process decides both. On its end it answers what it has begun
-to answer, closes what is held open (long polls, event streams), and takes nothing new.
+to answer, closes what is held open (long polls, event streams, WebSockets), and takes nothing new.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
+from headgate.api.http.application import HttpApplication
 from headgate.core.errors import Unavailable
 
 if TYPE_CHECKING:
     import uvicorn
+
 
 __all__ = ["HttpServer", "Tls"]
 
@@ -32,11 +34,11 @@ class Tls(NamedTuple):
 
 
 class HttpServer:
-    """`async with HttpServer(application, host, port) as server:` answers until the block ends; then `on_closing` is
-    called, what is held back is answered, and what is under way has `DRAIN_SECONDS`.
+    """`async with HttpServer(application, host, port) as server:` answers until the block ends; then what is held back
+    is answered, sockets are closed, and what is under way has `DRAIN_SECONDS`. Any ASGI application will do.
 
     Port 0 takes a free one; `port` says which. `trusted_proxies`: whose `X-Forwarded-For` and `X-Forwarded-Proto` are
-    believed. Raises `Unavailable` where the address cannot be taken.
+    believed; `cors_origins`: whose pages may call, with tokens. Raises `Unavailable` where the address cannot be taken.
     """
 
     def __init__(
@@ -47,14 +49,14 @@ class HttpServer:
         *,
         tls: Tls | None = None,
         trusted_proxies: Sequence[str] = (),
-        on_closing: Callable[[], None] = lambda: None,
+        cors_origins: Sequence[str] = (),
     ) -> None:
-        self._application = application
+        self._door = application if isinstance(application, HttpApplication) else None
+        self._application = with_cors(application, cors_origins) if cors_origins else application
         self.host = host
         self.port = port
         self._tls = tls
         self._trusted_proxies = list(trusted_proxies)
-        self._on_closing = on_closing
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -75,7 +77,7 @@ class HttpServer:
             access_log=False,
             log_config=None,
             http=BoundedProtocol,
-            ws="none",
+            ws=cast("Any", self._door.sockets.protocol if self._door else "none"),
             loop="none",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=DRAIN_SECONDS,
@@ -98,7 +100,8 @@ class HttpServer:
 
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None and self._serving is not None:
-            self._on_closing()
+            if self._door is not None:
+                self._door.close()
             self._server.should_exit = True
             await self._serving
 
@@ -133,3 +136,23 @@ def _QuietServer(config: uvicorn.Config) -> uvicorn.Server:  # noqa: N802 - make
             yield
 
     return Quiet(config)
+
+
+def with_cors(application: Any, origins: Sequence[str]) -> Any:
+    """Let pages of these sites call the API, with tokens; cookies stay this site's own."""
+    from starlette.middleware.cors import CORSMiddleware
+
+    return CORSMiddleware(
+        application,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=[
+            "authorization",
+            "content-type",
+            "idempotency-key",
+            "last-event-id",
+            "x-request-id",
+            "x-trace-id",
+        ],
+        expose_headers=["retry-after", "x-request-id", "x-trace-id"],
+    )

@@ -1,4 +1,4 @@
-"""The one table of routes. The hot ones stand first: they are looked for in this order."""
+"""The one table of routes, and that of WebSockets. The hot ones stand first: they are looked for in this order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from headgate.api.http import (
     approvals,
     costs,
     definitions,
+    event_sockets,
     exact,
+    files,
     health,
     hooks,
     issuer_login,
@@ -16,25 +18,35 @@ from headgate.api.http import (
     runs,
     schedules,
     tenants,
+    text_reports,
+    texts,
+    tickets,
     webhooks,
     workers,
 )
 from headgate.api.http.openapi import documented
 from headgate.api.http.route import Route
+from headgate.api.http.socket_route import SocketRoute
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "SOCKETS"]
+
+SOCKETS: tuple[SocketRoute, ...] = (*event_sockets.SOCKETS, *texts.SOCKETS)
 
 PARTS = (
     runs,
     workers,
     exact,
     live,
+    text_reports,
+    texts,
     definitions,
     costs,
     approvals,
     schedules,
     webhooks,
     hooks,
+    files,
+    tickets,
     login,
     issuer_login,
     access,
@@ -42,4 +54,4 @@ PARTS = (
     health,
 )
 
-ROUTES: tuple[Route, ...] = documented(tuple(route for part in PARTS for route in part.ROUTES))
+ROUTES: tuple[Route, ...] = documented(tuple(route for part in PARTS for route in part.ROUTES), SOCKETS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -86,6 +86,7 @@ class TenantList(msgspec.Struct, frozen=True):
 
 async def set_secret(call: Call[NoQuery, SecretBody]) -> SecretAnswer:
     """Keep a secret of the tenant, sealed; one of the same name is replaced"""
+    await _record(call, "secret.set", call.body.name)
     return _line(await call.desk.set_secret(call.body.name, call.body.value))
 
 
@@ -97,8 +98,14 @@ async def list_secrets(call: Call[NoQuery, None]) -> SecretList:
 
 async def remove_secret(call: Call[NoQuery, None]) -> Removed:
     """Forget a secret"""
+    await _record(call, "secret.remove", call.path["name"])
     await call.desk.remove_secret(call.path["name"])
     return Removed(call.path["name"], removed=True)
+
+
+async def _record(call: Call[Any, Any], act: str, on: str, **details: Any) -> None:
+    """Write down what an admin is about to do."""
+    await call.doors.auth.acts.record(call.caller.tenant, call.caller.actor, act, on, **details)
 
 
 def _line(line: SecretLine) -> SecretAnswer:
@@ -110,14 +117,17 @@ def _line(line: SecretLine) -> SecretAnswer:
 
 async def create_tenant(call: Call[NoQuery, NewTenant]) -> Answer:
     """Make a tenant, with what it may use"""
+    call.desk.require_default_tenant("administers tenants")
+    await _record(call, "tenant.create", call.body.name, **_quotas(call.body))
     made = await call.desk.set_tenant(_tenant(call.body.name, call.body), new=True)
     return Answer(_answer(made), 201)
 
 
 async def set_tenant(call: Call[NoQuery, TenantBody]) -> TenantAnswer:
     """Say anew what a tenant may use; what is left out has no quota any more"""
-    (await call.desk.tenant(call.path["name"]))
-    return _answer(await call.desk.set_tenant(_tenant(call.path["name"], call.body)))
+    name = (await call.desk.tenant(call.path["name"])).tenant.name
+    await _record(call, "tenant.set", name, **_quotas(call.body))
+    return _answer(await call.desk.set_tenant(_tenant(name, call.body)))
 
 
 async def list_tenants(call: Call[NoQuery, None]) -> TenantList:
@@ -131,6 +141,11 @@ async def get_tenant(call: Call[NoQuery, None]) -> TenantShown:
     stands = await call.desk.tenant(call.path["name"])
     used = TenantUse(stands.runs, dollars(stands.spent), stands.storage_bytes, stands.connections)
     return TenantShown(**msgspec.structs.asdict(_answer(stands.tenant)), used=used)
+
+
+def _quotas(body: TenantBody) -> dict[str, Any]:
+    quotas = {name: getattr(body, name) for name in TenantBody.__struct_fields__}
+    return {name: value for name, value in quotas.items() if value not in (None, False)}
 
 
 def _tenant(name: str, body: TenantBody) -> Tenant:

@@ -6,11 +6,11 @@ by a warning, or by 409 where there is something to stop.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from headgate.api.http.files import with_uploads
 from headgate.api.http.route import Call, NoQuery, Route
 from headgate.client.worker_frames import SentReport
 from headgate.core.errors import Invalid
@@ -18,7 +18,7 @@ from headgate.core.money import nano
 from headgate.core.values import Assignment, Failure, Usage
 from headgate.ports import Acknowledged, Admission, CallRequest, Completed, Failed, Report, Settlement
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "Recorded", "activity_id", "of_activity"]
 
 ACTIVITIES_MAX = 100
 WAIT_SECONDS_MAX = 60.0
@@ -162,10 +162,6 @@ class EffectBody(msgspec.Struct, frozen=True):
     what: str
 
 
-class TokenBody(msgspec.Struct, frozen=True):
-    token: str
-
-
 async def poll_tasks(call: Call[NoQuery, Poll]) -> Polled:
     """Take tasks of a queue; held open until one is due, at most `wait_seconds`"""
     body = call.body
@@ -214,7 +210,7 @@ def _handed(task: Assignment) -> Handed:
 async def heartbeat(call: Call[NoQuery, Beat]) -> Beaten:
     """Keep a claim; 409 says that its attempt is over, so stop working on it"""
     seconds = await call.workers.heartbeat(
-        _activity_id(call), worker_id=call.body.worker_id, progress=call.body.progress
+        activity_id(call), worker_id=call.body.worker_id, progress=call.body.progress
     )
     return Beaten(acknowledged=True, next_heartbeat_seconds=seconds)
 
@@ -222,7 +218,8 @@ async def heartbeat(call: Call[NoQuery, Beat]) -> Beaten:
 async def complete_task(call: Call[NoQuery, CompleteBody]) -> Recorded:
     """Report an output; durable when this is answered, and harmless when repeated"""
     body = call.body
-    (known,) = await call.workers.report([_completed(call, _activity_id(call), body)], worker_id=body.worker_id)
+    report = await _completed(call, activity_id(call), body)
+    (known,) = await call.workers.report([report], worker_id=body.worker_id)
     return _recorded(known)
 
 
@@ -231,7 +228,7 @@ async def complete_tasks(call: Call[NoQuery, CompleteMany]) -> RecordedMany:
     body = call.body
     if len(body.activities) > REPORTS_MAX:
         raise Invalid(f"expected at most {REPORTS_MAX} reports, got {len(body.activities)}")
-    reports: list[Report] = [_completed(call, _opened(one.activity_id), one) for one in body.activities]
+    reports: list[Report] = [await _completed(call, _opened(one.activity_id), one) for one in body.activities]
     answers = await call.workers.report(reports, worker_id=body.worker_id)
     return RecordedMany([_recorded(answer) for answer in answers])
 
@@ -248,7 +245,7 @@ async def fail_task(call: Call[NoQuery, FailBody]) -> RecordedFailure:
     """Report a failure; what was used of models counts all the same"""
     body, error = call.body, call.body.error
     failure = Failure(error.code, error.message, error.retryable, error.retry_after_seconds, error.details)
-    report = Failed(_activity_id(call), failure, _usage(call, body))
+    report = Failed(activity_id(call), failure, _usage(call, body))
     (known,) = await call.workers.report([report], worker_id=body.worker_id)
     return RecordedFailure(acknowledged=True, will_retry=known.will_retry, warnings=_warnings(known))
 
@@ -256,7 +253,7 @@ async def fail_task(call: Call[NoQuery, FailBody]) -> RecordedFailure:
 async def ask_for_call(call: Call[NoQuery, CallBody]) -> CallAnswer:
     """Ask the gate for a model call; answered when there is an answer, for it may have to wait for money"""
     body = call.body
-    admission = await call.held(call.workers.admit(_activity_id(call), call_id=_opened(body.call_id), request=body))
+    admission = await call.held(call.workers.admit(activity_id(call), call_id=_opened(body.call_id), request=body))
     return _call_answer(admission)
 
 
@@ -278,30 +275,24 @@ def _call_answer(admission: Admission) -> CallAnswer:
 async def settle_call(call: Call[NoQuery, Settlement]) -> Recorded:
     """Say how a call ended: what it used, that it was never sent, or that nobody knows"""
     call_id = _opened(call.path["call"])
-    await call.workers.settle(_activity_id(call), call_id=call_id, settlement=call.body)
+    await call.workers.settle(activity_id(call), call_id=call_id, settlement=call.body)
     return Recorded(acknowledged=True, warnings=[])
 
 
 async def begin_effect(call: Call[NoQuery, EffectBody]) -> Recorded:
     """Say, before doing it, that something is done now that must not be done twice"""
-    await call.workers.begin_effect(_activity_id(call), what=call.body.what)
-    return Recorded(acknowledged=True, warnings=[])
-
-
-async def stream_token(call: Call[NoQuery, TokenBody]) -> Recorded:
-    """Pass on a piece of the output as it is made"""
-    call.workers.stream(_activity_id(call), call.body.token)
-    await asyncio.sleep(0)
+    await call.workers.begin_effect(activity_id(call), what=call.body.what)
     return Recorded(acknowledged=True, warnings=[])
 
 
 async def restart_stream(call: Call[NoQuery, None]) -> Recorded:
     """Take back what was passed on of this attempt: its text begins again"""
-    call.workers.restart_stream(_activity_id(call))
+    call.workers.restart_stream(activity_id(call))
     return Recorded(acknowledged=True, warnings=[])
 
 
-def _activity_id(call: Call[Any, Any]) -> str:
+def activity_id(call: Call[Any, Any]) -> str:
+    """Return the id of the task that a path names, as the engine has it."""
     return _opened(call.path["activity"])
 
 
@@ -310,8 +301,8 @@ def _opened(opaque: str) -> str:
     return opaque.replace("~", "/")
 
 
-def _completed(call: Call[Any, Any], activity_id: str, body: CompleteBody) -> Completed:
-    return Completed(activity_id, body.output, _usage(call, body))
+async def _completed(call: Call[Any, Any], task: str, body: CompleteBody) -> Completed:
+    return Completed(task, await with_uploads(call, task, body.output), _usage(call, body))
 
 
 def _usage(call: Call[Any, Any], body: CompleteBody | FailBody) -> tuple[Usage, ...]:
@@ -352,7 +343,8 @@ def _warnings(known: Acknowledged) -> list[str]:
     return [known.stale] if known.stale else []
 
 
-def _of_activity(verb: str, function: Any, body: Any, answer: Any) -> Route:
+def of_activity(verb: str, function: Any, body: Any, answer: Any) -> Route:
+    """Return a route by which a worker says something of its task."""
     return Route(
         method="POST",
         path=f"/activities/{{activity}}/{verb}",
@@ -382,12 +374,11 @@ ROUTES = (
         answer=list[Acknowledged],
         scope="workers",
     ),
-    _of_activity("heartbeat", heartbeat, Beat, Beaten),
-    _of_activity("complete", complete_task, CompleteBody, Recorded),
-    _of_activity("fail", fail_task, FailBody, RecordedFailure),
-    _of_activity("calls", ask_for_call, CallBody, CallAnswer),
-    _of_activity("calls/{call}/settle", settle_call, Settlement, Recorded),
-    _of_activity("effects", begin_effect, EffectBody, Recorded),
-    _of_activity("ws/token", stream_token, TokenBody, Recorded),
-    _of_activity("ws/restart", restart_stream, None, Recorded),
+    of_activity("heartbeat", heartbeat, Beat, Beaten),
+    of_activity("complete", complete_task, CompleteBody, Recorded),
+    of_activity("fail", fail_task, FailBody, RecordedFailure),
+    of_activity("calls", ask_for_call, CallBody, CallAnswer),
+    of_activity("calls/{call}/settle", settle_call, Settlement, Recorded),
+    of_activity("effects", begin_effect, EffectBody, Recorded),
+    of_activity("ws/restart", restart_stream, None, Recorded),
 )

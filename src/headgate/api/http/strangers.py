@@ -1,0 +1,21 @@
+"""Where there is no login: whose requests are refused, so that no page of another site asks in a person's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from headgate.api.caller import Forbidden
+
+__all__ = ["refuse_strangers"]
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def refuse_strangers(headers: Mapping[str, str]) -> None:
+    """Raise `Forbidden` for a `Host` that is no name of this machine, or an `Origin` that is not this server itself."""
+    host, origin = headers.get("host", ""), headers.get("origin", "")
+    if (urlsplit(f"//{host}").hostname or "") not in LOOPBACK_NAMES:
+        raise Forbidden(f"This server answers for this machine only, and {host!r} is no name of it.")
+    if origin and urlsplit(origin).netloc != host:
+        raise Forbidden(f"A page of {origin} may not ask this server.")
