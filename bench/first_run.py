@@ -17,7 +17,7 @@ from headgate.app import App
 from headgate.ports import StartRequest
 from headgate.stores.sqlite import SqliteLog
 
-__all__: list[str] = []
+__all__ = ["resident_mb"]
 
 IDLE_SECONDS = 0.3
 DEFINITION = """
@@ -34,18 +34,19 @@ async def first_run(path: Path) -> dict[str, Any]:
         started = await app.desk.start(StartRequest(definition=DEFINITION, input={"name": "world"}))
         row = await app.engine.finished(started.id)
         finished_at = time.monotonic()
-        memory = _resident_mb()
+        memory = resident_mb()
         await asyncio.sleep(IDLE_SECONDS)
         return {
             "status": row.head.status,
             "finished_at": finished_at,
             "first_run_rss_mb": memory,
-            "idle_rss_mb": _resident_mb(),
+            "idle_rss_mb": resident_mb(),
         }
 
 
-def _resident_mb() -> float:
-    status = Path("/proc/self/status").read_text()
+def resident_mb(pid: int | str = "self") -> float:
+    """Return the resident memory of a process, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) / 1_024 for line in status.splitlines() if line.startswith("VmRSS"))
 
 

@@ -199,6 +199,8 @@ def _step_in(settings: Settings) -> dict[str, Any]:
         figures |= {name: rounded(found[name]) for name in ("first_run_rss_mb", "idle_rss_mb")}
         if importlib.util.find_spec("headgate.cli.run_verb") is not None:
             figures |= _command_line(path.parent)
+    with fresh_database(settings) as path:
+        figures |= {name: rounded(value) for name, value in run_fresh("bench.idle_server", str(path.parent)).items()}
     return figures
 
 

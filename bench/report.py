@@ -49,6 +49,7 @@ TARGETS = (
     Target("footprint", ("ours", "import_ms"), 150, at_most=True),
     Target("footprint", ("ours", "first_run_seconds"), 0.5, at_most=True),
     Target("footprint", ("ours", "idle_rss_mb"), 60, at_most=True),
+    Target("footprint", ("ours", "server_idle_rss_mb"), 60, at_most=True),
     Target("gate", ("ours", "ratio"), 1.5, at_most=True, absolute=False),
     Target("http", ("status_hot", "per_second"), 15_000),
     Target("http", ("status_hot", "mean_ms"), 45, at_most=True),

@@ -18,6 +18,7 @@ from pathlib import Path
 from command_line import common_options, verbs
 from field_meanings import meaning
 
+from headgate.api.http.health import ALL_METRICS
 from headgate.authoring import vocabulary
 from headgate.core import events
 from headgate.core.catalogue import BUILTINS, ONCE, SAFE, default_backoff
@@ -127,6 +128,17 @@ def settings() -> str:
     return table(("variable", "in `headgate.toml`", "meaning"), rows)
 
 
+# --- Metrics ----------------------------------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """Every figure of `GET /metrics`."""
+    rows = [
+        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.about) for one in ALL_METRICS
+    ]
+    return table(("metric", "kind", "labels", "meaning"), rows)
+
+
 # --- Definitions and activities ---------------------------------------------------------------------------
 
 
@@ -228,6 +240,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "common_options": common_options,
     "verbs": verbs,
     "settings": settings,
+    "metrics": metrics,
 }
 
 

@@ -25,5 +25,6 @@ lock() { # lock NAME SOURCE…: requirements/NAME.txt from what SOURCE names
 }
 
 lock base pyproject.toml
+lock postgres --extra postgres --constraint requirements/base.txt pyproject.toml
 lock build --group build
 lock dev --all-extras --constraint requirements/base.txt --constraint requirements/build.txt pyproject.toml --group build --group dev

@@ -64,7 +64,13 @@ def blocks_of(text: str) -> Iterator[Block]:
 
 
 def pages() -> list[Page]:
-    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"), *ROOT.glob("bench/*.md")]
+    found = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("deploy/*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("examples/**/*.md"),
+        *ROOT.glob("bench/*.md"),
+    ]
     return [Page(path) for path in sorted(found)]
 
 

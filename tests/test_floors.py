@@ -22,6 +22,7 @@ FLOORS = {
     "core": 0,
     "ports": 1,
     "settings": 1,
+    "version": 1,
     "authoring": 1,
     "engine": 2,
     "activities": 2,

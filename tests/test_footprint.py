@@ -65,6 +65,12 @@ def test_a_process_that_ran_an_echo_workflow_has_loaded_no_http_client(tmp_path:
     assert "httpx2" not in loaded, "httpx2 brings ssl and 20 MB: import it where the first request is made."
 
 
+def test_a_process_on_sqlite_has_loaded_nothing_of_postgresql(tmp_path: Path):
+    report = "\nassert not [name for name in sys.modules if name.startswith('headgate.stores.postgres_r')]"
+
+    assert modules_after(f"{ECHO}\nimport sys{report}", tmp_path)
+
+
 def test_importing_headgate_loads_nothing_but_the_standard_library(tmp_path: Path):
     loaded = modules_after("import headgate", tmp_path)
 

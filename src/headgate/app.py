@@ -49,11 +49,13 @@ from headgate.engine.dispatcher import Dispatcher
 from headgate.engine.engine import Engine
 from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
+from headgate.engine.health import Health
 from headgate.engine.hook_door import HookDoor
 from headgate.engine.hooks import Hooks
 from headgate.engine.ledger import Ledger
 from headgate.engine.limits import limits_of
 from headgate.engine.lookout import Lookout
+from headgate.engine.metrics import Metrics
 from headgate.engine.neighbours import Neighbours
 from headgate.engine.protocol import LocalProtocol
 from headgate.engine.quotas import Quotas
@@ -252,6 +254,8 @@ class App:
             self.telling.links,
             self.hooks,
             HookDoor(self.engine, self.hooks),
+            health=Health(self.engine, self.queue, self.folder, lambda: self._tasks),
+            metrics=Metrics(self.engine, self.queue, self.limits),
             feed=Feed(self.engine),
             texts=Texts(self.engine, run_streams),
             uploads=Uploads(self.documents, self.clock),

@@ -255,6 +255,7 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     "POST /tenants": (Probe("/tenants", lambda _: {"name": "acme"}), Probe("/tenants", lambda _: {"name": "other"})),
     "GET /tenants/{name}": (Probe("/tenants/{tenant}"),),
     "POST /tenants/{name}": (Probe("/tenants/{tenant}", lambda _: {"runs_max": 0}),),
+    "GET /metrics": (Probe("/metrics"),),
     **{
         f"GET {path}": Everybody("it tells of the process, and of nobody's runs")
         for path in ("/health", "/health/live", "/health/ready", "/openapi.json", "/docs")

@@ -545,6 +545,16 @@ async def test_runs_are_listed_newest_first_filtered_and_in_pages(log: Log):
 
 
 @on_a_loop
+async def test_what_has_not_ended_is_counted_by_status_whosever_it_is(log: Log):
+    assert await log.unfinished() == {}
+    runs = [await begun(log, f"run-{n}", tenant="acme" if n % 2 else "bolt") for n in range(5)]
+    await runs[0].commit(status="completed", finished_at=NOON)
+    await runs[1].commit(status="paused")
+
+    assert await log.unfinished() == {"running": 3, "paused": 1}
+
+
+@on_a_loop
 async def test_runs_are_found_by_when_they_began_and_by_what_stands_in_their_row(log: Log):
     for number in range(3):
         await begun(log, f"run-{number}", created_at=NOON + number, unique_key=f"key-{number}%")

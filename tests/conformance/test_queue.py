@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.postgres_logs import empty_postgres_log
 
-from headgate.ports import Claim, Clock, Offer, Queue, Task
+from headgate.ports import Claim, Clock, Length, Offer, Queue, Task
 from headgate.queues.memory import MemoryQueue
 from headgate.queues.store import StoreQueue
 from headgate.stores.postgres import PostgresLog
@@ -144,6 +144,23 @@ async def test_whoever_waits_for_one_tenant_is_not_woken_by_the_task_of_another(
         assert not acme.done()
         await line.offer(task("a", run="run-2", tenant="acme"))
         assert places(await acme) == ["a"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@on_a_loop
+async def test_its_lengths_tell_what_waits_and_what_is_held_in_each_queue(kind: str):
+    async with opened(kind) as line:
+        assert await line.queue.lengths() == []
+        for place in ("a", "b", "c"):
+            await line.offer(task(place))
+        await line.offer(task("d", run="run-2", line="gpu"))
+        (claim,) = await take(line.queue)
+
+        lengths = await line.queue.lengths()
+        await line.over(claim)
+
+        assert lengths == [Length("default", 2, 1), Length("gpu", 1, 0)]
+        assert await line.queue.lengths() == [Length("default", 2, 0), Length("gpu", 1, 0)]
 
 
 @on_a_loop

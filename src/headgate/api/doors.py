@@ -21,11 +21,14 @@ from headgate.api.uploads import Uploads
 from headgate.api.views import Views
 from headgate.core.values import Assignment, Price
 from headgate.engine.approval_links import ApprovalLinks
+from headgate.engine.health import Health
 from headgate.engine.hook_door import HookDoor
 from headgate.engine.hooks import Hooks
+from headgate.engine.metrics import Metrics
 from headgate.engine.quotas import Quotas
 from headgate.engine.webhooks import Webhooks
 from headgate.ports import Documents, Files, WorkerProtocol
+from headgate.version import package_version
 
 __all__ = ["AdmitConnection", "Doors"]
 
@@ -62,6 +65,8 @@ class Doors(msgspec.Struct, frozen=True):
     links: ApprovalLinks
     hooks: Hooks
     hook_door: HookDoor
+    health: Health
+    metrics: Metrics
     feed: Feed
     """The events of all runs, as they come."""
     texts: Texts
@@ -75,5 +80,9 @@ class Doors(msgspec.Struct, frozen=True):
     hub: Hub = msgspec.field(default_factory=Hub)
     """Who is told the same over sockets."""
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)
-    version: str = ""
     mode: str = "dev"
+
+    @property
+    def version(self) -> str:
+        """Of the server, as it says of itself."""
+        return package_version()

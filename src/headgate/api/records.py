@@ -158,16 +158,3 @@ class Records:
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         for changed in self._followers.get(lane.run.id, ()):
             changed.set()
-
-    # --- The engine itself -------------------------------------------------------------------------------------------
-
-    async def ailments(self) -> dict[str, str]:
-        """Return what keeps runs from being started, by part; empty texts: nothing."""
-        found = {"database": "", "engine": ""}
-        try:
-            await self._engine.log.next_attention(0)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            found["database"] = f"it cannot be read: {error}"
-        if self._engine.appender.crowded:
-            found["engine"] = "more is waiting to be written than the disk keeps up with"
-        return found

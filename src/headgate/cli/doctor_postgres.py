@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["look_at_postgres"]
 
-LAG_SECONDS_MAX = 5.0
-"""A feed that is further behind is worth a look: some transaction is open for long."""
-
 
 def look_at_postgres(place: Address) -> Iterator[Finding]:
     """Say whether it answers, how durable its commits are, and how far its feed is behind."""
@@ -30,6 +27,7 @@ def look_at_postgres(place: Address) -> Iterator[Finding]:
 
 
 async def _look(place: Address) -> list[Finding]:
+    from headgate.engine.health import FEED_LAG_SECONDS_MAX
     from headgate.stores.postgres import PostgresLog
     from headgate.stores.postgres_schema import POSTGRES_SCHEMA_VERSION
 
@@ -44,5 +42,7 @@ async def _look(place: Address) -> list[Finding]:
     behind = f"{plural(lag.events, 'event')} not in the feed yet, the oldest for {span(int(lag.seconds * 1_000_000))}"
     return [
         Finding("database", "good" if durable else "bad", f"{place}: answers, {server}, {how}"),
-        Finding("feed", "note" if lag.seconds > LAG_SECONDS_MAX else "good", behind if lag.events else "up to date"),
+        Finding(
+            "feed", "note" if lag.seconds > FEED_LAG_SECONDS_MAX else "good", behind if lag.events else "up to date"
+        ),
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ import msgspec
 from headgate.cli import exit_codes
 from headgate.cli.doctor_postgres import look_at_postgres
 from headgate.cli.doctor_providers import Asked, Finding, look_at_providers
+from headgate.cli.doctor_server import look_at_server
 from headgate.cli.options import Common, common
 from headgate.cli.session import open_reader
 from headgate.cli.words import now, plural, span
@@ -27,7 +27,6 @@ from headgate.core.errors import HeadgateError
 
 __all__ = ["doctor"]
 
-FREE_BYTES_MIN = 200_000_000
 FSYNCS = 20
 FSYNC_BYTES = 4_096
 SECONDS = 10.0
@@ -45,15 +44,21 @@ EXTRA = re.compile(r"""(?P<name>[\w.-]+).*;\s*extra == ['"](?P<extra>[\w-]+)['"]
     metavar="SECONDS",
     type=click.FloatRange(0.1, 600),
     default=SECONDS,
-    help=f"How long a provider may take to answer [default: {SECONDS:g}].",
+    help=f"How long a provider, or the server, may take to answer [default: {SECONDS:g}].",
 )
-def doctor(common: Common, offline: bool, call: bool, models: tuple[str, ...], seconds: float) -> int:
+@click.option("--server", metavar="URL", help="Ask the server there how it is, and look at nothing else.")
+def doctor(
+    common: Common, offline: bool, call: bool, models: tuple[str, ...], seconds: float, server: str | None
+) -> int:
     """Look at Python, SQLite, the database and its owner, the disk, and try the providers of models.
 
     Each provider that the environment configures is asked for its list of models, which proves its address and key and
     costs nothing. A call is made only with --call. Ends with 75 when something will not work.
+
+    With --server it is a probe: the parts of the server there, and 75 when one of them is failing.
     """
-    findings = list(_findings(common, Asked(offline, call, models, seconds)))
+    looked = look_at_server(server, seconds) if server else _findings(common, Asked(offline, call, models, seconds))
+    findings = list(looked)
     if common.output.json:
         common.output.data([msgspec.structs.asdict(finding) for finding in findings])
     else:
@@ -214,10 +219,12 @@ async def _found_beside(common: Common) -> list[Finding]:
 
 
 def _disk(common: Common) -> Iterator[Finding]:
+    from headgate.engine.health import FREE_BYTES_MIN, free_bytes
+
     folder = common.database.parent if isinstance(common.database, Path) else common.folder
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     yield Finding(
         "disk", "good" if free > FREE_BYTES_MIN else "note", f"{free / 1e9:.1f} GB free in {folder.resolve()}"
     )

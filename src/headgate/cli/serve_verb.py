@@ -122,6 +122,7 @@ async def _serve(common: Common, engine: Engine, serving: Serving) -> int:
         if session.app is None:
             raise Unavailable(f"Process {session.owner_pid} owns the database; stop it, or name another with --db.")
         from headgate.api.http import HttpApplication, HttpServer
+        from headgate.api.http.health import with_open_metrics
         from headgate.api.http.table import ROUTES, SOCKETS
 
         auth = session.app.auth
@@ -133,7 +134,8 @@ async def _serve(common: Common, engine: Engine, serving: Serving) -> int:
         doors = msgspec.structs.replace(
             session.app.doors, issue_ticket=_tickets_of(auth), identify_token=auth.identify_token, mode="serve"
         )
-        application = HttpApplication(ROUTES, doors, identify=auth.identify, sockets=SOCKETS)
+        routes = with_open_metrics(ROUTES) if is_on(os.environ, "HEADGATE_OPEN_METRICS") else ROUTES
+        application = HttpApplication(routes, doors, identify=auth.identify, sockets=SOCKETS)
         async with HttpServer(
             application,
             serving.host,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 
 import click
+
+from headgate.version import package_version
 
 __all__ = ["version"]
 
@@ -15,10 +15,7 @@ __all__ = ["version"]
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def version(as_json: bool) -> None:
     """Print the version of Headgate, and with --json that of Python."""
-    try:
-        number = version_of("headgate")
-    except PackageNotFoundError:
-        number = "unknown"
+    number = package_version()
     if as_json:
         python = ".".join(str(part) for part in sys.version_info[:3])
         print(f'{{"headgate":"{number}","python":"{python}"}}')

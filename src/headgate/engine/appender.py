@@ -12,8 +12,9 @@ comes after.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from headgate.core.errors import Unavailable
 from headgate.ports import Append, Log, Outcome, SharedLog
@@ -26,6 +27,8 @@ PENDING_MAX = 20_000
 PARTED_MIN = 64
 
 Done = Callable[[Append, Outcome], None]
+Committed = Callable[[Sequence[Append], Sequence[Outcome], float], None]
+"""What was to be committed, what became of it, and how many seconds the log took."""
 
 
 class Appender:
@@ -44,11 +47,18 @@ class Appender:
         """A commit is under way beside which there must be no other."""
         self.commits = 0
         self.items = 0
+        self.committed: Committed = _unheard
+        """Told of each commit."""
 
     @property
     def idle(self) -> bool:
         """Whether no commit is under way, so that an append would start one at once."""
         return not self._under_way
+
+    @property
+    def pending(self) -> int:
+        """Return how many appends wait for a commit."""
+        return len(self._pending)
 
     @property
     def crowded(self) -> bool:
@@ -86,7 +96,9 @@ class Appender:
                 await self._wake.wait()
                 continue
             self._under_way += 1
-            outcomes = await self._commit([item for item, _ in batch])
+            items, began = [item for item, _ in batch], time.perf_counter()
+            outcomes = await self._commit(items)
+            self.committed(items, outcomes, time.perf_counter() - began)
             self._under_way -= 1
             if self._alone or self._closing:
                 self._alone = False
@@ -128,3 +140,7 @@ class Appender:
 
 def _opens(item: Append) -> bool:
     return any(move.opening is not None for move in item.moves)
+
+
+def _unheard(items: Sequence[Append], outcomes: Sequence[Outcome], seconds: float) -> None:
+    """Stand for nobody who wants to know of commits."""

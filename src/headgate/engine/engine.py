@@ -132,6 +132,12 @@ class Engine:
         self._followers.append((listener, watched))
 
     @property
+    def open_calls(self) -> tuple[int, int]:
+        """Return how many model calls of runs in memory are open, and what they have reserved (nano-dollars)."""
+        runs = [lane.run for lane in self._lanes.values()]
+        return sum(len(run.calls) for run in runs), sum(run.reserved for run in runs)
+
+    @property
     def watched(self) -> set[str]:
         """The runs of which somebody here wants news."""
         return {*self._ends, *(run_id for _, watched in self._followers for run_id in watched())}

@@ -211,6 +211,10 @@ class Log(Protocol):
         """Return how many runs `runs` would list, if there were no limit."""
         ...
 
+    async def unfinished(self) -> dict[str, int]:
+        """Return how many runs have not ended, of all tenants, by status; what has ended is not looked at."""
+        ...
+
     async def matching(self, prefix: str, limit: int = 2, *, tenant: str | None = None) -> list[str]:
         """Return run ids that begin with `prefix`, of one tenant or of all."""
         ...
@@ -302,6 +306,10 @@ class SharedLog(Protocol):
     @property
     def tasks(self) -> TaskTable:
         """Return the tasks of its runs."""
+        ...
+
+    async def feed_lag(self) -> FeedLag:
+        """Return how far the feed is behind the log."""
         ...
 
     async def versions(self, run_ids: Sequence[str]) -> dict[str, int]:

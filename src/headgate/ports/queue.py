@@ -9,7 +9,7 @@ import msgspec
 
 from headgate.ports.tenants import DEFAULT_TENANT
 
-__all__ = ["EVERYTHING", "Claim", "Hint", "Offer", "Overdue", "Queue", "SharedQueue", "Task", "TaskTable"]
+__all__ = ["EVERYTHING", "Claim", "Hint", "Length", "Offer", "Overdue", "Queue", "SharedQueue", "Task", "TaskTable"]
 
 
 class Task(NamedTuple):
@@ -33,6 +33,14 @@ class Claim(msgspec.Struct, gc=False):
     deadline: int
     version: int = 0
     """Of the run when the task was scheduled, where another process may have done that; 0: it was this one."""
+
+
+class Length(NamedTuple):
+    """How many tasks of a queue wait for a worker, and how many are in somebody's hands."""
+
+    queue: str
+    waiting: int
+    held: int
 
 
 class Queue(Protocol):
@@ -81,6 +89,10 @@ class Queue(Protocol):
     def next_deadline(self) -> int | None: ...
 
     def depth(self, queue: str) -> int: ...
+
+    async def lengths(self) -> list[Length]:
+        """Return the queues that have tasks, by name; of many processes, as all of them see it."""
+        ...
 
 
 # --- Of many processes -----------------------------------------------------------------------------------------------
@@ -177,6 +189,10 @@ class TaskTable(Protocol):
 
     async def overdue(self, node: str, limit: int) -> list[Overdue]:
         """Take overdue claims into the node's hands, and return them."""
+        ...
+
+    async def lengths(self) -> list[Length]:
+        """Return the queues that have rows, by name: how many are free, and how many in the hands of nodes."""
         ...
 
     async def missing(self, before: int, limit: int) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import os
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 
-from headgate.ports import Claim, Clock, Task
+from headgate.ports import Claim, Clock, Length, Task
 
 __all__ = ["MemoryQueue"]
 
@@ -260,6 +260,11 @@ class MemoryQueue:
 
     def depth(self, queue: str) -> int:
         return sum(map(len, self._lines.get(queue, {}).values()))
+
+    async def lengths(self) -> list[Length]:
+        held = Counter(claim.task.queue for claim in self._claims.values())
+        found = [Length(queue, self.depth(queue), held[queue]) for queue in sorted({*self._lines, *held})]
+        return [length for length in found if length.waiting or length.held]
 
 
 def _next_of(lines: OrderedDict[str, OrderedDict[_Entry, None]], tenant: str | None) -> _Entry | None:

@@ -15,7 +15,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from headgate.core.errors import HeadgateError
-from headgate.ports import Claim, Clock, Offer, Task, TaskTable
+from headgate.ports import Claim, Clock, Length, Offer, Task, TaskTable
 from headgate.queues.memory import MemoryQueue
 
 __all__ = ["StoreQueue"]
@@ -210,6 +210,9 @@ class StoreQueue:
 
     def depth(self, queue: str) -> int:
         return self._here.depth(queue)
+
+    async def lengths(self) -> list[Length]:
+        return await self._table.lengths()
 
     # --- Among other nodes -------------------------------------------------------------------------------------------
 

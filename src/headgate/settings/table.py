@@ -100,6 +100,13 @@ SETTINGS = (
         "URL",
         "where people reach the server; needed behind a proxy, and for logins through an issuer",
     ),
+    Setting(
+        "serve.open_metrics",
+        "HEADGATE_OPEN_METRICS",
+        "true or false",
+        "give `/api/v1/metrics` to whoever asks, without a token: the figures name models, tenants and queues",
+        "false",
+    ),
     Setting("serve.allow_demo", "HEADGATE_ALLOW_DEMO", "true or false", "let runs use `demo/…` models there", "false"),
     Setting(
         "serve.private_addresses",

@@ -8,6 +8,7 @@ one call is one transaction.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -187,6 +188,9 @@ class MemoryLog:
 
     async def count_runs(self, wanted: RunsWanted = EVERY_RUN) -> int:
         return sum(_is_wanted(run, wanted) for run in self._runs.values())
+
+    async def unfinished(self) -> dict[str, int]:
+        return dict(Counter(run.head.status for run in self._runs.values() if run.head.finished_at is None))
 
     async def matching(self, prefix: str, limit: int = 2, *, tenant: str | None = None) -> list[str]:
         found = (run_id for run_id, key in self._keys.items() if tenant in (None, self._runs[key].tenant))

@@ -41,6 +41,9 @@ where ($1::text is null or status = $1) and ($2::text is null or workflow = $2)
         or strpos(error, $5) > 0)
     and ($6::text is null or tenant = $6) and (not $7::boolean or finished_at is null)
 
+-- unfinished: how many runs have not ended, by status
+select status, count(*) from runs where finished_at is null group by status
+
 -- stored_bytes: about how much the events and contents of a tenant's runs take
 select coalesce((
     select sum(octet_length(data) + coalesce(octet_length(content), 0)) from events join runs on runs.key = events.run
@@ -254,6 +257,10 @@ select id from runs
 where finished_at is null and tasks > 0 and status not in ('paused', 'cancelling') and updated_at < $1
     and tasks > (select count(*) from queue where queue.run_id = runs.id)
 order by key limit $2
+
+-- queue_lengths: how many tasks of each queue are free, and how many in a node's hands
+select queue, count(*) filter (where holder = ''), count(*) filter (where holder <> '') from queue
+group by queue order by queue
 
 -- tell: a hint for the other nodes
 select pg_notify($1, $2)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from headgate.core.errors import HeadgateError
-from headgate.ports import EVERYTHING, Claim, Hint, Offer, Overdue, Task
+from headgate.ports import EVERYTHING, Claim, Hint, Length, Offer, Overdue, Task
 from headgate.stores.postgres_append import clean
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, Patience, dial
@@ -92,6 +92,9 @@ class PostgresTasks:
 
     async def missing(self, before: int, limit: int) -> list[str]:
         return [row[0] for row in await self._all("missing_tasks", before, limit)]
+
+    async def lengths(self) -> list[Length]:
+        return [Length(*row) for row in await self._all("queue_lengths")]
 
     # --- Hints -----------------------------------------------------------------------------------------------------
 

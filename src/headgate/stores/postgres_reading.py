@@ -79,6 +79,9 @@ class PostgresReader:
     async def count_runs(self, wanted: RunsWanted = EVERY_RUN) -> int:
         return (await self._all("count_runs", *_filter(wanted)))[0][0]
 
+    async def unfinished(self) -> dict[str, int]:
+        return dict(tuple(row) for row in await self._all("unfinished"))
+
     async def matching(self, prefix: str, limit: int = 2, *, tenant: str | None = None) -> list[str]:
         return [row[0] for row in await self._all("matching", clean(prefix), limit, _cleaned(tenant))]
 

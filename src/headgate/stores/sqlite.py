@@ -265,6 +265,9 @@ class SqliteLog:
     async def count_runs(self, wanted: RunsWanted = EVERY_RUN) -> int:
         return int(self._one("count_runs", *msgspec.structs.astuple(wanted))[0])
 
+    async def unfinished(self) -> dict[str, int]:
+        return dict(self._all("unfinished"))
+
     async def matching(self, prefix: str, limit: int = 2, *, tenant: str | None = None) -> list[str]:
         return [row[0] for row in self._all("matching", prefix, limit, tenant)]
 

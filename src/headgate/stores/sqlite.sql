@@ -134,6 +134,9 @@ where (?1 is null or status = ?1) and (?2 is null or workflow = ?2)
     and (?5 = '' or instr(id, ?5) or instr(unique_key, ?5) or instr(labels, ?5) or instr(error, ?5))
     and (?6 is null or tenant = ?6) and (not ?7 or finished_at is null)
 
+-- unfinished: how many runs have not ended, by status
+select status, count(*) from runs where finished_at is null group by status
+
 -- stored_bytes: about how much the events and contents of a tenant's runs take
 select coalesce((
     select sum(length(data) + coalesce(length(content), 0)) from events

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from headgate.ports import BudgetRules, Cache, Cell, Clock, Documents, LimitStore, Log, Schedules, Streams
 from headgate.stores.budgets import KeptBudgetRules
@@ -11,14 +11,14 @@ from headgate.stores.cache_inventory import CacheInventory
 from headgate.stores.cache_table import CacheTable, SqliteCacheTable
 from headgate.stores.documents import MemoryDocuments, SqliteDocuments
 from headgate.stores.limits import MemoryLimits, SqliteLimits, limits_in
-from headgate.stores.postgres_cache import PostgresCacheTable
-from headgate.stores.postgres_documents import PostgresDocuments
-from headgate.stores.postgres_limits import PostgresLimits, all_cells
-from headgate.stores.postgres_reading import PostgresReader
+from headgate.stores.memory import MemoryLog
 from headgate.stores.schedules import KeptSchedules
 from headgate.stores.sqlite import SqliteLog
 from headgate.stores.stream_spill import StreamSpill
 from headgate.stores.streams import RingStreams
+
+if TYPE_CHECKING:
+    from headgate.stores.postgres_reading import PostgresReader
 
 __all__ = ["Storage", "cache_inventory_beside", "cells_beside", "documents_beside", "storage_beside"]
 
@@ -47,7 +47,7 @@ def storage_beside(log: Log, clock: Clock) -> Storage:
         _limits(log, clock),
         MemoryCache() if table is None else KeptCache(table),
         RingStreams(clock, None if table is None else StreamSpill()),
-        shared=isinstance(log, PostgresReader),
+        shared=_is_in_postgres(log),
     )
 
 
@@ -55,7 +55,11 @@ def documents_beside(log: Log) -> Documents:
     """Return the documents that lie where the log does; of a log that is only read they can be read."""
     if isinstance(log, SqliteLog):
         return SqliteDocuments(log)
-    return PostgresDocuments(log) if isinstance(log, PostgresReader) else MemoryDocuments()
+    if _is_in_postgres(log):
+        from headgate.stores.postgres_documents import PostgresDocuments
+
+        return PostgresDocuments(log)
+    return MemoryDocuments()
 
 
 def cache_inventory_beside(log: Log) -> CacheInventory:
@@ -70,16 +74,37 @@ async def cells_beside(log: Log) -> list[Cell]:
     """Return what is known of providers there, as of a second ago where an owner writes it. None in memory."""
     if isinstance(log, SqliteLog):
         return limits_in(log)
-    return await all_cells(log) if isinstance(log, PostgresReader) else []
+    if _is_in_postgres(log):
+        from headgate.stores.postgres_limits import all_cells
+
+        return await all_cells(log)
+    return []
 
 
 def _limits(log: Log, clock: Clock) -> LimitStore:
     if isinstance(log, SqliteLog):
         return SqliteLimits(log, clock)
-    return PostgresLimits(log, clock) if isinstance(log, PostgresReader) else MemoryLimits(clock)
+    if _is_in_postgres(log):
+        from headgate.stores.postgres_limits import PostgresLimits
+
+        return PostgresLimits(log, clock)
+    return MemoryLimits(clock)
 
 
 def _cache_table(log: Log) -> CacheTable | None:
     if isinstance(log, SqliteLog):
         return SqliteCacheTable(log)
-    return PostgresCacheTable(log) if isinstance(log, PostgresReader) else None
+    if _is_in_postgres(log):
+        from headgate.stores.postgres_cache import PostgresCacheTable
+
+        return PostgresCacheTable(log)
+    return None
+
+
+def _is_in_postgres(log: Log) -> TypeGuard[PostgresReader]:
+    """Whether the log is in PostgreSQL: what that needs is loaded for no other log, for it is a megabyte."""
+    if isinstance(log, SqliteLog | MemoryLog):
+        return False
+    from headgate.stores.postgres_reading import PostgresReader
+
+    return isinstance(log, PostgresReader)

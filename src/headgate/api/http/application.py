@@ -97,6 +97,7 @@ class HttpApplication:
             await exchange.refuse(500, body_of(500, f"A fault in Headgate. Its log has more: {exchange.request_id}."))
         finally:
             current_trace.reset(token)
+            self.doors.metrics.answered(exchange.route, exchange.status)
 
     def _route(self, scope: Scope) -> _Endpoint:
         partial = False
@@ -116,6 +117,7 @@ class _Endpoint:
 
     def __init__(self, route: Route, doors: Doors, identify: Identify) -> None:
         self._route = route
+        self._counted_as = f"{route.method} {route.address}"
         self._identify = identify
         self._doors = doors
         self._body = None if route.body in (None, Raw, Chunks) else msgspec.json.Decoder(route.body)
@@ -123,6 +125,7 @@ class _Endpoint:
 
     async def __call__(self, exchange: _Exchange) -> None:
         route = self._route
+        exchange.route = self._counted_as
         caller = ANYBODY
         if route.scope:
             caller = await self._identify(exchange.headers)
@@ -202,6 +205,9 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._begun = False
+        self.route = "none"
+        self.status = 0
+        """Of the answer; 0: whoever asked has gone before there was one."""
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         fresh = secrets.token_hex(24)
         self.request_id = _safe_id(self.headers.get("x-request-id", "")) or fresh[:16]
@@ -282,7 +288,7 @@ class _Exchange:
         await self.answer(status, _encoder.encode(body), "application/json", headers)
 
     async def _begin(self, status: int, content_type: str, headers: Sequence[tuple[str, str]]) -> None:
-        self._begun = True
+        self._begun, self.status = True, status
         given = [
             ("content-type", content_type),
             ("x-request-id", self.request_id),

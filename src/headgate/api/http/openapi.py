@@ -145,7 +145,7 @@ def _of_query(route: Route) -> list[dict[str, Any]]:
 def _responses(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
     content: dict[str, Any]
     if route.answer is str:
-        content = {"text/html": {"schema": {"type": "string"}}}
+        content = {route.answer_type: {"schema": {"type": "string"}}}
     elif route.answer is bytes:
         content = {"*/*": {"schema": BYTES}}
     elif route.answer is None:

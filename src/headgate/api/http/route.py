@@ -143,6 +143,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """It also answers as an event stream, where `Accept` asks for it; without an `answer`, it does nothing else."""
     takes_any_query: bool = False
     """Parameters that it does not know are left alone: those who ask add some of their own."""
+    answer_type: str = "text/html"
+    """What an answer of type `str` is."""
     takes_form: bool = False
     """Its body may also come as a form does."""
     base: str = BASE
