@@ -17,7 +17,7 @@ from bench.report import machine_line, report_of, summary_of
 __all__ = ["main"]
 
 RESULTS = Path(__file__).parent / "results"
-NOT_BY_DEFAULT = frozenset({"shim", "providers", "postgres"})
+NOT_BY_DEFAULT = frozenset({"shim", "providers", "postgres", "worker"})
 QUICK_SECONDS = 0.1
 
 

@@ -28,6 +28,7 @@ from bench.postgres import measure_postgres
 from bench.providers import measure_providers
 from bench.repetition import Repetition
 from bench.shapes import Shape
+from bench.worker import measure_worker
 
 __all__ = ["PROGRAMS", "AuditFailed", "Settings"]
 
@@ -69,7 +70,7 @@ def fresh_database(settings: Settings) -> Generator[Path, None, None]:
         shutil.rmtree(folder)
 
 
-def audit(path: Path, figures: dict[str, Any]) -> None:
+def audit(path: Path | str, figures: dict[str, Any]) -> None:
     """Have a fresh process audit the database, and put its counts into the figures. Raises `AuditFailed`."""
     found = run_fresh("bench.audit", str(path), json.dumps(figures["evidence"]))
     if found["faults"]:
@@ -280,5 +281,12 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "policies": lambda settings: {"ours": measure_policies(quick=settings.quick)},
     "shim": without_shim,
     "postgres": postgres,
+    "worker": lambda settings: measure_worker(
+        settings.folder,
+        lambda: fresh_database(settings),
+        audit,
+        repetitions=settings.repetitions,
+        seconds=settings.seconds_min,
+    ),
     "providers": lambda settings: measure_providers(run_fresh, repetitions=settings.repetitions, quick=settings.quick),
 }
