@@ -19,11 +19,11 @@ import apsw
 from headgate.core.codec import decode
 from headgate.core.events import ActivityCompleted, ActivityScheduled, Event
 from headgate.engine.audit import Fault, verify
-from headgate.ports import EventRow, Log, RunRow
+from headgate.ports import EventRow, RunRow
 from headgate.stores.postgres import PostgresLog
 from headgate.stores.sqlite import SqliteLog
 
-__all__ = ["audit"]
+__all__ = ["audit", "log_of"]
 
 SYNCHRONOUS_FULL = 2
 FAULTS_SHOWN_MAX = 10
@@ -85,7 +85,7 @@ def _read(path: str, schema: str) -> tuple[list[Fault], list[tuple[RunRow, list[
     """Return what Headgate's own audit finds (chains, digests, columns, heads), and every run with its events."""
 
     async def read() -> tuple[list[Fault], list[tuple[RunRow, list[EventRow]]]]:
-        log = _log(path, schema)
+        log = log_of(path, schema)
         histories: list[tuple[RunRow, list[EventRow]]] = []
         before = None
         while page := await log.runs(limit=PAGE_RUNS, before=before):
@@ -102,7 +102,8 @@ def _read(path: str, schema: str) -> tuple[list[Fault], list[tuple[RunRow, list[
     return asyncio.run(read())
 
 
-def _log(path: str, schema: str) -> Log:
+def log_of(path: str, schema: str) -> Any:
+    """Return the log that lies there: on a PostgreSQL server, or in a file."""
     return PostgresLog(path, schema=schema) if path.startswith("postgresql:") else SqliteLog(Path(path), read_only=True)
 
 

@@ -28,6 +28,7 @@ from bench.postgres import measure_postgres
 from bench.providers import measure_providers
 from bench.repetition import Repetition
 from bench.shapes import Shape
+from bench.soak import measure_soak
 from bench.worker import measure_worker
 
 __all__ = ["PROGRAMS", "AuditFailed", "Settings"]
@@ -47,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True):
     repetitions: int = 5
     seconds_min: float = 3.0
     quick: bool = False
+    minutes: float = 20.0
+    """How long to soak."""
 
 
 # --- Processes -------------------------------------------------------------------------------------------------------
@@ -281,6 +284,7 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "policies": lambda settings: {"ours": measure_policies(quick=settings.quick)},
     "shim": without_shim,
     "postgres": postgres,
+    "soak": lambda settings: measure_soak(settings.folder, audit, minutes=settings.minutes, quick=settings.quick),
     "worker": lambda settings: measure_worker(
         settings.folder,
         lambda: fresh_database(settings),
