@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import describe_machine
+from bench.others.peers import table_of_peers
 from bench.program import PROGRAMS, AuditFailed, Settings
 from bench.providers import table_of
 from bench.report import machine_line, report_of, summary_of
@@ -19,10 +20,14 @@ from bench.soak import lines_of
 __all__ = ["main"]
 
 RESULTS = Path(__file__).parent / "results"
-NOT_BY_DEFAULT = frozenset({"shim", "providers", "postgres", "worker", "soak"})
+NOT_BY_DEFAULT = frozenset({"shim", "providers", "postgres", "worker", "soak", "peers"})
 QUICK_SECONDS = 0.1
 QUICK_MINUTES = 0.1
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"providers": table_of, "soak": lines_of}
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "providers": table_of,
+    "soak": lines_of,
+    "peers": table_of_peers,
+}
 """How the figures of some are shown; those of the others, by series."""
 
 

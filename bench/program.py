@@ -23,6 +23,7 @@ import msgspec
 from bench.figures import median, rounded
 from bench.first_run import DEFINITION
 from bench.http import measure_http
+from bench.others.peers import measure_peers
 from bench.policies import measure_policies
 from bench.postgres import measure_postgres
 from bench.providers import measure_providers
@@ -284,6 +285,13 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "policies": lambda settings: {"ours": measure_policies(quick=settings.quick)},
     "shim": without_shim,
     "postgres": postgres,
+    "peers": lambda settings: measure_peers(
+        settings.folder,
+        lambda load: repeat(settings, kind="ours", load=load),
+        repetitions=settings.repetitions,
+        seconds=settings.seconds_min,
+        quick=settings.quick,
+    ),
     "soak": lambda settings: measure_soak(settings.folder, audit, minutes=settings.minutes, quick=settings.quick),
     "worker": lambda settings: measure_worker(
         settings.folder,
