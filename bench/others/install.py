@@ -74,4 +74,4 @@ def _run(*command: object) -> None:
 def _reason(error: Exception) -> str:
     said = (error.stderr or error.stdout or "") if isinstance(error, subprocess.CalledProcessError) else ""
     lines = [line for line in said.splitlines() if line.strip()]
-    return (lines[-1] if lines else str(error))[:REASON_CHARACTERS_MAX]
+    return ("; ".join(lines[:2]) or str(error))[:REASON_CHARACTERS_MAX]
