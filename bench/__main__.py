@@ -6,19 +6,29 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bench.machine import describe_machine
+from bench.others.peers import table_of_peers
 from bench.program import PROGRAMS, AuditFailed, Settings
 from bench.providers import table_of
 from bench.report import machine_line, report_of, summary_of
+from bench.soak import lines_of
 
 __all__ = ["main"]
 
 RESULTS = Path(__file__).parent / "results"
-NOT_BY_DEFAULT = frozenset({"shim", "providers", "postgres", "ws"})
+NOT_BY_DEFAULT = frozenset({"shim", "providers", "postgres", "ws", "worker", "soak", "peers"})
 QUICK_SECONDS = 0.1
+QUICK_MINUTES = 0.1
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "providers": table_of,
+    "soak": lines_of,
+    "peers": table_of_peers,
+}
+"""How the figures of some are shown; those of the others, by series."""
 
 
 def main(arguments: list[str]) -> int:
@@ -42,7 +52,7 @@ def main(arguments: list[str]) -> int:
             _say(f"{name}: THE AUDIT FAILED\n{failed}")
             return 1
         result["benchmarks"][name] = figures
-        _say(table_of(figures) if name == "providers" else report_of(name, figures))
+        _say(TABLES[name](figures) if name in TABLES else report_of(name, figures))
     _say(summary_of(result))
     _write(result, settings)
     return 0
@@ -54,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="small loads, every audit: a smoke test, no measurement")
     parser.add_argument("--repetitions", type=int, default=None, help="fresh processes per figure (5; quick: 1)")
     parser.add_argument("--seconds", type=float, default=None, help="the least that a repetition lasts (3; quick: 0.1)")
+    parser.add_argument("--minutes", type=float, default=None, help="how long `soak` lasts (20; quick: some seconds)")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where databases and results are written")
     return parser
 
@@ -64,6 +75,7 @@ def _settings(given: argparse.Namespace) -> Settings:
         repetitions=given.repetitions or (1 if given.quick else 5),
         seconds_min=given.seconds or (QUICK_SECONDS if given.quick else 3.0),
         quick=given.quick,
+        minutes=given.minutes or (QUICK_MINUTES if given.quick else 20.0),
     )
 
 

@@ -1,7 +1,8 @@
 """The audit: a fresh process opens what a repetition wrote, and finds every fault in it that it can.
 
 `python -m bench.audit DATABASE EVIDENCE` prints the counts and the faults as JSON; EVIDENCE (JSON) is what the process
-that wrote the database says it did. It trusts neither: every row is read and decoded, every chain computed again.
+that wrote the database (a file, or a PostgreSQL address) says it did. It trusts neither: every row is read and decoded,
+every chain computed again.
 """
 
 from __future__ import annotations
@@ -19,45 +20,49 @@ from headgate.core.codec import decode
 from headgate.core.events import ActivityCompleted, ActivityScheduled, Event
 from headgate.engine.audit import Fault, verify
 from headgate.ports import EventRow, RunRow
+from headgate.stores.postgres import PostgresLog
 from headgate.stores.sqlite import SqliteLog
 
-__all__ = ["audit"]
+__all__ = ["audit", "log_of"]
 
 SYNCHRONOUS_FULL = 2
 FAULTS_SHOWN_MAX = 10
 PAGE_RUNS = 500
 
 
-def audit(path: Path, evidence: dict[str, Any]) -> dict[str, Any]:
+def audit(path: str, evidence: dict[str, Any]) -> dict[str, Any]:
     """Return `{"runs", "events", "faults"}`; `faults` is empty when the database is as the evidence says it must be."""
     faults = _faults_of_writing(evidence)
-    counts = _audit_bare(path, evidence, faults) if "bare_runs" in evidence else _audit_runs(path, evidence, faults)
+    bare = "bare_runs" in evidence
+    counts = _audit_bare(Path(path), evidence, faults) if bare else _audit_runs(path, evidence, faults)
     return counts | {"faults": faults[:FAULTS_SHOWN_MAX], "fault_count": len(faults)}
 
 
 def _faults_of_writing(evidence: dict[str, Any]) -> list[str]:
-    faults: list[str] = []
+    faults: list[str] = [f"the engine failed: {failure}" for failure in evidence.get("engine_failures", ())]
+    if "fsync" in evidence:
+        names = [name for name in ("fsync", "synchronous_commit") if evidence[name] != "on"]
+        return faults + [f"the server's {name} reads {evidence[name]!r}, not 'on'" for name in names]
     if evidence["synchronous"] != SYNCHRONOUS_FULL:
         faults.append(f"the writer's `pragma synchronous` reads {evidence['synchronous']}, not 2 (FULL)")
     if evidence["journal_mode"] != "wal":
         faults.append(f"the writer's journal mode is {evidence['journal_mode']!r}, not 'wal'")
     if evidence["syncs"] is not None and evidence["syncs"] < evidence["commits"]:
         faults.append(f"{evidence['commits']} batches were acknowledged, but only {evidence['syncs']} syncs were made")
-    faults.extend(f"the engine failed: {failure}" for failure in evidence.get("engine_failures", ()))
     return faults
 
 
 # --- Runs of the engine ----------------------------------------------------------------------------------------------
 
 
-def _audit_runs(path: Path, evidence: dict[str, Any], faults: list[str]) -> dict[str, Any]:
+def _audit_runs(path: str, evidence: dict[str, Any], faults: list[str]) -> dict[str, Any]:
     runs: Counter[str] = Counter()
     totals: Counter[str] = Counter()
-    found, histories = _read(path)
+    found, histories = _read(path, evidence.get("schema", ""))
     faults.extend(map(str, found))
     for row, events in histories:
         runs[row.workflow] += 1
-        kinds = _audit_history(row, events, faults)
+        kinds = _audit_history(row, events, evidence.get("worker", ""), faults)
         totals.update(kinds)
         if "activities" in evidence:
             native = evidence.get("native", {}).get(row.workflow, 0)
@@ -76,25 +81,35 @@ def _audit_runs(path: Path, evidence: dict[str, Any], faults: list[str]) -> dict
     return {"runs": runs.total(), "events": totals.total()}
 
 
-def _read(path: Path) -> tuple[list[Fault], list[tuple[RunRow, list[EventRow]]]]:
+def _read(path: str, schema: str) -> tuple[list[Fault], list[tuple[RunRow, list[EventRow]]]]:
     """Return what Headgate's own audit finds (chains, digests, columns, heads), and every run with its events."""
 
     async def read() -> tuple[list[Fault], list[tuple[RunRow, list[EventRow]]]]:
-        log = SqliteLog(path, read_only=True)
+        log = log_of(path, schema)
         histories: list[tuple[RunRow, list[EventRow]]] = []
         before = None
         while page := await log.runs(limit=PAGE_RUNS, before=before):
             histories += [(row, await log.events(row.key)) for row in page]
             before = page[-1].key
         found = await verify(log)
+        if isinstance(log, PostgresLog):
+            left = await log.tasks.missing(1 << 62, FAULTS_SHOWN_MAX)
+            left += [row.id for row in await log.busy(0, FAULTS_SHOWN_MAX)]
+            found += [Fault(run_id, 0, "it is at work still, or a task of it is left") for run_id in left]
         await log.close()
         return found, histories
 
     return asyncio.run(read())
 
 
-def _audit_history(row: RunRow, events: list[EventRow], faults: list[str]) -> Counter[str]:
-    """Check that versions have no gap up to the head, and that what was completed had been scheduled, once each."""
+def log_of(path: str, schema: str) -> Any:
+    """Return the log that lies there: on a PostgreSQL server, or in a file."""
+    return PostgresLog(path, schema=schema) if path.startswith("postgresql:") else SqliteLog(Path(path), read_only=True)
+
+
+def _audit_history(row: RunRow, events: list[EventRow], worker: str, faults: list[str]) -> Counter[str]:
+    """Check that versions have no gap up to the head, and that what was completed had been scheduled, once each; by
+    this `worker`, where it is named."""
     kinds: Counter[str] = Counter()
     scheduled: set[tuple[str, int]] = set()
     completed: set[tuple[str, int]] = set()
@@ -106,6 +121,8 @@ def _audit_history(row: RunRow, events: list[EventRow], faults: list[str]) -> Co
         if event.trace_id != row.trace_id:
             faults.append(f"{where}: it has the trace id of another run")
         _follow(event, scheduled, completed, where, faults)
+        if worker and isinstance(event, ActivityCompleted) and event.worker != worker:
+            faults.append(f"{where}: it was completed by {event.worker!r}, not by {worker!r}")
         kinds[event.type] += 1
     if row.head.version != len(events):
         faults.append(f"run {row.id}: its head says version {row.head.version}, its events end at {len(events)}")
@@ -161,4 +178,4 @@ def _audit_bare(path: Path, evidence: dict[str, Any], faults: list[str]) -> dict
 
 
 if __name__ == "__main__":
-    print(json.dumps(audit(Path(sys.argv[1]), json.loads(sys.argv[2]))))
+    print(json.dumps(audit(sys.argv[1], json.loads(sys.argv[2]))))

@@ -19,9 +19,10 @@ import msgspec
 
 from bench.figures import median, rounded
 from bench.http_client import HttpLoad
+from bench.http_server import ServerOrder
 from bench.workflows import PARKED
 
-__all__ = ["measure_http"]
+__all__ = ["Site", "ask_client", "measure_http", "serving"]
 
 ROOT = Path(__file__).parent.parent
 SECONDS_MAX = 600
@@ -33,6 +34,11 @@ class Site(msgspec.Struct):
 
     process: subprocess.Popen[str]
     port: int
+
+    def end(self, runs: dict[str, int]) -> dict[str, Any]:
+        """End it; return what the audit needs. `runs`: how many of each load were made."""
+        evidence, _ = self.process.communicate(json.dumps(runs) + "\n", timeout=60)
+        return json.loads(evidence)
 
     def peak_mb(self) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
@@ -76,13 +82,8 @@ def _numbers(figures: dict[str, Any]) -> list[str]:
 
 
 def _one(fresh: Callable[[], Any], audit: Callable[[Path, dict[str, Any]], None], load: HttpLoad) -> dict[str, Any]:
-    with fresh() as path, _serving(path) as site:
-        load.port, load.server = site.port, site.process.pid
-        command = [sys.executable, "-m", "bench.http_client", msgspec.json.encode(load).decode()]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"the client ended with status {done.returncode}:\n{done.stderr[-4_000:]}")
-        figures = json.loads(done.stdout)
+    with fresh() as path, serving(ServerOrder(database=str(path))) as site:
+        figures = ask_client(site, load)
         figures["memory_peak_mb"] = rounded(site.peak_mb() + figures.pop("client_mb"))
         ids = figures.pop("ids")
         if load.kind == "start":
@@ -90,16 +91,24 @@ def _one(fresh: Callable[[], Any], audit: Callable[[Path, dict[str, Any]], None]
             site.process.wait()
             _expect_kept(path, ids)
         else:
-            name = load.load
-            evidence, _ = site.process.communicate(json.dumps({name: figures["runs_made"]}) + "\n", timeout=60)
-            figures["evidence"] = json.loads(evidence)
+            figures["evidence"] = site.end({load.load: figures["runs_made"]})
             audit(path, figures)
         return figures
 
 
+def ask_client(site: Site, load: HttpLoad) -> dict[str, Any]:
+    """Have a client in a process of its own put the load on the server; return its figures."""
+    load.port, load.server = site.port, site.process.pid
+    command = [sys.executable, "-m", "bench.http_client", msgspec.json.encode(load).decode()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"the client ended with status {done.returncode}:\n{done.stderr[-4_000:]}")
+    return json.loads(done.stdout)
+
+
 @contextmanager
-def _serving(path: Path) -> Generator[Site]:
-    command = [sys.executable, "-m", "bench.http_server", str(path)]
+def serving(order: ServerOrder) -> Generator[Site]:
+    command = [sys.executable, "-m", "bench.http_server", msgspec.json.encode(order).decode()]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

@@ -41,6 +41,10 @@ class HttpLoad(msgspec.Struct, kw_only=True, omit_defaults=True):
     load: str = "seq5"
     runs: int = 1
     seconds_min: float = 3.0
+    rate: float = 0.0
+    """Units per second, each at its time, and timed from then; 0: as soon as a connection is free."""
+    worker: int = 0
+    """The process id of an external worker, the same."""
 
 
 class Connection(asyncio.Protocol):
@@ -128,17 +132,21 @@ class Client:
     async def _timed(self, unit: Unit, count: int, connections: int) -> dict[str, Any]:
         left: Iterator[int] = iter(range(count))
         latencies: list[float] = []
+        asked = self._asked
         open_ = [await self._connect() for _ in range(min(connections, count))]
 
         async def work(connection: Connection) -> None:
             for number in left:
-                begin = time.perf_counter()
+                due = begin + number / asked.rate if asked.rate else time.perf_counter()
+                await asyncio.sleep(max(0.0, due - time.perf_counter())) if asked.rate else None
                 await unit(connection, number)
-                latencies.append(time.perf_counter() - begin)
+                latencies.append(time.perf_counter() - due)
 
-        served, processor, begin = self._served(), time.process_time(), time.perf_counter()
+        served, worked = processor_seconds(asked.server), processor_seconds(asked.worker)
+        processor, begin = time.process_time(), time.perf_counter()
         await asyncio.gather(*map(work, open_))
-        seconds, served = time.perf_counter() - begin, self._served() - served
+        seconds = time.perf_counter() - begin
+        served, worked = processor_seconds(asked.server) - served, processor_seconds(asked.worker) - worked
         processor = time.process_time() - processor
         for connection in open_:
             connection.close()
@@ -148,15 +156,11 @@ class Client:
             "per_second": rounded(count / seconds),
             "mean_ms": rounded(sum(latencies) / count * 1_000),
             "server_processor_us": rounded(served * 1e6 / count),
+            "worker_processor_us": rounded(worked * 1e6 / count),
             "client_processor_share": rounded(processor / seconds),
             "polls_per_run": rounded(self.polls / count),
             "latency": latency_figures(latencies),
         }
-
-    def _served(self) -> float:
-        """Return the processor time that the server has used so far, in seconds."""
-        fields = Path(f"/proc/{self._asked.server}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
@@ -194,6 +198,14 @@ class Client:
         found = msgspec.json.decode(await connection.ask(b"POST", f"/api/v1/workflows{query}", self._start))
         self.ids.append(found.get("workflow_id") or found["id"])
         return found
+
+
+def processor_seconds(process: int) -> float:
+    """Return the processor time that a process has used so far; 0 for none."""
+    if not process:
+        return 0.0
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def expect_finished(run: dict[str, Any], load: Load) -> None:

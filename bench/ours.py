@@ -19,18 +19,20 @@ from bench.workflows import Load
 from headgate.app import App, tune_process
 from headgate.engine.engine import Start
 
-__all__ = ["evidence_of", "measure", "opened", "record_shape"]
+__all__ = ["deeds_of", "evidence_of", "measure", "opened", "record_shape"]
 
 WARM_UP_SECONDS = 0.4
 
 
 @asynccontextmanager
-async def opened(path: Path, *, counter: SyncCounter | None = None, record: bool = False) -> AsyncGenerator[App, None]:
+async def opened(
+    path: Path, *, counter: SyncCounter | None = None, record: bool = False, **more: Any
+) -> AsyncGenerator[App, None]:
     """Open an engine the way the command line does, on a database that counts its syncs."""
     log_class = RecordingLog if record else MeasuredLog
     log = log_class(path, vfs=counter.name if counter else None)
     tune_process()
-    async with App(log, environment={}) as app:
+    async with App(log, environment={}, **more) as app:
         yield app
 
 
@@ -99,15 +101,21 @@ def evidence_of(app: App, runs: dict[str, int], loads: dict[str, Load], counter:
     log = app.engine.log
     assert isinstance(log, MeasuredLog)
     settings = log.writer_settings()
+    return deeds_of(app, runs, loads) | {
+        "syncs": counter.syncs if counter else None,
+        "synchronous": settings["synchronous"],
+        "journal_mode": settings["journal_mode"],
+    }
+
+
+def deeds_of(app: App, runs: dict[str, int], loads: dict[str, Load]) -> dict[str, Any]:
+    """Return the part of it that is the same whatever the log is kept in."""
     return {
         "runs": {loads[name].definition.name: count for name, count in runs.items()},
         "activities": {loads[name].definition.name: loads[name].activities for name in runs},
         "claims": app.protocol.claims,
         "reports": app.protocol.reports,
         "commits": app.engine.appender.commits,
-        "syncs": counter.syncs if counter else None,
-        "synchronous": settings["synchronous"],
-        "journal_mode": settings["journal_mode"],
         "engine_failures": [repr(failure) for failure in app.engine.failures],
         "memory_peak_mb": rounded(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024),
     }

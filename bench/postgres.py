@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import secrets
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from headgate.app import App, tune_process
 from headgate.engine.engine import Start
 from headgate.stores.postgres import PostgresLog
 
-__all__ = ["measure_postgres"]
+__all__ = ["ROOT", "measure_postgres", "measured_alone", "server"]
 
 ROOT = Path(__file__).parent.parent
 SLOW_DISK = "-c commit_delay=2000 -c commit_siblings=0"
@@ -60,7 +61,7 @@ def server(folder: Path, options: str) -> Generator[str]:
 def _one(url: str, name: str, seconds_min: float) -> dict[str, Any]:
     schema = f"bench_{secrets.token_hex(6)}"
     if name not in ("one node", "two nodes"):
-        return _fresh(url, schema, name, seconds_min)
+        return measured_alone(url, schema, name, seconds_min)
     # The same load on as many processes; together they have as many runs in flight as one alone.
     count = 1 if name == "one node" else 2
     nodes = [_start(url, schema, "node", seconds_min, 1_000 // count) for _ in range(count)]
@@ -70,7 +71,8 @@ def _one(url: str, name: str, seconds_min: float) -> dict[str, Any]:
     return {"runs_per_second": rounded(rate)}
 
 
-def _fresh(url: str, schema: str, name: str, seconds_min: float) -> dict[str, Any]:
+def measured_alone(url: str, schema: str, name: str, seconds_min: float) -> dict[str, Any]:
+    """Return the figures of one load in a process of its own; another has audited what it left."""
     figures = _read(_start(url, schema, name, seconds_min))
     _read(_start(url, schema, "audit", 0.0))
     return figures
@@ -136,6 +138,8 @@ async def _runs(log: PostgresLog, load: Load, in_flight: int, seconds_min: float
             "events_per_second": rounded(len(latencies) / taken * events),
             "processor_us_per_run": rounded(processor * 1e6 / len(latencies)),
             "items_per_commit": rounded((appender.items - items) / (appender.commits - commits)),
+            "memory_peak_mb": rounded(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024),
+            "settings": await log.server_settings(),
             **latency_figures(latencies),
         }
 

@@ -23,11 +23,14 @@ import msgspec
 from bench.figures import median, rounded
 from bench.first_run import DEFINITION
 from bench.http import measure_http
+from bench.others.peers import measure_peers
 from bench.policies import measure_policies
 from bench.postgres import measure_postgres
 from bench.providers import measure_providers
 from bench.repetition import Repetition
 from bench.shapes import Shape
+from bench.soak import measure_soak
+from bench.worker import measure_worker
 
 __all__ = ["PROGRAMS", "AuditFailed", "Settings"]
 
@@ -46,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True):
     repetitions: int = 5
     seconds_min: float = 3.0
     quick: bool = False
+    minutes: float = 20.0
+    """How long to soak."""
 
 
 # --- Processes -------------------------------------------------------------------------------------------------------
@@ -69,7 +74,7 @@ def fresh_database(settings: Settings) -> Generator[Path, None, None]:
         shutil.rmtree(folder)
 
 
-def audit(path: Path, figures: dict[str, Any]) -> None:
+def audit(path: Path | str, figures: dict[str, Any]) -> None:
     """Have a fresh process audit the database, and put its counts into the figures. Raises `AuditFailed`."""
     found = run_fresh("bench.audit", str(path), json.dumps(figures["evidence"]))
     if found["faults"]:
@@ -293,5 +298,20 @@ PROGRAMS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "policies": lambda settings: {"ours": measure_policies(quick=settings.quick)},
     "shim": without_shim,
     "postgres": postgres,
+    "peers": lambda settings: measure_peers(
+        settings.folder,
+        lambda load: repeat(settings, kind="ours", load=load),
+        repetitions=settings.repetitions,
+        seconds=settings.seconds_min,
+        quick=settings.quick,
+    ),
+    "soak": lambda settings: measure_soak(settings.folder, audit, minutes=settings.minutes, quick=settings.quick),
+    "worker": lambda settings: measure_worker(
+        settings.folder,
+        lambda: fresh_database(settings),
+        audit,
+        repetitions=settings.repetitions,
+        seconds=settings.seconds_min,
+    ),
     "providers": lambda settings: measure_providers(run_fresh, repetitions=settings.repetitions, quick=settings.quick),
 }

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 
 from headgate.core.definition import Activity, Definition, Dependency
 
-__all__ = ["LOADS", "PARKED", "Load", "chain", "for_each", "gated_chain", "parallel", "text_chain"]
+__all__ = [
+    "LOADS",
+    "NAP_SECONDS",
+    "PARKED",
+    "Load",
+    "chain",
+    "for_each",
+    "gated_chain",
+    "nap",
+    "parallel",
+    "text_chain",
+]
+
+NAP_SECONDS = 0.05
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -34,6 +48,22 @@ def _links(length: int, **parameters: Any) -> list[Activity]:
     return [
         echo(f"a{number}", *([f"a{number - 1}"] if number else []), n=number, **parameters) for number in range(length)
     ]
+
+
+async def nap(_parameters: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """An activity of one's own that takes as long as a quick model call."""
+    await asyncio.sleep(NAP_SECONDS)
+    return {}
+
+
+def naps(length: int) -> Definition:
+    """`length` naps, each after the one before it."""
+    return Definition(
+        f"naps_{length}",
+        tuple(
+            Activity(key=f"a{n}", name="nap", depends_on=(Dependency(f"a{n - 1}"),) if n else ()) for n in range(length)
+        ),
+    )
 
 
 def parallel(width: int) -> Definition:
@@ -78,6 +108,7 @@ LOADS: dict[str, Load] = {
         _load("par10", parallel(10), in_flight=10),
         _load("hc3", chain(3), in_flight=100),
         _load("wide", chain(5), in_flight=1_000),
+        _load("naps", naps(3), in_flight=10),
         _load("overhead_100", chain(100), in_flight=1),
         _load("overhead_1000", chain(1_000), in_flight=1),
         _load("overhead_10000", chain(10_000), in_flight=1),

@@ -1,23 +1,21 @@
-"""DBOS on SQLite or PostgreSQL: `python dbos_program.py SHAPE FOLDER SECONDS [--wal | URL]`.
+"""DBOS on SQLite or PostgreSQL: `python dbos_program.py measure|kept SHAPE FOLDER SECONDS [--wal | URL]`.
 
-Blocking workflows and steps, called from a pool of threads: that was faster here than the asynchronous ones, on seq5
-and hc3. `--wal` puts the SQLite file into WAL mode beforehand, which DBOS itself leaves at SQLite's default. What was
-written is counted afterwards: one row for each step of each run.
+Chains are blocking workflows and steps, called from a pool of threads: that was faster here than the asynchronous ones,
+on seq5 and hc3. Steps side by side are an asynchronous workflow that gathers them. `--wal` puts the SQLite file into
+WAL mode beforehand, which DBOS itself leaves at SQLite's default.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
+import asyncio
 import sqlite3
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from dbos import DBOS
-from timing import SHAPES, in_threads, repetition, versions
+from dbos import DBOS, DBOSClient
+from timing import Counted, Shape, answer, in_threads, on_loop, repetition, versions
 
 
 @DBOS.step()
@@ -33,24 +31,69 @@ def chain(length: int) -> int:
     return number
 
 
-def measure(shape: str, url: str, seconds_min: float) -> dict[str, Any]:
-    length, in_flight = SHAPES[shape]
-    runs = itertools.count()
+@DBOS.step()
+async def add_one_beside(number: int) -> int:
+    return number + 1
+
+
+@DBOS.workflow()
+async def fan(width: int) -> int:
+    first = await add_one_beside(0)
+    found = await asyncio.gather(*(add_one_beside(first) for _ in range(width)))
+    return await add_one_beside(sum(found))
+
+
+def measure(shape: Shape, folder: Path, seconds_min: float, option: str = "") -> dict[str, Any]:
+    url = address(folder, option)
+    if option == "--wal":
+        connection = sqlite3.connect(folder / "dbos.db")
+        connection.execute("pragma journal_mode = wal")
+        connection.close()
+    counted = Counted(shape)
     instance = DBOS(config={"name": "bench", "system_database_url": url, "log_level": "WARNING"})
     DBOS.launch()
     settings = settings_of(instance)
-
-    def run() -> None:
-        assert chain(length) == length
-        next(runs)
-
-    with ThreadPoolExecutor(in_flight) as threads:
-        figures = repetition(in_threads(run, threads), in_flight=in_flight, seconds_min=seconds_min)
-    made, outputs = next(runs), "operation_outputs" if url.startswith("sqlite") else "dbos.operation_outputs"
-    recorded = value_of(instance, f"select count(*) from {outputs}")
+    figures = (beside if shape.wide else in_a_chain)(shape, counted, seconds_min)
     DBOS.destroy()
-    assert recorded == made * length, f"{made} runs of {length} steps left {recorded} rows"
-    return figures | {"settings": settings, "versions": versions("dbos", "SQLAlchemy", "psycopg")}
+    return figures | {
+        "made": counted.number(),
+        "settings": settings,
+        "versions": versions("dbos", "SQLAlchemy", "psycopg"),
+    }
+
+
+def in_a_chain(shape: Shape, counted: Counted, seconds_min: float) -> dict[str, Any]:
+    def run() -> None:
+        counted.check(chain(shape.length))
+        counted.number()
+
+    with ThreadPoolExecutor(shape.in_flight) as threads:
+        return repetition(in_threads(run, threads), in_flight=shape.in_flight, seconds_min=seconds_min)
+
+
+def beside(shape: Shape, counted: Counted, seconds_min: float) -> dict[str, Any]:
+    async def run() -> None:
+        counted.check(await fan(shape.length))
+        counted.number()
+
+    with asyncio.Runner() as runner:
+        return repetition(
+            lambda count: runner.run(on_loop(run, shape.in_flight, count)),
+            in_flight=shape.in_flight,
+            seconds_min=seconds_min,
+        )
+
+
+def kept(shape: Shape, folder: Path, option: str = "") -> dict[str, int]:
+    url = address(folder, option)
+    client = DBOSClient(system_database_url=url)
+    ended = client.list_workflows(status="SUCCESS", load_output=True)
+    client.destroy()
+    engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    outputs = "operation_outputs" if url.startswith("sqlite") else "dbos.operation_outputs"
+    with engine.connect() as connection:
+        steps = connection.execute(sqlalchemy.text(f"select count(*) from {outputs}")).scalar_one()
+    return {"runs": sum(one.output == shape.result for one in ended), "steps": steps}
 
 
 def settings_of(instance: DBOS) -> dict[str, Any]:
@@ -65,17 +108,9 @@ def value_of(instance: DBOS, query: str) -> Any:
         return connection.execute(sqlalchemy.text(query)).scalar_one()
 
 
-def prepared(folder: Path, given: list[str]) -> str:
-    """Return the URL to measure on: the given one, or that of a new file in the folder."""
-    if given and given[0] != "--wal":
-        return given[0]
-    path = folder / "dbos.db"
-    if given:
-        connection = sqlite3.connect(path)
-        connection.execute("pragma journal_mode = wal")
-        connection.close()
-    return f"sqlite:///{path}"
+def address(folder: Path, option: str) -> str:
+    return option if option.startswith("postgresql") else f"sqlite:///{folder / 'dbos.db'}"
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], prepared(Path(sys.argv[2]), sys.argv[4:]), float(sys.argv[3]))))
+    answer(measure, kept)

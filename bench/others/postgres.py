@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["postgres_server"]
+__all__ = ["free_port", "postgres_server"]
 
 START_SECONDS_MAX = 60
 
@@ -27,7 +27,7 @@ def postgres_server(parent: Path, more: str = "") -> Generator[str | None]:
         return
     programs = Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
     folder = Path(tempfile.mkdtemp(dir=parent, prefix="postgres-"))
-    data, port, person = folder / "data", _free_port(), _person(folder)
+    data, port, person = folder / "data", free_port(), _person(folder)
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **person}
     create: list[Any] = [
         programs / "initdb",
@@ -61,7 +61,7 @@ def _person(folder: Path) -> dict[str, Any]:
     return {"user": "nobody", "extra_groups": []}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

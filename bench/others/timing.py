@@ -1,26 +1,47 @@
 """One repetition of another product: warm up, grow the count until it lasts long enough, and say what was found.
 
 It runs in the interpreter of the other product and therefore imports nothing of ours. The procedure is the one of
-`bench/ours.py`; so are the names of the figures.
+`bench/ours.py`; so are the names of the figures. Each program is started a second time, in a fresh process, to say what
+is kept of the runs (`kept`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
+import itertools
+import json
 import resource
 import sqlite3
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["SHAPES", "count_rows", "in_threads", "repetition", "sqlite_settings", "versions"]
+__all__ = ["SHAPES", "Counted", "Shape", "answer", "in_threads", "on_loop", "repetition", "sqlite_settings", "versions"]
 
-SHAPES = {"seq5": (5, 10), "hc3": (3, 100), "overhead_100": (100, 1)}
-"""The steps of a chain, and how many runs are under way at once."""
+
+class Shape(NamedTuple):
+    """So many steps, one after the other; or side by side, between a first step and a last one."""
+
+    length: int
+    in_flight: int
+    wide: bool = False
+
+    @property
+    def steps(self) -> int:
+        return self.length + 2 if self.wide else self.length
+
+    @property
+    def result(self) -> int:
+        """What a run of it comes to: each step adds one, those side by side to the same number, and are summed."""
+        return 2 * self.length + 1 if self.wide else self.length
+
+
+SHAPES = {"seq5": Shape(5, 10), "par10": Shape(10, 10, wide=True), "hc3": Shape(3, 100), "overhead_100": Shape(100, 1)}
 WARM_UP_SECONDS = 0.4
 
 
@@ -69,6 +90,47 @@ def in_threads(run: Callable[[], None], threads: ThreadPoolExecutor) -> Callable
     return lambda count: list(threads.map(timed, range(count)))
 
 
+class Counted:
+    """A run, counted each time that it has come to what it must."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._numbers = itertools.count()
+
+    def number(self) -> int:
+        return next(self._numbers)
+
+    def check(self, found: Any) -> None:
+        assert found == self._shape.result, f"a run came to {found!r}, not to {self._shape.result}"
+
+
+async def on_loop(run: Callable[[], Awaitable[None]], in_flight: int, count: int) -> list[float]:
+    """Make runs on the loop that this is called on, so many at a time; return the seconds of each."""
+    left, latencies = iter(range(count)), list[float]()
+
+    async def client() -> None:
+        for _ in left:
+            begin = time.perf_counter()
+            await run()
+            latencies.append(time.perf_counter() - begin)
+
+    await asyncio.gather(*(client() for _ in range(in_flight)))
+    return latencies
+
+
+def answer(measure: Callable[..., dict[str, Any]], kept: Callable[..., dict[str, int]]) -> None:
+    """Do what the command line asks: `measure|kept SHAPE FOLDER SECONDS OPTION…`; print it as JSON.
+
+    `kept` returns how many `runs` have come to what they must, and how many `steps` are recorded.
+    """
+    word, shape, folder, seconds, *options = sys.argv[1:]
+    if word == "kept":
+        found = kept(SHAPES[shape], Path(folder), *options)
+    else:
+        found = measure(SHAPES[shape], Path(folder), float(seconds), *options)
+    print(json.dumps(found))
+
+
 def versions(*packages: str) -> dict[str, str]:
     found = {package: importlib.metadata.version(package) for package in packages}
     return found | {"python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version}
@@ -80,11 +142,3 @@ def sqlite_settings(connection: sqlite3.Connection) -> dict[str, Any]:
         "journal_mode": connection.execute("pragma journal_mode").fetchone()[0],
         "synchronous": connection.execute("pragma synchronous").fetchone()[0],
     }
-
-
-def count_rows(path: Path, query: str) -> int:
-    connection = sqlite3.connect(path)
-    try:
-        return int(connection.execute(query).fetchone()[0])
-    finally:
-        connection.close()

@@ -113,6 +113,8 @@ def test_the_audit_sees_a_run_that_is_lost_altogether(measured: tuple[bytes, dic
         ({"syncs": 1}, "only 1 syncs"),
         ({"claims": 1}, "1 claims"),
         ({"reports": 1}, "1 reports"),
+        ({"fsync": "off", "synchronous_commit": "on"}, "fsync reads 'off'"),
+        ({"worker": "outside"}, "completed by 'built-in', not by 'outside'"),
         ({"engine_failures": ["KeyError('x')"]}, "KeyError"),
     ],
 )

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from headgate.client.gathered_reports import GatheredReports
 from headgate.client.http_line import HttpLine, Patience
 from headgate.client.stream_pieces import StreamPieces
 from headgate.client.worker_frames import SentReport
@@ -63,6 +65,8 @@ class HttpProtocol:
         self._line = line
         self._activities = tuple(activities)
         self._pieces = StreamPieces(self._send_text)
+        self._reports: dict[str, GatheredReports] = {}
+        """By the worker that reports."""
         self._sending: set[asyncio.Task[None]] = set()
         self._last: dict[str, asyncio.Task[None]] = {}
         """Of each claim, the text that was sent last: what comes after it goes after it."""
@@ -97,6 +101,11 @@ class HttpProtocol:
         for report in reports:
             self._pieces.flush_one(report.activity_id)
         await asyncio.gather(*(self._last[one.activity_id] for one in reports if one.activity_id in self._last))
+        if worker_id not in self._reports:
+            self._reports[worker_id] = GatheredReports(partial(self._report, worker_id))
+        return await self._reports[worker_id].report(reports)
+
+    async def _report(self, worker_id: str, reports: Sequence[Report]) -> list[Acknowledged]:
         body = {"worker_id": worker_id, "reports": [SentReport.of(report) for report in reports]}
         return await self._line.post("/workers/reports", body, list[Acknowledged])
 
