@@ -19,7 +19,7 @@ from headgate.engine.hook_door import HookDoor
 from headgate.engine.hooks import Hooks
 from headgate.engine.quotas import Quotas
 from headgate.engine.webhooks import Webhooks
-from headgate.ports import Documents, Files, WorkerProtocol
+from headgate.ports import Documents, Files, WorkerHost
 
 __all__ = ["Doors"]
 
@@ -30,7 +30,7 @@ class Doors(msgspec.Struct, frozen=True):
     desk: Desk
     library: Library
     records: Records
-    workers: WorkerProtocol
+    workers: WorkerHost
     files: Files
     documents: Documents
     """Clients, people, webhooks and what else is kept beside the runs."""

@@ -59,6 +59,7 @@ from headgate.ports.policy import (
 )
 from headgate.ports.queue import (
     EVERYTHING,
+    LEASE_MICROSECONDS,
     Claim,
     Hint,
     Offer,
@@ -101,6 +102,7 @@ from headgate.ports.worker import (
     Kept,
     Report,
     Settlement,
+    WorkerHost,
     WorkerProtocol,
 )
 
@@ -109,6 +111,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "EVERYTHING",
     "EVERY_RUN",
+    "LEASE_MICROSECONDS",
     "NO_GUARDS",
     "RESULT",
     "Acknowledged",
@@ -223,6 +226,7 @@ __all__ = [
     "Undelivered",
     "Update",
     "Webhook",
+    "WorkerHost",
     "WorkerProtocol",
     "character_begin",
     "digest_of",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from headgate.api.doors import Doors
     from headgate.api.library import Library
     from headgate.api.records import Records
-    from headgate.ports import WorkerProtocol
+    from headgate.ports import WorkerHost
 
 __all__ = ["BASE", "Answer", "Call", "NoQuery", "Raw", "Route", "Scope", "Streamed"]
 
@@ -91,7 +91,7 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
         return self.doors.views.of(self.caller).records
 
     @property
-    def workers(self) -> WorkerProtocol:
+    def workers(self) -> WorkerHost:
         """The worker protocol, as far as the caller's tenant goes."""
         return self.doors.views.of(self.caller).workers
 

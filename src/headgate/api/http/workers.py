@@ -29,7 +29,8 @@ Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for tasks of the queue `worker`, or of several `queues`; the answer is held back until there is one, or the
-    time is over. `activities` are those that the worker has: any other is done by the server itself, if it can."""
+    time is over. `activities` are those that the worker has: any other is done by the server itself, if it can.
+    `lease`: this worker sends heartbeats, so that its death is noticed sooner."""
 
     worker: str = ""
     queues: tuple[str, ...] = ()
@@ -181,6 +182,7 @@ async def poll_tasks(call: Call[NoQuery, Poll]) -> Polled:
             worker_id=body.worker_id,
             count=body.max_activities,
             wait_seconds=min(max(body.wait_seconds, 0.0), WAIT_SECONDS_MAX),
+            heartbeats=body.lease,
         )
         tasks = await call.held(polled)
     if body.activities is not None:
