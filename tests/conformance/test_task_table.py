@@ -469,14 +469,16 @@ async def test_a_take_that_is_cancelled_loses_no_task():
         queue = StoreQueue(log.tasks, StillClock())
         await log.tasks.add([offer(f"p{number}") for number in range(30)])
         for steps in range(12):
-            taking = asyncio.create_task(take(queue, count=2))
+            taking = asyncio.create_task(queue.take(["std"], worker_id="w", count=2, wait_seconds=0))
             for _ in range(steps):
                 await asyncio.sleep(0)
             await asyncio.sleep(steps * 0.0003)
             taking.cancel()
             for claimed in (await asyncio.gather(taking, return_exceptions=True))[0:1]:
                 if isinstance(claimed, list):
-                    await log.tasks.release(claimed, queue.node)
+                    for one in claimed:
+                        queue.finish(one.activity_id)
+                    await log.tasks.release([one.task for one in claimed], queue.node)
         await queue.close()
 
         assert len(await claim(other, "two", count=100)) == 30
