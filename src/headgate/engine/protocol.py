@@ -32,6 +32,7 @@ from headgate.engine.masking import MaskedStream, masked
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.policy_settings import policy_settings
 from headgate.engine.rendering import reads_secrets, render, rendering_needs
+from headgate.engine.told_amounts import check_request, check_usage
 from headgate.engine.vault import NO_SECRETS, Vault
 from headgate.ports import (
     Acknowledged,
@@ -292,7 +293,11 @@ class LocalProtocol:
         return HEARTBEAT_SECONDS
 
     async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]:
-        """Record outcomes. Raises `Unavailable` when the log cannot be written: report again, nothing is lost."""
+        """Record outcomes. Raises `Invalid`, and records none, where one has used what cannot be; `Unavailable` when
+        the log cannot be written: report again, nothing is lost."""
+        for one in reports:
+            for usage in one.usage:
+                check_usage(usage)
         now = self._engine.clock.now()
         parted = self._engine.appender.lanes == 1 and _runs_of(reports) >= PIPELINED_MIN
         first = len(reports) // 2 if parted else 0
@@ -416,6 +421,7 @@ class LocalProtocol:
 
     async def admit(self, activity_id: str, *, call_id: str, request: CallRequest) -> Admission:
         run_id, place, attempt = split_activity_id(activity_id)
+        check_request(request)
         self._stop_time(activity_id)
         try:
             return await self._gate.admit(run_id, place, attempt, call_id=call_id, request=request)
@@ -442,6 +448,8 @@ class LocalProtocol:
 
     async def settle(self, activity_id: str, *, call_id: str, settlement: Settlement) -> None:
         run_id, _, _ = split_activity_id(activity_id)
+        if settlement.usage is not None:
+            check_usage(settlement.usage)
         if settlement.answers:
             secrets = (self._held.get(activity_id) or self._unknown(activity_id)).secrets
             answers = tuple(Kept(masked(kept.answer, secrets), kept.share) for kept in settlement.answers)

@@ -123,6 +123,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     other_statuses: tuple[int, ...] = ()
     streams: bool = False
     """It also answers as an event stream, where `Accept` asks for it."""
+    other_content_types: tuple[str, ...] = ()
+    """Of what it also answers with, where it is asked to."""
     takes_any_query: bool = False
     """Parameters that it does not know are left alone: those who ask add some of their own."""
     takes_form: bool = False
