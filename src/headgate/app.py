@@ -194,6 +194,7 @@ class App:
         )
         self.dispatcher.stop_claims = self.worker.stop
         self.warden.stop_claims = self.worker.stop
+        self.warden.release = self.protocol.release
         self.protocol.deadline_set = self.warden.notice
         self.schedules = beside.schedules
         self.scheduler = Scheduler(self.engine, self.schedules, self.clock)

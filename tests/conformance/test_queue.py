@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.postgres_logs import empty_postgres_log
 
 from headgate.ports import Claim, Clock, Length, Offer, Queue, Task
+from headgate.queues.leases import ENTRIES_KEPT_MIN
 from headgate.queues.memory import MemoryQueue
 from headgate.queues.store import StoreQueue
 from headgate.stores.postgres import PostgresLog
@@ -300,23 +301,71 @@ async def test_a_claim_that_is_not_known_is_no_error(kind: str):
         line.queue.set_deadline("never", NOON)
 
         assert line.queue.claimed("never") is None
-        assert await line.queue.renew("never", NOON) is False
+        assert await line.queue.renew("never") is False
         assert line.queue.overdue(NOON + 1) == []
 
 
-@on_a_loop
-async def test_a_lease_is_renewed_while_the_claim_lasts(queue: Queue):
-    queue.put(task("a"))
-    (claim,) = await take(queue)
+SECOND = 1_000_000
 
-    renewed = await queue.renew(claim.activity_id, NOON + 99)
-    now = queue.claimed(claim.activity_id)
+
+@on_a_loop
+async def test_a_claim_that_nobody_renews_is_overdue_when_its_lease_is_over(queue: Queue, clock: StillClock):
+    queue.put(task("a"))
+    queue.put(task("b"))
+    (claim, other) = await take(queue, 2)
+    queue.set_deadline(claim.activity_id, NOON + 900 * SECOND)
+    await queue.set_lease(claim.activity_id, 30 * SECOND)
+    assert queue.next_deadline() == NOON + 30 * SECOND
+
+    assert queue.overdue(NOON + 30 * SECOND - 1) == []
+    assert queue.overdue(NOON + 30 * SECOND) == [claim]
+    assert queue.overdue(NOON + 31 * SECOND) == []  # whoever asked sees to it
+    assert queue.overdue(NOON + 33 * SECOND) == [claim]  # and has not, it seems
     queue.finish(claim.activity_id)
 
-    assert renewed
-    assert now is not None
-    assert now.lease_until == NOON + 99
-    assert not await queue.renew(claim.activity_id, NOON + 100)
+    assert queue.overdue(NOON + 40 * SECOND) == []
+    assert queue.next_deadline() is None
+    assert queue.overdue(NOON + 10_000 * SECOND) == []  # the other is kept by its process
+    assert queue.claimed(other.activity_id) is other
+
+
+@on_a_loop
+async def test_a_lease_is_renewed_by_its_own_length_while_the_claim_lasts(queue: Queue, clock: StillClock):
+    queue.put(task("a"))
+    (claim,) = await take(queue)
+    await queue.set_lease(claim.activity_id, 90 * SECOND)
+
+    clock.time = NOON + 80 * SECOND
+    assert await queue.renew(claim.activity_id)
+
+    assert claim.lease_until == NOON + 170 * SECOND
+    assert queue.overdue(NOON + 169 * SECOND) == []
+    assert queue.next_deadline() == NOON + 170 * SECOND
+    assert queue.overdue(NOON + 170 * SECOND) == [claim]
+    queue.finish(claim.activity_id)
+    assert not await queue.renew(claim.activity_id)
+
+
+@on_a_loop
+async def test_a_claim_past_its_deadline_and_its_lease_is_told_once(queue: Queue):
+    queue.put(task("a"))
+    (claim,) = await take(queue)
+    queue.set_deadline(claim.activity_id, NOON + 5 * SECOND)
+    await queue.set_lease(claim.activity_id, 5 * SECOND)
+
+    assert queue.overdue(NOON + 5 * SECOND) == [claim]
+
+
+@on_a_loop
+async def test_leases_of_claims_that_have_ended_are_not_kept_for_ever(clock: StillClock):
+    queue = MemoryQueue(clock)
+    for number in range(5 * ENTRIES_KEPT_MIN):
+        queue.put(task("a", run=f"run-{number}"))
+        (claim,) = await take(queue)
+        await queue.set_lease(claim.activity_id, 30 * SECOND)
+        queue.finish(claim.activity_id)
+
+    assert len(queue._leases._entries) <= ENTRIES_KEPT_MIN + 1
 
 
 # --- Waiting ---------------------------------------------------------------------------------------------

@@ -226,6 +226,40 @@ async def test_a_lease_that_is_over_is_renewed_by_nobody():
 
 
 @on_a_loop
+async def test_a_lease_of_another_length_lasts_so_long_and_is_renewed_by_so_much():
+    async with nodes() as (log, other):
+        await log.tasks.add([offer("a"), offer("b"), offer("c")])
+        await claim(log, "one", count=3)
+        await log.tasks.set_leases([task("a"), task("c")], "one", [90_000_000, 90_000_000])
+        await log.tasks.set_leases([task("b")], "two", [90_000_000])  # not theirs to set
+        await age(89)
+        assert [found.task for found in await other.tasks.overdue("two", 10)] == [task("b")]
+        assert await log.tasks.renew([task("a")], ["one"]) == [True]
+        await age(89)
+        assert {found.task for found in await other.tasks.overdue("two", 10)} == {task("b"), task("c")}
+
+
+@on_a_loop
+@pytest.mark.parametrize("end", ["released", "overdue"])
+async def test_whoever_is_given_a_row_next_has_it_under_a_lease_of_its_own(end: str):
+    async with nodes() as (log, other):
+        await log.tasks.add([offer("a")])
+        await claim(log, "one")
+        await log.tasks.set_leases([task("a")], "one", [90_000_000])
+        if end == "released":
+            await log.tasks.release([task("a")], "one")
+            await claim(other, "two")
+        else:
+            await age(91)
+            await other.tasks.overdue("two", 10)
+
+        assert await other.tasks.renew([task("a")], ["two"]) == [True]
+
+        await age(LEASE_SECONDS + 1)
+        assert [found.task for found in await log.tasks.overdue("one", 10)] == [task("a")]
+
+
+@on_a_loop
 async def test_what_is_overdue_is_given_to_one_of_those_that_ask():
     async with nodes(4) as logs:
         await logs[0].tasks.add([offer(f"p{number}") for number in range(60)])
@@ -435,14 +469,16 @@ async def test_a_take_that_is_cancelled_loses_no_task():
         queue = StoreQueue(log.tasks, StillClock())
         await log.tasks.add([offer(f"p{number}") for number in range(30)])
         for steps in range(12):
-            taking = asyncio.create_task(take(queue, count=2))
+            taking = asyncio.create_task(queue.take(["std"], worker_id="w", count=2, wait_seconds=0))
             for _ in range(steps):
                 await asyncio.sleep(0)
             await asyncio.sleep(steps * 0.0003)
             taking.cancel()
             for claimed in (await asyncio.gather(taking, return_exceptions=True))[0:1]:
                 if isinstance(claimed, list):
-                    await log.tasks.release(claimed, queue.node)
+                    for one in claimed:
+                        queue.finish(one.activity_id)
+                    await log.tasks.release([one.task for one in claimed], queue.node)
         await queue.close()
 
         assert len(await claim(other, "two", count=100)) == 30
@@ -518,12 +554,12 @@ async def test_a_heartbeat_to_another_node_keeps_the_claim_and_one_that_comes_to
         (held,) = await mine.take(["std"], worker_id="w", count=1, wait_seconds=0)
         await age(LEASE_SECONDS - 1)
 
-        assert await theirs.renew(held.activity_id, 0)
+        assert await theirs.renew(held.activity_id)
         await age(2)
         assert await log.tasks.overdue("x", 10) == []
         await age(LEASE_SECONDS)
-        assert not await theirs.renew(held.activity_id, 0)
-        assert not await mine.renew(held.activity_id, 0)
+        assert not await theirs.renew(held.activity_id)
+        assert not await mine.renew(held.activity_id)
         assert mine.claimed(held.activity_id) is None
         await mine.close()
         await theirs.close()

@@ -27,7 +27,7 @@ from headgate.engine.hooks import Hooks
 from headgate.engine.metrics import Metrics
 from headgate.engine.quotas import Quotas
 from headgate.engine.webhooks import Webhooks
-from headgate.ports import Documents, Files, WorkerProtocol
+from headgate.ports import Documents, Files, WorkerHost
 from headgate.version import package_version
 
 __all__ = ["AdmitConnection", "Doors"]
@@ -47,7 +47,7 @@ class Doors(msgspec.Struct, frozen=True):
     desk: Desk
     library: Library
     records: Records
-    workers: WorkerProtocol
+    workers: WorkerHost
     files: Files
     documents: Documents
     """Clients, people, webhooks and what else is kept beside the runs."""

@@ -11,7 +11,7 @@ from headgate.api.library import Library
 from headgate.api.records import Records
 from headgate.engine.protocol import LocalProtocol
 from headgate.engine.tenant_workers import TenantWorkers
-from headgate.ports import WorkerProtocol
+from headgate.ports import WorkerHost
 
 __all__ = ["VIEWS_MAX", "View", "Views"]
 
@@ -25,7 +25,7 @@ class View(NamedTuple):
     desk: Desk
     library: Library
     records: Records
-    workers: WorkerProtocol
+    workers: WorkerHost
 
 
 class Views:

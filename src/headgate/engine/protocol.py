@@ -27,10 +27,12 @@ from headgate.engine.engine import Engine
 from headgate.engine.file_values import with_files, with_texts
 from headgate.engine.gate import Gate
 from headgate.engine.lane import Lane
+from headgate.engine.leases import HEARTBEAT_SECONDS, lease_seconds
 from headgate.engine.masking import MaskedStream, masked
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.policy_settings import policy_settings
 from headgate.engine.rendering import reads_secrets, render, rendering_needs
+from headgate.engine.told_amounts import check_request, check_usage
 from headgate.engine.vault import NO_SECRETS, Vault
 from headgate.ports import (
     Acknowledged,
@@ -52,8 +54,6 @@ from headgate.ports import (
 
 __all__ = ["LocalProtocol", "split_activity_id"]
 
-HEARTBEAT_SECONDS = 10.0
-LEASE_MICROSECONDS = 30_000_000
 CLAIMS_MAX = 1_000
 PIPELINED_MIN = 32
 """Reports on so many runs are worth two commits, the second decided while the first waits for the disk."""
@@ -78,7 +78,7 @@ class _Held(msgspec.Struct, frozen=True):
 
 
 class LocalProtocol:
-    """`ports.WorkerProtocol` in front of an engine and a queue."""
+    """`ports.WorkerHost` in front of an engine and a queue."""
 
     def __init__(self, engine: Engine, queue: Queue, gate: Gate, streams: Streams, vault: Vault) -> None:
         self._engine = engine
@@ -101,7 +101,7 @@ class LocalProtocol:
         self._stopped: dict[str, tuple[int, int]] = {}
         """Of claims whose calls wait for money: how many do, and the time that the attempt has left (microseconds)."""
         self.deadline_set: Callable[[int], None] = lambda deadline: None
-        """Told of each claim's deadline, so that somebody watches it."""
+        """Told of each claim's deadline, and of the end of its lease, so that somebody watches it."""
         self.own_keys_only: Callable[[str], Awaitable[bool]] = _never
         """Whether a tenant's model calls may not use the keys of the process."""
         self.claims = 0
@@ -116,6 +116,7 @@ class LocalProtocol:
         worker_id: str,
         count: int,
         wait_seconds: float,
+        heartbeats: bool | None = None,
         tenant: str | None = None,
     ) -> list[Assignment]:
         """Return tasks; `tenant` given: that tenant's alone."""
@@ -125,7 +126,7 @@ class LocalProtocol:
         assignments: list[Assignment] = []
         for number, claim in enumerate(claims):
             try:
-                assignment = await self._assign(claim)
+                assignment = await self._assign(claim, heartbeats)
             except Unavailable:
                 self._give_back(claims[number:])
                 if not assignments:
@@ -172,9 +173,9 @@ class LocalProtocol:
             )
             with contextlib.suppress(Invalid, Refused):
                 await self._engine.insist(run_id, command)
-            self._release(activity_id)
+            self.release(activity_id)
 
-    async def _assign(self, claim: Claim) -> Assignment | None:
+    async def _assign(self, claim: Claim, heartbeats: bool | None) -> Assignment | None:
         """Render a claim. One that is of no use any more is let go; one that cannot be rendered has failed."""
         task = claim.task
         lane = self._engine.loaded(task.run_id)
@@ -212,6 +213,8 @@ class LocalProtocol:
         if key and self.reuse and (kept := await self.cache.find(run.tenant, key, now)) is not None:
             self._complete_from_cache(claim, place, rendered.input_hash, kept)
             return None
+        if heartbeats is not None:
+            await self._lend(claim, lease_seconds(assignment.timeout_seconds, heartbeats=heartbeats))
         # After the keys of caches were made, and into nothing that is kept.
         keys = await self._send_keys(assignment) if assignment.activity_name in CALLS_MODELS else ()
         self._held[claim.activity_id] = _Held(rendered.input_hash, rendered.secrets, keys, key, place.cost)
@@ -220,6 +223,11 @@ class LocalProtocol:
         deadline = claim.claimed_at + int(assignment.timeout_seconds * 1_000_000)
         self._set_deadline(claim.activity_id, deadline)
         return assignment
+
+    async def _lend(self, claim: Claim, seconds: float) -> None:
+        lease = int(seconds * 1_000_000)
+        await self._queue.set_lease(claim.activity_id, lease)
+        self.deadline_set(self._engine.clock.now() + lease)
 
     async def _send_keys(self, assignment: Assignment) -> tuple[str, ...]:
         """Send the tenant's own keys for model providers along; return them."""
@@ -249,7 +257,7 @@ class LocalProtocol:
         )
 
         def told(answer: asyncio.Future[Decision]) -> None:
-            self._release(claim.activity_id)
+            self.release(claim.activity_id)
             if not answer.cancelled() and isinstance(answer.exception(), Unavailable):
                 self._queue.put(task)
 
@@ -275,7 +283,7 @@ class LocalProtocol:
 
     async def heartbeat(self, activity_id: str, *, worker_id: str, progress: Any = None) -> float:
         run_id, place, attempt = split_activity_id(activity_id)
-        if not await self._queue.renew(activity_id, self._engine.clock.now() + LEASE_MICROSECONDS):
+        if not await self._queue.renew(activity_id):
             raise StaleAttempt(run_id, place, reported=attempt, current=attempt)
         if self._engine.others is not None:
             return HEARTBEAT_SECONDS  # the row has gone with the attempt; the run in memory may be old
@@ -285,7 +293,11 @@ class LocalProtocol:
         return HEARTBEAT_SECONDS
 
     async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]:
-        """Record outcomes. Raises `Unavailable` when the log cannot be written: report again, nothing is lost."""
+        """Record outcomes. Raises `Invalid`, and records none, where one has used what cannot be; `Unavailable` when
+        the log cannot be written: report again, nothing is lost."""
+        for one in reports:
+            for usage in one.usage:
+                check_usage(usage)
         now = self._engine.clock.now()
         parted = self._engine.appender.lanes == 1 and _runs_of(reports) >= PIPELINED_MIN
         first = len(reports) // 2 if parted else 0
@@ -308,7 +320,7 @@ class LocalProtocol:
                 for other in answers:
                     other.add_done_callback(_seen)
                 raise
-            self._release(report.activity_id)
+            self.release(report.activity_id)
             acknowledged.append(Acknowledged(report.activity_id, stale, will_retry))
         self.reports += len(acknowledged)
         return acknowledged
@@ -397,7 +409,8 @@ class LocalProtocol:
                     if made is not None:
                         self.cache.keep(made)
 
-    def _release(self, activity_id: str) -> None:
+    def release(self, activity_id: str) -> None:
+        """The claim is over: keep nothing for it."""
         self._queue.finish(activity_id)
         self._held.pop(activity_id, None)
         self._masks.pop(activity_id, None)
@@ -408,6 +421,7 @@ class LocalProtocol:
 
     async def admit(self, activity_id: str, *, call_id: str, request: CallRequest) -> Admission:
         run_id, place, attempt = split_activity_id(activity_id)
+        check_request(request)
         self._stop_time(activity_id)
         try:
             return await self._gate.admit(run_id, place, attempt, call_id=call_id, request=request)
@@ -434,6 +448,8 @@ class LocalProtocol:
 
     async def settle(self, activity_id: str, *, call_id: str, settlement: Settlement) -> None:
         run_id, _, _ = split_activity_id(activity_id)
+        if settlement.usage is not None:
+            check_usage(settlement.usage)
         if settlement.answers:
             secrets = (self._held.get(activity_id) or self._unknown(activity_id)).secrets
             answers = tuple(Kept(masked(kept.answer, secrets), kept.share) for kept in settlement.answers)

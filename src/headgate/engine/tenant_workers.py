@@ -15,15 +15,28 @@ __all__ = ["TenantWorkers"]
 
 
 class TenantWorkers:
-    """`ports.WorkerProtocol` for a tenant's own workers. Claims of others are answered like those that never were."""
+    """`ports.WorkerHost` for a tenant's own workers. Claims of others are answered like those that never were."""
 
     def __init__(self, protocol: LocalProtocol, tenant: str) -> None:
         self._protocol = protocol
         self._tenant = tenant
 
-    async def poll(self, queues: Sequence[str], *, worker_id: str, count: int, wait_seconds: float) -> list[Assignment]:
+    async def poll(
+        self,
+        queues: Sequence[str],
+        *,
+        worker_id: str,
+        count: int,
+        wait_seconds: float,
+        heartbeats: bool | None = None,
+    ) -> list[Assignment]:
         return await self._protocol.poll(
-            queues, worker_id=worker_id, count=count, wait_seconds=wait_seconds, tenant=self._tenant
+            queues,
+            worker_id=worker_id,
+            count=count,
+            wait_seconds=wait_seconds,
+            heartbeats=heartbeats,
+            tenant=self._tenant,
         )
 
     async def heartbeat(self, activity_id: str, *, worker_id: str, progress: Any = None) -> float:

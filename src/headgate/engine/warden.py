@@ -8,6 +8,7 @@ an earlier one. What a dead process left is found by the same two questions.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from headgate.core import commands as c
@@ -20,6 +21,8 @@ from headgate.engine.lane import Lane
 from headgate.ports import Claim, Clock, Queue
 
 __all__ = ["Warden"]
+
+logger = logging.getLogger("headgate.workers")
 
 PAGE = 500
 AGAIN_MICROSECONDS = 2_000_000
@@ -41,6 +44,8 @@ class Warden:
         self.only_loaded = False
         """True: of runs that are not loaded here, whoever has them loaded takes care, or else `Neighbours`."""
         self.stop_claims: Callable[[list[str]], None] = lambda activity_ids: None
+        self.release: Callable[[str], None] = queue.finish
+        """Told of claims whose workers are gone, so that nothing is kept for them."""
         engine.listen(self._committed)
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
@@ -142,7 +147,10 @@ class Warden:
         if not overdue:
             return
         for claim in overdue:
-            await self._time_out(claim, now)
+            if claim.deadline <= now:
+                await self._time_out(claim, now)
+            else:
+                await self._lose(claim, now)
         self.stop_claims([claim.activity_id for claim in overdue])
 
     async def _time_out(self, claim: Claim, now: int) -> None:
@@ -163,3 +171,16 @@ class Warden:
         except HeadgateError:  # the attempt was over already
             pass
         self._queue.finish(claim.activity_id)
+
+    async def _lose(self, claim: Claim, now: int) -> None:
+        task, seconds = claim.task, claim.lease / 1_000_000
+        reason = f"whoever worked on it ({claim.worker_id}) has not been heard of for its lease of {seconds:g} s"
+        command = c.LoseAttempt(at=now, actor="timer", place=task.place, attempt=task.attempt, reason=reason)
+        try:
+            await self._engine.submit(task.run_id, command)
+        except Unavailable:  # the queue tells of it again
+            return
+        except HeadgateError:  # the attempt was over already
+            pass
+        logger.warning("%s of run %s, attempt %d: %s", task.place, task.run_id, task.attempt, reason)
+        self.release(claim.activity_id)

@@ -22,6 +22,7 @@ import msgspec
 
 from headgate.core.errors import HeadgateError, StaleAttempt, Unavailable
 from headgate.core.values import Assignment, Failure
+from headgate.engine.watchdog import Watchdog
 from headgate.ports import (
     ActivityFunction,
     Admission,
@@ -377,6 +378,8 @@ class _UserLoop:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="headgate-user-loop", daemon=True)
         self._thread.start()
+        self._watchdog = Watchdog(self._loop, self._thread)
+        self._watchdog.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -400,6 +403,7 @@ class _UserLoop:
 
     def close(self) -> None:
         """Stop and cancel what runs on the loop. Code that blocks it is left behind, to end with the process."""
+        self._watchdog.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._thread.join(USER_LOOP_END_SECONDS)
@@ -407,6 +411,9 @@ class _UserLoop:
 
 async def _within(task: Assignment, work: Awaitable[Any]) -> Any:
     current_task.set(task)
+    running = asyncio.current_task()
+    assert running is not None
+    running.set_name(f"activity {task.activity_name}")
     return await work
 
 

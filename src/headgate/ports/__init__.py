@@ -60,6 +60,7 @@ from headgate.ports.policy import (
 )
 from headgate.ports.queue import (
     EVERYTHING,
+    LEASE_MICROSECONDS,
     Claim,
     Hint,
     Length,
@@ -103,6 +104,7 @@ from headgate.ports.worker import (
     Kept,
     Report,
     Settlement,
+    WorkerHost,
     WorkerProtocol,
 )
 
@@ -111,6 +113,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "EVERYTHING",
     "EVERY_RUN",
+    "LEASE_MICROSECONDS",
     "NO_GUARDS",
     "RESULT",
     "Acknowledged",
@@ -228,6 +231,7 @@ __all__ = [
     "Undelivered",
     "Update",
     "Webhook",
+    "WorkerHost",
     "WorkerProtocol",
     "character_begin",
     "digest_of",

@@ -9,7 +9,22 @@ import msgspec
 
 from headgate.ports.tenants import DEFAULT_TENANT
 
-__all__ = ["EVERYTHING", "Claim", "Hint", "Length", "Offer", "Overdue", "Queue", "SharedQueue", "Task", "TaskTable"]
+__all__ = [
+    "EVERYTHING",
+    "LEASE_MICROSECONDS",
+    "Claim",
+    "Hint",
+    "Length",
+    "Offer",
+    "Overdue",
+    "Queue",
+    "SharedQueue",
+    "Task",
+    "TaskTable",
+]
+
+LEASE_MICROSECONDS = 30_000_000
+"""Of whoever sends heartbeats: three of them."""
 
 
 class Task(NamedTuple):
@@ -31,6 +46,8 @@ class Claim(msgspec.Struct, gc=False):
     claimed_at: int
     lease_until: int
     deadline: int
+    lease: int = LEASE_MICROSECONDS
+    """How long the lease is, from each renewal."""
     version: int = 0
     """Of the run when the task was scheduled, where another process may have done that; 0: it was this one."""
 
@@ -60,7 +77,12 @@ class Queue(Protocol):
 
     def claimed(self, activity_id: str) -> Claim | None: ...
 
-    async def renew(self, activity_id: str, lease_until: int) -> bool:
+    async def set_lease(self, activity_id: str, lease: int) -> None:
+        """Have the claim be overdue when nobody has renewed it for so many microseconds, from now on. Before that it is
+        kept by the process it was taken in."""
+        ...
+
+    async def renew(self, activity_id: str) -> bool:
         """Prolong a claim's lease; return whether the claim is still held."""
         ...
 
@@ -83,10 +105,12 @@ class Queue(Protocol):
         ...
 
     def overdue(self, now: int) -> list[Claim]:
-        """Return claims past their lease or deadline."""
+        """Return claims past their lease or deadline; one that outlives its lease for seconds more is told of again."""
         ...
 
-    def next_deadline(self) -> int | None: ...
+    def next_deadline(self) -> int | None:
+        """Return when `overdue` is to be asked again: not later than the first of them is."""
+        ...
 
     def depth(self, queue: str) -> int: ...
 
@@ -169,6 +193,10 @@ class TaskTable(Protocol):
 
     async def renew(self, tasks: Sequence[Task], nodes: Sequence[str]) -> list[bool]:
         """Prolong the lease of each task that is in the hands of its node; return which are."""
+        ...
+
+    async def set_leases(self, tasks: Sequence[Task], node: str, leases: Sequence[int]) -> None:
+        """Give what the node holds leases of so many microseconds, from now on and from each renewal."""
         ...
 
     async def set_deadlines(self, tasks: Sequence[Task], node: str, seconds: Sequence[float | None]) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "Kept",
     "Report",
     "Settlement",
+    "WorkerHost",
     "WorkerProtocol",
 ]
 
@@ -159,4 +160,21 @@ class WorkerProtocol(Protocol):
 
     def restart_stream(self, activity_id: str) -> None:
         """What was streamed of this attempt is void: its text begins again. Never blocks, never fails."""
+        ...
+
+
+class WorkerHost(WorkerProtocol, Protocol):
+    """The worker protocol as a process has it that hands out tasks: it knows what a worker's silence means."""
+
+    async def poll(
+        self,
+        queues: Sequence[str],
+        *,
+        worker_id: str,
+        count: int,
+        wait_seconds: float,
+        heartbeats: bool | None = None,
+    ) -> list[Assignment]:
+        """Return tasks. `heartbeats`: whether this worker says that it keeps them by heartbeats. Told either way, what
+        it is silent about for too long is lost; None: it is kept by its process or its connection."""
         ...

@@ -8,11 +8,11 @@ import os
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 
-from headgate.ports import Claim, Clock, Length, Task
+from headgate.ports import LEASE_MICROSECONDS, Claim, Clock, Length, Task
+from headgate.queues.leases import Leases
 
 __all__ = ["MemoryQueue"]
 
-LEASE_MICROSECONDS = 30_000_000
 FOR_EVER = 1 << 60
 """A deadline from here on is none (microseconds)."""
 DEADLINES_KEPT_MIN = 1_000
@@ -52,6 +52,7 @@ class MemoryQueue:
         """Per run, by place and attempt: what is in a line or in a worker's hands."""
         self._claims: dict[str, Claim] = {}
         self._deadlines: list[tuple[int, str]] = []
+        self._leases = Leases(self._claims)
         self._waiting: deque[_Waiting] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         """Rings when the wait of somebody who waits is over: one for all, for most waits end long before."""
@@ -179,19 +180,25 @@ class MemoryQueue:
         task = entry.task
         # Of the claims of others a number would tell how many there are.
         activity_id = f"{task.run_id}/{task.place}/{task.attempt}/{self._prefix}{os.urandom(8).hex()}"
-        lease_until = now + LEASE_MICROSECONDS
-        claim = entry.claim = Claim(activity_id, task, worker_id, now, lease_until, lease_until)
+        claim = entry.claim = Claim(activity_id, task, worker_id, now, now + LEASE_MICROSECONDS, FOR_EVER)
         self._claims[activity_id] = claim
         return claim
 
     def claimed(self, activity_id: str) -> Claim | None:
         return self._claims.get(activity_id)
 
-    async def renew(self, activity_id: str, lease_until: int) -> bool:
+    async def set_lease(self, activity_id: str, lease: int) -> None:
+        claim = self._claims.get(activity_id)
+        if claim is not None:
+            claim.lease = lease
+            claim.lease_until = self._clock.now() + lease
+            self._leases.watch(claim)
+
+    async def renew(self, activity_id: str) -> bool:
         claim = self._claims.get(activity_id)
         if claim is None:
             return False
-        claim.lease_until = lease_until
+        claim.lease_until = self._clock.now() + claim.lease
         return True
 
     def set_deadline(self, activity_id: str, deadline: int) -> None:
@@ -245,14 +252,15 @@ class MemoryQueue:
             deadline, activity_id = heapq.heappop(self._deadlines)
             if self._is_due_at(deadline, activity_id):
                 found.append(self._claims[activity_id])
-        return found
+        return found + [claim for claim in self._leases.over(now) if claim.deadline > now]
 
     def next_deadline(self) -> int | None:
-        while self._deadlines:
-            if self._is_due_at(*self._deadlines[0]):
-                return self._deadlines[0][0]
+        while self._deadlines and not self._is_due_at(*self._deadlines[0]):
             heapq.heappop(self._deadlines)
-        return None
+        lease = self._leases.next()
+        if not self._deadlines or (lease is not None and lease < self._deadlines[0][0]):
+            return lease
+        return self._deadlines[0][0]
 
     def waiting(self, queue: str) -> int:
         """Return how many workers wait for a task of the queue."""

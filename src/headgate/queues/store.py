@@ -136,7 +136,13 @@ class StoreQueue:
     def claimed(self, activity_id: str) -> Claim | None:
         return self._here.claimed(activity_id)
 
-    async def renew(self, activity_id: str, lease_until: int) -> bool:
+    async def set_lease(self, activity_id: str, lease: int) -> None:
+        """Have the table, whose clock rules leases, expect a renewal by then."""
+        claim = self._here.claimed(activity_id)
+        if claim is not None:
+            await self._table.set_leases([claim.task], self.node, [lease])
+
+    async def renew(self, activity_id: str) -> bool:
         """Prolong the lease by the table's own clock; heartbeats that come together are one statement. While the table
         cannot be asked, the claim counts as held: its lease ends by itself."""
         if activity_id.count("/") != 3:

@@ -209,11 +209,18 @@ with wanted as (
     select run_id, place, attempt from queue join mine using (run_id, place, attempt)
     order by run_id, place, attempt for update of queue skip locked
 ), renewed as (
-    update queue set lease_until = (extract(epoch from clock_timestamp()) * 1000000)::bigint + $5
+    update queue set lease_until = (extract(epoch from clock_timestamp()) * 1000000)::bigint + coalesce(lease_length, $5)
     from free_to_change as one
     where queue.run_id = one.run_id and queue.place = one.place and queue.attempt = one.attempt
 )
 select item from mine
+
+-- set_leases: how long leases are in microseconds, from now on and from each renewal
+update queue set lease_length = wanted.lease,
+    lease_until = (extract(epoch from clock_timestamp()) * 1000000)::bigint + wanted.lease
+from unnest($1::text[], $2::text[], $3::bigint[], $5::bigint[]) as wanted (run_id, place, attempt, lease)
+where queue.run_id = wanted.run_id and queue.place = wanted.place and queue.attempt = wanted.attempt
+    and holder = $4
 
 -- set_deadlines: until when claims may last, in microseconds from now; null: for ever
 update queue set deadline = (extract(epoch from clock_timestamp()) * 1000000)::bigint + wanted.left_over
@@ -222,7 +229,8 @@ where queue.run_id = wanted.run_id and queue.place = wanted.place and queue.atte
     and holder = $4
 
 -- release_tasks: what a node holds is free again
-update queue set holder = '', worker = '', node = '', lease_until = null, claimed_at = null, deadline = null
+update queue set holder = '', worker = '', node = '', lease_length = null, lease_until = null, claimed_at = null,
+    deadline = null
 from unnest($1::text[], $2::text[], $3::bigint[]) as wanted (run_id, place, attempt)
 where queue.run_id = wanted.run_id and queue.place = wanted.place and queue.attempt = wanted.attempt
     and holder = $4
@@ -244,7 +252,7 @@ with moment as (
     from queue, moment where lease_until <= now or deadline <= now
     limit $2 for update of queue skip locked
 ), taken as (
-    update queue set holder = $1, worker = '', deadline = null, lease_until = now + $3
+    update queue set holder = $1, worker = '', deadline = null, lease_length = null, lease_until = now + $3
     from over, moment
     where queue.run_id = over.run_id and queue.place = over.place and queue.attempt = over.attempt
     returning queue.queue, queue.run_id, queue.place, queue.attempt, queue.tenant, over.worker, over.claimed_at,

@@ -72,6 +72,9 @@ class PostgresTasks:
         held = {row[0] for row in rows}
         return [number in held for number in range(1, len(tasks) + 1)]
 
+    async def set_leases(self, tasks: Sequence[Task], node: str, leases: Sequence[int]) -> None:
+        await self._all("set_leases", *_keys(tasks), node, list(leases))
+
     async def set_deadlines(self, tasks: Sequence[Task], node: str, seconds: Sequence[float | None]) -> None:
         left = [None if one is None else int(one * 1_000_000) for one in seconds]
         await self._all("set_deadlines", *_keys(tasks), node, left)

@@ -114,6 +114,7 @@ create table queue (
     number bigint generated always as identity,
     offered_at bigint not null,
     claimed_at bigint,
+    lease_length bigint,
     lease_until bigint,
     deadline bigint,
     primary key (run_id, place, attempt)

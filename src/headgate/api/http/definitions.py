@@ -78,6 +78,7 @@ ROUTES = (
         function=get_definition,
         query=Which,
         answer=dict[str, Any],
+        other_content_types=("application/yaml",),
         refusals=(404,),
     ),
 )

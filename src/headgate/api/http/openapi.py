@@ -154,11 +154,19 @@ def _responses(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
         schemas = [schema_of[id(kind)] for kind in route.answers]
         content = {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
     if route.streams:
-        content = {**content, "text/event-stream": {"schema": {"type": "string"}}}
+        content = {**content, "text/event-stream": {}}
+    content = {**content, **{kind: {} for kind in route.other_content_types}}
     found: dict[str, Any] = {}
-    for status in (route.status, *route.other_statuses):
-        found[str(status)] = {"description": route.summary, "content": content}
     refused = {"application/json": {"schema": schema_of[id(ErrorEnvelope)]}}
+    for status in (route.status, *route.other_statuses):
+        bodies = _either(content, refused) if status in ALWAYS else content
+        found[str(status)] = {"description": route.summary, "content": bodies}
     for status in sorted({*ALWAYS, *route.refusals}):
         found.setdefault(str(status), {"description": REASONS[status], "content": refused})
     return found
+
+
+def _either(content: dict[str, Any], refused: dict[str, Any]) -> dict[str, Any]:
+    """Return the bodies of a status that the route answers with, and so does what stands before it."""
+    bodies = [one["application/json"]["schema"] for one in (content, refused) if "application/json" in one]
+    return {**content, "application/json": {"schema": bodies[0] if len(bodies) == 1 else {"anyOf": bodies}}}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from headgate.api.doors import Doors
     from headgate.api.library import Library
     from headgate.api.records import Records
-    from headgate.ports import WorkerProtocol
+    from headgate.ports import WorkerHost
 
 __all__ = ["BASE", "Answer", "Call", "Chunks", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
 
@@ -109,7 +109,7 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
         return self.doors.views.of(self.caller).records
 
     @property
-    def workers(self) -> WorkerProtocol:
+    def workers(self) -> WorkerHost:
         """The worker protocol, as far as the caller's tenant goes."""
         return self.doors.views.of(self.caller).workers
 
@@ -141,6 +141,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     other_statuses: tuple[int, ...] = ()
     streams: bool = False
     """It also answers as an event stream, where `Accept` asks for it; without an `answer`, it does nothing else."""
+    other_content_types: tuple[str, ...] = ()
+    """Of what it also answers with, where it is asked to."""
     takes_any_query: bool = False
     """Parameters that it does not know are left alone: those who ask add some of their own."""
     answer_type: str = "text/html"

@@ -6,6 +6,7 @@ by a warning, or by 409 where there is something to stop.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -23,13 +24,17 @@ __all__ = ["ROUTES", "Recorded", "activity_id", "of_activity"]
 ACTIVITIES_MAX = 100
 WAIT_SECONDS_MAX = 60.0
 REPORTS_MAX = 1_000
+USD_MAX = 1_000_000
 
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+Dollars = float | str
+"""As a number, or as its text: workers in Python send decimals so."""
 
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for tasks of the queue `worker`, or of several `queues`; the answer is held back until there is one, or the
-    time is over. `activities` are those that the worker has: any other is done by the server itself, if it can."""
+    time is over. `activities` are those that the worker has: any other is done by the server itself, if it can.
+    `lease`: this worker sends heartbeats, so that its death is noticed sooner."""
 
     worker: str = ""
     queues: tuple[str, ...] = ()
@@ -84,13 +89,13 @@ class UsageReport(msgspec.Struct, frozen=True):
     output_tokens: Tokens = 0
     cache_read_tokens: Tokens = 0
     cache_creation_tokens: Tokens = 0
-    cost_usd: float | None = None
+    cost_usd: Dollars | None = None
 
 
 class CompleteBody(msgspec.Struct, frozen=True):
     worker_id: str = ""
     output: Any = None
-    cost_usd: float | None = None
+    cost_usd: Dollars | None = None
     usage: list[UsageReport] = []
 
 
@@ -105,7 +110,7 @@ class ErrorReport(msgspec.Struct, frozen=True):
 class FailBody(msgspec.Struct, frozen=True):
     error: ErrorReport
     worker_id: str = ""
-    cost_usd: float | None = None
+    cost_usd: Dollars | None = None
     usage: list[UsageReport] = []
 
 
@@ -177,6 +182,7 @@ async def poll_tasks(call: Call[NoQuery, Poll]) -> Polled:
             worker_id=body.worker_id,
             count=body.max_activities,
             wait_seconds=min(max(body.wait_seconds, 0.0), WAIT_SECONDS_MAX),
+            heartbeats=body.lease,
         )
         tasks = await call.held(polled)
     if body.activities is not None:
@@ -329,10 +335,14 @@ def _priced(call: Call[Any, Any], one: UsageReport) -> Usage:
     return usage if price is None else msgspec.structs.replace(usage, cost_nano=price.cost(usage), price=price)
 
 
-def _nano(usd: float) -> int:
-    if not 0 <= usd < 1_000_000:
-        raise Invalid(f"expected cost_usd to be 0 to 1,000,000, got {usd!r}")
-    return nano(repr(usd))
+def _nano(usd: Dollars) -> int:
+    try:
+        amount = Decimal(str(usd))
+    except ArithmeticError:
+        amount = Decimal("nan")
+    if not (amount.is_finite() and 0 <= amount < USD_MAX):
+        raise Invalid(f"expected cost_usd to be 0 to {USD_MAX:,}, got {usd!r}")
+    return nano(amount)
 
 
 def _recorded(known: Acknowledged) -> Recorded:

@@ -1,0 +1,55 @@
+"""What a worker may say that a call costs, or has used: amounts that budgets can be reckoned with.
+
+A worker may be anybody's program. A negative amount would make room in a budget, and one beyond 64 bits would fail only
+where it is stored.
+"""
+
+from __future__ import annotations
+
+from headgate.core.errors import Invalid
+from headgate.core.values import Price, Rates, Usage
+from headgate.ports import CallRequest
+
+__all__ = ["check_request", "check_usage"]
+
+COST_NANO_MAX = 10**15
+"""A million dollars: of one call."""
+TOKENS_MAX = 10**9
+CANDIDATES_MAX = 20
+
+
+def check_request(request: CallRequest) -> None:
+    """Raise `Invalid` for a request that names no model, or amounts that cannot be."""
+    if not 1 <= len(request.candidates) <= CANDIDATES_MAX:
+        raise Invalid(f"expected a call to name 1 to {CANDIDATES_MAX} models, got {len(request.candidates)}")
+    for candidate in request.candidates:
+        if candidate.price is not None:
+            _check_price(candidate.price)
+        _check("worst_case", candidate.worst_case, COST_NANO_MAX)
+        _check("input_tokens", candidate.input_tokens, TOKENS_MAX)
+        _check("output_tokens", candidate.output_tokens, TOKENS_MAX)
+    if request.max_cost is not None:
+        _check("max_cost", request.max_cost, COST_NANO_MAX)
+
+
+def _check_price(price: Price) -> None:
+    of_variants = [tier for variant in price.variants for tier in variant.tiers]
+    for rates in (price, *price.tiers, *price.variants, *of_variants):
+        for name in Rates.__struct_fields__:
+            amount = getattr(rates, name, None)
+            if amount is not None:
+                _check(f"the price of {name}", amount, COST_NANO_MAX)
+
+
+def check_usage(usage: Usage) -> None:
+    """Raise `Invalid` for amounts that cannot be."""
+    for name in usage.__struct_fields__:
+        if name.endswith("_tokens"):
+            _check(name, getattr(usage, name), TOKENS_MAX)
+    if usage.cost_nano is not None:
+        _check("cost_nano", usage.cost_nano, COST_NANO_MAX)
+
+
+def _check(name: str, amount: int, most: int) -> None:
+    if not 0 <= amount <= most:
+        raise Invalid(f"expected {name} to be 0 to {most:,}, got {amount!r}")

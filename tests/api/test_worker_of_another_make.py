@@ -1,0 +1,98 @@
+"""A worker written to the table of the wire, for the server that it was written for: it polls without waiting, says
+nothing of leases, beats only for what may take more than a minute, and sends costs as texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+FLOW = """
+name: far
+activities:
+  count: {worker: python, activity_name: count, parameters: {n: 3}, settings: {timeout_seconds: 120}}
+  fails: {worker: python, activity_name: fails, parameters: {}, on_failure: continue}
+"""
+REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "activity_id": str,
+    "workflow_id": str,
+    "activity_key": str,
+    "worker": str,
+    "activity_name": str,
+    "parameters": dict,
+    "settings": dict,
+    "timeout_seconds": (int, float),
+    "attempt": int,
+    "iteration": int,
+    "trace_id": str,
+}
+
+
+class OtherWorker:
+    """It knows the routes, and no more of the answers than it reads."""
+
+    def __init__(self, desk: Any) -> None:
+        self._desk = desk
+
+    async def tasks(self, count: int) -> dict[str, dict[str, Any]]:
+        """Poll as often as it takes to get so many."""
+        found: dict[str, dict[str, Any]] = {}
+        while len(found) < count:
+            asked = {"worker": "python", "worker_id": "other", "max_activities": 10}
+            answer = await self._desk.post("/workers/poll", asked)
+            answer.raise_for_status()
+            polled = answer.json()
+            assert polled["count"] == len(polled["activities"])
+            found |= {task["activity_key"]: task for task in polled["activities"]}
+        return found
+
+    async def say(self, task: dict[str, Any], verb: str, **body: Any) -> dict[str, Any]:
+        answer = await self._desk.post(f"/activities/{task['activity_id']}/{verb}", {"worker_id": "other", **body})
+        answer.raise_for_status()
+        return answer.json()
+
+
+def test_it_takes_beats_completes_and_fails_as_it_always_did(play: Any):
+    async def scene(desk: Any) -> None:
+        worker = OtherWorker(desk)
+        await desk.deploy(FLOW)
+        run = await desk.start("far")
+        tasks = await worker.tasks(2)
+        for task in tasks.values():
+            for name, kind in REQUIRED.items():
+                assert isinstance(task[name], kind), name
+            assert task["timeout_seconds"] == int(task["timeout_seconds"])
+            assert task.get("signal_data") is None
+            assert "/" not in task["activity_id"], "it is put into a path as it is"
+        assert tasks["count"]["workflow_id"] == run["workflow_id"]
+
+        beaten = await worker.say(tasks["count"], "heartbeat")
+        for _ in range(2):
+            done = await worker.say(tasks["count"], "complete", output={"counted": 3}, cost_usd="0.0125")
+            assert done["acknowledged"] is True
+        error = {"code": "EXECUTION_ERROR", "message": "no", "retryable": False}
+        failed = await worker.say(tasks["fails"], "fail", error=error)
+
+        assert (beaten["acknowledged"], beaten["next_heartbeat_seconds"]) == (True, 10)
+        assert (failed["acknowledged"], failed["will_retry"]) == (True, False)
+        ended = (await desk.get(f"/workflows/{run['workflow_id']}?wait=20")).json()
+        assert (ended["status"], ended["total_cost_usd"]) == ("completed", pytest.approx(0.0125))
+
+    play(scene, work=False)
+
+
+@pytest.mark.parametrize("cost", ["-1", "NaN", "Infinity", "much", "", "1000000", -0.5])
+def test_a_cost_that_is_no_amount_is_refused_and_the_claim_is_kept(play: Any, cost: Any):
+    async def scene(desk: Any) -> None:
+        worker = OtherWorker(desk)
+        await desk.deploy(FLOW)
+        await desk.start("far")
+        task = (await worker.tasks(2))["count"]
+
+        answer = await desk.post(f"/activities/{task['activity_id']}/complete", {"output": 1, "cost_usd": cost})
+
+        assert answer.status_code == 422
+        assert "cost_usd" in answer.json()["error"]["message"]
+        assert (await worker.say(task, "heartbeat"))["acknowledged"] is True
+
+    play(scene, work=False)

@@ -1,0 +1,158 @@
+"""Workers that die by themselves: what their silence means, in virtual time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.engine.conftest import PATIENCE_SECONDS, Bench
+from tests.postgres_logs import empty_postgres_log
+
+from headgate.core import events as e
+from headgate.core.errors import StaleAttempt
+from headgate.core.values import Assignment, Candidate, Price
+from headgate.engine.clock import WallClock
+from headgate.engine.leases import lease_seconds
+from headgate.ports import CallRequest, Completed
+
+ONE = "name: one\nactivities: {a: {use: work, queue: gpu, timeout: 1h, with: {n: 1}}}"
+SECOND = 1_000_000
+REQUEST = CallRequest("h", (Candidate("lab/m", 100, Price(input=1_000_000_000)),))
+
+
+async def taken(bench: Bench, *, heartbeats: bool | None) -> Assignment:
+    (task,) = await bench.app.protocol.poll(["gpu"], worker_id="far", count=1, wait_seconds=5, heartbeats=heartbeats)
+    return task
+
+
+async def lost(bench: Bench, run_id: str) -> list[e.AttemptLost]:
+    await bench.rest()
+    return [event for event in await bench.events(run_id) if isinstance(event, e.AttemptLost)]
+
+
+def pass_seconds(bench: Bench, seconds: float) -> None:
+    bench.clock.advance(to=bench.clock.now() + int(seconds * SECOND))
+
+
+@pytest.mark.parametrize(
+    ("heartbeats", "timeout", "lease"),
+    [(True, 3600, 30), (True, 5, 30), (False, 5, 20), (False, 60, 75), (False, 61, 90)],
+)
+def test_who_sends_no_heartbeats_is_given_the_time_of_a_short_task_and_a_minute_and_a_half_for_a_long_one(
+    heartbeats: bool, timeout: float, lease: float
+):
+    assert lease_seconds(timeout, heartbeats=heartbeats) == lease
+
+
+@pytest.mark.parametrize(("heartbeats", "lease"), [(True, 30), (False, 90)])
+def test_an_attempt_is_lost_when_its_worker_says_nothing_for_its_lease(play: Any, heartbeats: bool, lease: float):
+    async def scene(bench: Bench) -> None:
+        run_id = await bench.start(ONE)
+        task = await taken(bench, heartbeats=heartbeats)
+        pass_seconds(bench, lease - 0.1)
+        assert await lost(bench, run_id) == []
+
+        pass_seconds(bench, 0.1)
+
+        (event,) = await lost(bench, run_id)
+        assert event.reason == f"whoever worked on it (far) has not been heard of for its lease of {lease} s"
+        again = await taken(bench, heartbeats=True)
+        assert (again.attempt, again.activity_id != task.activity_id) == (2, True)
+
+    play(scene, work=False)
+
+
+def test_heartbeats_keep_a_claim_for_as_long_as_it_may_take(play: Any):
+    async def scene(bench: Bench) -> None:
+        run_id = await bench.start(ONE)
+        task = await taken(bench, heartbeats=True)
+        for _ in range(20):
+            pass_seconds(bench, 29)
+            assert await lost(bench, run_id) == []
+            assert await bench.app.protocol.heartbeat(task.activity_id, worker_id="far") == 10
+
+        await bench.app.protocol.report([Completed(task.activity_id, 7)], worker_id="far")
+
+        assert await bench.output(run_id, "a") == 7
+
+    play(scene, work=False)
+
+
+def test_a_worker_that_wakes_after_its_lease_is_fenced(play: Any):
+    async def scene(bench: Bench) -> None:
+        run_id, protocol = await bench.start(ONE), bench.app.protocol
+        task = await taken(bench, heartbeats=True)
+        pass_seconds(bench, 31)
+        assert len(await lost(bench, run_id)) == 1
+
+        with pytest.raises(StaleAttempt):
+            await protocol.heartbeat(task.activity_id, worker_id="far")
+        (told,) = await protocol.report([Completed(task.activity_id, "of the dead")], worker_id="far")
+        again = await taken(bench, heartbeats=True)
+        await protocol.report([Completed(again.activity_id, "of the living")], worker_id="near")
+
+        assert told.stale
+        assert await bench.output(run_id, "a") == "of the living"
+        assert protocol._held == {}
+
+    play(scene, work=False)
+
+
+def test_a_call_that_the_dead_had_open_is_forfeited(play: Any):
+    async def scene(bench: Bench) -> None:
+        run_id = await bench.start(ONE, limit=150)
+        task = await taken(bench, heartbeats=True)
+        await bench.app.protocol.admit(task.activity_id, call_id="c1", request=REQUEST)
+
+        pass_seconds(bench, 30)
+
+        await lost(bench, run_id)
+        (forfeit,) = [event for event in await bench.events(run_id) if isinstance(event, e.CallForfeited)]
+        view = await bench.app.desk.show(run_id)
+        assert (forfeit.call_id, view.reserved) == ("c1", 0)
+
+    play(scene, work=False)
+
+
+def test_what_the_worker_of_the_same_process_holds_is_under_no_lease(play: Any):
+    async def scene(bench: Bench) -> None:
+        run_id = await bench.start(ONE)
+        await taken(bench, heartbeats=None)
+
+        pass_seconds(bench, 3_599)
+
+        assert await lost(bench, run_id) == []
+
+    play(scene, work=False)
+
+
+def test_a_long_task_is_still_stopped_at_its_timeout_though_heartbeats_keep_its_lease(play: Any):
+    async def scene(bench: Bench) -> None:
+        run_id = await bench.start(ONE.replace("1h", "40s"))
+        task = await taken(bench, heartbeats=True)
+        pass_seconds(bench, 20)
+        await bench.app.protocol.heartbeat(task.activity_id, worker_id="far")
+
+        pass_seconds(bench, 20)
+
+        assert await lost(bench, run_id) == []
+        kinds = [type(event) for event in await bench.events(run_id)]
+        assert e.AttemptTimedOut in kinds
+
+    play(scene, work=False)
+
+
+@pytest.mark.parametrize(("heartbeats", "lease"), [(None, 30), (True, 30), (False, 90)])
+def test_where_many_write_one_log_the_row_bears_the_lease(play: Any, heartbeats: bool | None, lease: int):
+    async def scene(bench: Bench) -> None:
+        run_id = await bench.start(ONE)
+        task = await taken(bench, heartbeats=heartbeats)
+        (claim,) = await bench.app.queue.claims_of(run_id)
+        await bench.app.protocol.heartbeat(task.activity_id, worker_id="far")
+        (renewed,) = await bench.app.queue.claims_of(run_id)
+
+        for held in (claim, renewed):
+            assert 0 <= held.lease_until - held.claimed_at - lease * SECOND < PATIENCE_SECONDS * SECOND
+        assert renewed.lease_until > claim.lease_until
+
+    play(scene, empty_postgres_log(), work=False, clock=WallClock())
