@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from headgate.engine.appender import Appender
-from headgate.ports import Append, Head, Move, Opening, Outcome
+from headgate.ports import Append, FeedLag, Head, Move, Opening, Outcome
 from headgate.testing.log_conformance import NOON, on_a_loop
 
 HEAD = Head("running", 0, b"", None, 0, 0, 0, NOON, None, "")
@@ -26,6 +26,9 @@ class SlowLog:
 
     async def left_alone(self, now: int, changed_before: int, limit: int) -> list[str]:
         return []
+
+    async def feed_lag(self) -> FeedLag:
+        return FeedLag(0, 0.0)
 
     async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()

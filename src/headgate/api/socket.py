@@ -28,6 +28,8 @@ __all__ = ["SocketServer"]
 CONNECTIONS_MAX = 256
 REQUESTS_MAX = 64
 """Of one connection, under way at a time; what comes beyond that is read later."""
+ACCEPTING_TURNS = 4
+"""So many turns of the loop may pass from a connection's arrival to its task."""
 
 logger = logging.getLogger("headgate.socket")
 
@@ -85,7 +87,10 @@ class SocketServer:
         self._server.close()
         if self.workers is not None:
             self.workers.closing = True
-        await asyncio.sleep(0)  # a connection that was just accepted gets its task, and is closed with the others
+        for _ in range(
+            ACCEPTING_TURNS
+        ):  # a connection that was just accepted gets its task, and is closed with the others
+            await asyncio.sleep(0)
         for task in list(self._open):
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
