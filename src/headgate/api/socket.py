@@ -87,9 +87,7 @@ class SocketServer:
         self._server.close()
         if self.workers is not None:
             self.workers.closing = True
-        for _ in range(
-            ACCEPTING_TURNS
-        ):  # a connection that was just accepted gets its task, and is closed with the others
+        for _turn in range(ACCEPTING_TURNS):  # what was just accepted gets its task, and is closed with the others
             await asyncio.sleep(0)
         for task in list(self._open):
             task.cancel()
