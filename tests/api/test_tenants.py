@@ -32,7 +32,7 @@ activities:
   two: {use: llm_prompt, after: [one], with: {model: demo/small, prompt: "Summarise: acme has secrets."}}
 """
 ASKING = "name: asking\nactivities:\n  ask: {use: approval, with: {title: Go on?}}\n"
-OUTSIDE = "name: outside\nactivities:\n  work: {use: count, queue: outside, timeout: 60s}\n"
+OUTSIDE = "name: outside\nactivities:\n  tally: {use: count, queue: outside, timeout: 60s}\n"
 SCHEDULED = "name: nightly\nactivities:\n  one: {use: echo}\n"
 
 
@@ -59,7 +59,7 @@ NEVER = Ids(
     done="zyzyzyzyzyzyzyzyzyzy",
     waiting="xuxuxuxuxuxuxuxuxuxu",
     held="wawawawawawawawawawa",
-    activity="wawawawawawawawawawa~work~1~0123456789abcdef",
+    activity="wawawawawawawawawawa~tally~1~0123456789abcdef",
     definition="nothing",
     version="0123456789abcdef",
     schedule="never",
@@ -170,7 +170,7 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     ),
     "GET /workflows/{id}/activities/{key}/files/{name}": (Probe("/workflows/{done}/activities/one/files/x"),),
     "POST /workflows/{id}/activities/{key}/files/{name}": (
-        Probe("/workflows/{held}/activities/work/files/x", lambda _: {}),
+        Probe("/workflows/{held}/activities/tally/files/x", lambda _: {}),
     ),
     "POST /files/{name}": (Probe("/files/notes.txt", lambda _: {"of": "bolt"}),),
     "POST /workflows/{id}/tickets": (Probe("/workflows/{done}/tickets"), Probe("/workflows/{waiting}/tickets")),

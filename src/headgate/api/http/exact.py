@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 import msgspec
 
@@ -18,7 +18,7 @@ from headgate.api.http.route import Answer, Call, NoQuery, Route, Streamed
 from headgate.api.http.runs import LIMIT_MAX, WAIT_SECONDS_MAX
 from headgate.core.errors import HeadgateError, Invalid
 from headgate.core.view import RunSummary, RunView
-from headgate.ports import EventView, Position, Update
+from headgate.ports import EventView, Position, SpendRow, Update
 
 __all__ = ["ROUTES"]
 
@@ -61,40 +61,13 @@ class Decided(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: Any = None
 
 
-class SpendLine(msgspec.Struct, frozen=True):
-    """A `SpendRow` with its fields by name."""
-
-    version: int
-    part: int
-    at: int
-    tenant: str
-    workflow: str
-    run_id: str
-    activity: str
-    place: str
-    attempt: int
-    call_id: str
-    kind: str
-    provider: str
-    model: str
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-    reasoning_tokens: int
-    estimated: bool
-    cost: int
-    saved: int
-    price: str
-    simulated: bool
-    labels: str
-    prompt: str
-    cache_write_1h_tokens: int
-    audio_input_tokens: int
-    audio_output_tokens: int
-    cache_read_audio_tokens: int
-    tier: str
-    estimated_input: int
+SpendLine = msgspec.defstruct(
+    "SpendLine",
+    list(get_type_hints(SpendRow).items()),
+    frozen=True,
+    module=__name__,
+    namespace={"__doc__": "A `SpendRow` with its fields by name."},
+)
 
 
 async def list_exact(call: Call[Listed, None]) -> list[RunSummary]:
@@ -124,7 +97,7 @@ async def get_exact_events(call: Call[Read, None]) -> list[EventView]:
     return await call.desk.events(call.path["id"], after=query.after, limit=query.limit, contents=query.contents)
 
 
-async def get_spend(call: Call[NoQuery, None]) -> list[SpendLine]:
+async def get_spend(call: Call[NoQuery, None]) -> list[msgspec.Struct]:
     """Show what a run cost in exact types, row by row"""
     return [SpendLine(*row) for row in await call.desk.spend(call.path["id"])]
 
