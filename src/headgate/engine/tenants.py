@@ -9,14 +9,13 @@ import msgspec
 from headgate.core.errors import Invalid, NotFound, Refused
 from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.freshness import Freshness
-from headgate.ports import BudgetRule, Clock, Documents, Tenant
+from headgate.ports import BudgetRule, Clock, Documents, Tenant, every_document
 
 __all__ = ["TENANTS_MAX", "Tenants"]
 
 KIND = "tenant"
 SETTINGS = "settings"
 TENANTS_MAX = 10_000
-PAGE = 1_000
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 QUOTA = "quota"
 """Who has set a budget that is a tenant's quota: it goes with the quota."""
@@ -79,12 +78,8 @@ class Tenants:
             await self._budgets.remove(known)
 
     async def _read(self) -> None:
-        known: dict[str, Tenant] = {}
-        after = ("", "")
-        while page := await self._documents.list(KIND, after=after, limit=PAGE):
-            known |= {one.tenant: msgspec.json.decode(one.body, type=Tenant) for one in page}
-            after = (page[-1].tenant, page[-1].name)
-        self._known = known
+        kept = await every_document(self._documents, KIND)
+        self._known = {one.tenant: msgspec.json.decode(one.body, type=Tenant) for one in kept}
 
     async def insist(self, name: str) -> Tenant:
         """Return a tenant that was made. Raises `NotFound`."""

@@ -18,7 +18,7 @@ from headgate.core.errors import Invalid, NotFound, Refused
 from headgate.engine.freshness import Freshness
 from headgate.engine.logs import hide_in_logs
 from headgate.engine.sealing import SealBroken, Sealer
-from headgate.ports import DEFAULT_TENANT, Clock, Documents, SecretLine
+from headgate.ports import DEFAULT_TENANT, Clock, Documents, SecretLine, every_document
 
 __all__ = ["NO_SECRETS", "PROVIDER", "SECRETS_MAX", "SECRET_BYTES_MAX", "Vault"]
 
@@ -26,7 +26,6 @@ KIND = "secret"
 SECRETS_MAX = 5_000
 """Of all tenants together; a further one is refused."""
 SECRET_BYTES_MAX = 65_536
-PAGE = 1_000
 PROVIDER = "provider:"
 NAME = re.compile(r"(?:provider:)?[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -115,16 +114,13 @@ class Vault:
     async def _read(self) -> None:
         lines: dict[str, list[SecretLine]] = {}
         kept: dict[str, dict[str, str]] = {}
-        after = ("", "")
-        while page := await self._documents.list(KIND, after=after, limit=PAGE):
-            for one in page:
-                try:
-                    value = self._sealer().open(one.body, _context(one.tenant, one.name)).decode()
-                    kept.setdefault(one.tenant, {})[one.name] = value
-                except SealBroken as error:  # of one of them: the others are as good as ever
-                    logger.warning("%s", error)
-                lines.setdefault(one.tenant, []).append(SecretLine(one.name, one.at))
-            after = (page[-1].tenant, page[-1].name)
+        for one in await every_document(self._documents, KIND):
+            try:
+                value = self._sealer().open(one.body, _context(one.tenant, one.name)).decode()
+                kept.setdefault(one.tenant, {})[one.name] = value
+            except SealBroken as error:  # of one of them: the others are as good as ever
+                logger.warning("%s", error)
+            lines.setdefault(one.tenant, []).append(SecretLine(one.name, one.at))
         hide_in_logs(value for values in kept.values() for value in values.values())
         self._lines, self._kept = lines, kept
         self._of = {tenant: _plain(values) for tenant, values in kept.items()}

@@ -8,7 +8,7 @@ from headgate.ports.budgets import BudgetListener, BudgetNews, BudgetRule, Budge
 from headgate.ports.cache import Cache, Reusable
 from headgate.ports.client import Changed, Client, EventView, RunClient, SignalRequest, StartRequest, Update
 from headgate.ports.clock import Clock
-from headgate.ports.documents import Document, Documents
+from headgate.ports.documents import Document, Documents, every_document
 from headgate.ports.files import FileBeingKept, Files
 from headgate.ports.hooks import Delivered, Hook, HookScheme, Webhook
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
@@ -235,6 +235,7 @@ __all__ = [
     "WorkerProtocol",
     "character_begin",
     "digest_of",
+    "every_document",
     "pieces",
     "wants",
 ]

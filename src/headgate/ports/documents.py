@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-__all__ = ["Document", "Documents"]
+__all__ = ["Document", "Documents", "every_document"]
+
+PAGE = 1_000
 
 
 class Document(NamedTuple):
@@ -53,3 +55,13 @@ class Documents(Protocol):
     async def revision(self, kind: str) -> int:
         """Return the newest revision of a kind; 0: nothing of it was ever kept."""
         ...
+
+
+async def every_document(documents: Documents, kind: str, *, tenant: str | None = None) -> list[Document]:
+    """Return all documents of a kind, page by page, by (tenant, name); `tenant` None: those of all tenants."""
+    found: list[Document] = []
+    after = (tenant or "", "")
+    while page := await documents.list(kind, tenant=tenant, after=after, limit=PAGE):
+        found += page
+        after = (page[-1].tenant, page[-1].name)
+    return found

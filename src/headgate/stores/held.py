@@ -6,11 +6,9 @@ page by page. What this process changes itself it knows without reading.
 
 from __future__ import annotations
 
-from headgate.ports import Document, Documents
+from headgate.ports import Document, Documents, every_document
 
 __all__ = ["HeldDocuments"]
-
-PAGE = 1_000
 
 
 class HeldDocuments:
@@ -26,18 +24,10 @@ class HeldDocuments:
         """Return all documents by tenant and name. Raises `Unavailable`."""
         revision = await self._documents.revision(self._kind)
         if revision != self._revision:
-            self._held = {(one.tenant, one.name): one for one in await self._read()}
+            self._held = {(one.tenant, one.name): one for one in await every_document(self._documents, self._kind)}
             # What was changed while this was read may be missing: then the revision has grown, and all is read again.
             self._revision = revision
         return [self._held[key] for key in sorted(self._held)]
-
-    async def _read(self) -> list[Document]:
-        found: list[Document] = []
-        after = ("", "")
-        while page := await self._documents.list(self._kind, after=after, limit=PAGE):
-            found += page
-            after = (page[-1].tenant, page[-1].name)
-        return found
 
     async def put(self, tenant: str, name: str, body: bytes, *, at: int, expected: int | None = None) -> bool:
         """Keep a document, as `Documents.put` does; return whether it was kept. Raises `Unavailable`."""

@@ -19,7 +19,7 @@ import msgspec
 from headgate.api.auth.acts import AdminActs
 from headgate.api.auth.identities import checked_name, checked_scopes, identity, parsed_identity
 from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
-from headgate.ports import Clock, Document, Documents
+from headgate.ports import Clock, Document, Documents, every_document
 
 __all__ = ["CLIENTS_MAX", "KIND", "Client", "Clients", "NewSecret"]
 
@@ -101,11 +101,7 @@ class Clients:
 
     async def list(self, tenant: str | None = None) -> list[Client]:
         """Return the clients of a tenant, or of all, by tenant and name."""
-        after, found = (tenant or "", ""), list[Document]()
-        while page := await self._documents.list(KIND, tenant=tenant, after=after):
-            found += page
-            after = (page[-1].tenant, page[-1].name)
-        return [_client(document) for document in found]
+        return [_client(document) for document in await every_document(self._documents, KIND, tenant=tenant)]
 
     async def get(self, tenant: str, name: str) -> Client | None:
         document = await self._documents.get(KIND, tenant, name)

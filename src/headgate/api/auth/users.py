@@ -15,7 +15,7 @@ from headgate.api.auth.acts import AdminActs
 from headgate.api.auth.identities import checked_name, identity, parsed_identity
 from headgate.api.auth.passwords import Passwords
 from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
-from headgate.ports import Clock, Document, Documents
+from headgate.ports import Clock, Document, Documents, every_document
 
 __all__ = ["KIND", "MIGHTIEST_FIRST", "ROLES", "USERS_MAX", "Role", "User", "Users", "checked_role"]
 
@@ -98,11 +98,7 @@ class Users:
 
     async def list(self, tenant: str | None = None) -> list[User]:
         """Return the users of a tenant, or of all, by tenant and name."""
-        after, found = (tenant or "", ""), list[Document]()
-        while page := await self._documents.list(KIND, tenant=tenant, after=after):
-            found += page
-            after = (page[-1].tenant, page[-1].name)
-        return [_user(document) for document in found]
+        return [_user(document) for document in await every_document(self._documents, KIND, tenant=tenant)]
 
     async def get(self, tenant: str, name: str) -> User | None:
         document = await self._documents.get(KIND, tenant, name)
