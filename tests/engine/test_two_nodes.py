@@ -115,7 +115,7 @@ def test_what_would_be_refused_is_decided_again_on_what_the_other_has_made_of_th
         run_id = await first.start(TWO_DOORS)
         await second.engine.lane(run_id)  # as it is before the approval is asked for
         await first.act(run_id, c.Signal(at=0, name="go"))
-        await until(lambda: first.engine.loaded(run_id).run.place("a").wait)
+        await until(lambda: (lane := first.engine.loaded(run_id)).durable and lane.run.place("a").wait)
 
         await second.act(run_id, c.DecideApproval(at=0, key="a", approved=True, by="kim"))
 
