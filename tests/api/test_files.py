@@ -248,8 +248,9 @@ def test_a_file_that_an_activity_made_is_found_by_its_field_and_by_its_name(play
     play(scene)
 
 
-def test_what_a_crash_leaves_of_a_file_is_swept_away_like_one_that_no_run_names(tmp_path: Path):
-    unfinished = FolderFiles(tmp_path).begin("half")
+@pytest.mark.parametrize("tenant", ["default", "acme"])
+def test_what_a_crash_leaves_of_a_file_is_swept_away_like_one_that_no_run_names(tmp_path: Path, tenant: str):
+    unfinished = FolderFiles(tmp_path).of(tenant).begin("half")
     unfinished.write(b"half of it")
     unfinished._file.close()
     kept, now = KeptFiles(tmp_path), 1 << 62

@@ -33,6 +33,17 @@ activities:
 """
 ASKING = "name: asking\nactivities:\n  ask: {use: approval, with: {title: Go on?}}\n"
 OUTSIDE = "name: outside\nactivities:\n  tally: {use: count, queue: outside, timeout: 60s}\n"
+READING = """
+name: reading
+inputs: {file: {type: any}}
+activities:
+  read: {use: file_read, with: {file: "{{ INPUT.file }}", as: text}}
+  whole: {use: document_text, with: {file: "{{ INPUT.file }}"}}
+  parts: {use: text_split, with: {text: "{{ INPUT.file }}"}}
+  keep: {use: echo, with: {said: "{{ read.content }}"}, outputs: [{name: said, type: file}]}
+outputs: {read: "{{ read.content }}", whole: "{{ whole.text }}", parts: "{{ parts.parts }}"}
+"""
+READ = {"read": "of acme", "whole": "of acme", "parts": ["of acme"]}
 SCHEDULED = "name: nightly\nactivities:\n  one: {use: echo}\n"
 
 
@@ -475,6 +486,26 @@ def test_the_same_content_key_and_command_are_each_tenants_own(stage: Any):
         assert starts[0].json()["id"] != starts[1].json()["id"]
         totals = [(await desk.get("/workflows")).json()["total"] for desk in (acme, bolt)]
         assert totals == [1, 1]
+
+    stage(scene)
+
+
+def test_a_file_is_its_tenants_also_for_who_knows_its_bytes(stage: Any):
+    async def scene(acme: Desk, bolt: Desk) -> None:
+        sent = (await acme.client.post("/files/plan.txt", content=b"of acme")).json()["file"]
+        runs = {}
+        for desk in (acme, bolt):
+            await desk.deploy(READING)
+            runs[desk] = await desk.start("reading", wait=20, input={"file": sent})
+        kept = await bolt.get(f"/workflows/{runs[bolt]['id']}/activities/INPUT/files/plan.txt")
+
+        assert (runs[acme]["status"], runs[acme]["outputs"]) == ("completed", READ)
+        assert (await acme.get(f"/workflows/{runs[acme]['id']}/activities/keep/files/said")).content == b"of acme"
+        assert (runs[bolt]["status"], kept.status_code) == ("failed", 404)
+        assert "is not kept any more" in runs[bolt]["activities"][0]["error"]
+        again = (await bolt.client.post("/files/plan.txt", content=b"of acme")).json()["file"]
+        assert again == sent
+        assert (await bolt.start("reading", wait=20, input={"file": sent}))["outputs"] == READ
 
     stage(scene)
 

@@ -193,7 +193,7 @@ class LocalProtocol:
                 fan = run.owner(place).fan
                 values = with_texts(
                     values,
-                    self.files,
+                    self.files.of(task.tenant),
                     fileless=self._engine.contents.fileless(lane.row.key),
                     list_of_items=fan.content if fan is not None and place.item >= 0 else 0,
                     item=place.item,
@@ -371,7 +371,7 @@ class LocalProtocol:
         if self.files is None or place is None or not place.planned.makes_files or not isinstance(report, Completed):
             return report
         try:
-            output = with_files(place.planned.activity, report.output, self.files)
+            output = with_files(place.planned.activity, report.output, self.files.of(task.tenant))
         except Invalid as error:
             return Failed(report.activity_id, Failure("invalid_output", str(error), retryable=False), report.usage)
         except OSError as error:

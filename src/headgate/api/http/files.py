@@ -52,7 +52,7 @@ class FileSent(msgspec.Struct, frozen=True):
 async def send_file(call: Call[NoQuery, Chunks]) -> FileSent:
     """Send a file to use in the input of a start; it is kept for a day, and as long as a run names it"""
     name = _checked_name(call.path["name"])
-    value = await _kept(call.doors.files, name, call.body)
+    value = await _kept(call.files, name, call.body)
     return FileSent(name, value["size"], value["media_type"], value)
 
 
@@ -63,7 +63,7 @@ async def send_activity_file(call: Call[NoQuery, Chunks]) -> FileSent:
     await call.doors.texts.require(row.id, key)
     if row.head.finished_at is not None:
         raise Refused(f"Run {row.id} has ended; nothing can be added to it.")
-    value = await _kept(call.doors.files, name, call.body)
+    value = await _kept(call.files, name, call.body)
     at = await call.doors.uploads.note(call.caller.tenant, row.id, key, name, value)
     return FileSent(name, value["size"], value["media_type"], value, row.id, key, rfc3339(at))
 
@@ -113,10 +113,10 @@ async def get_activity_file(call: Call[NoQuery, None]) -> Streamed:
     if value is None:
         raise NotFound(f"Activity {key!r} of run {run} has no file {name!r}.")
     try:
-        size = await asyncio.to_thread(call.doors.files.size, value)
+        size = await asyncio.to_thread(call.files.size, value)
     except (OSError, ValueError):
         raise NotFound(f"The bytes of {name!r} are not kept any more.") from None
-    return _sent(call.doors.files, value, size, call.headers.get("range", ""))
+    return _sent(call.files, value, size, call.headers.get("range", ""))
 
 
 def _find(view: RunView, key: str, name: str) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from headgate.api.doors import Doors
     from headgate.api.library import Library
     from headgate.api.records import Records
-    from headgate.ports import WorkerHost
+    from headgate.ports import Files, WorkerHost
 
 __all__ = ["BASE", "Answer", "Call", "Chunks", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
 
@@ -112,6 +112,11 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
     def workers(self) -> WorkerHost:
         """The worker protocol, as far as the caller's tenant goes."""
         return self.doors.views.of(self.caller).workers
+
+    @property
+    def files(self) -> Files:
+        """The kept files of the caller's tenant."""
+        return self.doors.files.of(self.caller.tenant)
 
     @property
     def command_id(self) -> str:
