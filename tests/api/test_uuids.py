@@ -188,6 +188,20 @@ def test_what_is_built_in_is_reported_under_the_name_that_its_result_has(play: A
     play(scene, work=False)
 
 
+def test_without_a_login_whoever_needs_a_token_gets_one_that_is_anybodys(play: Any):
+    async def scene(desk: Desk) -> None:
+        credentials = {"grant_type": "client_credentials", "client_id": "their-worker", "client_secret": "any"}
+        token = (await desk.post("/oauth/token", credentials)).json()["access_token"]
+
+        polled = await desk.post(
+            "/workers/poll", {"worker": "far", "worker_id": "w"}, headers={"Authorization": f"Bearer {token}"}
+        )
+
+        assert polled.json() == {"activities": [], "count": 0}
+
+    play(scene, work=False)
+
+
 MINI = {"provider": "openai", "model": "gpt-4o-mini", "input_tokens": 1_000_000}
 
 
