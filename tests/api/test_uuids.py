@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.api.conftest import Desk, serving
+from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
 
 from headgate.api import claims
 from headgate.api.claims import Claims
 from headgate.app import App
 from headgate.core.run_ids import uuid_of
 from headgate.stores.memory import MemoryLog
+from headgate.stores.postgres import PostgresLog
 from headgate.stores.sqlite import SqliteLog
 
 PAIR = """
@@ -22,6 +26,12 @@ name: pair
 activities:
   left: {worker: far, activity_name: tell, parameters: {n: 1}}
   right: {worker: far, activity_name: tell, parameters: {n: 2}}
+"""
+NAMED = """
+name: named
+activities:
+  made: {worker: far, activity_name: tell, parameters: {}, outputs: [url]}
+  read: {use: echo, with: {of: "{{ made.result.n }} {{ made.url }}"}, depends_on: [made]}
 """
 SCRIPT = """
 name: script
@@ -76,13 +86,29 @@ def test_all_that_can_be_said_of_a_task_can_be_said_by_its_uuid(play: Any):
     play(scene, work=False)
 
 
-def test_a_server_that_has_not_given_a_uuid_understands_it_and_whose_it_is():
-    async def scene() -> None:
+@asynccontextmanager
+async def two_servers(kind: str) -> AsyncGenerator[tuple[Desk, Desk]]:
+    """Two servers in front of one engine, or two nodes on one database."""
+    if kind == "servers":
         async with (
             App(MemoryLog(), environment={}, work=False) as app,
             serving(app) as one,
             serving(app, doors={"claims": Claims()}) as other,
         ):
+            yield one, other
+        return
+    empty_postgres_log()
+    first, second = (
+        App(PostgresLog(server_url(), schema=SCHEMA), environment={}, offline=True, work=False) for _ in range(2)
+    )
+    async with first, second, serving(first) as one, serving(second) as other:
+        yield one, other
+
+
+@pytest.mark.parametrize("kind", ["servers", "nodes"])
+def test_a_server_that_has_not_given_a_uuid_understands_it_and_whose_it_is(kind: str):
+    async def scene() -> None:
+        async with two_servers(kind) as (one, other):
             await one.deploy(PAIR)
             run = (await one.start("pair"))["workflow_id"]
             tasks = await taken(one)
@@ -139,7 +165,13 @@ def test_a_uuid_of_no_task_is_told_so(play: Any):
         run = (await desk.start("pair"))["workflow_id"]
         tasks = await taken(desk)
 
-        for nothing in (uuid_of(run), uuid_of(run, 1), uuid_of(run, 4_000), uuid_of("z" * 20, 2)):
+        assert (await desk.post(f"/activities/{tasks['left']}/effects", {"what": "mail"})).status_code == 200
+        events = (await desk.get(f"/workflows/{run}/events")).json()["events"]
+        begun = next(event["id"] for event in events if event["event_type"] == "effect_begun")
+
+        for version in (0, 1, begun, 4_000):
+            assert await beat(desk, uuid_of(run, version)) == 409
+        for nothing in (uuid_of(run), uuid_of(run, begun), uuid_of("z" * 20, 2)):
             assert await beat(desk, nothing) == 409
             assert await complete(desk, nothing) != []
             assert (await desk.post(f"/activities/{nothing}/effects", {"what": "mail"})).status_code in (404, 409)
@@ -152,18 +184,32 @@ def test_a_uuid_of_no_task_is_told_so(play: Any):
 def test_a_ticket_is_good_for_its_run_under_either_name(play: Any):
     async def scene(desk: Desk) -> None:
         await desk.deploy(PAIR)
-        run, other = [(await desk.start("pair"))["workflow_id"] for _ in range(2)]
-        ticket = (await desk.post(f"/workflows/{uuid_of(run)}/tickets")).json()["ticket"]
-        tasks = await taken(desk)
-        assert await complete(desk, tasks["left"]) == []
-        bearer = {"headers": {"Authorization": f"Bearer {ticket}"}}
+        run = (await desk.start("pair"))["workflow_id"]
+        left = (await taken(desk))["left"]
+        assert await complete(desk, left) == []
+        other = (await desk.start("pair"))["workflow_id"]
+        answered: list[list[int]] = []
+        for whose in (run, other):
+            ticket = (await desk.post(f"/workflows/{uuid_of(whose)}/tickets")).json()["ticket"]
+            bearer = {"headers": {"Authorization": f"Bearer {ticket}"}}
+            paths = (f"/workflows/{run}", f"/workflows/{uuid_of(run)}", f"/activities/{left}/stream")
+            answered.append([(await desk.get(path, **bearer)).status_code for path in paths])
 
-        for name in (run, uuid_of(run)):
-            assert (await desk.get(f"/workflows/{name}", **bearer)).status_code == 200
-        assert (await desk.get(f"/activities/{tasks['left']}/ws/subscribers", **bearer)).status_code == 403
-        assert (await desk.get(f"/workflows/{uuid_of(other)}", **bearer)).status_code == 403
+        assert answered == [[200] * 3, [403] * 3]
 
     play(scene, work=False)
+
+
+def test_what_a_worker_names_is_read_by_that_name(play: Any):
+    async def scene(desk: Desk) -> None:
+        await desk.deploy(NAMED)
+        run = (await desk.start("named"))["workflow_id"]
+
+        assert await complete(desk, (await taken(desk))["made"], {"result": {"n": 1}, "url": "u"}) == []
+
+        assert (await desk.get(f"/workflows/{run}?wait=20")).json()["outputs"] == {"read": {"of": "1 u"}}
+
+    play(scene)
 
 
 @pytest.mark.parametrize(
@@ -234,5 +280,7 @@ def test_usage_is_priced_as_its_reporters_count_and_said_where_it_cannot_be(
         assert len(answer["warnings"]) == len(said)
         assert all(text in warning for text, warning in zip(said, answer["warnings"], strict=True))
         assert (await desk.get(f"/workflows/{run}/cost")).json()["total_cost_usd"] == pytest.approx(cost)
+        rows = (await desk.get(f"/workflows/{run}/cost/history")).json()["history"]
+        assert all(row["cache_read_tokens"] <= row["input_tokens"] for row in rows), "they are part of it"
 
     play(scene, work=False)

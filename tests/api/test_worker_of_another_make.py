@@ -69,6 +69,8 @@ def test_it_takes_beats_completes_and_fails_as_it_always_did(play: Any):
             by_uuid = (await desk.get(f"/workflows/{uuid.UUID(task['workflow_id'])}")).json()
             assert by_uuid["id"] == run["workflow_id"]
 
+        assert tasks["count"]["timeout_seconds"] == 120, "rounded up"
+
         beaten = await worker.say(tasks["count"], "heartbeat")
         for _ in range(2):
             done = await worker.say(tasks["count"], "complete", output={"counted": 3}, cost_usd="0.0125")
