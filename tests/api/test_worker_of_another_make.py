@@ -1,5 +1,8 @@
 """A worker written to the table of the wire, for the server that it was written for: it polls without waiting, says
-nothing of leases, beats only for what may take more than a minute, and sends costs as texts."""
+nothing of leases, beats only for what may take more than a minute, and sends costs as texts.
+
+Its types are those of Kruxia Flow's SDK for Rust (`PendingActivity` of kruxiaflow-worker 0.8.0); the one for
+Python is tested as it is in `tests/e2e/test_kruxia_workers.py`."""
 
 from __future__ import annotations
 
