@@ -163,6 +163,14 @@ class LocalProtocol:
             known = None if row is None else row.tenant
         return known == tenant
 
+    async def claim_of(self, task: Task, *, worker_id: str) -> str:
+        """Return the id of the worker's claim of an attempt; `worker_id` empty: of whoever holds it. Where there is
+        none, it is the id of a claim that is over, whose outcome is still taken if the attempt is the current one."""
+        for claim in await self._queue.claims_of(task.run_id):
+            if claim.task[1:4] == task[1:4] and worker_id in ("", claim.worker_id):
+                return claim.activity_id
+        return f"{task.run_id}/{task.place}/{task.attempt}/"
+
     async def lose(self, activity_ids: Sequence[str], reason: str) -> None:
         """Whoever worked on these is gone: a new attempt of each is offered, and calls that were open are forfeited.
         Of an attempt that is over, or was never handed out, there is nothing to lose."""
