@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.engine.breaker import FAILURES
 from headgate.llm.openai_compatible import OpenAICompatibleProvider
 from headgate.ports import ModelProvider, RateLimit
@@ -128,13 +129,13 @@ def test_what_may_pass_is_asked_attempts_times_models_times_attempts_of_the_acti
         await until_done(bench, run_id)
 
         events = await bench.events(run_id)
-        admitted = [event.model for event in events if isinstance(event, e.CallAdmitted)]
+        admitted = [event.model for event in events if isinstance(event, g.CallAdmitted)]
         assert admitted == ["lab/one", "lab/one", "lab/two", "lab/two", "lab/two"] * 2
         if failure == "timeout":  # which may come before the request has
             assert len(server.models) <= 10
         else:
             assert [f"lab/{model}" for model in server.models] == admitted
-        assert sum(isinstance(event, e.CallSettled) for event in events) == 10
+        assert sum(isinstance(event, g.CallSettled) for event in events) == 10
         assert sum(isinstance(event, e.AttemptFailed) for event in events) == 2
         assert (await bench.log.run(run_id)).head.status == "failed"
 
@@ -149,7 +150,7 @@ def test_what_lasts_is_asked_of_each_model_once(play, kind: str, failure: str):
         await until_done(bench, run_id)
 
         assert server.models == ["one", "two"]
-        (skipped,) = [event for event in await bench.events(run_id) if isinstance(event, e.ModelSkipped)]
+        (skipped,) = [event for event in await bench.events(run_id) if isinstance(event, g.ModelSkipped)]
         assert skipped.model == "lab/one"
 
     meeting(play, kind, lambda model: LASTING[failure], scene)

@@ -22,6 +22,7 @@ import pytest
 
 from headgate.app import App
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import decode
 from headgate.core.values import Price, Usage
 from headgate.llm.openai_compatible import OpenAICompatibleProvider
@@ -162,24 +163,24 @@ class Ledgered:
 
     def __init__(self, events: list[e.Event], numbers: dict[str, list[int]]) -> None:
         self.reserved: dict[str, int] = {}
-        self.calls: dict[int, tuple[e.CallSettled, int]] = {}
+        self.calls: dict[int, tuple[g.CallSettled, int]] = {}
         self.forfeited: dict[str, int] = {}
         self.hits = 0
         places: dict[str, int] = {}
         for event in events:
             match event:
-                case e.CallRequested():
+                case g.CallRequested():
                     key, _, rest = event.place.partition("[")
                     places[event.call_id] = numbers[key][int(rest.rstrip("]"))]
-                case e.CallAdmitted():
+                case g.CallAdmitted():
                     self.reserved[event.call_id] = event.reservation
-                case e.CallSettled():
+                case g.CallSettled():
                     assert places[event.call_id] not in self.calls, "settled twice"
                     self.calls[places[event.call_id]] = (event, self.reserved[event.call_id])
-                case e.CallForfeited():
+                case g.CallForfeited():
                     assert event.reason
                     self.forfeited[event.call_id] = event.amount
-                case e.CallReused():
+                case g.CallReused():
                     self.hits += 1
                 case _:
                     pass

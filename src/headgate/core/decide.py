@@ -13,6 +13,7 @@ from typing import Any
 
 from headgate.core import commands as c
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.admission import admit, forfeit, free, name_overruns, settle, wake
 from headgate.core.asking import forget_waiting, raise_budget, refuse_calls
 from headgate.core.codes import APPROVAL_NEEDED
@@ -499,7 +500,7 @@ def _reuse(decision: Decision, command: c.ReuseCall) -> None:
     place = _asking(decision.run, command)
     if place is not None and command.call_id not in decision.run.calls:
         decision.emit(
-            e.CallReused,
+            g.CallReused,
             place.path,
             place.attempt,
             call_id=command.call_id,
