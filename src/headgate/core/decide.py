@@ -37,7 +37,7 @@ from headgate.core.values import Failure
 __all__ = ["DECIDER", "SIGNALS_MAX", "advance", "decide", "wanted"]
 
 DECIDER = 2
-"""The revision of the rules, those of `conclude` and its neighbours included; a run names the one it was started under."""
+"""The revision of all rules that decide; a run names the one it was started under."""
 
 SIGNALS_MAX = 1_000
 """So many signals may wait in a run for somebody to take them; one more is refused."""
