@@ -16,7 +16,9 @@ from headgate.core import gate_events as g
 from headgate.core.definition import Activity, Backoff, Budget, BudgetAction, Definition
 from headgate.core.values import SharedBudget
 from headgate.testing.rehearsal import Rehearsal, candidate
-from headgate.testing.stories import GIVEN, Move, bring_to_an_end, definitions, moves, play, shared_budgets
+from headgate.testing.stories import Move, moves, play
+from headgate.testing.story_checks import bring_to_an_end
+from headgate.testing.story_definitions import GIVEN, definitions, shared_budgets
 
 EXAMPLES = 2_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 60
 

@@ -22,7 +22,7 @@ from headgate.ports import Append, Log, Outcome
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.simulation import Crash, History, World
-from headgate.testing.stories import GIVEN, definitions
+from headgate.testing.story_definitions import GIVEN, definitions
 
 EXAMPLES = 500 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 25
 
