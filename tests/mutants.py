@@ -422,7 +422,7 @@ MUTANTS = (
     ),
     Mutant(
         "an attempt that waits keeps its slot",
-        (Edit("src/headgate/engine/worker.py", "            left.extend(self._slots)\n", ""),),
+        (Edit("src/headgate/engine/task_context.py", "            left.extend(self._slots)\n", ""),),
         "tests/engine/test_worker.py::test_an_attempt_that_waits_for_a_person_keeps_no_slot_from_those_that_work",
     ),
     Mutant(
