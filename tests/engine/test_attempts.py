@@ -6,14 +6,11 @@ Each kind of provider has a way to fail in each way; a kind that joins has its l
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.llm.fake_openai import FakeOpenAI, Reply, completion, json_reply
 
 from headgate.core import events as e
 from headgate.core import gate_events as g
@@ -24,25 +21,11 @@ from headgate.ports import ModelProvider, RateLimit
 pytestmark = pytest.mark.slow  # each talks to a server of its own
 
 
-def _fake_openai() -> ModuleType:
-    """Import the server of the provider tests: tests are files here, not packages."""
-    name = "fake_openai"
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "llm" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fake = _fake_openai()
-json_reply, completion = fake.json_reply, fake.completion
-
 Replies = Callable[[str], Any]
 """What is answered, by the name of the model that was asked."""
 
 
-class Server(fake.FakeOpenAI):
+class Server(FakeOpenAI):
     """Answers each request by the model that it names."""
 
     def __init__(self, replies: Replies) -> None:
@@ -67,8 +50,8 @@ PASSING: dict[str, Any] = {
     "429 that asks for seven seconds": refused(429, headers={"retry-after": "7"}),
     "500": refused(500),
     "503 that asks for two seconds": refused(503, headers={"retry-after": "2"}),
-    "timeout": fake.Reply([], silent=True),
-    "cut": fake.Reply([b'{"id": "c1", "cho'], headers={"content-type": "application/json"}, cut=True),
+    "timeout": Reply([], silent=True),
+    "cut": Reply([b'{"id": "c1", "cho'], headers={"content-type": "application/json"}, cut=True),
     "unreadable": json_reply("<html>"),
 }
 LASTING: dict[str, Any] = {

@@ -8,17 +8,14 @@ something, our estimate, marked as one; and where nobody can know, the whole res
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import random
 import re
-import sys
 from collections import Counter
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.llm import fake_openai as fake
 
 from headgate.app import App
 from headgate.core import events as e
@@ -31,18 +28,6 @@ from headgate.stores.memory import MemoryLog
 
 pytestmark = pytest.mark.slow
 
-
-def _sibling(name: str) -> ModuleType:
-    """Import a module that lies beside this one: tests are files here, not packages."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fake = _sibling("fake_openai")
 
 PRICE = Price(  # nano-dollars a million tokens
     input=1_234_567_891, output=7_654_321_987, cache_read=345_678_912, audio_input=40_123_456_789,
