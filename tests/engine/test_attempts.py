@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.llm.fake_openai import FakeOpenAI, Reply, completion, json_reply
+from tests.llm.fake_openai import FakeOpenAI, completion
+from tests.llm.fakes.server import Reply, json_reply
 
 from headgate.core import events as e
 from headgate.core import gate_events as g
@@ -29,12 +30,7 @@ class Server(FakeOpenAI):
     """Answers each request by the model that it names."""
 
     def __init__(self, replies: Replies) -> None:
-        super().__init__()
-        self._replies = self
-        self._answer = replies
-
-    def pop(self, _: int) -> Any:
-        return self._answer(self.requests[-1].body["model"])
+        super().__init__(lambda request: replies(request.body["model"]))
 
     @property
     def models(self) -> list[str]:
@@ -78,7 +74,7 @@ activities:
 def meeting(play: Any, kind: str, replies: Replies, scene: Any, **environment: str) -> None:
     """Play a scene with a provider of this kind, whose server answers so."""
     server = Server(replies)
-    server.base_url = "http://127.0.0.1:9/v1"
+    server.url = "http://127.0.0.1:9"
     providers: dict[str, ModelProvider] = {"lab": PROVIDERS[kind](server)}
 
     async def with_server(bench: Any) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.llm.fake_openai import FakeOpenAI, Reply, completion, json_reply
+from tests.llm.fake_openai import FakeOpenAI, completion
+from tests.llm.fakes.server import Reply, json_reply
 
 from headgate.app import App
 from headgate.authoring import load_definition

@@ -12,7 +12,8 @@ from time import time
 from typing import Any
 
 import pytest
-from tests.llm.fake_openai import DONE, FakeOpenAI, Reply, completion, event, events, json_reply, stream_reply
+from tests.llm.fake_openai import DONE, FakeOpenAI, completion, event, events, stream_reply
+from tests.llm.fakes.server import Reply, json_reply
 
 from headgate.core.values import Price, Usage
 from headgate.llm.openai_compatible import OpenAICompatibleProvider

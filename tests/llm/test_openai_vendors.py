@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.llm.fake_openai import DONE, FakeOpenAI, completion, event, json_reply, stream_reply
+from tests.llm.fake_openai import DONE, FakeOpenAI, completion, event, stream_reply
+from tests.llm.fakes.server import json_reply
 
 from headgate.core.values import RateReport, Usage
 from headgate.llm import provider_errors
