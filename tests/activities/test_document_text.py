@@ -19,7 +19,7 @@ from headgate.ports import Attempt
 
 
 def read(folder: Path = Path("nowhere"), **parameters: Any) -> dict[str, Any]:
-    running: Any = document_text.document_text(folder)(parameters, None)  # pyright: ignore[reportArgumentType]  # it uses no context
+    running: Any = document_text.document_text(folder)(parameters, None)  # it uses no context
     return asyncio.run(running)
 
 

@@ -49,7 +49,7 @@ BY = ["paragraph", "sentence", "heading", "characters", "page"]
 
 
 def split(text: Any, folder: Path = Path("nowhere"), **parameters: Any) -> dict[str, Any]:
-    running: Any = text_split(folder)({"text": text, **parameters}, None)  # pyright: ignore[reportArgumentType]  # it uses no context
+    running: Any = text_split(folder)({"text": text, **parameters}, None)  # it uses no context
     return asyncio.run(running)
 
 

@@ -83,7 +83,7 @@ def meeting(play: Any, kind: str, replies: Replies, scene: Any, **environment: s
             try:
                 await scene(bench, server)
             finally:
-                await providers["lab"].close()  # type: ignore[attr-defined]
+                await providers["lab"].close()
 
     play(with_server, providers=providers, environment=environment)
 

@@ -280,7 +280,7 @@ def test_where_the_budget_takes_another_model_that_ones_rate_is_waited_for(gated
     prices = {"dear": Price(output=10**15), "cheap": Price(output=1_000)}
 
     async def scene(bench: Any, lab: Lab) -> None:
-        lab.price = prices.__getitem__  # type: ignore[method-assign]
+        lab.price = prices.__getitem__
         await bench.app.desk.set_limit(RateLimit(scope=limited, requests=1))
         runs = [await bench.start(asking("[lab/dear, lab/cheap]", budget=0.01)) for _ in range(3)]
 

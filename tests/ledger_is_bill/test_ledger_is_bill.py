@@ -56,7 +56,7 @@ async def run_all(everybody: list[Any], seed: int) -> tuple[list[SpendRow], int]
             wanted = targets([f"{random.choice(everybody).name}/m"], providers, "asks")
             with suppress(Attempt):  # the vendor failed, with a bill or without
                 await ask_first_available(
-                    twice,  # pyright: ignore[reportArgumentType]  # a context with a habit
+                    twice,  # a context with a habit
                     wanted,
                     request=[ctx.task.place, number],
                     size=lambda target: (target.provider.count(ASKED), 8_000),

@@ -459,7 +459,7 @@ def test_a_call_that_is_cancelled_closes_its_connection(streamed: bool):
         async def call() -> ModelAnswer | None:
             if not streamed:
                 return await provider.request(request)
-            return [item async for item in provider.stream(request)][-1]  # type: ignore[return-value]  # the last is
+            return [item async for item in provider.stream(request)][-1]
 
         calling = asyncio.ensure_future(call())
         async with asyncio.timeout(10):

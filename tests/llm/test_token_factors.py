@@ -208,7 +208,7 @@ async def use(provider: LearningProvider, how: str, request: ModelRequest = ASKE
         return (await provider.request(request)).usage
     if how == "embed":
         return (await provider.embed("m", [message.content for message in request.messages])).usage
-    return [item async for item in provider.stream(request)][-1].usage  # pyright: ignore[reportAttributeAccessIssue]
+    return [item async for item in provider.stream(request)][-1].usage
 
 
 @pytest.mark.parametrize("how", ["request", "stream", "embed"])
