@@ -9,7 +9,8 @@ import msgspec
 
 from headgate.cli import exit_codes
 from headgate.cli.output import Output
-from headgate.core.codes import CODES, Code, explained
+from headgate.core.code import Code
+from headgate.core.codes import CODES, explained
 
 __all__ = ["explain", "help_verb"]
 

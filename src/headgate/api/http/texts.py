@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from headgate.api.http.live import PING_SECONDS
+from headgate.api.http.event_stream import PING_SECONDS
 from headgate.api.http.route import Call, Route, Streamed
 from headgate.api.http.socket import FaultFrame, text_frame
 from headgate.api.http.socket_route import OpenSocket, SocketRoute, Tell
