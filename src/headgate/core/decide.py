@@ -143,7 +143,7 @@ def _resume(decision: Decision, command: c.Resume) -> None:
 def _retry(decision: Decision, command: c.Retry) -> None:
     run = decision.run
     if run.status == "completed":
-        raise Refused(f"Run {run.id} is completed; there is nothing to retry. Use rerun for a new run of its input.")
+        raise Refused(f"Run {run.id} is completed; there is nothing to retry. Start its workflow anew.")
     if not run.finished:
         return
     decision.emit(e.RunRetried)
