@@ -123,29 +123,38 @@ class LocalProtocol:
         claims = await self._queue.take(
             queues, worker_id=worker_id, count=min(count, CLAIMS_MAX), wait_seconds=wait_seconds, tenant=tenant
         )
-        assignments: list[Assignment] = []
-        for number, claim in enumerate(claims):
-            try:
-                assignment = await self._assign(claim, heartbeats)
-            except Unavailable:
-                self._give_back(claims[number:])
-                if not assignments:
-                    raise
-                break
-            except asyncio.CancelledError:  # whoever asked is gone: nobody has got any of them
-                self._give_back(claims)
-                raise
-            if assignment is not None:
-                assignments.append(assignment)
+        try:
+            assignments = await self._assign_all(claims)
+            if heartbeats is not None:
+                await self._lend(assignments, heartbeats=heartbeats)
+        except (Unavailable, asyncio.CancelledError):  # or whoever asked is gone: nobody has got any of them
+            self._give_back(claims)
+            raise
         self.claims += len(assignments)
         return assignments
 
+    async def _assign_all(self, claims: Sequence[Claim]) -> list[Assignment]:
+        """Return what comes of the claims, as far as the log can be read. Raises `Unavailable` where it cannot."""
+        assignments: list[Assignment] = []
+        for number, claim in enumerate(claims):
+            try:
+                assignment = await self._assign(claim)
+            except Unavailable:
+                if not assignments:
+                    raise
+                self._give_back(claims[number:])
+                break
+            if assignment is not None:
+                assignments.append(assignment)
+        return assignments
+
     def _give_back(self, claims: Sequence[Claim]) -> None:
-        """Offer tasks anew that could not be handed out."""
+        """Offer tasks anew that could not be handed out, as far as they are still to be done."""
         for claim in claims:
-            self._held.pop(claim.activity_id, None)
-            self._queue.finish(claim.activity_id)
-            self._queue.put(claim.task)
+            if self._queue.claimed(claim.activity_id) is not None:
+                self._held.pop(claim.activity_id, None)
+                self._queue.finish(claim.activity_id)
+                self._queue.put(claim.task)
 
     def tenant_of(self, activity_id: str) -> str | None:
         """Return whose task a claim holds, as far as that is in memory; None: nobody knows without the log."""
@@ -175,7 +184,7 @@ class LocalProtocol:
                 await self._engine.insist(run_id, command)
             self.release(activity_id)
 
-    async def _assign(self, claim: Claim, heartbeats: bool | None) -> Assignment | None:
+    async def _assign(self, claim: Claim) -> Assignment | None:
         """Render a claim. One that is of no use any more is let go; one that cannot be rendered has failed."""
         task = claim.task
         lane = self._engine.loaded(task.run_id)
@@ -213,8 +222,6 @@ class LocalProtocol:
         if key and self.reuse and (kept := await self.cache.find(run.tenant, key, now)) is not None:
             self._complete_from_cache(claim, place, rendered.input_hash, kept)
             return None
-        if heartbeats is not None:
-            await self._lend(claim, lease_seconds(assignment.timeout_seconds, heartbeats=heartbeats))
         # After the keys of caches were made, and into nothing that is kept.
         keys = await self._send_keys(assignment) if assignment.activity_name in CALLS_MODELS else ()
         self._held[claim.activity_id] = _Held(rendered.input_hash, rendered.secrets, keys, key, place.cost)
@@ -224,10 +231,15 @@ class LocalProtocol:
         self._set_deadline(claim.activity_id, deadline)
         return assignment
 
-    async def _lend(self, claim: Claim, seconds: float) -> None:
-        lease = int(seconds * 1_000_000)
-        await self._queue.set_lease(claim.activity_id, lease)
-        self.deadline_set(self._engine.clock.now() + lease)
+    async def _lend(self, assignments: Sequence[Assignment], *, heartbeats: bool) -> None:
+        """Give tasks into another process: from now on silence is a sign of its death."""
+        leases = {
+            task.activity_id: int(lease_seconds(task.timeout_seconds, heartbeats=heartbeats) * 1_000_000)
+            for task in assignments
+        }
+        if leases:
+            await self._queue.set_leases(leases)
+            self.deadline_set(self._engine.clock.now() + min(leases.values()))
 
     async def _send_keys(self, assignment: Assignment) -> tuple[str, ...]:
         """Send the tenant's own keys for model providers along; return them."""
