@@ -229,7 +229,7 @@ class App:
             webhooks=self.telling.webhooks,
             hooks=self.hooks,
         )
-        self.desk.listens = self.ledger.listens
+        self.desk.watching.listens = self.ledger.listens
         self.retention: Retention | None = None
         if isinstance(log, KeptLog):
             keeping = log.keeping(self.folder)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from copy import copy
 from typing import Any, TypeVar
 
 import msgspec
 
 from headgate.api.caller import Forbidden
+from headgate.api.showing import Showing
+from headgate.api.watching import Watching
 from headgate.authoring import given_files, load_definition, validate_input
 from headgate.core import commands as c
-from headgate.core.decision import Decision
 from headgate.core.definition import Definition
 from headgate.core.duration import parse_microseconds
 from headgate.core.errors import Refused
-from headgate.core.run import Run
 from headgate.core.view import RunSummary, RunView, view_run
 from headgate.engine.approvals import check_answer, open_approvals
 from headgate.engine.budget_keeper import BudgetKeeper
@@ -24,14 +24,13 @@ from headgate.engine.engine import Engine, Start
 from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
 from headgate.engine.hooks import Hooks
-from headgate.engine.lane import Lane
 from headgate.engine.limits import checked_limit
 from headgate.engine.quotas import Quotas
-from headgate.engine.reader import Reader, contents_shown, summary_of
+from headgate.engine.reader import Reader, summary_of
 from headgate.engine.retention import Retention
 from headgate.engine.scheduler import Scheduler, changed_schedule, checked_schedule, named
 from headgate.engine.signal_with_start import SignalSent, signal_with_start
-from headgate.engine.streams import NOTHING, Following, RunStreams
+from headgate.engine.streams import RunStreams
 from headgate.engine.tenants import Tenants
 from headgate.engine.vault import Vault
 from headgate.engine.webhooks import WebhookChange, Webhooks
@@ -39,17 +38,14 @@ from headgate.ports import (
     DEFAULT_TENANT,
     BudgetRule,
     BudgetStanding,
-    Changed,
     Collected,
     Delivered,
-    Ended,
     Erased,
     EventView,
     Hook,
     Position,
     Queue,
     RateLimit,
-    RunRow,
     Schedule,
     Schedules,
     SecretLine,
@@ -102,22 +98,16 @@ class Desk:
         self._scheduler = scheduler
         self._engine = engine
         self._queue = queue
-        self._streams = streams
         self._providers = providers
         self._activities = activities
         self._reader = Reader(engine.log, engine.clock.now, waits=gate.waits)
         self._tenant: str | None = None
         self._actor = "client"
-        self._watchers: dict[str, set[_Watcher]] = {}
-        self._any_change: set[asyncio.Event] = set()
-        self._endings: dict[str, _Ending] = {}
+        self._showing = Showing(engine)
+        self.watching = Watching(engine, streams)
         self.eraser: Eraser | None = None
-        self.listens: Callable[[Run], bool] = lambda run: False
-        """Whether somebody waits for all the calls of the run that ask a person."""
         self.retention: Retention | None = None
         """Given by whoever puts things together, where the log outlives its process."""
-        engine.listen(self._committed)
-        engine.follow(self._committed, lambda: self._watchers)
 
     def of(self, tenant: str, actor: str) -> Desk:
         """Return the same desk as a tenant's caller has it: for it there is nothing of others, and `actor` stands on
@@ -168,16 +158,7 @@ class Desk:
 
     async def ended(self, run: str) -> RunView:
         """Return the run with its contents as soon as it has ended. What is in memory then is not read again."""
-        row = await self._reader.find(run)
-        ending = self._endings.setdefault(row.id, _Ending())
-        ending.readers += 1
-        try:
-            await self._engine.finished(row.id)
-            return ending.view or await self._reader.show(row.id)
-        finally:
-            ending.readers -= 1
-            if not ending.readers:
-                self._endings.pop(row.id, None)
+        return await self._showing.ended((await self._reader.find(run)).id, self._reader.show)
 
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
@@ -428,139 +409,13 @@ class Desk:
         self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()
     ) -> AsyncIterator[Update]:
         row = await self._reader.find(run)
-        watcher = _Watcher()
-        self._watchers.setdefault(row.id, set()).add(watcher)
-        following = None
-        try:
-            async for view in self._first(row.id, watcher):
-                yield Changed(view)
-            following = await self._follow(row.id, watcher, place, resume) if tokens else NOTHING
-            async for chunk in following.earlier():
-                yield chunk
-            while True:
-                chunk = following.take()
-                if isinstance(chunk, Ended) and not chunk.offset:
-                    async for part in following.instead(chunk):
-                        yield part
-                elif chunk is not None:
-                    yield chunk
-                if watcher.has_news and (view := await self._newest(row.id, watcher)) is not None:
-                    yield Changed(view)
-                elif chunk is None and watcher.last is not None and following.over:
-                    break
-                elif chunk is None:
-                    await watcher.sleep()
-            yield Changed(watcher.last)  # the finished run comes when all that was streamed is told
-        finally:
-            if following is not None:
-                following.close()
-            watching = self._watchers[row.id]
-            watching.discard(watcher)
-            if not watching:
-                del self._watchers[row.id]
-
-    async def _follow(self, run_id: str, watcher: _Watcher, place: str, resume: Sequence[Position]) -> Following:
-        return await self._streams.follow(run_id, place=place, resume=resume, wake=watcher.wake)
-
-    async def _first(self, run_id: str, watcher: _Watcher) -> AsyncIterator[RunView]:
-        """Yield the run as it is, as soon as all of it is durable; nothing where it has ended."""
-        while True:
-            view = await self._newest(run_id, watcher)
-            if view is not None:
-                yield view
-            if view is not None or watcher.last is not None:
-                return
-            await watcher.sleep()
-
-    async def _newest(self, run_id: str, watcher: _Watcher) -> RunView | None:
-        """Return the run's newest durable state, once per change that the reader has not seen: a slow one skips some.
-        That of a run that has ended is not returned: it stays in `watcher.last`."""
-        lane = await self._engine.lane(run_id)
-        view, watcher.view = watcher.view, None
-        if watcher.changed:
-            watcher.changed = False
-            view = view_run(lane.run, {}, self._now) if lane.durable else view
-            watcher.wanted = not lane.durable
-        if view is None or not view.finished_at:
-            watcher.last = watcher.last if view is None else None
-            return view
-        values = await self._engine.load_values(lane.row.key, contents_shown(lane.run))
-        lane = await self._engine.lane(run_id)
-        watcher.last = view_run(lane.run, values, self._now) if lane.durable else view
-        return None
-
-    def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
-        if lane.run.finished and (ending := self._endings.get(lane.run.id)) is not None and lane.durable:
-            ending.view = self._whole(lane)
-        for watcher in self._watchers.get(lane.run.id, ()):
-            watcher.changed = True
-            if watcher.wanted:
-                watcher.wanted = False
-                watcher.view = view_run(lane.run, {}, self._now)
-            watcher.wake.set()
-        for changed in self._any_change:
-            changed.set()
-
-    def _whole(self, lane: Lane) -> RunView | None:
-        """Return the run with its contents, where all of them are in memory."""
-        wanted = contents_shown(lane.run)
-        values = self._engine.contents.values(lane.row.key, wanted)
-        return view_run(lane.run, values, self._now) if len(values) == len(wanted) else None
+        updates = self.watching.watch(row.id, tokens=tokens, place=place, resume=resume)
+        async with aclosing(updates):
+            async for update in updates:
+                yield update
 
     async def settled(self) -> None:
-        changed = asyncio.Event()
-        self._any_change.add(changed)
-        try:
-            while not await self._at_rest():
-                changed.clear()
-                await changed.wait()
-        finally:
-            self._any_change.discard(changed)
-
-    async def _at_rest(self) -> bool:
-        """Whether no run holds a task, and no time has come that the warden has yet to look at."""
-        busy = await self._engine.log.busy(0, 1_000)
-        at_rest = all(row.head.status == "paused" or self._asks(row) for row in busy)
-        return at_rest and not await self._engine.log.due(self._now, 1)
-
-    def _asks(self, row: RunRow) -> bool:
-        """Whether the run stands still until a person has raised a limit or refused, and somebody waits for that."""
-        lane = self._engine.loaded(row.id)
-        return row.head.status == "waiting" and lane is not None and self.listens(lane.run)
-
-
-class _Ending:
-    """Those who wait for a run to end, and what it is then: shown from memory, before that forgets it."""
-
-    __slots__ = ("readers", "view")
-
-    def __init__(self) -> None:
-        self.readers = 0
-        self.view: RunView | None = None
-
-
-class _Watcher:
-    """A reader of one run. Between two commits the run holds what is decided and not durable: nobody is shown that, so
-    a view is made when there is nothing of the kind, or at the moment of the next commit."""
-
-    def __init__(self) -> None:
-        self.wake = asyncio.Event()
-        self.changed = True
-        self.wanted = False
-        """A view is to be made at the next commit."""
-        self.view: RunView | None = None
-        """It was, and waits to be shown."""
-        self.last: RunView | None = None
-
-    @property
-    def has_news(self) -> bool:
-        return self.changed or self.view is not None
-
-    async def sleep(self) -> None:
-        """Return when there may be something new, of the run or of what streams."""
-        if not self.has_news:
-            await self.wake.wait()
-        self.wake.clear()
+        await self.watching.settled()
 
 
 def _enabled(schedule: Schedule, *, enabled: bool) -> Schedule:
