@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from copy import copy
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
-
-from headgate.api.caller import Forbidden
+from headgate.api.admin_desk import AdminDesk
+from headgate.api.schedule_desk import ScheduleDesk
 from headgate.api.showing import Showing
 from headgate.api.watching import Watching
-from headgate.authoring import given_files, load_definition, validate_input
+from headgate.authoring import given_files, load_definition
 from headgate.core import commands as c
-from headgate.core.definition import Definition
 from headgate.core.duration import parse_microseconds
 from headgate.core.errors import Refused
 from headgate.core.view import RunSummary, RunView, view_run
@@ -24,45 +22,33 @@ from headgate.engine.engine import Engine, Start
 from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
 from headgate.engine.hooks import Hooks
-from headgate.engine.limits import checked_limit
 from headgate.engine.quotas import Quotas
 from headgate.engine.reader import Reader, summary_of
 from headgate.engine.retention import Retention
-from headgate.engine.scheduler import Scheduler, changed_schedule, checked_schedule, named
+from headgate.engine.scheduler import Scheduler
 from headgate.engine.signal_with_start import SignalSent, signal_with_start
 from headgate.engine.streams import RunStreams
 from headgate.engine.tenants import Tenants
 from headgate.engine.vault import Vault
-from headgate.engine.webhooks import WebhookChange, Webhooks
+from headgate.engine.webhooks import Webhooks
 from headgate.ports import (
-    DEFAULT_TENANT,
     BudgetRule,
     BudgetStanding,
     Collected,
-    Delivered,
     Erased,
     EventView,
-    Hook,
     Position,
     Queue,
-    RateLimit,
-    Schedule,
     Schedules,
-    SecretLine,
     SpendRow,
     StartRequest,
-    Tenant,
-    TenantStanding,
     Update,
-    Webhook,
 )
 
 __all__ = ["Desk"]
 
-Owned = TypeVar("Owned", BudgetRule, Schedule)
 
-
-class Desk:
+class Desk(ScheduleDesk, AdminDesk):
     """`ports.Client` on the engine of this process. Each acting verb returns when what it did is durable.
 
     It is that of whoever has the machine, and finds the runs of all tenants; `of` gives a tenant's. What it starts and
@@ -87,22 +73,13 @@ class Desk:
         tenants: Tenants,
         quotas: Quotas,
     ) -> None:
-        self._webhooks = webhooks
-        self._hooks = hooks
-        self._vault = vault
-        self._tenants = tenants
-        self._quotas = quotas
-        self._gate = gate
+        ScheduleDesk.__init__(self, engine, schedules, scheduler, providers=providers, activities=activities)
+        AdminDesk.__init__(
+            self, engine, webhooks=webhooks, hooks=hooks, gate=gate, vault=vault, tenants=tenants, quotas=quotas
+        )
         self._budgets = budgets
-        self._schedules = schedules
-        self._scheduler = scheduler
-        self._engine = engine
         self._queue = queue
-        self._providers = providers
-        self._activities = activities
         self._reader = Reader(engine.log, engine.clock.now, waits=gate.waits)
-        self._tenant: str | None = None
-        self._actor = "client"
         self._showing = Showing(engine)
         self.watching = Watching(engine, streams)
         self.eraser: Eraser | None = None
@@ -115,10 +92,6 @@ class Desk:
         view = copy(self)
         view._tenant, view._actor, view._reader = tenant, actor, self._reader.of(tenant)  # noqa: SLF001 - its own copy
         return view
-
-    @property
-    def _whose(self) -> str:
-        return self._tenant or DEFAULT_TENANT
 
     # --- Starting ------------------------------------------------------------------------------------------------
 
@@ -249,130 +222,6 @@ class Desk:
         kept = parse_microseconds(older) if older else None
         return await self.retention.collect(kept, actor=self._signed(by), dry_run=dry_run)
 
-    async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
-        loaded, version = await self._scheduled(schedule, definition, files)
-        value = validate_input(loaded, {} if schedule.input is None else schedule.input)
-        schedule = self._own(schedule)
-        before = next((known for known in await self._own_schedules() if known.name == schedule.name), None)
-        made = msgspec.structs.replace(
-            schedule,
-            id=before.id if before else self._engine.random_id(),
-            workflow=loaded.name,
-            version=version,
-            input=self._engine.scrubbed(loaded, value),
-            created_at=before.created_at if before else self._now,
-            revision=before.revision if before else 0,
-        )
-        checked = checked_schedule(made, self._now)
-        if not await self._schedules.save(checked):
-            raise Refused(f"The schedule {schedule.name!r} was changed by somebody else meanwhile. Ask again.")
-        self._scheduler.changed()
-        return checked
-
-    async def _scheduled(self, schedule: Schedule, text: str, files: dict[str, str]) -> tuple[Definition, str]:
-        """Return the definition that a schedule is of, and the version of its runs (empty: the newest then)."""
-        if not text:
-            plan = await self._engine.plan(schedule.workflow, schedule.version or None, tenant=self._whose)
-            return plan.definition, schedule.version
-        loaded = load_definition(
-            text,
-            source=f"schedule {schedule.name}",
-            providers=self._providers,
-            activities=self._activities,
-            read=given_files(files),
-        )
-        version, _ = await self._engine.deploy(loaded, tenant=self._whose)
-        return loaded, version
-
-    async def backfill_schedule(self, name: str, since: int, until: int) -> list[str]:
-        return await self._scheduler.backfill(named(await self._own_schedules(), name), since, until)
-
-    async def schedules(self) -> list[Schedule]:
-        return await (self._schedules.all() if self._tenant is None else self._own_schedules())
-
-    async def _own_schedules(self) -> list[Schedule]:
-        return [schedule for schedule in await self._schedules.all() if schedule.tenant == self._whose]
-
-    async def change_schedule(self, name: str, change: str) -> Schedule:
-        schedule = named(await self._own_schedules(), name)
-        match change:
-            case "remove":
-                await self._schedules.remove(schedule.tenant, name)
-            case "trigger":
-                await self._scheduler.trigger(schedule)
-                return named(await self._own_schedules(), name)
-            case "pause":
-                schedule = await changed_schedule(
-                    self._schedules, self._whose, name, lambda it: _enabled(it, enabled=False)
-                )
-            case _:
-                schedule = await changed_schedule(
-                    self._schedules,
-                    self._whose,
-                    name,
-                    lambda it: checked_schedule(_enabled(it, enabled=True), self._now),
-                )
-        self._scheduler.changed()
-        return schedule
-
-    async def _changed(self, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
-        return await changed_schedule(self._schedules, self._whose, name, change)
-
-    # --- Programs outside ----------------------------------------------------------------------------------------
-
-    async def add_webhook(self, webhook: Webhook) -> Webhook:
-        return await self._webhooks.add(msgspec.structs.replace(webhook, tenant=self._tenant or webhook.tenant))
-
-    async def enable_webhook(self, webhook: str, *, enabled: bool, tenant: str = DEFAULT_TENANT) -> Webhook:
-        return await self._webhooks.change(self._tenant or tenant, webhook, WebhookChange(enabled=enabled))
-
-    async def remove_webhook(self, webhook: str, *, tenant: str = DEFAULT_TENANT) -> Webhook:
-        return await self._webhooks.remove(self._tenant or tenant, webhook)
-
-    async def test_webhook(self, webhook: str, *, tenant: str = DEFAULT_TENANT) -> Delivered:
-        return await self._webhooks.test(self._tenant or tenant, webhook)
-
-    async def add_hook(self, hook: Hook) -> Hook:
-        return await self._hooks.add(msgspec.structs.replace(hook, tenant=self._tenant or hook.tenant))
-
-    async def remove_hook(self, hook: str, *, tenant: str = DEFAULT_TENANT) -> Hook:
-        return await self._hooks.remove(self._tenant or tenant, hook)
-
-    # --- Providers -----------------------------------------------------------------------------------------------
-
-    async def set_limit(self, limit: RateLimit) -> RateLimit:
-        self.require_default_tenant("sets the rates of providers")
-        return await self._gate.set_limit(checked_limit(limit))
-
-    async def remove_limit(self, scope: str) -> RateLimit:
-        self.require_default_tenant("sets the rates of providers")
-        return await self._gate.remove_limit(scope)
-
-    # --- Tenants -------------------------------------------------------------------------------------------------
-
-    async def set_secret(self, name: str, value: str, *, tenant: str = DEFAULT_TENANT) -> SecretLine:
-        await self._vault.set(self._tenant or tenant, name, value)
-        return SecretLine(name, self._now)
-
-    async def remove_secret(self, name: str, *, tenant: str = DEFAULT_TENANT) -> SecretLine:
-        await self._vault.remove(self._tenant or tenant, name)
-        return SecretLine(name, self._now)
-
-    async def secrets(self, *, tenant: str = DEFAULT_TENANT) -> list[SecretLine]:
-        return await self._vault.lines(self._tenant or tenant)
-
-    async def set_tenant(self, tenant: Tenant, *, new: bool = False) -> Tenant:
-        self.require_default_tenant("administers tenants")
-        return await self._tenants.set(tenant, new=new)
-
-    async def tenants(self) -> list[Tenant]:
-        self.require_default_tenant("administers tenants")
-        return await self._tenants.all()
-
-    async def tenant(self, name: str) -> TenantStanding:
-        self.require_default_tenant("administers tenants")
-        return await self._quotas.standing(await self._tenants.insist(name))
-
     async def _act(self, run: str, command: c.Command) -> RunView:
         row = await self._reader.find(run)
         await self._engine.submit(row.id, command)
@@ -381,27 +230,6 @@ class Desk:
 
     def _command(self, kind: Callable[..., c.Command], **fields: Any) -> c.Command:
         return kind(at=self._now, actor=self._actor, **fields)
-
-    def _signed(self, by: str) -> str:
-        """Return who did something: whoever has logged in, or where nobody has, who it is said to be."""
-        return f"user:{by}" if by and self._actor == "client" else self._actor
-
-    def _named(self, by: str) -> str:
-        """Return the person's name: of one who has logged in, the own and no other."""
-        return self._actor.removeprefix("user:") if self._actor.startswith("user:") else by
-
-    def _own(self, what: Owned) -> Owned:
-        """Return a rule or schedule as the tenant's, whatever it says itself."""
-        return what if self._tenant is None else msgspec.structs.replace(what, tenant=self._tenant)
-
-    def require_default_tenant(self, what: str) -> None:
-        """Raises `Forbidden` for the desk of another tenant than the one that has the machine."""
-        if self._whose != DEFAULT_TENANT:
-            raise Forbidden(f"Who {what} does so for all tenants: only the tenant {DEFAULT_TENANT!r} may.")
-
-    @property
-    def _now(self) -> int:
-        return self._engine.clock.now()
 
     # --- Watching ------------------------------------------------------------------------------------------------
 
@@ -416,7 +244,3 @@ class Desk:
 
     async def settled(self) -> None:
         await self.watching.settled()
-
-
-def _enabled(schedule: Schedule, *, enabled: bool) -> Schedule:
-    return msgspec.structs.replace(schedule, enabled=enabled)
