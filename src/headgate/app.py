@@ -84,6 +84,7 @@ from headgate.ports import (
     Log,
     ModelProvider,
     Queue,
+    RunRow,
     SharedLog,
 )
 from headgate.queues.memory import MemoryQueue
@@ -271,8 +272,12 @@ class App:
     def _finished_answers(self) -> FinishedAnswers:
         finished = FinishedAnswers(sole=self.engine.others is None)
         self.engine.listen(lambda lane, _: finished.forget(lane.run.id))
-        self.engine.forgotten = lambda row: finished.forget(row.id)
+        self.engine.forgotten = self._forget
         return finished
+
+    def _forget(self, row: RunRow) -> None:
+        self.doors.finished.forget(row.id)
+        self.desk.showing.forget(row.id)
 
     def _admit_connection(self, caller: Caller) -> Callable[[], None]:
         held = contextlib.ExitStack()

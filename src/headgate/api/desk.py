@@ -80,7 +80,7 @@ class Desk(ScheduleDesk, AdminDesk):
         self._budgets = budgets
         self._queue = queue
         self._reader = Reader(engine.log, engine.clock.now, waits=gate.waits)
-        self._showing = Showing(engine)
+        self.showing = Showing(engine, gate.waits)
         self.watching = Watching(engine, streams)
         self.eraser: Eraser | None = None
         self.retention: Retention | None = None
@@ -127,11 +127,17 @@ class Desk(ScheduleDesk, AdminDesk):
     # --- Reading -------------------------------------------------------------------------------------------------
 
     async def show(self, run: str, *, at: int | None = None, contents: bool = True) -> RunView:
+        if at is None and (view := await self.in_memory(run, contents=contents)) is not None:
+            return view
         return await self._reader.show(run, at=at, contents=contents)
+
+    async def in_memory(self, run: str, *, contents: bool) -> RunView | None:
+        """Return the run of this whole id as it is now, where that takes no look into the log."""
+        return await self.showing.current(run, self._tenant, contents=contents)
 
     async def ended(self, run: str) -> RunView:
         """Return the run with its contents as soon as it has ended. What is in memory then is not read again."""
-        return await self._showing.ended((await self._reader.find(run)).id, self._reader.show)
+        return await self.showing.ended((await self._reader.find(run)).id, self._reader.show)
 
     async def runs(
         self, *, status: str | None = None, workflow: str | None = None, limit: int = 50
