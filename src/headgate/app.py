@@ -369,8 +369,11 @@ async def stateless_activities(
     offline: bool = False,
     demo_pace_seconds: float = 0.0,
     policies: Mapping[str, Any] | None = None,
+    private_addresses: tuple[str, ...] | None = None,
 ) -> AsyncGenerator[Mapping[str, ActivityFunction]]:
     """Yield the built-in activities that need nothing of what lies beside a database: any process may have them.
+
+    `private_addresses`: those that `http_request` may reach; None: all.
 
     Of the folder `prices_in` only the prices are read, so that workers and owner reckon alike.
     """
@@ -383,10 +386,11 @@ async def stateless_activities(
         prices=open_prices(environment, prices_in),
     )
     postgres, scripts = Postgres(), Scripts(ScriptSettings(), folder=scratch / "frames")
+    http = HttpSettings(private_addresses="all" if private_addresses is None else private_addresses)
     try:
         # Over the control socket come tasks of all tenants; those over HTTP are the worker's own, and do not say whose.
         yield confined(
-            _builtins(providers, PolicyGuards(policies), HttpSettings(private_addresses="all"), scripts)
+            _builtins(providers, PolicyGuards(policies), http, scripts)
             | postgres.activities
             | {"email_send": EmailSend(clock)}
         )
