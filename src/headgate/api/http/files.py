@@ -20,7 +20,7 @@ from headgate.api.http.route import Call, Chunks, NoQuery, Route, Streamed
 from headgate.api.http.wire import rfc3339
 from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
 from headgate.core.view import RunView
-from headgate.engine.protocol import split_activity_id
+from headgate.engine.worker_calls import split_activity_id
 from headgate.ports import FileBeingKept, Files
 
 __all__ = ["ROUTES", "with_uploads"]
