@@ -101,7 +101,7 @@ def test_a_run_in_memory_is_shown_as_the_log_has_it(story: list[str]):
                 await bench.rest()
                 found = await same(bench, run_id)
                 ended = (await bench.app.engine.log.run(run_id)).head.finished_at
-                assert found == 2 or (ended and found == 1)
+                assert found == 2 or ended
         assert bench.app.engine.failures == []
 
     asyncio.run(whole())
@@ -171,14 +171,14 @@ def test_where_the_commit_does_not_come_the_log_is_shown(monkeypatch: pytest.Mon
     play(scene)
 
 
-def test_a_run_that_somebody_looked_at_is_shown_from_memory_after_its_end_until_it_goes_on():
+def test_a_run_that_somebody_looked_at_is_shown_from_memory_once_after_its_end_unless_it_goes_on():
     async def scene(bench: Bench) -> None:
         desk = bench.app.desk
         run_id, unseen = await ended_run(bench), await bench.start(ONE)
         await act(bench, unseen, "complete")
 
-        assert (await desk.in_memory(run_id, contents=True)).activities[0].output == {"of": "a"}
         assert await same(bench, run_id) == 1
+        assert await same(bench, run_id) == 0
         assert await desk.in_memory(unseen, contents=True) is None
 
         failed = await bench.start(ONE)
@@ -187,7 +187,6 @@ def test_a_run_that_somebody_looked_at_is_shown_from_memory_after_its_end_until_
             await act(bench, failed, "fail")
             bench.clock.advance(to=bench.clock.now() + 3_600_000_000)
             await bench.rest()
-        assert (await desk.in_memory(failed, contents=True)).status == "failed"
         await desk.retry(failed)
         assert (await desk.in_memory(failed, contents=True)).status == "running"
 
@@ -218,8 +217,8 @@ def test_another_tenant_finds_nothing_in_memory():
     async def scene(bench: Bench) -> None:
         ended, running = await ended_run(bench), await bench.start(ONE)
         for run_id in (ended, running):
-            assert await bench.app.desk.of("default", "client").in_memory(run_id, contents=True) is not None
             assert await bench.app.desk.of("other", "client").in_memory(run_id, contents=True) is None
+            assert await bench.app.desk.of("default", "client").in_memory(run_id, contents=True) is not None
 
     play(scene)
 
@@ -227,8 +226,6 @@ def test_another_tenant_finds_nothing_in_memory():
 def test_what_was_erased_is_not_in_memory_any_more(tmp_path: Path):
     async def scene(bench: Bench) -> None:
         run_id = await ended_run(bench)
-        assert (await bench.app.desk.show(run_id)).activities[0].output
-
         await bench.app.desk.erase([run_id])
 
         view = await bench.app.desk.show(run_id)

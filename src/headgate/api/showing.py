@@ -2,7 +2,7 @@
 
 Between a decision and its commit a run holds what is not durable yet, and nobody may be told of it. Whoever looks then
 is answered at the commit, when it is. That is sooner than a log can be read, and all who look meanwhile share one view.
-A run that somebody has looked at is kept for a while after its end, for it will be looked at once more.
+A run that somebody has looked at is kept after its end, for it will be looked at once more.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Showing:
         """Return the tenant's run as far as it is durable; None where memory has not all of it, or cannot know it."""
         if self._engine.others is not None:
             return None
-        if (ended := self._ended.get(run_id)) is not None and contents and tenant in (None, ended[0]):
+        if contents and (ended := self._ended.get(run_id)) is not None and tenant in (None, ended[0]):
+            del self._ended[run_id]  # who looks more often finds answers that are kept as bytes
             return ended[1]
         lane = self._engine.loaded(run_id)
         if lane is None or lane.row.erased or tenant not in (None, lane.row.tenant):
