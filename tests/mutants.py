@@ -181,9 +181,9 @@ MUTANTS = (
         "a watcher shown what is not durable",
         (
             Edit(
-                "src/headgate/api/desk.py",
-                "            view = view_run(lane.run, {}, self._now) if lane.durable else view\n",
-                "            view = view_run(lane.run, {}, self._now)\n",
+                "src/headgate/api/watching.py",
+                "            view = view_run(lane.run, {}, self._engine.clock.now()) if lane.durable else view\n",
+                "            view = view_run(lane.run, {}, self._engine.clock.now())\n",
             ),
         ),
         f"{ACKNOWLEDGED}::test_a_watcher_is_shown_nothing_that_is_not_durable",

@@ -8,7 +8,8 @@ from typing import Any
 from headgate.core.errors import Invalid, StaleAttempt
 from headgate.core.values import Assignment
 from headgate.engine.engine import no_run
-from headgate.engine.protocol import LocalProtocol, split_activity_id
+from headgate.engine.protocol import LocalProtocol
+from headgate.engine.worker_calls import split_activity_id
 from headgate.ports import Acknowledged, Admission, CallRequest, Report, Settlement, Task
 
 __all__ = ["TenantWorkers"]

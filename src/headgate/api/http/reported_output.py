@@ -10,7 +10,7 @@ from headgate.api.http.route import Call
 from headgate.core.catalogue import BUILTINS
 from headgate.core.definition import Activity
 from headgate.core.run_ids import as_run_id
-from headgate.engine.protocol import split_activity_id
+from headgate.engine.worker_calls import split_activity_id
 
 __all__ = ["reported_output"]
 

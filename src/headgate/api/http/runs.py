@@ -139,7 +139,7 @@ async def get_run(call: Call[Look, None]) -> Answer:
     query, run = call.query, call.path["id"]
     if query.at is not None:
         view = await call.desk.show(run, at=query.at, contents=query.outputs)
-        return Answer(_bounded(view, outputs=query.outputs))
+        return Answer(data=_packed(view, outputs=query.outputs))
     return await _seen(call, run, query.wait, outputs=query.outputs)
 
 
@@ -147,16 +147,18 @@ async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, s
     """Return the run, after waiting for its end at most so many seconds."""
     ended = await ended_within(call, run, wait)
     if ended is not None:
-        return Answer(_bounded(ended, outputs=outputs), status)
+        return Answer(status=status, data=_packed(ended, outputs=outputs))
     form = "whole" if outputs else "short"
     if (known := call.doors.finished.known(call.caller.tenant, run, form)) is not None:
         return Answer(status=status, data=known)
+    if (view := await call.desk.in_memory(run, contents=outputs)) is not None:
+        return Answer(status=status, data=_packed(view, outputs=outputs))
     row = await call.records.row(run)
     data = call.doors.finished.find(row, form)
     if data is None:
-        answer = _bounded(await call.desk.show(row.id, contents=outputs), outputs=outputs)
-        data = msgspec.json.encode(answer)
-        if answer.event_version == row.head.version:
+        view = await call.desk.show(row.id, contents=outputs)
+        data = _packed(view, outputs=outputs)
+        if view.version == row.head.version:
             call.doors.finished.keep(row, form, data)
     return Answer(status=status, data=data)
 
@@ -169,11 +171,16 @@ async def ended_within(call: Call[Any, Any], run: str, wait: float) -> RunView |
     return None
 
 
-def _bounded(run: RunView, *, outputs: bool) -> RunAnswer:
-    """Return the run; outputs that are too large together are named by where they are."""
+def _packed(run: RunView, *, outputs: bool) -> bytes:
+    """Return the answer about a run; outputs that are too large together are named by where they are."""
     answer = run_answer(run, outputs=outputs)
-    if not outputs:
-        return answer
+    data = msgspec.json.encode(answer)
+    if not outputs or len(data) <= INLINE_BYTES_MAX:
+        return data
+    return msgspec.json.encode(_bounded(run, answer))
+
+
+def _bounded(run: RunView, answer: RunAnswer) -> RunAnswer:
     sizes = [len(msgspec.json.encode(activity.outputs)) for activity in answer.activities]
     if sum(sizes) <= INLINE_BYTES_MAX:
         return answer

@@ -9,7 +9,7 @@ import msgspec
 
 from headgate.api.http.route import Call, NoQuery, Route
 from headgate.api.http.workers import Recorded, activity_id, of_activity
-from headgate.engine.protocol import split_activity_id
+from headgate.engine.worker_calls import split_activity_id
 
 __all__ = ["ROUTES"]
 

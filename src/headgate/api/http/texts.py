@@ -22,7 +22,7 @@ from headgate.api.http.workers import activity_id
 from headgate.api.hub import CLOSED_WHOLE, Hub, Pump, Topic
 from headgate.api.texts import Text, Texts
 from headgate.core.errors import HeadgateError
-from headgate.engine.protocol import split_activity_id
+from headgate.engine.worker_calls import split_activity_id
 from headgate.ports import Position
 
 __all__ = ["ROUTES", "SOCKETS"]
