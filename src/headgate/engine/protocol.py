@@ -27,7 +27,7 @@ from headgate.engine.engine import Engine
 from headgate.engine.file_values import with_files, with_texts
 from headgate.engine.gate import Gate
 from headgate.engine.lane import Lane
-from headgate.engine.leases import HEARTBEAT_SECONDS, lease_seconds
+from headgate.engine.leases import HEARTBEAT_SECONDS, held_open_seconds, lease_seconds
 from headgate.engine.masking import MaskedStream, masked
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.policy_settings import policy_settings
@@ -121,7 +121,11 @@ class LocalProtocol:
     ) -> list[Assignment]:
         """Return tasks; `tenant` given: that tenant's alone."""
         claims = await self._queue.take(
-            queues, worker_id=worker_id, count=min(count, CLAIMS_MAX), wait_seconds=wait_seconds, tenant=tenant
+            queues,
+            worker_id=worker_id,
+            count=min(count, CLAIMS_MAX),
+            wait_seconds=held_open_seconds(wait_seconds, heartbeats=heartbeats),
+            tenant=tenant,
         )
         assignments: list[Assignment] = []
         for number, claim in enumerate(claims):
