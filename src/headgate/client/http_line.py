@@ -34,6 +34,8 @@ PAUSE_SECONDS_MAX = 5.0
 CONNECTIONS_MAX = 1_000
 KEPT_OPEN_MAX = 100
 EVENT_BYTES_MAX = 64 * 1024 * 1024
+FOR_NOW = (429, 502, 503, 504)
+"""Statuses after which the same may be asked again."""
 RENEWED_BEFORE_SECONDS = 60.0
 """A token is renewed so long before its end."""
 SAID_CHARACTERS_MAX = 300
@@ -168,7 +170,7 @@ class HttpLine:
         if response.status_code == 401 and self._forget_token(patience):
             return Unavailable("The token is over.")
         error = _error_of(response.status_code, response.content)
-        if response.status_code not in (429, 502, 503, 504):
+        if response.status_code not in FOR_NOW:
             raise error
         return error
 
@@ -213,18 +215,24 @@ class HttpLine:
         return {"authorization": f"Bearer {self._token}"} if self._token else {}
 
     async def _get_token(self, login: ClientLogin) -> None:
-        import httpx2
-
-        form = {"grant_type": "client_credentials"}
-        try:
-            response = await self._client.post("/oauth/token", data=form, auth=(login.id, login.secret))
-        except httpx2.TransportError as error:
-            raise _away(self.url, error) from error
-        if not response.is_success:
-            raise _error_of(response.status_code, response.content)
+        patience = Patience(self.patience_seconds)
+        while not (response := await self._ask_for_token(login)).is_success:
+            error = _error_of(response.status_code, response.content)
+            if response.status_code not in FOR_NOW:
+                raise error
+            await patience.pause(error, _named_pause(response))
         token = _decoded(response, _Token)
         self._token = token.access_token
         self._renew_at = time.monotonic() + max(1.0, token.expires_in - RENEWED_BEFORE_SECONDS)
+
+    async def _ask_for_token(self, login: ClientLogin) -> httpx2.Response:
+        import httpx2
+
+        try:
+            form = {"grant_type": "client_credentials"}
+            return await self._client.post("/oauth/token", data=form, auth=(login.id, login.secret))
+        except httpx2.TransportError as error:
+            raise _away(self.url, error) from error
 
     def _forget_token(self, patience: Patience) -> bool:
         """Have another token got, once for each request; return False where there is no way to."""
