@@ -17,14 +17,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 import asyncpg
 import httpx2
-import msgspec
 from tests.e2e.model_server import INPUT_NANO, OUTPUT_NANO, ModelServer
 from tests.postgres_logs import emptied
 from tests.servers import PrivatePostgres
@@ -103,12 +102,15 @@ class Process:
         return self._said.read_text()[-3_000:] if self._said.exists() else ""
 
     async def ready(self) -> None:
-        """Return when a node says that runs can be started."""
+        """Return when a node says that runs can be started. One that found no database when it began is begun again,
+        as by `Restart=` of its unit."""
         async with httpx2.AsyncClient(timeout=5) as client:
 
             async def is_ready() -> bool:
                 assert self._process is not None
-                assert self._process.poll() is None, f"{self.name} has ended; it said:\n{self.said}"
+                if self._process.poll() is not None:
+                    assert "cannot be reached" in self.said, f"{self.name} has ended; it said:\n{self.said}"
+                    self.begin()
                 with suppress(httpx2.TransportError):
                     return (await client.get(f"{self.url}/api/v1/health/ready")).status_code == 200
                 return False
@@ -117,15 +119,19 @@ class Process:
 
 
 class Site:
-    """Made of a PostgreSQL server, or without one of a file; then there is one node."""
+    """Made of a PostgreSQL server, or without one of a file; then there is one node. `nap_seconds`: what models and
+    activities take at most, so that some are under way whenever something is killed."""
 
-    def __init__(self, folder: Path, server: PrivatePostgres | None = None, *, seed: int = 1) -> None:
+    def __init__(
+        self, folder: Path, server: PrivatePostgres | None = None, *, seed: int = 1, nap_seconds: float = 0.2
+    ) -> None:
         self.folder = folder
         self.server = server
-        self.model = ModelServer(seed, lambda number, key: None)
+        self.model = ModelServer(seed, lambda number, key: time.sleep(random.uniform(0, nap_seconds)))
         self.nodes: list[Process] = []
         self.workers: list[Process] = []
-        self._journal = folder / "journal"
+        self.journal = folder / "journal"
+        self._nap_seconds = nap_seconds
         self._database = f"{server.url}?schema={SCHEMA}" if server is not None else str(folder / "hg.db")
         self._environment: dict[str, str] = {}
         self._login = ClientLogin("", "")
@@ -146,7 +152,8 @@ class Site:
             "HEADGATE_PROVIDER_FAKE_BASE_URL": self.model.url,
             "HEADGATE_PROVIDER_FAKE_API_KEY": "key",
             "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)])),
-            "WITNESS_JOURNAL": str(self._journal),
+            "WITNESS_JOURNAL": str(self.journal),
+            "WITNESS_NAP_SECONDS": str(self._nap_seconds),
         }
         self._login = await asyncio.to_thread(self._make_client)
         return self
@@ -216,11 +223,7 @@ class Site:
     @property
     def executed(self) -> list[dict[str, Any]]:
         """Return what workers have written down: a line for each time that an activity was begun."""
-        return [line for line in Journal.read(self._journal) if line["kind"] == "executed"]
-
-    @property
-    def journal(self) -> Path:
-        return self._journal
+        return [line for line in Journal.read(self.journal) if line["kind"] == "executed"]
 
     @asynccontextmanager
     async def log(self) -> AsyncGenerator[Log]:
@@ -243,21 +246,21 @@ class Site:
         await until(holds, what, *self.nodes, *self.workers)
 
     @asynccontextmanager
-    async def commits_held(self) -> AsyncGenerator[None]:
-        """Meanwhile no event gets into the log, and what is to be committed waits; afterwards none of that has been."""
+    async def commits_held(self) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
+        """Meanwhile no event gets into the log; afterwards nothing has that was to be committed meanwhile. What is
+        yielded returns when some commit waits."""
         assert self.server is not None
         holder = await asyncpg.connect(self.server.url, server_settings={"search_path": SCHEMA})
         waiting = "from pg_stat_activity where application_name = 'headgate' and wait_event_type = 'Lock'"
+
+        async def how_many_wait() -> int:
+            await holder.execute("select pg_stat_clear_snapshot()")
+            return await holder.fetchval(f"select count(*) {waiting}")
+
         try:
             async with holder.transaction():
                 await holder.execute("lock table events in share mode")
-
-                async def somebody_waits() -> bool:
-                    await holder.execute("select pg_stat_clear_snapshot()")
-                    return await holder.fetchval(f"select count(*) {waiting}") > 0
-
-                await self.until(somebody_waits, "a commit waits")
-                yield
+                yield lambda: self.until(how_many_wait, "a commit waits")
                 await holder.execute("select pg_stat_clear_snapshot()")
                 await holder.execute(f"select pg_terminate_backend(pid) {waiting}")
         finally:
@@ -265,7 +268,7 @@ class Site:
 
 
 class Witness:
-    """A worker in this process: it does `tell`, each claim with an output of its own, and remembers what it was told."""
+    """A worker in this process: each claim gets an output of its own, and what was acknowledged is remembered."""
 
     NAP_SECONDS_MAX = 0.1
 
@@ -284,9 +287,9 @@ class Witness:
                     await asyncio.sleep(random.uniform(0, self.NAP_SECONDS_MAX))
                     await self.report(protocol, task.activity_id)
 
-    async def report(self, protocol: HttpProtocol, activity_id: str) -> Acknowledged:
-        report = Completed(activity_id, {"by": activity_id})
-        (told,) = await protocol.report([report], worker_id="witness")
+    async def report(self, protocol: HttpProtocol, activity_id: str, *, worker_id: str = "witness") -> Acknowledged:
+        """Report a claim. Those of different workers go in requests of their own."""
+        (told,) = await protocol.report([Completed(activity_id, {"by": activity_id})], worker_id=worker_id)
         self.told[activity_id] = told
         return told
 

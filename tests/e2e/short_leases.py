@@ -1,4 +1,4 @@
-"""`headgate`, with leases so short that a test can wait for their end: `python -m tests.e2e.short_leases SECONDS VERB …`.
+"""`headgate`, with leases so short that a test can wait for their end: `… -m tests.e2e.short_leases SECONDS VERB`.
 
 All else is the program as it is. Workers renew their leases every ten seconds, so 12 is about the least.
 """

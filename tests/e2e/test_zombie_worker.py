@@ -41,9 +41,7 @@ async def begun_by(site: Site, worker: Process, *, attempt: int) -> str:
 
     def has_begun() -> bool:
         found.extend(
-            line["activity_id"]
-            for line in site.executed
-            if (line["process"], line["attempt"]) == (worker.pid, attempt)
+            line["activity_id"] for line in site.executed if (line["process"], line["attempt"]) == (worker.pid, attempt)
         )
         return bool(found)
 

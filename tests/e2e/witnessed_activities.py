@@ -1,7 +1,7 @@
-"""Activities of workers in processes of their own that write down what is done: `headgate worker --activities` loads it.
+"""Activities that write down what is done, for workers in processes of their own: `--activities` loads this file.
 
 `WITNESS_JOURNAL` names the journal, which all workers share. Where `WITNESS_GATE` names a file, an activity goes on
-when it is there; else it takes a moment, so that some are under way whenever their process is killed.
+when it is there; else it takes a moment, at most `WITNESS_NAP_SECONDS`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import headgate
 from headgate.engine.worker import current_task
 from headgate.testing.crashes import Journal
 
-NAP_SECONDS_MAX = 0.2
 GATE_LOOK_SECONDS = 0.02
 
 journal = Journal(Path(os.environ["WITNESS_JOURNAL"]))
 gate = os.environ.get("WITNESS_GATE", "")
+nap_seconds = float(os.environ["WITNESS_NAP_SECONDS"])
 
 
 @headgate.activity
@@ -38,5 +38,5 @@ def note(n: int) -> dict[str, str]:
     while gate and not Path(gate).exists():
         time.sleep(GATE_LOOK_SECONDS)
     if not gate:
-        time.sleep(random.uniform(0, NAP_SECONDS_MAX))
+        time.sleep(random.uniform(0, nap_seconds))
     return {"by": task.activity_id}
