@@ -207,13 +207,13 @@ class Site:
     # --- Whoever asks --------------------------------------------------------------------------------------------
 
     def client(self, node: Process, *, patience_seconds: float = PATIENCE_SECONDS) -> HttpClient:
-        return HttpClient(self._line(node, patience_seconds))
+        return HttpClient(self.line(node, patience_seconds=patience_seconds))
 
     def protocol(self, node: Process, *, patience_seconds: float = PATIENCE_SECONDS) -> HttpProtocol:
         """Return what a worker of this process speaks to the node through."""
-        return HttpProtocol(self._line(node, patience_seconds), activities=["tell"])
+        return HttpProtocol(self.line(node, patience_seconds=patience_seconds), activities=["tell"])
 
-    def _line(self, node: Process, patience_seconds: float) -> HttpLine:
+    def line(self, node: Process, *, patience_seconds: float = PATIENCE_SECONDS) -> HttpLine:
         line = HttpLine(node.url, login=self._login, patience_seconds=patience_seconds)
         self._lines.append(line)
         return line

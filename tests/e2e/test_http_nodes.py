@@ -17,7 +17,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.e2e.http_site import Process, Site, Witness
+from tests.e2e.http_site import PATIENCE_SECONDS, Process, Site, Witness
 from tests.e2e.model_server import INPUT_NANO, OUTPUT_NANO
 from tests.servers import PrivatePostgres, private_postgres
 
@@ -60,6 +60,7 @@ inputs: {count: integer}
 activities: {tell: {use: tell, queue: witness, for_each: "{{ range(INPUT.count) }}", with: {n: 1}}}
 """
 FAR = "name: far\nactivities: {tell: {use: tell, queue: witness, with: {n: 1}}}"
+GO = {"signal_name": "go"}
 OUTCOMES = (e.ActivityCompleted, e.AttemptFailed, e.AttemptLost, e.AttemptTimedOut)
 
 
@@ -297,7 +298,7 @@ def test_while_no_commit_is_possible_nothing_is_acknowledged_and_who_insists_get
             await node.ready()
             hasty, patient = site.client(node, patience_seconds=0), site.client(node)
             witness = Witness(site)
-            protocol = site.protocol(node, patience_seconds=0)
+            protocol, line = site.protocol(node, patience_seconds=0), site.line(node, patience_seconds=0)
             await patient.deploy(FAR)
             held = (await patient.start(StartRequest(workflow="far", command_id="held"))).id
             (task,) = await protocol.poll(["witness"], worker_id="witness", count=1, wait_seconds=20)
@@ -305,7 +306,7 @@ def test_while_no_commit_is_possible_nothing_is_acknowledged_and_who_insists_get
             async with site.commits_held() as some_commit_waits:
                 asked: list[asyncio.Future[object]] = [
                     asyncio.ensure_future(hasty.start(StartRequest(workflow="far", command_id="new"))),
-                    asyncio.ensure_future(hasty.signal(held, "go", command_id="go")),
+                    asyncio.ensure_future(line.post(f"/workflows/{held}/signal", GO, None, key="go")),
                     asyncio.ensure_future(witness.report(protocol, task.activity_id)),
                 ]
                 await some_commit_waits()
@@ -351,7 +352,8 @@ def test_of_reports_on_one_run_that_come_to_two_nodes_at_once_each_is_recorded(t
                 witness.report(ways[number % 2], claim, worker_id=f"witness-{number}")
                 for number, claim in enumerate(claims)
             ]
-            await asyncio.gather(*reports)
+            async with asyncio.timeout(PATIENCE_SECONDS):  # shorter than that of the way to the server, in `mutants`
+                await asyncio.gather(*reports)
 
             assert witness.accepted == set(claims)
             completed = outputs_by_attempt(await evidence_of(site))
