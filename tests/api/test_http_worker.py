@@ -143,7 +143,9 @@ def test_a_call_above_the_budget_is_denied():
     play(scene)
 
 
-def test_what_the_worker_has_not_is_done_by_the_server():
+def test_what_the_worker_has_not_is_done_by_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
     async def scene(desk: Desk, server: headgate.AsyncClient) -> None:
         await server.deploy(
             "name: keeps\nactivities:\n  write: {use: file_write, with: {path: a.txt, content: kept}}\n"
