@@ -4,6 +4,7 @@ that it does not name, and bodies of its types. What is sent is the same each ti
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Generator
 from typing import Any
 
@@ -25,7 +26,8 @@ from headgate.app import App
 from headgate.stores.memory import MemoryLog
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES_MAX = 10
+EXAMPLES_MAX = int(os.environ.get("DOCUMENT_EXAMPLES", "10"))
+"""For each operation, besides those that the document names."""
 ANSWER_SECONDS_MAX = 5.0
 HELLO = "name: hello\nactivities: {say: {use: echo, with: {text: hi}}}"
 FAR = "name: far\nactivities: {work: {use: work, queue: gpu, with: {n: 1}}}"
@@ -33,6 +35,7 @@ FAR = "name: far\nactivities: {work: {use: work, queue: gpu, with: {n: 1}}}"
 document = schemathesis.openapi.from_dict(document_of(ROUTES, version="test"))
 document.config.generation.update(deterministic=True, database="none")
 document.config.phases.update(phases=["examples", "fuzzing"])
+chosen = document.include(path_regex=os.environ.get("DOCUMENT_PATHS", "."))
 
 
 class Site:
@@ -108,7 +111,7 @@ def site() -> Generator[Site]:
     site.close()
 
 
-@document.parametrize()
+@chosen.parametrize()
 @settings(
     max_examples=EXAMPLES_MAX,
     deadline=None,
