@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.api.http.query import whole_number
 from headgate.api.http.route import Call, Route, Streamed
 from headgate.api.http.wire import rfc3339
 from headgate.core.errors import Invalid
@@ -66,10 +67,10 @@ async def get_events(call: Call[After, None]) -> EventPage | Streamed:
 
 
 def _after(call: Call[After, None]) -> int:
-    last = call.headers.get("last-event-id", "")
-    if last and not last.isdecimal():
+    last = call.headers.get("last-event-id") or "0"
+    if (version := whole_number(last)) is None:
         raise Invalid(f"expected Last-Event-ID to be the id of an event, got {last!r}")
-    return max(int(last or 0), call.query.after)
+    return max(version, call.query.after)
 
 
 async def _followed(call: Call[After, None], run: str, after: int) -> AsyncGenerator[bytes]:
