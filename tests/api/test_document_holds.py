@@ -28,7 +28,7 @@ from headgate.app import App
 from headgate.stores.sqlite import SqliteLog
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES_MAX = int(os.environ.get("DOCUMENT_EXAMPLES", "10"))
+EXAMPLES_MAX = int(os.environ.get("DOCUMENT_EXAMPLES", "20"))
 """For each operation, besides those that the document names."""
 STORE = os.environ.get("DOCUMENT_STORE", "file")
 """Or `postgres`: what is asked for may mean something to one store and break the other."""
