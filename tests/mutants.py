@@ -51,6 +51,7 @@ FOLD_CALLS = "src/headgate/core/fold_calls.py"
 ABOVE = "tests/engine/test_shared_budgets.py"
 ASKING = "tests/core/test_asking.py"
 DECIDER = "src/headgate/core/decide.py"
+ATTEMPTS = "src/headgate/core/attempts.py"
 ADMISSION = "src/headgate/core/admission.py"
 LLM = "src/headgate/llm"
 REPORTS = "src/headgate/llm/usage_reports.py"
@@ -65,7 +66,7 @@ class Edit(NamedTuple):
 
 
 NO_FENCE = Edit(
-    DECIDER,
+    ATTEMPTS,
     "    if place is not None and place.attempt == attempt:\n        if path in run.tasks:\n",
     "    if place is not None:\n        if path in run.tasks:\n",
 )
@@ -89,12 +90,12 @@ class Mutant(NamedTuple):
 MUTANTS = (
     Mutant(
         "a mail leaves before the log is told",
-        (Edit("src/headgate/activities/email_send.py", "await self.ctx.begin_effect(", "str("),),
+        (Edit("src/headgate/activities/mail.py", "await self.begin(", "str("),),
         "tests/activities/test_email_send.py::test_the_log_is_told_before_the_mail_leaves",
     ),
     Mutant(
         "what must not be done twice is done again after a crash",
-        (Edit(DECIDER, "    elif effect:\n", "    elif False:\n"),),
+        (Edit(ATTEMPTS, "    elif effect:\n", "    elif False:\n"),),
         "tests/e2e/test_mail_after_a_kill.py",
     ),
     Mutant(
@@ -221,8 +222,10 @@ MUTANTS = (
         (
             Edit(
                 "src/headgate/engine/dispatcher.py",
-                "for path, place in list(lane.run.tasks.items()):",
-                "for path, place in [(place.path, place) for place in lane.run.places if place.attempt]:",
+                "for path, place in list(lane.run.tasks.items()):\n"
+                "            self._offer(lane, path, place.attempt)\n",
+                "for path, place in [(place.path, place) for place in lane.run.places if place.attempt]:\n"
+                "            self._offer(lane, path, place.attempt)\n",
             ),
             Edit(
                 "src/headgate/engine/dispatcher.py",
@@ -277,7 +280,7 @@ MUTANTS = (
     ),
     Mutant(
         "a lost attempt forfeits nothing",
-        (Edit(DECIDER, "    forfeit(decision, place, command.reason)\n", ""),),
+        (Edit(ATTEMPTS, "    forfeit(decision, place, command.reason)\n", ""),),
         f"{KILLED}[chain-after_effect]",
     ),
     Mutant(
@@ -432,7 +435,7 @@ MUTANTS = (
     ),
     Mutant(
         "an attempt that waits keeps its slot",
-        (Edit("src/headgate/engine/worker.py", "            left.extend(self._slots)\n", ""),),
+        (Edit("src/headgate/engine/task_context.py", "            left.extend(self._slots)\n", ""),),
         "tests/engine/test_worker.py::test_an_attempt_that_waits_for_a_person_keeps_no_slot_from_those_that_work",
     ),
     Mutant(

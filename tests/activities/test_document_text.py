@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.activities.context import context_of
 
 from headgate.activities import document_formats, document_text
 from headgate.activities.document_formats import DOCX, HTML, PDF
@@ -19,7 +20,7 @@ from headgate.ports import Attempt
 
 
 def read(folder: Path = Path("nowhere"), **parameters: Any) -> dict[str, Any]:
-    running: Any = document_text.document_text(folder)(parameters, None)  # pyright: ignore[reportArgumentType]  # it uses no context
+    running: Any = document_text.document_text(folder)(parameters, context_of())
     return asyncio.run(running)
 
 

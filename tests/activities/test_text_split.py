@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.activities.context import context_of
 
 from headgate.activities.text_split import PARTS_MAX, text_split
 from headgate.ports import Attempt
@@ -49,7 +50,7 @@ BY = ["paragraph", "sentence", "heading", "characters", "page"]
 
 
 def split(text: Any, folder: Path = Path("nowhere"), **parameters: Any) -> dict[str, Any]:
-    running: Any = text_split(folder)({"text": text, **parameters}, None)  # pyright: ignore[reportArgumentType]  # it uses no context
+    running: Any = text_split(folder)({"text": text, **parameters}, context_of())
     return asyncio.run(running)
 
 

@@ -90,7 +90,7 @@ def test_a_part_of_a_file_is_given_where_one_is_asked_for(play: Any, wanted: str
     play(scene)
 
 
-@pytest.mark.parametrize("report", ["by value", "by address", "by name"])
+@pytest.mark.parametrize("report", ["by value", "by address", "by uuid", "by name"])
 def test_a_worker_sends_the_file_of_its_output(play: Any, report: str):
     async def scene(desk: Any) -> None:
         await desk.deploy(MAKING)
@@ -104,6 +104,7 @@ def test_a_worker_sends_the_file_of_its_output(play: Any, report: str):
         output = {
             "by value": {"note": "n", "chart": sent.json()["file"]},
             "by address": {"note": "n", "chart": f"postgres://{run}/make/chart.gif"},
+            "by uuid": {"note": "n", "chart": f"postgres://{task['workflow_id']}/make/chart.gif"},
             "by name": {"note": "n"},
         }[report]
         await desk.post(f"/activities/{task['activity_id']}/complete", {"worker_id": "w", "output": output})
@@ -248,8 +249,9 @@ def test_a_file_that_an_activity_made_is_found_by_its_field_and_by_its_name(play
     play(scene)
 
 
-def test_what_a_crash_leaves_of_a_file_is_swept_away_like_one_that_no_run_names(tmp_path: Path):
-    unfinished = FolderFiles(tmp_path).begin("half")
+@pytest.mark.parametrize("tenant", ["default", "acme"])
+def test_what_a_crash_leaves_of_a_file_is_swept_away_like_one_that_no_run_names(tmp_path: Path, tenant: str):
+    unfinished = FolderFiles(tmp_path).of(tenant).begin("half")
     unfinished.write(b"half of it")
     unfinished._file.close()
     kept, now = KeptFiles(tmp_path), 1 << 62

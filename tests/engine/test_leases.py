@@ -9,6 +9,7 @@ from tests.engine.conftest import PATIENCE_SECONDS, Bench
 from tests.postgres_logs import empty_postgres_log
 
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.errors import StaleAttempt
 from headgate.core.values import Assignment, Candidate, Price
 from headgate.engine.clock import WallClock
@@ -107,7 +108,7 @@ def test_a_call_that_the_dead_had_open_is_forfeited(play: Any):
         pass_seconds(bench, 30)
 
         await lost(bench, run_id)
-        (forfeit,) = [event for event in await bench.events(run_id) if isinstance(event, e.CallForfeited)]
+        (forfeit,) = [event for event in await bench.events(run_id) if isinstance(event, g.CallForfeited)]
         view = await bench.app.desk.show(run_id)
         assert (forfeit.call_id, view.reserved) == ("c1", 0)
 

@@ -1,7 +1,7 @@
 """The labelled sets for PII and for prompt injection: how they are read, split and measured against.
 
-It knows no rule. Whoever writes rules imports `pii("tuning")` and `injections("tuning")`; the held-out half is for the
-tests that count (see sets/README.md).
+It knows no rule. Whoever writes rules imports `pii("tuning")`, `pii("second")` and the injections of these names; the
+blind set is for the one run that counts (see sets/README.md).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "InjectionItem",
     "Measured",
     "PiiItem",
+    "Set",
     "at_threshold",
     "halves",
     "injections",
@@ -44,7 +45,8 @@ PIECE_MAX = 40  # letters and digits of a long key that are a leak, whatever is 
 APART = "\n" * 20  # more than any pattern bridges
 IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}", re.ASCII)
 
-Half = Literal["tuning", "held_out"]
+Half = Literal["tuning", "held_out"]  # of the first author's set, which chance has dealt in two
+Set = Literal[Half, "second", "blind"]  # each of the others is whole, and by an author of its own
 Kind = Literal["email", "phone", "card", "iban", "ssn", "ip", "key"]
 Disguise = Literal["base64", "full_width", "zero_width", "url"]
 Source = Literal["web", "document", "email", "tool", "user"]
@@ -91,14 +93,14 @@ class InjectionItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Item = TypeVar("Item", PiiItem, InjectionItem)
 
 
-def pii(half: Half) -> list[PiiItem]:
-    """Return one half of the PII set, in the order of its file."""
-    return _load(SETS / f"pii_{half}.jsonl", PiiItem)
+def pii(name: Set) -> list[PiiItem]:
+    """Return one set of texts with personal data, in the order of its file."""
+    return _load(SETS / f"pii_{name}.jsonl", PiiItem)
 
 
-def injections(half: Half) -> list[InjectionItem]:
-    """Return one half of the injection set, in the order of its file."""
-    return _load(SETS / f"injection_{half}.jsonl", InjectionItem)
+def injections(name: Set) -> list[InjectionItem]:
+    """Return one set of prompt injections, in the order of its file."""
+    return _load(SETS / f"injection_{name}.jsonl", InjectionItem)
 
 
 def halves(items: Iterable[Item], *, seed: str = SEED) -> tuple[list[Item], list[Item]]:

@@ -19,10 +19,10 @@ from tests.policies.labelled import (
     KINDS,
     Disguise,
     Found,
-    Half,
     Haystack,
     InjectionItem,
     PiiItem,
+    Set,
     at_threshold,
     halves,
     injections,
@@ -33,41 +33,46 @@ from tests.policies.labelled import (
     recall_at,
 )
 
-HALVES = get_args(Half)
+NAMES = get_args(Set)
 IBAN_LENGTHS = {
     country: int(length)
     for country, length in re.findall(
         r"(\w\w)(\d\d)",
-        "AE23 AT20 BE16 BR29 CH21 CY28 CZ24 DE22 DK18 ES24 FI18 FR27 GB22 GR27 HU28 IE22 IT27 LI21 LU20 MT31 NL18 NO15 "
-        "PL28 PT25 SA24 SE24 TR26",
+        "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18 "
+        "FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LI21 LT20 LU20 "
+        "LV21 MC27 MD24 ME22 MK19 MR27 MT31 MU30 NL18 NO15 PK24 PL28 PS29 PT25 QA29 RO24 RS22 SA24 SE24 SI19 SK24 SM27 "
+        "TN24 TR26 UA29 VA22 VG24 XK20",
     )
 }
 ALIKE_MAX = 0.4  # of two texts, the share of common stretches of six characters
 
-each_half = pytest.mark.parametrize("half", HALVES)
+each_set = pytest.mark.parametrize("name", NAMES)
 
 
-def test_the_sets_are_as_large_as_promised():
-    assert sum(len(pii(half)) for half in HALVES) >= 420
-    assert sum(len(injections(half)) for half in HALVES) >= 400
+@each_set
+def test_each_set_is_as_large_as_promised(name: Set):
+    assert len(pii(name)) >= 240
+    assert len(injections(name)) >= 260
 
 
-@each_half
-def test_each_half_holds_every_kind_in_every_disguise_and_enough_texts_with_nothing_in_them(half: Half):
-    items = pii(half)
+@each_set
+def test_each_set_holds_every_kind_in_every_disguise_and_enough_texts_with_nothing_in_them(name: Set):
+    items = pii(name)
 
-    met = {(found.kind, found.disguise) for item in items for found in item.found}
+    met = Counter((found.kind, found.disguise) for item in items for found in item.found)
 
-    assert met == set(itertools.product(KINDS, (None, *get_args(Disguise))))
+    assert set(met) == set(itertools.product(KINDS, (None, *get_args(Disguise))))
+    assert min(sum(met[kind, disguise] for disguise in (None, *get_args(Disguise))) for kind in KINDS) >= 13
+    assert min(sum(met[kind, disguise] for kind in KINDS) for disguise in get_args(Disguise)) >= 8
     assert sum(not item.found for item in items) >= 55
 
 
-@each_half
-def test_each_half_holds_attacks_and_look_alikes_of_every_family_and_source(half: Half):
-    items, both = injections(half), [*injections("tuning"), *injections("held_out")]
+@each_set
+def test_each_set_holds_attacks_and_look_alikes_of_every_family_and_source(name: Set):
+    items, first = injections(name), [*injections("tuning"), *injections("held_out")]
 
     assert min(Counter(item.attack for item in items).values()) >= 100
-    assert {(item.attack, item.family) for item in items} == {(item.attack, item.family) for item in both}
+    assert {(item.attack, item.family) for item in items} == {(item.attack, item.family) for item in first}
     assert len({(item.attack, item.source) for item in items}) == 10
 
 
@@ -80,23 +85,23 @@ def test_chance_has_dealt_the_halves(load):
 
 @pytest.mark.parametrize("load", [pii, injections])
 def test_no_two_items_are_the_same_text_with_other_numbers(load):
-    stretches = [(item.id, stretches_of(item.text)) for half in HALVES for item in load(half)]
+    stretches = [(item.id, stretches_of(item.text)) for name in NAMES for item in load(name)]
 
     alike = [
         (first, second)
         for (first, ours), (second, theirs) in itertools.combinations(stretches, 2)
-        if len(ours & theirs) > ALIKE_MAX * len(ours | theirs)
+        if are_alike(ours, theirs)
     ]
 
     assert alike == []
     assert len({name for name, _ in stretches}) == len(stretches)
 
 
-@each_half
-def test_every_value_stands_in_its_text(half: Half):
+@each_set
+def test_every_value_stands_in_its_text(name: Set):
     missing = [
         (item.id, found)
-        for item in pii(half)
+        for item in pii(name)
         for found in item.found
         if not any(found.value in text for text in (readings(item.text) if found.disguise == "base64" else [item.text]))
     ]
@@ -104,11 +109,11 @@ def test_every_value_stands_in_its_text(half: Half):
     assert missing == []
 
 
-@each_half
-def test_every_disguise_is_one(half: Half):
+@each_set
+def test_every_disguise_is_one(name: Set):
     odd = [
         (item.id, found)
-        for item in pii(half)
+        for item in pii(name)
         for found in item.found
         if (found.disguise == "base64") == (found.value in item.text)
         or (found.disguise not in (None, "base64")) != (plain(found.value) != found.value)
@@ -118,11 +123,11 @@ def test_every_disguise_is_one(half: Half):
     assert odd == []
 
 
-@each_half
-def test_numbers_that_carry_a_checksum_are_valid(half: Half):
+@each_set
+def test_numbers_that_carry_a_checksum_are_valid(name: Set):
     bad = [
         (item.id, found)
-        for item in pii(half)
+        for item in pii(name)
         for found in item.found
         if not CHECKS.get(found.kind, bool)(plain(found.value))
     ]
@@ -130,11 +135,11 @@ def test_numbers_that_carry_a_checksum_are_valid(half: Half):
     assert bad == []
 
 
-@each_half
-def test_a_text_labelled_empty_holds_no_valid_card(half: Half):
+@each_set
+def test_a_text_labelled_empty_holds_no_valid_card(name: Set):
     held = [
         (item.id, number)
-        for item in pii(half)
+        for item in pii(name)
         if not item.found
         for number in re.findall(r"\d(?:[ -]?\d){12,18}", plain(item.text))
         if is_card(number)
@@ -143,9 +148,9 @@ def test_a_text_labelled_empty_holds_no_valid_card(half: Half):
     assert held == []
 
 
-@each_half
-def test_every_value_leaks_from_its_own_text_and_from_nothing_else(half: Half):
-    items = pii(half)
+@each_set
+def test_every_value_leaks_from_its_own_text_and_from_nothing_else(name: Set):
+    items = pii(name)
 
     assert [item.id for item in items if leaks(item, item.text) != list(item.found)] == []
     assert [item.id for item in items if leaks(item, json.dumps(item.text).encode()) != list(item.found)] == []
@@ -265,6 +270,13 @@ CARD = PiiItem("x", "4111 1111 1111 1111", (Found("card", "4111 1111 1111 1111")
 def stretches_of(text: str) -> frozenset[str]:
     flat = re.sub(r"\d", "0", text.casefold())
     return frozenset(flat[at : at + 6] for at in range(max(1, len(flat) - 5)))
+
+
+def are_alike(ours: frozenset[str], theirs: frozenset[str]) -> bool:
+    shorter, longer = sorted((len(ours), len(theirs)))
+    if shorter <= ALIKE_MAX * longer:  # they cannot be, which settles most pairs without a look at the stretches
+        return False
+    return len(ours & theirs) > ALIKE_MAX * len(ours | theirs)
 
 
 def is_card(number: str) -> bool:

@@ -148,7 +148,7 @@ async def test_a_backup_takes_the_kept_files_along_and_a_restore_puts_them_back(
     database.parent.mkdir()
     target.parent.mkdir()
     await filled(database)
-    for name in ("files/ab/one", "frames/cd/two", "else/three"):
+    for name in ("files/ab/one", "frames/cd/two", "tenants/of-acme/files/ab/one", "else/three"):
         file = state_folder(database) / name
         file.parent.mkdir(parents=True)
         file.write_text(name)
@@ -156,9 +156,10 @@ async def test_a_backup_takes_the_kept_files_along_and_a_restore_puts_them_back(
     done = back_up(database, tmp_path / "copy.db", state_folder(database))
     aside, files = put_in_place(tmp_path / "copy.db", target)
 
-    assert (done.files, files, aside) == (2, 2, None)
+    assert (done.files, files, aside) == (3, 3, None)
     assert not (files_beside(tmp_path / "copy.db") / "else").exists()
-    assert (state_folder(target) / "frames/cd/two").read_text() == "frames/cd/two"
+    for name in ("frames/cd/two", "tenants/of-acme/files/ab/one"):
+        assert (state_folder(target) / name).read_text() == name
     assert await run_ids(target) == await run_ids(database)
 
 
@@ -179,6 +180,7 @@ async def test_databases_that_activities_keep_go_along_and_those_they_replace_ar
         await filled(path)
     saying(state_folder(database) / "conversations.db", "backed up")
     saying(state_folder(database) / "collections" / "books.db", "books")
+    saying(state_folder(database) / "tenants" / "of-acme" / "collections" / "laws.db", "laws")
     saying(state_folder(target) / "conversations.db", "here before")
 
     back_up(database, tmp_path / "copy.db", state_folder(database))
@@ -188,7 +190,12 @@ async def test_databases_that_activities_keep_go_along_and_those_they_replace_ar
     for file in state_folder(target).rglob("*.db*"):
         name, aside, _ = file.name.partition(".before-")
         ((words[name + (" aside" if aside else "")],),) = apsw.Connection(str(file)).execute("select word from t")
-    assert words == {"conversations.db": "backed up", "conversations.db aside": "here before", "books.db": "books"}
+    assert words == {
+        "conversations.db": "backed up",
+        "conversations.db aside": "here before",
+        "books.db": "books",
+        "laws.db": "laws",
+    }
 
 
 @on_a_loop

@@ -18,7 +18,6 @@ import msgspec
 from headgate.activities.conversation_store import Conversations, Summary, Turn
 from headgate.activities.gated_call import targets
 from headgate.activities.llm_prompt import llm_prompt
-from headgate.activities.tenant_state import state_folder_of
 from headgate.core.model_list import entries_of, read_entry
 from headgate.ports import (
     NO_GUARDS,
@@ -29,6 +28,7 @@ from headgate.ports import (
     Message,
     ModelRequest,
     Providers,
+    state_folder_of,
 )
 
 __all__ = ["conversation"]
@@ -73,7 +73,7 @@ def conversation(providers: Providers, folder: Path, guards: Guards = NO_GUARDS)
     async def converse(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         given = {name: value for name, value in parameters.items() if value is not None}
         operation, id_ = _addressed(given)
-        store = Conversations(state_folder_of(folder, ctx.task))
+        store = Conversations(state_folder_of(folder, ctx.task.tenant))
         if operation == "append":
             return await asyncio.to_thread(_append, store, id_, given, f"{ctx.task.workflow_id}/{ctx.task.place}")
         if operation == "history":

@@ -16,7 +16,7 @@ import msgspec
 from headgate.activities.document_formats import bytes_of, media_type_of, read_document
 from headgate.activities.file_values import is_file_value, path_of
 from headgate.core.errors import Invalid
-from headgate.ports import ActivityContext, ActivityFunction, Attempt
+from headgate.ports import ActivityContext, ActivityFunction, Attempt, state_folder_of
 
 __all__ = ["document_text"]
 
@@ -42,8 +42,8 @@ def document_text(folder: Path) -> ActivityFunction:
     retryable: `invalid_parameters`, `file_missing`, `document_too_large`, and what `read_document` raises.
     """
 
-    async def read(parameters: dict[str, Any], _ctx: ActivityContext) -> dict[str, Any]:
-        source = _source(folder, parameters)
+    async def read(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
+        source = _source(state_folder_of(folder, ctx.task.tenant), parameters)
         stop = threading.Event()
         try:
             return await asyncio.to_thread(_read, source, stop)

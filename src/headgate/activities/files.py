@@ -45,9 +45,9 @@ def file_read(files: Files) -> ActivityFunction:
     again: `invalid_parameters`, `file_missing`, `file_too_large`, `not_text`.
     """
 
-    async def read(parameters: dict[str, Any], _ctx: ActivityContext) -> dict[str, Any]:
+    async def read(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         asked = _parsed("file_read", parameters, _Read)
-        return await asyncio.to_thread(_read, asked, files)
+        return await asyncio.to_thread(_read, asked, files.of(ctx.task.tenant))
 
     return read
 
@@ -61,9 +61,9 @@ def file_write(files: Files) -> ActivityFunction:
     may be room then). With `if_exists: append` a second execution appends once more.
     """
 
-    async def write(parameters: dict[str, Any], _ctx: ActivityContext) -> dict[str, Any]:
+    async def write(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         asked = _parsed("file_write", parameters, _Write)
-        return await asyncio.to_thread(_write, asked, files)
+        return await asyncio.to_thread(_write, asked, files.of(ctx.task.tenant))
 
     return write
 

@@ -1,32 +1,23 @@
-"""What a tenant may reach of the machine that works for it: a folder of its own for what activities keep, and no files.
+"""What a tenant may reach of the machine that works for it.
 
-The default tenant is whoever has the machine: its conversations and collections lie in the state folder itself, and its
-activities may read and write files. Another tenant's lie apart, and what would reach into the machine is refused by the
-worker that is built into the server; on a worker of the tenant's own it may.
+The default tenant is whoever has the machine: its activities may read and write files. Those of another tenant that
+would reach into the machine are refused by the server's own worker; a worker of the tenant's own takes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote
 
-from headgate.core.values import Assignment
 from headgate.ports import DEFAULT_TENANT, ActivityContext, ActivityFunction, Attempt
 
-__all__ = ["REACHES_OUT", "confined", "state_folder_of"]
+__all__ = ["REACHES_OUT", "confined"]
 
 REACHES_OUT = frozenset({"file_write", "sqlite_query", "script"})
 """Activities that are nothing without the machine's files."""
 READS_PATHS = frozenset({"document_text", "file_read", "llm_prompt"})
 """Activities that take a path among others."""
 ADDRESSES = ("http://", "https://", "data:")
-
-
-def state_folder_of(folder: Path, task: Assignment) -> Path:
-    """Return where the task's tenant keeps what outlives a run."""
-    return folder if task.tenant == DEFAULT_TENANT else folder / "tenants" / f"of-{quote(task.tenant, safe='')}"
 
 
 def confined(activities: Mapping[str, ActivityFunction]) -> dict[str, ActivityFunction]:

@@ -13,7 +13,7 @@ from headgate.activities.file_values import is_file_value, path_of
 from headgate.activities.text_borders import Borders
 from headgate.activities.text_parts import By, Span, parts_of
 from headgate.core.errors import Invalid
-from headgate.ports import ActivityContext, ActivityFunction, Attempt
+from headgate.ports import ActivityContext, ActivityFunction, Attempt, state_folder_of
 
 __all__ = ["text_split"]
 
@@ -34,7 +34,7 @@ def text_split(folder: Path) -> ActivityFunction:
     retryable).
     """
 
-    async def split(parameters: dict[str, Any], _ctx: ActivityContext) -> dict[str, Any]:
+    async def split(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         unknown = sorted(parameters.keys() - _KNOWN)
         if unknown:
             raise _invalid(f"expected parameters of {', '.join(sorted(_KNOWN))}, got {unknown[0]}")
@@ -44,7 +44,8 @@ def text_split(folder: Path) -> ActivityFunction:
         if by not in _BY:
             raise _invalid(f"expected by to be one of {', '.join(_BY)}, got {by!r}")
         given = parameters.get("text")
-        return await asyncio.to_thread(_split, folder, given, size, overlap, cast("By", by))
+        own = state_folder_of(folder, ctx.task.tenant)
+        return await asyncio.to_thread(_split, own, given, size, overlap, cast("By", by))
 
     return split
 

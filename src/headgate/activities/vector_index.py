@@ -18,11 +18,10 @@ from typing import Any, cast
 import msgspec
 
 from headgate.activities.embedding import embedding
-from headgate.activities.tenant_state import state_folder_of
 from headgate.activities.vector_arithmetic import unit_vector
 from headgate.activities.vector_store import Collection, Item, Kept
 from headgate.core.money import dollars, nano
-from headgate.ports import NO_GUARDS, ActivityContext, ActivityFunction, Attempt, Guards, Providers
+from headgate.ports import NO_GUARDS, ActivityContext, ActivityFunction, Attempt, Guards, Providers, state_folder_of
 
 __all__ = ["Spent", "collection_named", "invalid", "vector_index"]
 
@@ -80,7 +79,7 @@ def vector_index(providers: Providers, folder: Path, guards: Guards = NO_GUARDS)
 
     async def index(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         asked, spent = await asyncio.to_thread(_parsed, parameters), Spent()
-        collection = Collection(state_folder_of(folder, ctx.task), asked.collection)
+        collection = Collection(state_folder_of(folder, ctx.task.tenant), asked.collection)
         kept = await _Indexing(asked, embed, ctx, collection, spent).keep()
         return {
             "collection": asked.collection,

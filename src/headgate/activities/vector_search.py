@@ -12,11 +12,10 @@ from typing import Any, Literal, cast, get_args
 import msgspec
 
 from headgate.activities.embedding import embedding
-from headgate.activities.tenant_state import state_folder_of
 from headgate.activities.vector_arithmetic import DIGITS, Found, unit_vector
 from headgate.activities.vector_index import Spent, collection_named, invalid
 from headgate.activities.vector_store import Collection, Fits
-from headgate.ports import NO_GUARDS, ActivityContext, ActivityFunction, Attempt, Guards, Providers
+from headgate.ports import NO_GUARDS, ActivityContext, ActivityFunction, Attempt, Guards, Providers, state_folder_of
 
 __all__ = ["vector_search"]
 
@@ -69,7 +68,7 @@ def vector_search(providers: Providers, folder: Path, guards: Guards = NO_GUARDS
 
     async def search(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
         asked, spent = _parsed(parameters), Spent()
-        collection = Collection(state_folder_of(folder, ctx.task), asked.collection)
+        collection = Collection(state_folder_of(folder, ctx.task.tenant), asked.collection)
         settled = await asyncio.to_thread(collection.settled)
         if settled is None and not collection.path.is_file():
             message = f"vector_search: there is no collection {asked.collection!r}. Make it with vector_index first."

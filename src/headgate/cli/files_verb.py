@@ -29,7 +29,8 @@ MARK = "$file"
 @click.option("--out", metavar="PATH", help="Write the file here; - for stdout.")
 def files(common: Common, run: str, name: str | None, out: str | None) -> int:
     """List the files of RUN, or take out the one called NAME (as listed) with --out."""
-    found = list(_files_of(asyncio.run(_view(common, run))))
+    tenant, view = asyncio.run(_tenant_and_view(common, run))
+    found = list(_files_of(view))
     if name is None:
         _list(common, found)
         return exit_codes.COMPLETED
@@ -39,7 +40,7 @@ def files(common: Common, run: str, name: str | None, out: str | None) -> int:
         raise NotFound(f"Run {run} has no file {name!r}; {names}.")
     if out is None:
         raise Invalid("Say where to: --out PATH, or --out - for stdout.")
-    _write(kept_bytes(common, matching[0]), out)
+    _write(kept_bytes(common, tenant, matching[0]), out)
     return exit_codes.COMPLETED
 
 
@@ -51,9 +52,10 @@ def _list(common: Common, found: list[tuple[str, dict[str, Any]]]) -> None:
     common.output.table(rows)
 
 
-async def _view(common: Common, run: str) -> RunView:
+async def _tenant_and_view(common: Common, run: str) -> tuple[str, RunView]:
     async with open_reader(common) as (reader, _):
-        return await reader.show((await reader.find(run)).id)
+        found = await reader.find(run)
+        return found.tenant, await reader.show(found.id)
 
 
 def _files_of(view: RunView) -> Iterator[tuple[str, dict[str, Any]]]:

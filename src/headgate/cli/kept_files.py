@@ -26,11 +26,11 @@ def keep_file(common: Common) -> Callable[[bytes, str], dict[str, Any]]:
     return keep
 
 
-def kept_bytes(common: Common, value: dict[str, Any]) -> bytes:
-    """Return the bytes of a file value. Raises `NotFound` where they are gone."""
+def kept_bytes(common: Common, tenant: str, value: dict[str, Any]) -> bytes:
+    """Return the bytes of a tenant's file value. Raises `NotFound` where they are gone."""
     from headgate.stores.files import FolderFiles
 
     try:
-        return FolderFiles(common.folder).read(value)
+        return FolderFiles(common.folder).of(tenant).read(value)
     except (OSError, ValueError):
         raise NotFound(f"The bytes of {value.get('name')!r} are not kept any more beside this database.") from None

@@ -25,6 +25,7 @@ from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unav
 from headgate.core.fold import apply
 from headgate.core.plan import Plan, compile_plan, load_plan
 from headgate.core.run import Run
+from headgate.core.run_ids import RUN_ID_BITS, run_id_of
 from headgate.engine.appender import Appender
 from headgate.engine.contents import ContentCache
 from headgate.engine.lane import AlreadyThere, Lane, Order
@@ -511,10 +512,6 @@ def _start_command(start: Start, plan: Plan, value: Any, row: RunRow, now: int) 
     )
 
 
-ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
-
-
 def no_run(run_id: str) -> NotFound:
     """Return what is said of a run that is not there, or not for whoever asks."""
     return NotFound(f"There is no run {run_id!r}.")
@@ -522,5 +519,4 @@ def no_run(run_id: str) -> NotFound:
 
 def new_run_id() -> str:
     """Return a new run id: 20 characters, unique by 100 random bits, easy to read out and to shorten."""
-    number = secrets.randbits(100)
-    return "".join([PAIRS[(number >> shift) & 1023] for shift in range(90, -1, -10)])
+    return run_id_of(secrets.randbits(RUN_ID_BITS))

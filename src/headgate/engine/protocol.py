@@ -167,6 +167,14 @@ class LocalProtocol:
             known = None if row is None else row.tenant
         return known == tenant
 
+    async def claim_of(self, task: Task, *, worker_id: str) -> str:
+        """Return the id of the worker's claim of an attempt; `worker_id` empty: of whoever holds it. Where there is
+        none, it is the id of a claim that is over, whose outcome is still taken if the attempt is the current one."""
+        for claim in await self._queue.claims_of(task.run_id):
+            if claim.task[1:4] == task[1:4] and worker_id in ("", claim.worker_id):
+                return claim.activity_id
+        return f"{task.run_id}/{task.place}/{task.attempt}/"
+
     async def lose(self, activity_ids: Sequence[str], reason: str) -> None:
         """Whoever worked on these is gone: a new attempt of each is offered, and calls that were open are forfeited.
         Of an attempt that is over, or was never handed out, there is nothing to lose."""
@@ -197,7 +205,7 @@ class LocalProtocol:
                 fan = run.owner(place).fan
                 values = with_texts(
                     values,
-                    self.files,
+                    self.files.of(task.tenant),
                     fileless=self._engine.contents.fileless(lane.row.key),
                     list_of_items=fan.content if fan is not None and place.item >= 0 else 0,
                     item=place.item,
@@ -375,7 +383,7 @@ class LocalProtocol:
         if self.files is None or place is None or not place.planned.makes_files or not isinstance(report, Completed):
             return report
         try:
-            output = with_files(place.planned.activity, report.output, self.files)
+            output = with_files(place.planned.activity, report.output, self.files.of(task.tenant))
         except Invalid as error:
             return Failed(report.activity_id, Failure("invalid_output", str(error), retryable=False), report.usage)
         except OSError as error:

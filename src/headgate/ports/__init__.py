@@ -91,7 +91,14 @@ from headgate.ports.streams import (
     pieces,
     wants,
 )
-from headgate.ports.tenants import DEFAULT_TENANT, SecretLine, Tenant, TenantStanding
+from headgate.ports.tenants import (
+    DEFAULT_TENANT,
+    TENANT_FOLDERS,
+    SecretLine,
+    Tenant,
+    TenantStanding,
+    state_folder_of,
+)
 from headgate.ports.worker import (
     Acknowledged,
     Admission,
@@ -116,6 +123,7 @@ __all__ = [
     "LEASE_MICROSECONDS",
     "NO_GUARDS",
     "RESULT",
+    "TENANT_FOLDERS",
     "Acknowledged",
     "ActivityContext",
     "ActivityFunction",
@@ -237,5 +245,6 @@ __all__ = [
     "digest_of",
     "every_document",
     "pieces",
+    "state_folder_of",
     "wants",
 ]

@@ -22,7 +22,15 @@ class FileBeingKept(Protocol):
 
 
 class Files(Protocol):
-    """Files that travel through runs as file values, `{"$file": sha256, "name", "size", "media_type"}`."""
+    """Files that travel through runs as file values, `{"$file": sha256, "name", "size", "media_type"}`.
+
+    Each tenant has files of its own: a value names nothing among another's, also where the bytes are the same. What has
+    not been asked for with `of` are the default tenant's.
+    """
+
+    def of(self, tenant: str) -> Files:
+        """Return the files of a tenant."""
+        ...
 
     def keep(self, data: bytes, name: str, media_type: str = "") -> dict[str, Any]:
         """Keep the bytes durably; return their file value. The same bytes again are kept once. Raises `OSError`."""

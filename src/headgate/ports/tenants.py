@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from urllib.parse import quote
+
 import msgspec
 
-__all__ = ["DEFAULT_TENANT", "SecretLine", "Tenant", "TenantStanding"]
+__all__ = ["DEFAULT_TENANT", "TENANT_FOLDERS", "SecretLine", "Tenant", "TenantStanding", "state_folder_of"]
 
 DEFAULT_TENANT = "default"
+TENANT_FOLDERS = "tenants/of-*"
+"""Finds the folders of all tenants but the default one in the state folder."""
+
+
+def state_folder_of(folder: Path, tenant: str) -> Path:
+    """Return where in the state folder lies what is kept for a tenant beside the log: files, indexes, conversations.
+    For the default tenant that is the state folder itself."""
+    return folder if tenant == DEFAULT_TENANT else folder / "tenants" / f"of-{quote(tenant, safe='')}"
 
 
 class SecretLine(msgspec.Struct, frozen=True):

@@ -22,14 +22,14 @@ import apsw
 import msgspec
 
 from headgate.core.errors import Refused, Unavailable
-from headgate.stores.kept_files import KEPT_FOLDERS
+from headgate.stores.kept_files import KEPT_FOLDERS, state_folders
 from headgate.stores.ownership import state_folder
 from headgate.stores.sqlite_file import BUSY_MILLISECONDS_MAX, close_connection, open_to_read, unavailable
 
 __all__ = ["BackedUp", "back_up", "check_backup", "copy_state", "files_beside", "put_in_place"]
 
 KEPT_DATABASES = ("conversations.db", "collections/*.db")
-"""What activities keep in the state folder, in databases of their own."""
+"""What activities keep in the state folder, and in those of tenants, in databases of their own."""
 
 PAGES_PER_STEP = 256
 """Two megabytes; between two steps others may have the disk."""
@@ -182,13 +182,15 @@ def _put_databases_in_place(source: Path, target: Path) -> None:
 
 
 def _kept_databases(folder: Path) -> list[Path]:
-    return [file for pattern in KEPT_DATABASES for file in sorted(folder.glob(pattern)) if file.is_file()]
+    folders = state_folders(folder)
+    found = (file for part in folders for pattern in KEPT_DATABASES for file in sorted(part.glob(pattern)))
+    return [file for file in found if file.is_file()]
 
 
 def _kept(folder: Path) -> Iterator[Path]:
-    for kind in KEPT_FOLDERS:
-        if (folder / kind).is_dir():
-            yield from (path for path in sorted((folder / kind).rglob("*")) if path.is_file())
+    for part in state_folders(folder):
+        for kind in KEPT_FOLDERS:
+            yield from (path for path in sorted((part / kind).rglob("*")) if path.is_file())
 
 
 def _step_aside(database: Path) -> Path | None:

@@ -1,4 +1,5 @@
 """Files that travel through runs as small maps: their bytes lie in the state folder, by the hash of their content.
+Those of a tenant lie in its own part of it.
 
 A file value is `{"$file": "<sha256>", "name", "size", "media_type"}`, its bytes are at `files/ab/<sha256>`. Keeping the
 same bytes twice keeps them once. A file is there, whole and synced, before anybody is given its value.
@@ -13,6 +14,8 @@ import secrets
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from headgate.ports import state_folder_of
+
 __all__ = ["FolderFiles"]
 
 GUESSED_BY_BYTES = 4096
@@ -24,7 +27,12 @@ class FolderFiles:
     """`ports.Files` in one state folder, which is made with the first file."""
 
     def __init__(self, folder: Path) -> None:
+        self._state_folder = folder
         self._folder = folder / "files"
+
+    def of(self, tenant: str) -> FolderFiles:
+        """Return the files of a tenant; to be asked of those of the whole state folder."""
+        return FolderFiles(state_folder_of(self._state_folder, tenant))
 
     def keep(self, data: bytes, name: str, media_type: str = "") -> dict[str, Any]:
         """Keep the bytes; return their file value. Blocks on the disk. Raises `OSError`."""

@@ -1,4 +1,5 @@
-"""The files that activities keep by their content: `files/ab/<sha256>…` and `frames/ab/<sha256>…` in the state folder.
+"""The files that activities keep by their content: `files/ab/<sha256>…` and `frames/ab/<sha256>…` in the state folder,
+and in the folders of tenants within it.
 
 A file is kept as long as the content of some run names its digest. One that was written within the last day is kept in
 any case, for the activity that wrote it may not have reported yet; whoever keeps a file that is there already makes it
@@ -11,9 +12,12 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
-__all__ = ["KEPT_FOLDERS", "KeptFiles", "digests_in"]
+from headgate.ports import TENANT_FOLDERS
+
+__all__ = ["KEPT_FOLDERS", "KeptFiles", "digests_in", "state_folders"]
 
 KEPT_FOLDERS = ("files", "frames")
 FILES_MAX = 200_000
@@ -21,6 +25,11 @@ FILES_MAX = 200_000
 
 DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 NAME = re.compile(r"[0-9a-f]{64}(?![0-9a-f])")
+
+
+def state_folders(folder: Path) -> list[Path]:
+    """Return the state folder, which is the default tenant's, and those of the other tenants within it."""
+    return [folder, *sorted(folder.glob(TENANT_FOLDERS))]
 
 
 def digests_in(content: bytes) -> set[str]:
@@ -36,7 +45,7 @@ class KeptFiles:
 
     @property
     def any(self) -> bool:
-        return any((self._folder / name).is_dir() for name in KEPT_FOLDERS)
+        return any((part / name).is_dir() for part in state_folders(self._folder) for name in KEPT_FOLDERS)
 
     def older_than(self, before: int, only: Sequence[str] | None = None) -> set[str]:
         """Return the digests of files last written before `before` (microseconds); of `only`, where they are given."""
@@ -58,15 +67,16 @@ class KeptFiles:
         return removed
 
     def _walk(self) -> Iterator[tuple[str, Path]]:
-        looked_at = 0
-        for kind in KEPT_FOLDERS:
-            for folder in _entries(self._folder / kind):
-                for name in _entries(folder):
-                    looked_at += 1
-                    if looked_at > FILES_MAX:
-                        return
-                    if found := NAME.match(name.name):
-                        yield found[0], name
+        paths = (
+            path
+            for part in state_folders(self._folder)
+            for kind in KEPT_FOLDERS
+            for folder in _entries(part / kind)
+            for path in _entries(folder)
+        )
+        for path in islice(paths, FILES_MAX):
+            if found := NAME.match(path.name):
+                yield found[0], path
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 import msgspec
 
@@ -21,8 +21,8 @@ from headgate.api.http.socket import text_frame
 from headgate.api.http.socket_route import OpenSocket, SocketRoute, Tell
 from headgate.api.http.wire import rfc3339
 from headgate.api.hub import Hub, Topic
+from headgate.core.codec import TYPE_NAMES
 from headgate.core.errors import Invalid
-from headgate.core.events import AnyEvent
 from headgate.ports import EventView
 
 __all__ = ["SOCKETS"]
@@ -32,7 +32,7 @@ RUNS_MAX = 100
 CONTENT_BYTES_MAX = 256 * 1024
 """A larger content is named by where it is."""
 PAGE_EVENTS = 200
-TYPES = frozenset(str(kind.__struct_config__.tag) for kind in get_args(AnyEvent))
+TYPES = frozenset(TYPE_NAMES.values())
 ALSO_CALLED = {
     "workflow_created": "run_started",
     "workflow_completed": "run_completed",

@@ -20,10 +20,9 @@ from headgate.api.http.route import Call, Chunks, NoQuery, Route, Streamed
 from headgate.api.http.wire import rfc3339
 from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
 from headgate.core.view import RunView
-from headgate.engine.protocol import split_activity_id
 from headgate.ports import FileBeingKept, Files
 
-__all__ = ["ROUTES", "with_uploads"]
+__all__ = ["ROUTES"]
 
 MARK = "$file"
 INPUT = "INPUT"
@@ -52,7 +51,7 @@ class FileSent(msgspec.Struct, frozen=True):
 async def send_file(call: Call[NoQuery, Chunks]) -> FileSent:
     """Send a file to use in the input of a start; it is kept for a day, and as long as a run names it"""
     name = _checked_name(call.path["name"])
-    value = await _kept(call.doors.files, name, call.body)
+    value = await _kept(call.files, name, call.body)
     return FileSent(name, value["size"], value["media_type"], value)
 
 
@@ -63,7 +62,7 @@ async def send_activity_file(call: Call[NoQuery, Chunks]) -> FileSent:
     await call.doors.texts.require(row.id, key)
     if row.head.finished_at is not None:
         raise Refused(f"Run {row.id} has ended; nothing can be added to it.")
-    value = await _kept(call.doors.files, name, call.body)
+    value = await _kept(call.files, name, call.body)
     at = await call.doors.uploads.note(call.caller.tenant, row.id, key, name, value)
     return FileSent(name, value["size"], value["media_type"], value, row.id, key, rfc3339(at))
 
@@ -113,10 +112,10 @@ async def get_activity_file(call: Call[NoQuery, None]) -> Streamed:
     if value is None:
         raise NotFound(f"Activity {key!r} of run {run} has no file {name!r}.")
     try:
-        size = await asyncio.to_thread(call.doors.files.size, value)
+        size = await asyncio.to_thread(call.files.size, value)
     except (OSError, ValueError):
         raise NotFound(f"The bytes of {name!r} are not kept any more.") from None
-    return _sent(call.doors.files, value, size, call.headers.get("range", ""))
+    return _sent(call.files, value, size, call.headers.get("range", ""))
 
 
 def _find(view: RunView, key: str, name: str) -> dict[str, Any] | None:
@@ -178,44 +177,6 @@ async def _pieces(files: Files, value: dict[str, Any], begin: int, end: int) -> 
         while begin < end and (piece := await asyncio.to_thread(file.read, min(PIECE_BYTES, end - begin))):
             begin += len(piece)
             yield piece
-
-
-# --- Of workers ----------------------------------------------------------------------------------------------------
-
-
-async def with_uploads(call: Call[Any, Any], activity_id: str, output: Any) -> Any:
-    """Return a report's output with the files in it that were sent for its declared outputs.
-
-    Workers written for Kruxia Flow name a file by an address (`postgres://RUN/ACTIVITY/NAME`), or say nothing of it.
-    """
-    run, place, _ = split_activity_id(activity_id)
-    declared = call.records.file_outputs(run, place)
-    if not declared:
-        return output
-    key = place.partition("@")[0].partition("[")[0]
-    sent = await call.doors.uploads.of_activity(call.caller.tenant, run, key)
-    if not sent:
-        return output
-    named = dict(output) if isinstance(output, dict) else {}
-    for name in declared:
-        upload = _meant(named.get(name), name, sent, f"://{run}/{key}/", alone=len(declared) == 1)
-        if upload is not None:
-            named[name] = upload
-    return named if named or output is None else output
-
-
-def _meant(
-    value: Any, name: str, sent: Mapping[str, dict[str, Any]], address: str, *, alone: bool
-) -> dict[str, Any] | None:
-    """Return the file that stands for a declared output, or None: what stands there is the output itself."""
-    if isinstance(value, str) and address in value:
-        return sent.get(value.partition(address)[2])
-    if value is not None:
-        return None
-    named = [file for file in sent if file == name or file.rpartition(".")[0] == name]
-    if not named and alone and len(sent) == 1:
-        named = list(sent)
-    return sent[named[0]] if len(named) == 1 else None
 
 
 ROUTES = (

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import msgspec
 
 from headgate.api.caller import Caller, Scope
+from headgate.core.run_ids import uuid_parts
 
 if TYPE_CHECKING:
     from headgate.api.desk import Desk
     from headgate.api.doors import Doors
     from headgate.api.library import Library
     from headgate.api.records import Records
-    from headgate.ports import WorkerHost
+    from headgate.ports import Files, WorkerHost
 
 __all__ = ["BASE", "Answer", "Call", "Chunks", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
 
@@ -114,6 +115,11 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
         return self.doors.views.of(self.caller).workers
 
     @property
+    def files(self) -> Files:
+        """The kept files of the caller's tenant."""
+        return self.doors.files.of(self.caller.tenant)
+
+    @property
     def command_id(self) -> str:
         """What makes a repeat of this request known: its `Idempotency-Key`."""
         return self.headers.get("idempotency-key", "")
@@ -178,4 +184,6 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_named(path: Mapping[str, str]) -> str:
     """Return the run that the parameters of a path name; "" where they name none."""
-    return path.get("id") or path.get("activity", "").partition("~")[0]
+    task = path.get("activity", "")
+    parts = uuid_parts(task)
+    return path.get("id") or (task.partition("~")[0] if parts is None else parts[0])

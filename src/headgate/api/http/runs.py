@@ -25,7 +25,7 @@ from headgate.core.money import dollars, nano
 from headgate.core.view import PlaceView, RunView
 from headgate.ports import RunsWanted, SignalRequest, StartRequest
 
-__all__ = ["LIMIT_MAX", "ROUTES", "WAIT_SECONDS_MAX"]
+__all__ = ["LIMIT_MAX", "ROUTES", "ended_within"]
 
 LIMIT_MAX = 1_000
 WAIT_SECONDS_MAX = 300.0
@@ -145,10 +145,9 @@ async def get_run(call: Call[Look, None]) -> Answer:
 
 async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, status: int = 200) -> Answer:
     """Return the run, after waiting for its end at most so many seconds."""
-    if wait:
-        async with call.doors.patience.wait(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
-            ended = await call.held(call.desk.ended(run))
-            return Answer(_bounded(ended, outputs=outputs), status)
+    ended = await ended_within(call, run, wait)
+    if ended is not None:
+        return Answer(_bounded(ended, outputs=outputs), status)
     form = "whole" if outputs else "short"
     if (known := call.doors.finished.known(call.caller.tenant, run, form)) is not None:
         return Answer(status=status, data=known)
@@ -160,6 +159,14 @@ async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, s
         if answer.event_version == row.head.version:
             call.doors.finished.keep(row, form, data)
     return Answer(status=status, data=data)
+
+
+async def ended_within(call: Call[Any, Any], run: str, wait: float) -> RunView | None:
+    """Return the run when it has ended; None where that takes longer than `wait` seconds, or 0 are given."""
+    if wait:
+        async with call.doors.patience.wait(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
+            return await call.held(call.desk.ended(run))
+    return None
 
 
 def _bounded(run: RunView, *, outputs: bool) -> RunAnswer:
