@@ -25,6 +25,7 @@ from headgate.client.http import HttpClient
 from headgate.client.http_line import ServerAway
 from headgate.core import events as e
 from headgate.core.codec import content_value
+from headgate.core.gate_events import CallSettled
 from headgate.ports import StartRequest
 from headgate.testing.crash_evidence import Evidence, gather_from, problems_of_log
 
@@ -312,7 +313,7 @@ def hold_to_promises(site: Site, evidence: Evidence, crowd: Crowd, witness: Witn
 def hold_to_bill(evidence: Evidence, bill: list[int]) -> None:
     """Every call that was settled is one that the provider charged, once; what was not settled is forfeited."""
     settled = Counter(
-        event.cost for event in evidence.events if isinstance(event, e.CallSettled) and event.outcome == "used"
+        event.cost for event in evidence.events if isinstance(event, CallSettled) and event.outcome == "used"
     )
     assert settled <= Counter(bill)
     assert sum(bill) <= evidence.ledger
