@@ -35,6 +35,11 @@ CONFORMANCE = "tests/conformance/test_log.py"
 DECIDE = "tests/core/test_decide.py"
 PROMISE = "tests/llm/test_provider_conformance.py::test_every_provider_keeps_the_promise"
 
+NODES = "tests/e2e/test_http_nodes.py"
+HELD = f"{NODES}::test_while_no_commit_is_possible_nothing_is_acknowledged_and_who_insists_gets_it_once"
+CONTENDED = f"{NODES}::test_of_reports_on_one_run_that_come_to_two_nodes_at_once_each_is_recorded"
+ZOMBIE = "tests/e2e/test_zombie_worker.py::test_a_worker_that_is_stopped_beyond_its_lease_is_fenced_when_it_wakes"
+
 SQLITE = "src/headgate/stores/sqlite.py"
 SQLITE_FILE = "src/headgate/stores/sqlite_file.py"
 QUERIES = "src/headgate/stores/sqlite.sql"
@@ -58,6 +63,20 @@ class Edit(NamedTuple):
     file: str
     old: str
     new: str
+
+
+NO_FENCE = Edit(
+    ATTEMPTS,
+    "    if place is not None and place.attempt == attempt:\n        if path in run.tasks:\n",
+    "    if place is not None:\n        if path in run.tasks:\n",
+)
+
+
+def told_before_the_commit(command: str) -> Edit:
+    """Commands of this kind are acknowledged when they are decided."""
+    appended = "            self._engine.appender.append(item, self._appended)\n"
+    told = f"                if isinstance(order.command, c.{command}):\n                    order.tell()\n"
+    return Edit(LANE, appended, f"{appended}            for order in together:\n{told}")
 
 
 class Mutant(NamedTuple):
@@ -190,13 +209,7 @@ MUTANTS = (
     ),
     Mutant(
         "no fencing: a stale attempt is accepted",
-        (
-            Edit(
-                ATTEMPTS,
-                "    if place is not None and place.attempt == attempt:\n        if path in run.tasks:\n",
-                "    if place is not None:\n        if path in run.tasks:\n",
-            ),
-        ),
+        (NO_FENCE,),
         f"{DECIDE}::test_a_lost_attempt_gets_a_new_number_and_does_not_count_as_a_failure",
     ),
     Mutant(
@@ -501,6 +514,66 @@ MUTANTS = (
         (Edit(SQLITE_FILE, "pragma synchronous = full", "pragma synchronous = off"),),
         "tests/stores/test_power_loss.py",
     ),
+    Mutant("over HTTP: a start is acknowledged before its commit", (told_before_the_commit("StartRun"),), HELD),
+    Mutant(
+        "over HTTP: a report is acknowledged before its commit", (told_before_the_commit("CompleteActivity"),), HELD
+    ),
+    Mutant(
+        "over HTTP: what lost a conflict is acknowledged",
+        (
+            Edit(
+                LANE,
+                '        if outcome == "version_conflict":\n            self._again(together)\n',
+                '        if outcome == "version_conflict":\n            self._finish(together)\n',
+            ),
+        ),
+        CONTENDED,
+    ),
+    Mutant(
+        "over HTTP: what waits behind a conflict is forgotten",
+        (Edit(LANE, "waiting = [*together, *self._orders]", "waiting = [*together]"),),
+        CONTENDED,
+    ),
+    Mutant("over HTTP: a report is taken without the fence", (NO_FENCE,), f"{ZOMBIE}[file]"),
+    Mutant("over HTTP, of many nodes: a report is taken without the fence", (NO_FENCE,), f"{ZOMBIE}[postgres]"),
+    Mutant(
+        "over HTTP: the dead keep what they had in hand",
+        (Edit("src/headgate/queues/leases.py", "over = claim.lease_until <= now", "over = False"),),
+        f"{ZOMBIE}[file]",
+    ),
+    Mutant(
+        "over HTTP, of many nodes: the dead keep what they had in hand",
+        (
+            Edit(
+                "src/headgate/engine/neighbours.py",
+                "while overdue := await self._table.overdue(self._queue.node, PAGE):",
+                "while overdue := ():",
+            ),
+        ),
+        f"{ZOMBIE}[postgres]",
+    ),
+    Mutant(
+        "over HTTP: who sleeps is handed again what it has lost",
+        (
+            Edit(
+                "src/headgate/engine/leases.py",
+                "return min(wait_seconds, LEASE_SECONDS - HEARTBEAT_SECONDS) if heartbeats else wait_seconds",
+                "return wait_seconds",
+            ),
+        ),
+        f"{ZOMBIE}[file]",
+    ),
+    Mutant(
+        "over HTTP: a heartbeat of the dead is taken",
+        (
+            Edit(
+                "src/headgate/engine/protocol.py",
+                "        if not await self._queue.renew(activity_id):\n",
+                "        if not await self._queue.renew(activity_id) and not activity_id:\n",
+            ),
+        ),
+        f"{ZOMBIE}[file]",
+    ),
     Mutant(
         "provider: a redirect is followed",
         (
@@ -742,7 +815,7 @@ def copied(folder: Path) -> Path:
 def whether_green(copies: SimpleQueue[Path], tests: Sequence[str]) -> tuple[bool, str]:
     copy = copies.get()
     try:
-        ended = pytest_in(copy, tests, SECONDS_MAX * 2)
+        ended = pytest_in(copy, tests, SECONDS_MAX * 5)
     finally:
         copies.put(copy)
     return ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-2000:]
@@ -793,6 +866,7 @@ def pytest_in(copy: Path, tests: Sequence[str], seconds_max: float) -> subproces
         "PYTHONPATH": str(copy / "src"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "KILL_CHILD_SECONDS_MAX": "10",
+        "HTTP_SITE_PATIENCE_SECONDS": "30",
     }
     return subprocess.run(
         command, cwd=copy, env=environment, capture_output=True, text=True, timeout=seconds_max, check=False

@@ -185,8 +185,12 @@ def test_the_command_works_for_a_server_and_drains(tmp_path: Path, reachable: st
     (tmp_path / "mine.py").write_text(
         "import headgate\n\n@headgate.activity\nasync def double(n: int) -> dict[str, int]:\n    return {'n': 2 * n}\n"
     )
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(tmp_path)}
-    environment["HEADGATE_PRIVATE_ADDRESSES"] = reachable
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(tmp_path)])),
+        "HEADGATE_PRIVATE_ADDRESSES": reachable,
+    }
     command = [sys.executable, "-m", "headgate"]
     server = subprocess.Popen(
         [*command, "dev", "--port", "0", "--no-worker", "--activities", "mine"],

@@ -119,7 +119,7 @@ class Site:
             "HEADGATE_PROVIDER_FAKE_BASE_URL": self.model.url,
             "HEADGATE_PROVIDER_FAKE_API_KEY": key,
             "HEADGATE_PRICES": str(self.folder / "prices.yaml"),
-            "PYTHONPATH": str(self.folder),
+            "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(self.folder)])),
         }
         with (self.folder / f"{key}.txt").open("ab") as said:
             self._processes[key] = subprocess.Popen(

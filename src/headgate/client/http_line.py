@@ -42,6 +42,9 @@ ANSWER_SECONDS_MAX = 60.0
 """Beyond what the request itself asks the server to wait."""
 PAUSE_SECONDS_MAX = 5.0
 EVENT_BYTES_MAX = 64 * 1024 * 1024
+FOR_NOW = (429, 502, 503, 504)
+"""Statuses after which the same may be asked again."""
+LOGIN_PATH = "/oauth/token"
 RENEWED_BEFORE_SECONDS = 60.0
 """A token is renewed so long before its end."""
 SAID_CHARACTERS_MAX = 300
@@ -185,7 +188,7 @@ class HttpLine:
         if reply.status == 401 and self._forget_token(patience):
             return Unavailable("The token is over.")
         error = _error_of(reply.status, reply.content)
-        if reply.status not in (429, 502, 503, 504):
+        if reply.status not in FOR_NOW:
             raise error
         return error
 
@@ -229,16 +232,21 @@ class HttpLine:
         return {"authorization": f"Bearer {self._token}"} if self._token else {}
 
     async def _get_token(self, login: ClientLogin) -> None:
-        named = b64encode(f"{login.id}:{login.secret}".encode()).decode()
-        headers = {"authorization": f"Basic {named}", "content-type": "application/x-www-form-urlencoded"}
-        path = "/oauth/token"
-        form = b"grant_type=client_credentials"
-        reply = await self._send("POST", _target(path, None), form, headers, ANSWER_SECONDS_MAX)
-        if reply.status >= 300:
-            raise _error_of(reply.status, reply.content)
-        token = _decoded(reply, _Token, path)
+        patience = Patience(self.patience_seconds)
+        while (reply := await self._ask_for_token(login)).status >= 300:
+            error = _error_of(reply.status, reply.content)
+            if reply.status not in FOR_NOW:
+                raise error
+            await patience.pause(error, _named_pause(reply))
+        token = _decoded(reply, _Token, LOGIN_PATH)
         self._token = token.access_token
         self._renew_at = time.monotonic() + max(1.0, token.expires_in - RENEWED_BEFORE_SECONDS)
+
+    async def _ask_for_token(self, login: ClientLogin) -> Reply:
+        named = b64encode(f"{login.id}:{login.secret}".encode()).decode()
+        headers = {"authorization": f"Basic {named}", "content-type": "application/x-www-form-urlencoded"}
+        form = b"grant_type=client_credentials"
+        return await self._send("POST", _target(LOGIN_PATH, None), form, headers, ANSWER_SECONDS_MAX)
 
     def _forget_token(self, patience: Patience) -> bool:
         """Have another token got, once for each request; return False where there is no way to."""

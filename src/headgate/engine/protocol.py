@@ -26,7 +26,7 @@ from headgate.engine.engine import Engine
 from headgate.engine.file_values import with_files, with_texts
 from headgate.engine.gate import Gate
 from headgate.engine.lane import Lane
-from headgate.engine.leases import HEARTBEAT_SECONDS, lease_seconds
+from headgate.engine.leases import HEARTBEAT_SECONDS, held_open_seconds, lease_seconds
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.policy_settings import policy_settings
 from headgate.engine.rendering import reads_secrets, render, rendering_needs
@@ -89,7 +89,11 @@ class LocalProtocol(WorkerCalls):
     ) -> list[Assignment]:
         """Return tasks; `tenant` given: that tenant's alone."""
         claims = await self._queue.take(
-            queues, worker_id=worker_id, count=min(count, CLAIMS_MAX), wait_seconds=wait_seconds, tenant=tenant
+            queues,
+            worker_id=worker_id,
+            count=min(count, CLAIMS_MAX),
+            wait_seconds=held_open_seconds(wait_seconds, heartbeats=heartbeats),
+            tenant=tenant,
         )
         try:
             assignments = await self._assign_all(claims)

@@ -29,7 +29,7 @@ from headgate.ports import EventRow, Log, OverBudget, RunRow
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.crashes import Journal
 
-__all__ = ["Evidence", "gather", "gather_from", "problems", "problems_of_books"]
+__all__ = ["Evidence", "gather", "gather_from", "problems", "problems_of_books", "problems_of_log"]
 
 EVENTS_MAX = 1_000_000
 
@@ -106,10 +106,14 @@ def problems(evidence: Evidence, *, interrupted: bool) -> list[str]:
 def problems_of_books(evidence: Evidence, *, interrupted: bool) -> list[str]:
     """Return what is wrong with the log and with the money, whatever was promised meanwhile, and however many runs
     were started."""
+    return [*problems_of_log(evidence), *_wrong_calls(evidence, interrupted=interrupted)]
+
+
+def problems_of_log(evidence: Evidence) -> list[str]:
+    """Return what is wrong with the log and its sums, where the providers' log does not say which call it tells of."""
     return [
         *map(str, evidence.faults),
         *_torn_chains(evidence),
-        *_wrong_calls(evidence, interrupted=interrupted),
         *_wrong_money(evidence),
         *_over_admissions(evidence),
     ]

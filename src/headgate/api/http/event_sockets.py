@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from headgate.api.feed import Feed, FeedPage, event_id
+from headgate.api.http.query import whole_number
 from headgate.api.http.route import Call
 from headgate.api.http.socket import text_frame
 from headgate.api.http.socket_route import OpenSocket, SocketRoute, Tell
@@ -137,12 +138,13 @@ class _OfRun:
         self._types = types
 
     async def position_of(self, event: str) -> int:
-        run, _, version = event.rpartition(":")
+        run, _, digits = event.rpartition(":")
         if not event:
             return 0
-        if run not in ("", self._run) or not version.isdecimal():
+        version = whole_number(digits)
+        if run not in ("", self._run) or version is None:
             raise Invalid(f"expected from_event_id to be the id of an event of run {self._run}, got {event!r}")
-        return int(version)
+        return version
 
     async def page(self, after: int) -> Page:
         return self._page(await self._events(after=after), after)

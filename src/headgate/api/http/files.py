@@ -30,7 +30,7 @@ INPUT = "INPUT"
 NAME_CHARACTERS_MAX = 200
 PIECE_BYTES = 256 * 1024
 MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(; ?charset=[\w-]{1,40})?", re.ASCII)
-RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 class FileSent(msgspec.Struct, frozen=True):

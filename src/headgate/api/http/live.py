@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from headgate.api.http.event_stream import event_stream
+from headgate.api.http.query import whole_number
 from headgate.api.http.route import Call, Route, Streamed
 from headgate.api.http.wire import rfc3339
 from headgate.core.errors import Invalid
@@ -65,10 +66,10 @@ async def get_events(call: Call[After, None]) -> EventPage | Streamed:
 
 
 def _after(call: Call[After, None]) -> int:
-    last = call.headers.get("last-event-id", "")
-    if last and not last.isdecimal():
+    last = call.headers.get("last-event-id") or "0"
+    if (version := whole_number(last)) is None:
         raise Invalid(f"expected Last-Event-ID to be the id of an event, got {last!r}")
-    return max(int(last or 0), call.query.after)
+    return max(version, call.query.after)
 
 
 def _frame(run: str, event: EventView) -> bytes:

@@ -38,7 +38,7 @@ REPORTS_MAX = 1_000
 class Poll(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for tasks of the queue `worker`, or of several `queues`; the answer is held back until there is one, or the
     time is over. `activities` are those that the worker has: any other is done by the server itself, if it can.
-    `lease`: this worker sends heartbeats, so that its death is noticed sooner."""
+    `lease`: this worker sends heartbeats, so that its death is noticed sooner; it is answered after 20 s at most."""
 
     worker: str = ""
     queues: tuple[str, ...] = ()
