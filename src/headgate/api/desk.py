@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from headgate.api.caller import Forbidden
-from headgate.authoring import given_files, load_definition, validate_input
 from headgate.core import commands as c
 from headgate.core.decision import Decision
 from headgate.core.definition import Definition
@@ -135,6 +134,8 @@ class Desk:
     async def start(self, request: StartRequest) -> RunSummary:
         name, version = request.workflow, request.version
         if request.definition is not None:
+            from headgate.authoring import given_files, load_definition
+
             definition = load_definition(
                 request.definition,
                 source=request.source,
@@ -269,6 +270,8 @@ class Desk:
         return await self.retention.collect(kept, actor=self._signed(by), dry_run=dry_run)
 
     async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
+        from headgate.authoring import validate_input
+
         loaded, version = await self._scheduled(schedule, definition, files)
         value = validate_input(loaded, {} if schedule.input is None else schedule.input)
         schedule = self._own(schedule)
@@ -293,6 +296,8 @@ class Desk:
         if not text:
             plan = await self._engine.plan(schedule.workflow, schedule.version or None, tenant=self._whose)
             return plan.definition, schedule.version
+        from headgate.authoring import given_files, load_definition
+
         loaded = load_definition(
             text,
             source=f"schedule {schedule.name}",
