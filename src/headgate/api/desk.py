@@ -11,7 +11,6 @@ from headgate.api.admin_desk import AdminDesk
 from headgate.api.schedule_desk import ScheduleDesk
 from headgate.api.showing import Showing
 from headgate.api.watching import Watching
-from headgate.authoring import given_files, load_definition
 from headgate.core import commands as c
 from headgate.core.duration import parse_microseconds
 from headgate.core.errors import Refused
@@ -98,6 +97,8 @@ class Desk(ScheduleDesk, AdminDesk):
     async def start(self, request: StartRequest) -> RunSummary:
         name, version = request.workflow, request.version
         if request.definition is not None:
+            from headgate.authoring import given_files, load_definition
+
             definition = load_definition(
                 request.definition,
                 source=request.source,

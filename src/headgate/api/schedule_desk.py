@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from headgate.api.asker import Asker
-from headgate.authoring import given_files, load_definition, validate_input
 from headgate.core.definition import Definition
 from headgate.core.errors import Refused
 from headgate.engine.engine import Engine
@@ -34,6 +33,8 @@ class ScheduleDesk(Asker):
         self._activities = activities
 
     async def schedule(self, schedule: Schedule, *, definition: str, files: dict[str, str]) -> Schedule:
+        from headgate.authoring import validate_input
+
         loaded, version = await self._scheduled(schedule, definition, files)
         value = validate_input(loaded, {} if schedule.input is None else schedule.input)
         schedule = self._own(schedule)
@@ -58,6 +59,8 @@ class ScheduleDesk(Asker):
         if not text:
             plan = await self._engine.plan(schedule.workflow, schedule.version or None, tenant=self._whose)
             return plan.definition, schedule.version
+        from headgate.authoring import given_files, load_definition
+
         loaded = load_definition(
             text,
             source=f"schedule {schedule.name}",

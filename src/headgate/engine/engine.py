@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headgate.authoring import validate_input
 from headgate.core import commands as c
 from headgate.core.codec import GENESIS, content_value, decode
 from headgate.core.decision import Decision
@@ -191,6 +190,8 @@ class Engine:
         definition does not take, `NotFound` for an unknown workflow, `Refused` when `unique_key` is taken,
         `OverQuota` when its tenant may not start another now, `Unavailable` when too much is waiting to be written.
         """
+        from headgate.authoring import validate_input
+
         if (known := await self._started_before(start)) is not None:
             return known
         if self.appender.crowded:

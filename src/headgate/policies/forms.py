@@ -10,7 +10,6 @@ Every form is made in one pass over the text, so that the time is linear in its 
 from __future__ import annotations
 
 import binascii
-import html
 import re
 import sys
 import unicodedata
@@ -162,6 +161,8 @@ def _unescaped(found: re.Match[str]) -> str | None:
     if found[1]:
         return bytes.fromhex(found[1].replace("%", "")).decode(errors="replace")
     if found[2]:
+        import html
+
         plain = html.unescape(found[2])
         return None if plain == found[2] else plain
     escape = found[3]
