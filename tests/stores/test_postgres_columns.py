@@ -23,7 +23,7 @@ READ_BACK = "select " + ", ".join(
 ROWS = st.lists(
     st.tuples(
         st.none() | st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, 7]),
-        st.none() | st.text(st.characters(codec="utf-8")) | st.sampled_from(["", "std"]),
+        st.none() | st.text(st.characters(codec="utf-8")) | st.sampled_from(["", "std", "a\0b"]),
         st.none() | st.binary() | st.just(b"same"),
         st.booleans(),
     ),
