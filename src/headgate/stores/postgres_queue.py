@@ -16,7 +16,7 @@ import msgspec
 
 from headgate.core.errors import HeadgateError
 from headgate.ports import EVERYTHING, Claim, Hint, Length, Offer, Overdue, Task
-from headgate.stores.postgres_append import clean
+from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, Patience, dial
 from headgate.stores.queries import load_queries
