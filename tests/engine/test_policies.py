@@ -426,7 +426,7 @@ def test_orders_in_untrusted_text_are_denied_and_the_score_is_recorded(play: Any
 
         assert (row.head.status, provider.calls) == ("failed", [])
         (verdict,) = only(events, e.CallRequested).verdicts
-        assert verdict.details["score"] > 0.8
+        assert verdict.details["score"] > 0.7
         assert "leak" in verdict.details["families"]
 
     play(scene, scripted=provider)

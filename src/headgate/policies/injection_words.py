@@ -11,19 +11,19 @@ A long text is read by windows, so that orders amid much else count as they woul
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import pairwise
 from math import inf, sqrt
 from zlib import crc32
 
-__all__ = ["NUMBERS", "WEIGHTS_FILE", "features", "windows", "words_score"]
+__all__ = ["NUMBERS", "WEIGHTS_FILE", "windows", "words_score"]
 
 NUMBERS = 1 << 16
 WEIGHTS_FILE = "injection_words.bin"
 """A byte for each number, with its sign; behind them, as text, by how much to multiply, and what to add."""
-WINDOW = 160
+WINDOW = 200
 """So many words are read at once; each next window begins in the middle of the one before."""
 WORDS_KNOWN_MAX = 20_000
 
@@ -43,18 +43,14 @@ def words_score(text: str) -> float:
 
 
 def windows(text: str) -> Iterator[set[int]]:
-    """Yield the numbers that are in each window of a text in small letters."""
+    """Yield the numbers that are in each window of a text in small letters: of words, and of pairs of neighbours."""
     words = list(map(_number, _words(text)))
+    pairs = [(31 * one + other) % NUMBERS for one, other in pairwise(words)]
     for begin in range(0, max(1, len(words) - WINDOW // 2), WINDOW // 2):
-        if found := features(words[begin : begin + WINDOW]):
+        found = set(words[begin : begin + WINDOW])
+        found.update(pairs[begin : begin + WINDOW - 1])
+        if found:
             yield found
-
-
-def features(words: Sequence[int]) -> set[int]:
-    """Return the numbers of words and of the pairs of neighbours among them."""
-    found = {(31 * one + other) % NUMBERS for one, other in pairwise(words)}
-    found.update(words)
-    return found
 
 
 def _words(text: str) -> list[str]:
