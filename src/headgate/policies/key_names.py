@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["CONNECTING", "GO_ON_WITH", "NAMES_OF_TWO", "SPOKEN_NAMES", "SURE_NAMES", "is_name", "is_weak_name"]
 
 PASSWORDS = (
-    "pasfhocal contrasinal wagwoord pasvorto şifrə parol pswd psswd pword requirepass masterauth userpass dbpass password passwords passwd passwort passwörter passphrase passcode passkey pwd passord pw psw psk kennwort losung "
+    "mdp ww passw pswrd pwort hesla hasla şifrem parolam lozinku құпиясөз pasahitz jelszo salasõna adgangsord aðgangsorð pasword passwrd pasfhocal contrasinal wagwoord pasvorto şifrə parol pswd psswd pword requirepass masterauth userpass dbpass password passwords passwd passwort passwörter passphrase passcode passkey pwd passord pw psw psk kennwort losung "
     "contraseña contrasena contrasenya senha wachtwoord hasło hasła haslo heslo jelszó jelszava jelszo lozinka geslo parool "
     "salasana salasanasi lösenord losenord lösenordet adgangskode adgangskoden kodeord kodeordet lykilorð lykilord şifre "
     "şifresi sifre parola parolă parolası şifreniz salasõna hasłem heslem sandi laluan پسورد گذرواژه slaptažodis parole pasahitza cyfrinair facalfaire fjalëkalimi nenosiri "
@@ -95,11 +95,26 @@ NAMES_OF_TWO = frozenset(
         "كلمة السر",
         "الرمز السري",
     }
-    | {"секретный ключ", "ключ api", "ключ доступа", "klucz api", "access key id", "key base", "one time code"}
+    | {
+        "секретный ключ",
+        "ключ api",
+        "ключ доступа",
+        "klucz api",
+        "access key id",
+        "key base",
+        "one time code",
+        "құпия сөз",
+        "clave wifi",
+        "clave wi",
+        "код доступа",
+        "wifi key",
+        "wlan schlüssel",
+        "heslo wifi",
+    }
 )
 CONNECTING = frozenset(
     "is was are be it ist lautet war est es é è är er jest on to the a your my new old neues mein dein il la le "
-    "heißt será sera هو هي 是 は が".split()
+    "heißt será sera je este jest là adalah هو هي 是 は が 为 は が".split()
 )
 """Words that may stand between a name and its separator."""
 
@@ -109,7 +124,7 @@ GO_ON_WITH = frozenset(
     "valid too very also still only always sent shown hidden masked empty missing unknown forgotten lost weak strong long longer short "
     "shorter case-sensitive and or but if when where which who what how why for from with without in into on at by of as to be been is "
     "are was were has have had does did do being below above here there same different unique secret secure safe protected encrypted "
-    "hashed known asked given made kept left enter type choose pick create make write keep length more less than one two three four "
+    "hashed compared checked verified validated rotated login known asked given made kept left enter type choose pick create make write keep length more less than one two three four "
     "ten twelve characters letters words "
     "der die das den dem ein eine einen nicht kein keine bitte muss soll sollte wird wurde werden ist sind war im in auf mit ohne und oder "
     "falsch richtig abgelaufen geändert vergessen zu lang kurz sicher per von für als "

@@ -105,6 +105,54 @@ PLACES = (
         ),
         as_written=True,
     ),
+    # u: bob p: fox
+    Place(
+        ("p: ", "p=", "pw ", "pass "),
+        re.compile(
+            r"u(?<!\w.)(?:ser|sr|sername)?\s?[:=]\s?[^\s,;]{1,64}[\s,;/]{1,4}p(?:w|ass)?\s?[:= ]\s?([^\s,;\"']{3,100})"
+        ),
+    ),
+    # my pass is fox
+    Place(("pass is ",), re.compile(r"pass is (?!the |a |not |to |valid|now |for )([^\s,;\"']{4,100})")),
+    # <Password encrypted="no">fox</Password>
+    Place(
+        GIVEN_WORDS,
+        re.compile(
+            r"<[\w:.-]{0,40}(?:password|passwd|pwd|secret|token|apikey|api-key|api_key)\s[^<>\n]{1,120}>([^<>\n]{3,200})</"
+        ),
+    ),
+    # ENV DB_PASS fox
+    Place(
+        GIVEN_WORDS,
+        re.compile(
+            r"(?:env|arg|setenv|export|set) [\w.]{0,40}(?:pass|password|passwd|pwd|secret|token|_key|apikey)[ \t]{1,4}([^\s\"'$=-][^\s\"']{3,200})"
+        ),
+    ),
+    # PASS fox, requirepass fox
+    Place(
+        ("pass",),
+        re.compile(
+            r"(?:(?:^|\n)pass|requirepass|masterauth|masteruser|sshpass -p|smtp_pass) [\"']?([^\s\"'$<{]{4,100})[\"']?[ \t]*(?=\r|\n|\Z)"
+        ),
+    ),
+    # password: |
+    #   fox
+    Place(
+        GIVEN_WORDS,
+        re.compile(
+            r"(?:password|passwd|passphrase|pwd|secret|token|[_-]?key)[\"']?:[ \t]{0,4}[|>][+-]?[0-9]?[ \t]{0,4}\r?\n[ \t]{1,16}([^\n]{3,300})"
+        ),
+    ),
+    # crypto isakmp key fox address 192.0.2.1
+    Place(
+        ("key ", "key-string ", "neighbor ", "key=", "-key"),
+        re.compile(
+            r"(?:isakmp|tacacs-server|radius-server|tacacs|radius|ntp authentication|authentication|pre-shared|wpa-psk ascii|bgp)[ -]key"
+            r"(?: [0-9]{1,2})? ([^\s\"']{4,100})|key-string(?: [0-9])? ([^\s\"']{4,100})"
+        ),
+    ),
+    # net use z: \\\\srv\\x /user:bob fox
+    Place(("/user:",), re.compile(r"/user:[^\s]{1,64} ([^\s/\"']{4,100})")),
     # identified by 'fox'
     Place(("identified ",), re.compile(r"identified (?:by|with \w{1,40} by) [\"']([^\"'\n]{1,100})[\"']")),
     # - name: DB_PASSWORD
@@ -135,7 +183,8 @@ PLACES = (
         ),
         re.compile(
             r"(?:credentials?|logins?|log-in|sign-?in|zugang\w{0,6}|anmeldung|accès|acceso|accesso|дані|вход|账号|帳號|ログイン)\b[^\n:=]{0,30}"
-            r"[:=]\s{0,3}[^\s/]{1,64}\s?/\s?([^\s/,;]{4,100})"
+            r"[:=]\s{0,3}[^\s/,;|]{1,64}\s?[/,;|]\s?([^\s/,;|]{4,100})(?=[.]?(?:\s*(?:\n|\Z)|[,;]))|"
+            r"(?:credentials?|logins?|zugang\w{0,6}|accès|acceso|accesso)\b[^\n:=]{0,30}[:=]\s{0,3}[^\s/]{1,64}\s?/\s?([^\s/,;]{4,100})"
         ),
     ),
     # recovery phrase: four red foxes dance
@@ -157,11 +206,17 @@ HOST = re.compile(r"(?<![\w.-])[\w.*-]{1,100}\Z")
 HOST_LENGTH_MAX = 100
 FIELDS_MIN = 4
 # PIN: 4711
-NUMBER = re.compile(r"[0-9](?<=[ :=][0-9])[0-9]{2,7}(?![0-9])")
+NUMBER = re.compile(r"[0-9](?<=[^0-9A-Za-z.,_/+-][0-9])[0-9]{2,7}(?![0-9A-Za-z]|[.,:-][0-9])")
 NUMBER_NAME = re.compile(
-    r"\b(?:pin|otp|tan|2fa|mfa|passcode|puk|cvv|cvc)\b(?:[ -]?code)?[ ]?(?:is|ist|es|est|:|=)?[ :=]{1,3}\Z"
+    r"(?:\b(?:pin|otp|tan|2fa|mfa|passcode|puk|cvv|cvv2|cvc|cvc2|csc|pincode|geheimzahl|nip|пин)\b(?:[ -]?(?:code|kode|kodu|nummer|number|код|kod))?|"
+    r"(?:verification|confirmation|security|one-time|login|access|door|gate|alarm|entry|safe|lock|unlock|activation|auth\w*|2fa|sms|your) (?:pass)?code|"
+    r"(?:bestätigungs|sicherheits|zugangs|tür|freischalt|verifizierungs|einmal)code|code (?:de |d')?(?:vérification|confirmation|sécurité|secret|accès|pin|porte)|"
+    r"código de (?:verificación|seguridad|acceso|verificação|segurança|acesso)|codice di (?:verifica|sicurezza|accesso)|"
+    r"код (?:подтверждения|доступа|безопасности|из смс)|doğrulama kodu|kod (?:weryfikacyjny|dostępu|sms)|verificatiecode|beveiligingscode|"
+    r"验证码|驗證碼|校验码|安全码|pin码|密码|認証コード|確認コード|暗証番号|인증번호|인증 코드|핀번호|비밀번호|رمز التحقق|الرمز السري|קוד אימות|קוד סודי)"
+    r"[ ]?(?:is|ist|lautet|est|es|è|é|är|er|jest|:|=|:|は|是|为|то|—|-)?[ :=:\"'#]{0,3}\Z"
 )
-NUMBER_NAME_LENGTH_MAX = 24
+NUMBER_NAME_LENGTH_MAX = 36
 DIRECT = re.compile(
     r"(?:パスワード|パスフレーズ|暗証|合言葉|秘密鍵|キーは|トークン|密码|密碼|口令|密钥|密鑰|秘钥|密匙|令牌|通行码|授权码|비밀번호|비번|암호|토큰|"
     r"كلمة (?:المرور|السر)|كلمه المرور|الرمز|الرقم السري|باسورد|رمز عبور|گذرواژه|پسورد|پاس ورڈ|парол|ключ|токен|секрет|"

@@ -26,7 +26,7 @@ SHAPES = re.compile(
     r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{8,}|rubygems_[A-Za-z0-9]{8,}|gls?[ac]_[A-Za-z0-9_+/=-]{8,}|"
     r"NRA[KL]-[A-Z0-9]{8,}|NRJS-[A-Za-z0-9]{8,}|sntry[su]_[A-Za-z0-9+/=_-]{8,}|pat-[a-z]{2,3}[0-9]-[0-9A-Za-z-]{8,}|"
     r"xai-[A-Za-z0-9]{16,}|gsk_[A-Za-z0-9]{16,}|r8_[A-Za-z0-9]{16,}|pplx-[A-Za-z0-9]{16,}|tvly-[A-Za-z0-9-]{12,}|"
-    r"AGE-SECRET-KEY-1[A-Z0-9]{16,}|hv[sbr]\.[A-Za-z0-9_-]{12,}|nfp_[A-Za-z0-9]{12,}|fo1_[A-Za-z0-9_-]{12,}|"
+    r"AGE-SECRET-KEY-1[A-Z0-9]{16,}|hv[sbr]\.[A-Za-z0-9_-]{12,}|nfp_[A-Za-z0-9]{12,}|fm[12][ar]?_[A-Za-z0-9+/=_-]{12,}|fo1_[A-Za-z0-9_-]{12,}|"
     r"(?:bot)?[0-9]{8,10}:[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*|"
     r"[0-9A-Za-z]{32}-us[0-9]{1,2}|v[1-4]\.(?:local|public)\.[A-Za-z0-9_-]{8,}|"
     r"(?=[A-Z0-9-]{0,40}[0-9])(?=[0-9-]{0,40}[A-Z])(?:[A-Z0-9]{4,6}-){2,5}[A-Z0-9]{4,6}(?![A-Za-z0-9-])|"

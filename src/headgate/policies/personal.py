@@ -41,7 +41,7 @@ def detect_personal(kinds: Iterable[str] | None = None) -> Detect:
 
 
 DIGIT = re.compile(r"[0-9]")
-DIGITS = re.compile(r"[0-9](?:[\s().\-/+_]{0,3}[0-9]){6,}+")
+DIGITS = re.compile(r"[0-9](?:[\s().\-/+_·]{0,3}[0-9]){6,}+")
 """What has no seven digits near each other has no number of anybody. Patterns here begin with one plain class of
 characters: `re` skips what is not in it many times faster than it fails at each place."""
 
@@ -65,6 +65,16 @@ MAIL_HOST = re.compile(rf"@(?:[{LETTERS}][{LETTERS}-]*+\.)+(?=[A-Za-zÀ-ɏͰ-ӿ]
 
 ANY_HOST = re.compile(r"@(?:\w[\w-]*+\.)+(?=[^\W\d])[\w-]++")
 """For hosts in scripts that need no space before the next word; so it may take more than the address."""
+SPACED_HOST = re.compile(
+    rf"@[ ]?[{LETTERS}-]{{1,63}}(?:[ ]?\.[ ]?[{LETTERS}-]{{1,63}})*(?:[ ]\.[ ]|\.)[A-Za-z]{{2,24}}(?![A-Za-z])"
+)
+"""As it comes out of pictures and from careful people: ada @ home . example."""
+SAID_AT = re.compile(r"[(\[{<] ?(?:at|AT|At|@|ät|arroba|chiocciola) ?[)\]}>]| (?:dot|DOT) ")
+SAID = re.compile(
+    rf"[{LETTERS}._%+-]{{1,64}} ?(?:[(\[{{<] ?(?:at|AT|At|@|ät|arroba|chiocciola) ?[)\]}}>]| (?:at|AT) ) ?[{LETTERS}-]{{1,63}}"
+    rf"(?:(?: ?[(\[{{<] ?(?:dot|DOT|\.|punkt|punto|point) ?[)\]}}>] ?| (?:dot|DOT|punkt|punto|point) |\.)[{LETTERS}-]{{1,63}}){{1,5}}"
+)
+"""ada (at) home.example, ada at home dot example"""
 LOCAL_PART_MAX = 256
 LOCAL_PART_BACKWARDS = re.compile(rf"[{LETTERS}._%+'-]+")
 ANY_LOCAL_PART = re.compile(r"(?:[\w.+-]+|\"[^\"\n]{1,64}\")\Z")
@@ -73,15 +83,19 @@ ANY_LOCAL_PART = re.compile(r"(?:[\w.+-]+|\"[^\"\n]{1,64}\")\Z")
 def _emails(text: str) -> Iterator[Span]:
     at = text.find("@")
     while at >= 0:
-        host = MAIL_HOST.match(text, at) or ANY_HOST.match(text, at)
+        host = MAIL_HOST.match(text, at) or ANY_HOST.match(text, at) or SPACED_HOST.match(text, at)
         start = _local_part(text, at) if host is not None else at
         if host is not None and start < at:
             yield Span(start, host.end(), "email")
         at = text.find("@", at + 1)
+    if SAID_AT.search(text):
+        yield from (Span(*found.span(), "email") for found in SAID.finditer(text))
 
 
 def _local_part(text: str, at: int) -> int:
     """Return where the part before the @ begins; `at` where there is none."""
+    spaced = text[at - 1 : at] == " " and text[at + 1 : at + 2] == " "
+    at -= spaced
     begin = max(0, at - LOCAL_PART_MAX)
     backwards = LOCAL_PART_BACKWARDS.match(text[begin:at][::-1])
     if backwards is not None:
@@ -89,7 +103,7 @@ def _local_part(text: str, at: int) -> int:
     elif (found := ANY_LOCAL_PART.search(text, begin, at)) is not None:
         local = found[0]
     else:
-        return at
+        return at + spaced
     return at - len(local.lstrip("'.%-"))
 
 
@@ -105,7 +119,7 @@ IPV6_REST = re.compile(r"[0-9A-Fa-f:]{2,39}+(?:(?<=:)(?:[0-9]{1,3}\.){3}[0-9]{1,
 IPV6_COLONS_MIN = 6
 """So many has one in which no groups are left out and the last two are written as an IPv4 address."""
 NO_MACHINE = re.compile(
-    r"(?<![a-z])(?:sections?|clauses?|chapters?|articles?|§+|versions?|release|firmware|build|v|rev\.?|abschnitt|kapitel|punkt|"
+    r"(?:^|\n)#{1,4} \Z|(?<![a-z])(?:sections?|clauses?|chapters?|articles?|§+|versions?|release|firmware|build|v|rev\.?|abschnitt|kapitel|punkt|"
     r"absatz|ziffer|paragraph|articolo|artículo|sección|capítulo|cláusula|paragraphe|раздел|пункт|第|節|章|版本|oid|"
     r"programme|driver|kernel)[ \t:]*\Z",
     re.IGNORECASE,
@@ -115,7 +129,16 @@ CONTEXT = 24
 GROUPS_LEFT_OUT_MAX = 3
 
 
+DEFANGED_MARKS = ("[.", "(.", "[dot", "ip-")
+DEFANGED = re.compile(
+    rf"(?<![0-9])(?:{OCTET}(?:\.|\[\.\]|\(\.\)|\[dot\])){{3}}{OCTET}(?![0-9])|(?<=ip-)(?:{OCTET}-){{3}}{OCTET}(?![0-9])"
+)
+"""As reports of attacks write them, so that nobody clicks, and as machines are named after them."""
+
+
 def _machines(text: str) -> Iterator[Span]:
+    if any(mark in text for mark in DEFANGED_MARKS):
+        yield from (Span(*found.span(), "ip") for found in DEFANGED.finditer(text))
     if IPV4_PARTS.search(text):
         for like in IPV4_LIKE.finditer(text):
             found = IPV4.match(text, like.start())
@@ -164,7 +187,7 @@ def _before(words: re.Pattern[str], text: str, at: int) -> bool:
 # --- Cards --------------------------------------------------------------------------------------------------------
 
 CARD_DIGITS = (13, 19)
-DIGIT_GROUPS = re.compile(r"(?<![0-9])[0-9]{1,19}+(?:[\s.\-_/+]{1,3}[0-9]{1,19}+)*+")
+DIGIT_GROUPS = re.compile(r"(?<![0-9])[0-9]{1,19}+(?:[\s.\-_/+·]{1,3}[0-9]{1,19}+)*+")
 GROUP = re.compile(r"[0-9]+")
 ISSUERS = re.compile(r"4|5[0-9]|2[2-7]|3[04-9]|6|81|82|9792|1[0-9]{14}\Z")
 NO_CARD = re.compile(r"(?:ean|gtin|isbn|upc|imei|barcode|jan)(?:[ -]?1[034])?[ \t:#.=]*\Z", re.IGNORECASE)
@@ -180,10 +203,17 @@ def _cards(text: str, start: int, end: int) -> Iterator[Span]:
         first = 0
         while first < len(groups):
             last = _card_from(groups, first)
-            if last is not None and not _before(NO_CARD, text, groups[first].start()):
+            if last is not None and not _is_no_card(text, groups[first : last + 1]):
                 yield Span(groups[first].start(), groups[last].end(), "card")
                 first = last
             first += 1
+
+
+def _is_no_card(text: str, groups: list[re.Match[str]]) -> bool:
+    """Return whether digits are another number: the words before them say so, or it is an object identifier."""
+    start, end = groups[0].start(), groups[-1].end()
+    one_by_one = 2 < len(groups) < CARD_DIGITS[0] and any(len(group[0]) == 1 for group in groups)
+    return _before(NO_CARD, text, start) or (one_by_one and "." in text[start:end])
 
 
 def _card_from(groups: list[re.Match[str]], first: int) -> int | None:
@@ -209,7 +239,7 @@ def _passes_luhn(digits: str) -> bool:
 # --- Accounts -----------------------------------------------------------------------------------------------------
 
 IBAN_DIGITS = re.compile(
-    r"[0-9](?:(?<=[A-Za-z][A-Za-z][0-9])|(?<=[A-Za-z][A-Za-z] [0-9]))[0-9][ \t\n\r\-._/+]{0,2}[A-Za-z0-9]"
+    r"[0-9](?:(?<=[A-Za-z][A-Za-z][0-9])|(?<=[A-Za-z][A-Za-z] [0-9])|(?<=[A-Za-z] [A-Za-z] [0-9])) ?[0-9][ \t\n\r\-._/+,:·]{0,3}[A-Za-z0-9]"
 )
 IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
@@ -222,7 +252,7 @@ IBAN_LENGTHS = {
     "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
     "YE": 30,
 }  # fmt: skip
-BETWEEN_DIGITS = re.compile(r"[ \t\n\r\-._/+]+")
+BETWEEN_DIGITS = re.compile(r"[ \t\n\r\-._/+,:·]+")
 LETTERS_AS_NUMBERS = {ord(letter): str(number) for number, letter in enumerate(ascii_uppercase, 10)}
 
 
@@ -230,10 +260,11 @@ def _accounts(text: str) -> Iterator[Span]:
     for digits in IBAN_DIGITS.finditer(text):
         start = digits.start()
         start -= text[start - 1 : start] == " "
-        length = IBAN_LENGTHS.get(text[max(0, start - 2) : start].upper())
+        apart = text[start - 2 : start - 1] == " "
+        length = IBAN_LENGTHS.get(text[max(0, start - 2 - apart) : start].replace(" ", "").upper())
         if length is None:
             continue
-        start -= 2
+        start -= 2 + apart
         before = text[max(0, start - 4) : start]
         if before[-1:].isascii() and before[-1:].isalnum() and before.upper() != "IBAN":
             continue
@@ -255,16 +286,16 @@ def _account_end(text: str, start: int, length: int) -> int:
 
 @cache
 def _of_length(length: int) -> re.Pattern[str]:
-    return re.compile(rf"[A-Za-z0-9](?:[ \t\n\r\-._/+]{{0,2}}[A-Za-z0-9]){{{length - 1}}}")
+    return re.compile(rf"[A-Za-z0-9](?:[ \t\n\r\-._/+,:·]{{0,3}}[A-Za-z0-9]){{{length - 1}}}")
 
 
 # --- Social security ----------------------------------------------------------------------------------------------
 
 SSN = re.compile(
-    r"(?<![0-9])(?<![0-9][-.])(?!000|666|9)[0-9]{3}([-. /+]?)(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![0-9]|[-.][0-9])"
+    r"(?<![0-9])(?<![0-9][-.])(?!000|666|9)[0-9]{3}([-. /+_]{0,3})(?!00)[0-9]{2}([-. /+_]{0,3})(?!0000)[0-9]{4}(?![0-9]|[-.][0-9])"
 )
 SOCIAL = re.compile(
-    r"ssn|social|soc\.? ?sec|s\.s\.n|ss ?#|ss no|\btin\b|taxpayer|tax ?id|itin|seguro social|sécurité sociale|"
+    r"ssn|social|soc\.? ?sec|s\.s\.n|ss ?#|ss no|\btin\b|taxpayer|tax ?id|itin|seguro social|sécurité sociale|\bnss\b|"
     r"sozialvers|社会保障|社會安全|社会安全|사회보장|соц|الضمان|सामाजिक|previdência|previdenza|w-?[0-9]|1099",
     re.IGNORECASE,
 )
@@ -273,7 +304,9 @@ SOCIAL_CONTEXT = 48
 
 def _social(text: str, start: int, end: int) -> Iterator[Span]:
     for found in SSN.finditer(text, start, end):
-        if found[1] or SOCIAL.search(text, max(0, found.start() - SOCIAL_CONTEXT), found.start()):
+        if (found[1] and found[1] == found[2] != "_") or SOCIAL.search(
+            text, max(0, found.start() - SOCIAL_CONTEXT), found.start()
+        ):
             yield Span(found.start(), found.end(), "ssn")
 
 

@@ -33,11 +33,11 @@ ANYWHERE = (
     (
         frozenset("0"),
         re.compile(
-            r"(?<![0-9])(?<![0-9][-./,])\(?0[0-9]{1,4}(?:\)[ ]?|[ .\-/]{1,3})[0-9]{2,8}(?:[ .\-/]{1,2}[0-9]{2,4}){0,4}(?![0-9])"
+            r"(?<![0-9])(?<![0-9][-./,])\(?0[1-9][0-9]{0,3}(?:\)[ ]?|[ .\-/]{1,3})[0-9]{2,8}(?:[ .\-/]{1,2}[0-9]{2,4}){0,4}(?![0-9])"
         ),
     ),
     # 0044 20 7946 0321
-    (frozenset("0"), re.compile(r"(?<![0-9])00[1-9](?:[ ().\-/]{0,2}[0-9]){8,13}(?![0-9])")),
+    (frozenset("0"), re.compile(r"(?<![0-9])00[ ]?[1-9](?:[ ().\-/]{0,2}[0-9]){8,13}(?![0-9])")),
     # 0639981277, 07700900123
     (frozenset("0"), re.compile(r"(?<![0-9A-Za-z])(?<![0-9][.,/_-])0[1-9][0-9]{8,9}(?![0-9A-Za-z]|[.,/_-][0-9])")),
     # 13800138000
@@ -94,7 +94,7 @@ NUMBERS = re.compile(
     r"(?<!商品)(?<!注文)(?<!追跡)(?<!会員)(?<!製造)(?<!管理)(?<!受付)番号[はが:]?\s*\Z|رقم[يهاك]*[ :]*\Z",
 )
 NO_PHONE = re.compile(
-    r"(?:isbn|issn|ean|gtin|1z(?: [0-9a-z]{3}){0,2}|tracking(?: number)?|doi|iban|order|invoice|serial|sku|art\.?|id|ref|case|ticket|part|no\.|nr\.|#)[ \t:#.=-]*\Z",
+    r"(?:isbn|issn|ean|gtin|1z(?: [0-9a-z]{3}){0,2}|tracking(?: number)?|doi|iban|order|invoice|serial|org\.? ?n[ro]\.?|orgnr|siret|siren|vat|kvk|nip|regon|abn|sku|art\.?|id|ref|case|ticket|part|no\.|nr\.|#)[ \t:#.=-]*\Z",
 )
 DATE = re.compile(
     r"\(?(?:[0-9]{1,2}[./-][0-9]{1,2}[./-](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[./-][0-9]{1,2}[./-][0-9]{1,2})(?![0-9])"
@@ -102,6 +102,13 @@ DATE = re.compile(
 
 OF_A_YEAR = re.compile(r"\A0[0-9]{1,5}/(?:19|20)[0-9]{2}(?![0-9])")
 """The number of a file: 0034/2026."""
+
+
+OF_UNITS = re.compile(
+    r" ?(?:bytes|[kmg]i?b|ms|rows|records|items|users|lines|tokens|requests|eur|euros?|usd|dollars?|km|kg)\b",
+    re.IGNORECASE,
+)
+"""What follows an amount."""
 
 
 def phones(text: str, start: int, end: int) -> Iterator[Span]:
@@ -140,7 +147,7 @@ def _is_something_else(text: str, at: int) -> bool:
 
 def _is_near_a_word(text: str, found: re.Match[str]) -> bool:
     start, end = found.span()
-    if _is_something_else(text, start):
+    if _is_something_else(text, start) or OF_UNITS.match(text, end):
         return False
     near = f"{text[max(0, start - CONTEXT_BEFORE) : start]} {text[end : end + CONTEXT_AFTER]}".lower()
     if WORDS.within(near):
