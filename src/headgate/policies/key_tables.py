@@ -15,8 +15,36 @@ NAME_LENGTH_MAX = 48
 NO_COLUMN = (-1, "", 0)
 WORD = re.compile(r"[^\W\d_]+")
 ABOUT_SECRETS = frozenset(
-    "length days history count age policy min max rotation expiry ttl type url name status enabled required rotated changed "
-    "updated expires limit bucket budget".split()
+    (
+        *(
+            "length",
+            "days",
+            "history",
+            "count",
+            "age",
+            "policy",
+            "min",
+            "max",
+            "rotation",
+            "expiry",
+            "ttl",
+            "type",
+            "url",
+        ),
+        *(
+            "name",
+            "status",
+            "enabled",
+            "required",
+            "rotated",
+            "changed",
+            "updated",
+            "expires",
+            "limit",
+            "bucket",
+            "budget",
+        ),
+    )
 )
 """The end of what says something of a secret, and is none: password_min_length."""
 INSERT = re.compile(r"insert into [\w.\"`]{1,80} ?\(([^()]{1,400})\)\s{0,8}values\s{0,8}", re.IGNORECASE)
