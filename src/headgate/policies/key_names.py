@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["CONNECTING", "GO_ON_WITH", "NAMES_OF_TWO", "SPOKEN_NAMES", "SURE_NAMES", "is_name", "is_weak_name"]
+__all__ = ["CONNECTING", "GO_ON_WITH", "NAMES_OF_TWO", "SPOKEN_NAMES", "SURE_NAMES", "USERS", "is_name", "is_weak_name"]
 
+USERS = (
+    "user login id username benutzer utilisateur identifiant usuario usuário utente gebruiker användare bruker bruger käyttäjä kullanıcı uživatel "
+    "użytkownik felhasználó utilizator пользователь логин користувач χρήστης משתמש 用户 用戶 ユーザー 아이디 account konto compte cuenta"
+).split()
+"""What the other half is called of what one logs in with."""
 PASSWORDS = (
     "mdp ww passw pswrd pwort hesla hasla şifrem parolam lozinku құпиясөз pasahitz jelszo salasõna adgangsord aðgangsorð pasword passwrd pasfhocal contrasinal wagwoord pasvorto şifrə parol pswd psswd pword requirepass masterauth userpass dbpass password passwords passwd passwort passwörter passphrase passcode passkey pwd passord pw psw psk kennwort losung "
     "contraseña contrasena contrasenya senha wachtwoord hasło hasła haslo heslo jelszó jelszava jelszo lozinka geslo parool "
@@ -107,6 +112,14 @@ NAMES_OF_TWO = frozenset(
         "clave wifi",
         "clave wi",
         "код доступа",
+        "رمز الوصول",
+        "khóa api",
+        "kunci api",
+        "מפתח api",
+        "कुंजी api",
+        "คีย์ api",
+        "code wifi",
+        "mot passe wifi",
         "wifi key",
         "wlan schlüssel",
         "heslo wifi",
@@ -124,7 +137,7 @@ GO_ON_WITH = frozenset(
     "valid too very also still only always sent shown hidden masked empty missing unknown forgotten lost weak strong long longer short "
     "shorter case-sensitive and or but if when where which who what how why for from with without in into on at by of as to be been is "
     "are was were has have had does did do being below above here there same different unique secret secure safe protected encrypted "
-    "hashed compared checked verified validated rotated login known asked given made kept left enter type choose pick create make write keep length more less than one two three four "
+    "hashed compared checked verified validated rotated login forgot expire expires confirm submit remember known asked given made kept left enter type choose pick create make write keep length more less than one two three four "
     "ten twelve characters letters words "
     "der die das den dem ein eine einen nicht kein keine bitte muss soll sollte wird wurde werden ist sind war im in auf mit ohne und oder "
     "falsch richtig abgelaufen geändert vergessen zu lang kurz sicher per von für als "
@@ -140,7 +153,7 @@ SPOKEN_NAMES = tuple(
     dict.fromkeys(
         word
         for word in (*PASSWORDS, "mot de passe", "palavra-passe", "passe", "api key", "api-key", "apikey", "secret key",
-                     "access key", "token", "secret", "kata sandi", "mật khẩu", "credentials", "pre-shared key", "pre-shared-key", "preshared", "pass ", "creds", "neno la siri", "нууц үг", "clave", "clé ", "chave", "schlüssel", "wifi", "wi-fi", "wlan", "wpa", "psk")
+                     "access key", "token", "secret", "kata sandi", "mật khẩu", "credentials", "pre-shared key", "master key", "deploy key", "service key", "signing key", "encryption key", "license key", "licence key", "account key", "private key", "pre-shared-key", "preshared", "pass ", "creds", "neno la siri", "нууц үг", "clave", "clé ", "chave", "schlüssel", "wifi", "wi-fi", "wlan", "wpa", "psk")
         if len(word) > 2
     )
 )  # fmt: skip

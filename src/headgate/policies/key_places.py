@@ -78,7 +78,7 @@ PLACES = (
     Place(
         GIVEN_WORDS,
         re.compile(
-            r"--[\w-]{0,30}(?:password|passwd|pass|pwd|token|secret|key)[ =]+[\"']?([^\s\"'$<{-][^\s\"']{2,200})"
+            r"-(?<![\w-]-)-?[\w-]{0,30}(?:password|passwd|passphrase|pass|pwd|token|secret|key)[ =]+[\"']?([^\s\"'$<{-][^\s\"']{2,200})"
         ),
     ),
     # #define WIFI_PASS "fox", passphrase "tiger lily"
@@ -151,6 +151,44 @@ PLACES = (
             r"(?: [0-9]{1,2})? ([^\s\"']{4,100})|key-string(?: [0-9])? ([^\s\"']{4,100})"
         ),
     ),
+    # unzip -P fox, ldapsearch -w fox, docker login -p fox
+    Place(
+        (" -p", " -w", " -k", " -c", " -hp", "pass ", "/p:", "/pass:", " -b", "obscure "),
+        re.compile(
+            r"(?:unzip|zip|sqlcmd|rdesktop|isql|bcp|(?:docker|podman|az|oc|cf|helm registry) login)\b[^\n]{0,80}? -[pP] ?[\"']?([^\s\"'-][^\s\"']{3,100})|"
+            r"ldap(?:search|add|modify|passwd|whoami)\b[^\n]{0,80}? -w ?[\"']?([^\s\"']{4,100})|"
+            r"openssl\b[^\n]{0,80}? -k [\"']?([^\s\"'/]{4,100})|snmp(?:walk|get|set|bulkwalk)\b[^\n]{0,40}? -c [\"']?([^\s\"']{4,100})|"
+            r"rar [^\n]{0,40}?-hp([^\s\"']{4,100})|/p(?:ass)?:([^\s\"'/]{4,100})|htpasswd -[a-z]{0,6}b[a-z]{0,6} \S{1,80} \S{1,64} ([^\s\"']{4,100})|"
+            r"(?:store|key)pass [\"']?([^\s\"'-][^\s\"']{3,100})|obscure [\"']?([^\s\"'-][^\s\"']{3,100})"
+        ),
+        as_written=True,
+    ),
+    # smbclient -U bob%fox
+    Place(("%",), re.compile(r"-u(?<=\s-u) [\"']?[^\s%\"']{1,64}%([^\s\"']{4,100})")),
+    # chpasswd <<< bob:fox, net user bob fox /add
+    Place(
+        ("chpasswd", "net user "),
+        re.compile(r"chpasswd <<< ?[\"']?[^\s:\"']{1,64}:([^\s\"']{4,100})|net user [^\s/]{1,64} ([^\s/\"']{4,100})"),
+    ),
+    # ConvertTo-SecureString 'fox'
+    Place(("securestring",), re.compile(r"securestring (?:-string )?[\"']([^\"'\n$]{3,100})[\"']")),
+    # <key>password</key> <string>fox</string>, type=password value="fox"
+    Place(
+        GIVEN_WORDS,
+        re.compile(
+            r"(?:password|passwd|pwd|secret|token|key)</[\w:.-]{1,20}>\s{0,20}<[\w:.-]{1,20}>([^<>\n]{3,200})</|"
+            r"type=[\"']?password[\"']?[^<>\n]{0,80} value=[\"']([^\"'\n]{3,100})[\"']"
+        ),
+    ),
+    # enable secret fox, username bob password 7 fox, ppp chap password fox
+    Place(
+        ("secret ", "password ", "community ", "passphrase ", "psk "),
+        re.compile(
+            r"(?:enable|chap|pap|line vty|username \S{1,64}(?: privilege [0-9]{1,2})?) (?:secret|password) (?:[0-9]{1,2} )?([^\s\"']{4,100})|"
+            r"plain-text-password ([^\s\"']{4,100})|snmp(?:-server)? community ([^\s\"']{4,100})|"
+            r"(?:security|wpa-psk|wpa2-psk|key-mgmt \S{1,20}) (?:passphrase|psk|ascii) (?:[0-9] )?[\"']?([^\s\"']{4,100})"
+        ),
+    ),
     # net use z: \\\\srv\\x /user:bob fox
     Place(("/user:",), re.compile(r"/user:[^\s]{1,64} ([^\s/\"']{4,100})")),
     # identified by 'fox'
@@ -168,6 +206,11 @@ PLACES = (
     Place(
         (
             *(
+                "creds",
+                "anmeldedaten",
+                "identifiant",
+                "credencial",
+                "credenzial",
                 "credential",
                 "login",
                 "log-in",
@@ -182,9 +225,9 @@ PLACES = (
             *("вход", "дані", "账号", "帳號", "ログイン"),
         ),
         re.compile(
-            r"(?:credentials?|logins?|log-in|sign-?in|zugang\w{0,6}|anmeldung|accès|acceso|accesso|дані|вход|账号|帳號|ログイン)\b[^\n:=]{0,30}"
+            r"(?:credentials?|creds|anmeldedaten|identifiants?|credenciales|credenziali|logins?|log-in|sign-?in|zugang\w{0,6}|anmeldung|accès|acceso|accesso|дані|вход|账号|帳號|ログイン)\b[^\n:=]{0,30}"
             r"[:=]\s{0,3}[^\s/,;|]{1,64}\s?[/,;|]\s?([^\s/,;|]{4,100})(?=[.]?(?:\s*(?:\n|\Z)|[,;]))|"
-            r"(?:credentials?|logins?|zugang\w{0,6}|accès|acceso|accesso)\b[^\n:=]{0,30}[:=]\s{0,3}[^\s/]{1,64}\s?/\s?([^\s/,;]{4,100})"
+            r"(?:credentials?|creds|anmeldedaten|identifiants?|credenciales|credenziali|logins?|zugang\w{0,6}|accès|acceso|accesso)\b[^\n:=]{0,30}[:=]\s{0,3}[^\s/]{1,64}\s?/\s?([^\s/,;]{4,100})"
         ),
     ),
     # recovery phrase: four red foxes dance
@@ -221,7 +264,7 @@ DIRECT = re.compile(
     r"(?:パスワード|パスフレーズ|暗証|合言葉|秘密鍵|キーは|トークン|密码|密碼|口令|密钥|密鑰|秘钥|密匙|令牌|通行码|授权码|비밀번호|비번|암호|토큰|"
     r"كلمة (?:المرور|السر)|كلمه المرور|الرمز|الرقم السري|باسورد|رمز عبور|گذرواژه|پسورد|پاس ورڈ|парол|ключ|токен|секрет|"
     r"पासवर्ड|कुंजी|পাসওয়ার্ড|கடவுச்சொல்|పాస్|პაროლი|գաղտնաբառ|รหัสผ่าน|โทเค็น|סיסמ[הא]|κωδικ|κλειδί|የይለፍ ቃል)"
-    r"[^\x00-\x7f]{0,12}[ :=]{0,3}[^\x00-\x7f]{0,8}[ :=\"'`]{0,4}([!-~ı]{4,200})",
+    r"[^\x00-\x7f]{0,12}(?: ?api)?[ :=]{0,3}[^\x00-\x7f]{0,8}[ :=\"'`]{0,4}([!-~ı]{4,200})",
 )
 
 

@@ -40,11 +40,19 @@ SHAPES = re.compile(
 )
 HOOKS = re.compile(
     r"(?:https?://)?(?:hooks\.[\w.-]+|(?:[a-z]+\.)?discord(?:app)?\.com/api/webhooks|[\w.-]*webhook\.office\.com|"
-    r"[\w-]+(?:\.[\w-]+)*\.logic\.azure\.com|maker\.ifttt\.com/trigger|api\.telegram\.org/bot|hook\.[a-z0-9.]*make\.com|"
+    r"[\w-]+(?:\.[\w-]+)*\.logic\.azure\.com|maker\.ifttt\.com/trigger|hc-ping\.com|events\.pagerduty\.com/integration|oapi\.dingtalk\.com/robot|api\.telegram\.org/bot|hook\.[a-z0-9.]*make\.com|"
     r"chat\.googleapis\.com/v1/spaces|outlook\.office\.com/webhook|[\w.:-]+/(?:[\w.-]+/){0,4}(?:incoming-)?(?:web)?hooks?(?=/))"
     r"/?[^\s\"'<>)\]]{8,}"
 )
-HOOK_HOSTS = (".logic.azure.com", "maker.ifttt.com/trigger", "api.telegram.org/bot", "chat.googleapis.com/v1/spaces")
+HOOK_HOSTS = (
+    "hc-ping.com/",
+    "events.pagerduty.com/integration",
+    "oapi.dingtalk.com/robot",
+    ".logic.azure.com",
+    "maker.ifttt.com/trigger",
+    "api.telegram.org/bot",
+    "chat.googleapis.com/v1/spaces",
+)
 """What has none of these has the word itself in it."""
 NO_SPACES = re.compile(r"\S{12,}")
 TOKEN_IN_ADDRESS = re.compile(r"://([A-Za-z0-9_.-]{12,100})@(?=[\w\[])")

@@ -14,6 +14,7 @@ from headgate.policies.key_names import (
     NAMES_OF_TWO,
     SPOKEN_NAMES,
     SURE_NAMES,
+    USERS,
     is_name,
     is_weak_name,
 )
@@ -50,7 +51,7 @@ WORD_BEFORE = re.compile(
 )
 ORDINARY = re.compile(r"[0-9]{1,2}[.,]?\Z")
 COPULA = re.compile(
-    r"(?:\s{1,3}(?:is|was|are|ist|lautet|war|est|es|è|é|era|jest|to|är|er|on|blir|zijn|je|este|là|adalah|-|=|será|now|set|still|nun|jetzt)){1,3}"
+    r"(?:\s{1,3}(?:is|was|are|ist|lautet|war|est|es|è|é|era|jest|to|är|er|on|blir|zijn|je|este|là|adalah|-|=|será|now|set|reset|changed|updated|being|namely|still|nun|jetzt)){1,3}"
     r"[\s:=\"'(]{1,30}([^\s\"'`,;<>(){}\[\]|。、]{4,200})",
     re.IGNORECASE,
 )
@@ -61,6 +62,19 @@ COPULA_LATER = re.compile(
     re.IGNORECASE,
 )
 """the password for the box in the hall is …"""
+DECORATED = re.compile(
+    r"(?:[ \t]?\([^()\n]{1,40}\))?(?:</?\w{1,10}>|[*_`\])]){0,4}[ \t]{0,4}"
+    r"(?:[:=]{1,2}>?|[-=]>|[→➜➔⇒»▶]|\.{3,60}|\t|(?=[\[<*`]))(?:</?\w{1,10}>|[*_`\[(<«\"' \t]|!secret ){0,8}"
+    r"([^\s\"'`,;<>(){}\[\]|。、*]{4,200})"
+)
+"""**Password:** …, password (mind the case): …, Password......…"""
+PAIR_LENGTH_MAX = 60
+USER = re.compile(rf"(?<!\w)(?:{'|'.join(USERS)})\w{{0,8}}[ :=,][^\n]{{1,40}}\Z")
+NEXT_WORD = re.compile(r"[ \t]{1,4}([^\s\"'`,;<>(){}\[\]|。、]{4,200})")
+COMPLEX = re.compile(
+    r"(?<![^\s\"'(])(?=[^\s]{0,40}[0-9])(?=[^\s]{0,40}[A-Za-z])[A-Za-z0-9!#$%^&*?_-]{3,40}[!#$%^&*][A-Za-z0-9!#$%^&*?_-]{2,40}(?![^\s\"'),.;:])"
+)
+"""Letters, digits and signs in one word, as passwords are wanted."""
 COPULA_BEFORE = re.compile(
     r" (?:is|are|was|ist|sind|war|est|sont|es|son|è|é|as|als|comme|como|come|for|für) (?:\w{1,8} ){0,3}\Z"
 )
@@ -133,11 +147,22 @@ def _spoken(text: str, lowered: str, named: Iterable[str]) -> Iterator[Span]:
             if _is_amid_letters(text, at, at + len(name)):
                 at = lowered.find(name, at + len(name))
                 continue
-            one = COPULA.match(text, at + len(name)) or COPULA_LATER.match(text, at + len(name))
-            if one is not None and name in SURE_NAMES and not is_no_secret(one[1]) and not is_placed(one[1]):
-                yield key_span(text, *one.span(1))
+            if name in SURE_NAMES:
+                yield from _behind_a_sure_name(text, lowered, at, at + len(name))
             yield from _said_near(text, at, at + len(name), sure=name in SURE_NAMES)
             at = lowered.find(name, at + len(name))
+
+
+def _behind_a_sure_name(text: str, lowered: str, start: int, end: int) -> Iterator[Span]:
+    """Yield what a sentence, a form, or a pair of user and password has behind a name, whatever it looks like; and what
+    stands before it, if it looks like nothing but a password."""
+    one = COPULA.match(text, end) or COPULA_LATER.match(text, end) or DECORATED.match(text, end)
+    if one is None and USER.search(lowered, max(0, start - PAIR_LENGTH_MAX), start):
+        one = NEXT_WORD.match(text, end)
+    if one is not None and not is_no_secret(one[1]) and not is_placed(one[1]):
+        yield key_span(text, *one.span(1))
+    for complex_one in COMPLEX.finditer(text, max(0, start - PAIR_LENGTH_MAX), start):
+        yield key_span(text, *complex_one.span())
 
 
 def _is_amid_letters(text: str, start: int, end: int) -> bool:

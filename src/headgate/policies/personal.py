@@ -56,6 +56,7 @@ def _digits(text: str) -> Iterator[tuple[int, int]]:
         start, end = run.span()
         for _ in range(2):
             start -= start > at and text[start - 1] in "+("
+        start -= 2 * (start - 1 > at and text[start - 2 : start] == "+ ")
         yield start, end
         at = end
 

@@ -20,7 +20,7 @@ CONTEXT_AFTER = 24
 
 ANYWHERE = (
     # +49 (0)89 99998-310
-    (frozenset("+"), re.compile(r"(?<![0-9+])\+[ ]?\(?[1-9](?:[\s().\-/+]{0,3}[0-9]){6,14}(?![0-9])")),
+    (frozenset("+"), re.compile(r"(?<![0-9+])\+[ ]?\(?[1-9](?:[\s().\-/+_]{0,3}[0-9]){6,14}(?![0-9])")),
     # (415) 555-0132, 1-800-555-0199
     (
         frozenset(),
@@ -69,6 +69,8 @@ ANYWHERE = (
             r"(?<![0-9A-Za-z])(?<![0-9.,/_#-][.,/_#-])(?<![.,/_#-])[2-9][0-9]{9}(?![0-9A-Za-z]|[.,/_-][0-9A-Za-z])"
         ),
     ),
+    # 03(1234)5678
+    (frozenset("0()"), re.compile(r"(?<![0-9])0[1-9][0-9]{0,3}\([0-9]{1,4}\)[0-9]{3,4}(?![0-9])")),
     # 8 (495) 555-01-28
     (frozenset("8-"), re.compile(r"(?<![0-9])8[ -]?\(?[3489][0-9]{2}\)?[ -]?[0-9]{3}-[0-9]{2}-[0-9]{2}(?![0-9])")),
 )
@@ -93,6 +95,7 @@ NUMBERS = re.compile(
     r"\b(?:number|nummer|numéro|número|numero|номер\w*|nr\.?) (?:is|ist|est|es|è|é|är|er|:)?[ :]*\Z|"
     r"(?<!商品)(?<!注文)(?<!追跡)(?<!会員)(?<!製造)(?<!管理)(?<!受付)番号[はが:]?\s*\Z|رقم[يهاك]*[ :]*\Z",
 )
+SOMEBODYS = re.compile(r"\b(?:my|your|his|her|our|their|meine|deine|ihre|mon|mi|il mio|mój|moje|min|мой|minha|meu) \w")
 NO_PHONE = re.compile(
     r"(?:isbn|issn|ean|gtin|1z(?: [0-9a-z]{3}){0,2}|tracking(?: number)?|doi|iban|order|invoice|serial|org\.? ?n[ro]\.?|orgnr|siret|siren|vat|kvk|nip|regon|abn|sku|art\.?|id|ref|case|ticket|part|no\.|nr\.|#)[ \t:#.=-]*\Z",
 )
@@ -152,5 +155,6 @@ def _is_near_a_word(text: str, found: re.Match[str]) -> bool:
     near = f"{text[max(0, start - CONTEXT_BEFORE) : start]} {text[end : end + CONTEXT_AFTER]}".lower()
     if WORDS.within(near):
         return True
-    grouped = " " in found[0] or "-" in found[0]
-    return grouped and NUMBERS.search(text[max(0, start - CONTEXT_AFTER) : start].lower()) is not None
+    before = text[max(0, start - CONTEXT_AFTER) : start].lower()
+    grouped = " " in found[0] or "-" in found[0] or SOMEBODYS.search(before) is not None
+    return grouped and NUMBERS.search(before) is not None
