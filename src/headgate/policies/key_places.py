@@ -145,9 +145,9 @@ PLACES = (
     ),
     # crypto isakmp key fox address 192.0.2.1
     Place(
-        ("key ", "key-string ", "neighbor ", "key=", "-key"),
+        ("isakmp", "tacacs", "radius", "ntp ", "pre-shared", "wpa-psk", "bgp", "key-string"),
         re.compile(
-            r"(?:isakmp|tacacs-server|radius-server|tacacs|radius|ntp authentication|authentication|pre-shared|wpa-psk ascii|bgp)[ -]key"
+            r"(?:isakmp|tacacs-server|radius-server|tacacs|radius|ntp authentication|pre-shared|wpa-psk ascii|bgp)[ -]key"
             r"(?: [0-9]{1,2})? ([^\s\"']{4,100})|key-string(?: [0-9])? ([^\s\"']{4,100})"
         ),
     ),
@@ -260,6 +260,10 @@ NUMBER_NAME = re.compile(
     r"[ ]?(?:is|ist|lautet|est|es|è|é|är|er|jest|:|=|:|は|是|为|то|—|-)?[ :=:\"'#]{0,3}\Z"
 )
 NUMBER_NAME_LENGTH_MAX = 36
+NUMBER_NAME_ENDINGS = tuple(
+    "pin otp tan 2fa mfa code puk cvv cvv2 cvc cvc2 csc zahl nip kode kodu nummer number kod secret confirmation accesso acceso acesso "
+    "sicurezza seguridad verifica weryfikacyjny sms porte is ist lautet est es er jest".split()
+)
 DIRECT = re.compile(
     r"(?:パスワード|パスフレーズ|暗証|合言葉|秘密鍵|キーは|トークン|密码|密碼|口令|密钥|密鑰|秘钥|密匙|令牌|通行码|授权码|비밀번호|비번|암호|토큰|"
     r"كلمة (?:المرور|السر)|كلمه المرور|الرمز|الرقم السري|باسورد|رمز عبور|گذرواژه|پسورد|پاس ورڈ|парол|ключ|токен|секрет|"
@@ -310,5 +314,8 @@ def _in_password_files(text: str) -> Iterator[Span]:
 def _numbers(text: str, lowered: str) -> Iterator[Span]:
     for one in NUMBER.finditer(text):
         at = one.start()
+        before = lowered[max(0, at - NUMBER_NAME_LENGTH_MAX) : at].rstrip(" :=\"'#-")
+        if before[-1:].isascii() and not before.endswith(NUMBER_NAME_ENDINGS):
+            continue
         if NUMBER_NAME.search(lowered, max(0, at - NUMBER_NAME_LENGTH_MAX), at):
             yield key_span(text, at, one.end())
