@@ -41,11 +41,11 @@ OPTION = re.compile(
 GIVEN_WORDS = ("pass", "pwd", "token", "secret", "-key", "psk", "shared key")
 PLACES = (
     # root:fox-77@db
-    Place(("@",), re.compile(r":(?<=[\w.-]:)(?=[^\s:/@]*[0-9])([^\s:/@\"']{5,64})@(?=[\w.-])")),
+    Place(("@",), re.compile(r":(?<=[\w.-]:)(?=[^\s:/@]*[0-9])([^\s:/@\"']{5,64})@(?=[\w.<-])")),
     # sqlplus app/fox-77@db
     Place(
         ("sqlplus", "thin:", "oracle", "userid="),
-        re.compile(r"(?:sqlplus|thin:|oracle|userid=)[^\n]{0,20}?\w{1,64}/([^\s@/\"']{3,64})@(?=[\w/])"),
+        re.compile(r"(?:sqlplus|thin:|oracle|userid=)[^\n]{0,20}?\w{1,64}/([^\s@/\"']{3,64})@(?=[\w/<])"),
         as_written=True,
     ),
     # .htpasswd, shadow
@@ -261,7 +261,7 @@ NUMBER_NAME = re.compile(
 )
 NUMBER_NAME_LENGTH_MAX = 36
 NUMBER_NAME_ENDINGS = tuple(
-    "pin otp tan 2fa mfa code puk cvv cvv2 cvc cvc2 csc zahl nip kode kodu nummer number kod secret confirmation accesso acceso acesso "
+    "ción tion ção cion pin otp tan 2fa mfa code puk cvv cvv2 cvc cvc2 csc zahl nip kode kodu nummer number kod secret confirmation accesso acceso acesso "
     "sicurezza seguridad verifica weryfikacyjny sms porte is ist lautet est es er jest".split()
 )
 DIRECT = re.compile(
