@@ -23,7 +23,7 @@ __all__ = ["NUMBERS", "WEIGHTS_FILE", "windows", "words_score"]
 NUMBERS = 1 << 16
 WEIGHTS_FILE = "injection_words.bin"
 """A byte for each number, with its sign; behind them, as text, by how much to multiply, and what to add."""
-WINDOW = 200
+WINDOW = 300
 """So many words are read at once; each next window begins in the middle of the one before."""
 WORDS_KNOWN_MAX = 20_000
 

@@ -153,7 +153,7 @@ SPOKEN_NAMES = tuple(
     dict.fromkeys(
         word
         for word in (*PASSWORDS, "mot de passe", "palavra-passe", "passe", "api key", "api-key", "apikey", "secret key",
-                     "access key", "token", "secret", "kata sandi", "mật khẩu", "credentials", "pre-shared key", "master key", "deploy key", "service key", "signing key", "encryption key", "license key", "licence key", "account key", "private key", "pre-shared-key", "preshared", "pass ", "creds", "neno la siri", "нууц үг", "clave", "clé ", "chave", "schlüssel", "wifi", "wi-fi", "wlan", "wpa", "psk")
+                     "access key", "token", "secret", "kata sandi", "mật khẩu", "credentials", "pre-shared key", "master key", "deploy key", "service key", "signing key", "encryption key", "private key", "pre-shared-key", "preshared", "pass ", "creds", "neno la siri", "нууц үг", "clave", "clé ", "chave", "schlüssel", "wifi", "wi-fi", "wlan", "wpa", "psk")
         if len(word) > 2
     )
 )  # fmt: skip

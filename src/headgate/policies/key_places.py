@@ -153,7 +153,21 @@ PLACES = (
     ),
     # unzip -P fox, ldapsearch -w fox, docker login -p fox
     Place(
-        (" -p", " -w", " -k", " -c", " -hp", "pass ", "/p:", "/pass:", " -b", "obscure "),
+        (
+            "zip ",
+            "sqlcmd",
+            "isql",
+            "rdesktop",
+            "login",
+            "ldap",
+            "openssl",
+            "snmp",
+            "rar ",
+            "/p",
+            "htpasswd",
+            "pass ",
+            "obscure ",
+        ),
         re.compile(
             r"(?:unzip|zip|sqlcmd|rdesktop|isql|bcp|(?:docker|podman|az|oc|cf|helm registry) login)\b[^\n]{0,80}? -[pP] ?[\"']?([^\s\"'-][^\s\"']{3,100})|"
             r"ldap(?:search|add|modify|passwd|whoami)\b[^\n]{0,80}? -w ?[\"']?([^\s\"']{4,100})|"

@@ -28,8 +28,11 @@ from headgate.policies.words import Words
 __all__ = ["detect_keys"]
 
 SPOKEN = frozenset(SPOKEN_NAMES)
-STEMS = tuple(
-    "@ $ ( = : - q z j pass token secret cred parol contras slo api shared acces wd word rase oord kode neno wifi login auth".split()
+STEMS = (
+    *tuple(
+        "@ $ ( = : q z j / % cr pass token secret parol contras slo api shared acces wd word rase oord kode neno wifi login auth".split()
+    ),
+    " key",
 )
 WORDS = Words((*SPOKEN_NAMES, *PLACE_WORDS), STEMS)
 SEPARATED = re.compile(
