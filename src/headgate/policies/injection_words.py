@@ -23,8 +23,8 @@ __all__ = ["NUMBERS", "WEIGHTS_FILE", "windows", "words_score"]
 NUMBERS = 1 << 16
 WEIGHTS_FILE = "injection_words.bin"
 """A byte for each number, with its sign; behind them, as text, by how much to multiply, and what to add."""
-WINDOW = 300
-"""So many words are read at once; each next window begins in the middle of the one before."""
+WINDOW_MAX = 250
+"""So many words are read at once; a text that is longer is divided evenly."""
 WORDS_KNOWN_MAX = 20_000
 
 NO_SPACES = "぀-ヿ㐀-鿿가-힣"
@@ -46,11 +46,11 @@ def windows(text: str) -> Iterator[set[int]]:
     """Yield the numbers that are in each window of a text in small letters: of words, and of pairs of neighbours."""
     words = list(map(_number, _words(text)))
     pairs = [(31 * one + other) % NUMBERS for one, other in pairwise(words)]
-    for begin in range(0, max(1, len(words) - WINDOW // 2), WINDOW // 2):
-        found = set(words[begin : begin + WINDOW])
-        found.update(pairs[begin : begin + WINDOW - 1])
-        if found:
-            yield found
+    length = -(-len(words) // max(1, -(-len(words) // WINDOW_MAX)))
+    for begin in range(0, len(words), max(1, length)):
+        found = set(words[begin : begin + length])
+        found.update(pairs[begin : begin + length])
+        yield found
 
 
 def _words(text: str) -> list[str]:

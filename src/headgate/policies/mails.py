@@ -22,25 +22,7 @@ SPACED_HOST = re.compile(
 """As it comes out of pictures and from careful people: ada @ home . example."""
 AT = r"[(\[{<] ?(?:at|AT|At|@|ät|arroba|chiocciola) ?[)\]}>]"
 DOT = r"(?: ?[(\[{<] ?(?:dot|DOT|\.|punkt|punto|point) ?[)\]}>] ?| (?:dot|DOT|punkt|punto|point) )"
-SAID_MARKS = (
-    "at)",
-    "at]",
-    "at}",
-    "at>",
-    "AT)",
-    "AT]",
-    "at )",
-    "at ]",
-    "@)",
-    "@]",
-    "ät)",
-    "ät]",
-    "arroba",
-    "chiocciola",
-    " dot ",
-    " DOT ",
-    " punkt ",
-)
+SAID_MARKS = ("at)", "at]", "at}", "AT)", "AT]", "@)", "@]", "t )", "t ]", " dot ", " DOT ")
 SAID = re.compile(
     rf"[{LETTERS}._%+-]{{1,64}} ?"
     rf"(?:{AT} ?[{LETTERS}-]{{1,63}}(?:(?:{DOT}|\.)[{LETTERS}-]{{1,63}}){{1,5}}|"

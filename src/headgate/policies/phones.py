@@ -156,5 +156,6 @@ def _is_near_a_word(text: str, found: re.Match[str]) -> bool:
     if WORDS.within(near):
         return True
     before = text[max(0, start - CONTEXT_AFTER) : start].lower()
-    grouped = " " in found[0] or "-" in found[0] or SOMEBODYS.search(before) is not None
-    return grouped and NUMBERS.search(before) is not None
+    if NUMBERS.search(before) is None:
+        return False
+    return " " in found[0] or "-" in found[0] or SOMEBODYS.search(before) is not None
