@@ -65,7 +65,7 @@ def _number(word: str) -> int:
 
 
 @cache
-def _learnt() -> tuple[memoryview, float, float]:
+def _learnt() -> tuple[list[int], float, float]:
     data = (files("headgate.policies") / WEIGHTS_FILE).read_bytes()
     factor, base = map(float, data[NUMBERS:].split())
-    return memoryview(data)[:NUMBERS].cast("b"), factor, base
+    return list(memoryview(data)[:NUMBERS].cast("b")), factor, base
