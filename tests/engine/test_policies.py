@@ -427,7 +427,7 @@ def test_orders_in_untrusted_text_are_denied_and_the_score_is_recorded(play: Any
 
         assert (row.head.status, provider.calls) == ("failed", [])
         (verdict,) = only(events, g.CallRequested).verdicts
-        assert verdict.details["score"] > 0.8
+        assert verdict.details["score"] > 0.7
         assert "leak" in verdict.details["families"]
 
     play(scene, scripted=provider)
@@ -440,7 +440,9 @@ def test_the_same_words_of_the_author_are_no_orders(play: Any):
         row, events = await ended(bench, definition, {"what": "the tides"})
 
         assert row.head.status == "completed"
-        assert only(events, g.CallRequested).verdicts[0].details == {"score": 0.0, "families": [], "texts": 1}
+        (verdict,) = only(events, g.CallRequested).verdicts
+        assert verdict.details["score"] < 0.2
+        assert verdict.details | {"score": 0.0} == {"score": 0.0, "families": [], "texts": 1}
 
     play(scene, scripted=scripted())
 
