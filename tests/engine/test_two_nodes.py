@@ -124,6 +124,26 @@ def test_what_would_be_refused_is_decided_again_on_what_the_other_has_made_of_th
     play(scene)
 
 
+@pytest.mark.parametrize("command_id", ["", "again"])
+def test_a_run_that_the_other_has_erased_is_not_gone_on_with(command_id: str):
+    async def fail() -> None:
+        raise RuntimeError("not today")
+
+    async def scene(first: Node, second: Node) -> None:
+        run_id = await first.start("name: failing\nactivities: {a: {use: slow}}")
+        await within(first.engine.finished(run_id))
+        lane = await first.engine.lane(run_id)  # as it is before the other erases it
+        await second.app.desk.erase([run_id])
+
+        with pytest.raises(Refused, match="was erased"):
+            await lane.submit(c.Retry(at=first.app.clock.now(), command_id=command_id))
+
+        row = await first.log.run(run_id)
+        assert (row.head.status, row.erased) == ("failed", True)
+
+    play(scene, one={"slow": fail}, two={"slow": fail})
+
+
 def test_what_would_append_nothing_is_decided_again_on_what_the_other_has_made_of_the_run():
     async def scene(first: Node, second: Node) -> None:
         run_id = await first.start(TWO_DOORS)

@@ -263,11 +263,15 @@ class Engine:
         Raises what `decide` raises, `NotFound` for an unknown run, `Unavailable` when the log cannot be written.
         """
         lane = self._lanes.get(run_id) or await self.lane(run_id)
-        if isinstance(command, BRINGS_CONTENT) and (lane.row.erased or run_id in self._sealed):
-            raise Refused(f"Run {run_id} was erased: nothing that would bring it new content is taken. Start another.")
+        if self._is_closed_to(lane, command):
+            raise _erased(run_id)
         if command.command_id and await self.log.answer(lane.row.tenant, command.command_id) is not None:
             return Decision(lane.run, {}, at=command.at, actor=command.actor, cause=command.command_id)
         return await lane.submit(command)
+
+    def _is_closed_to(self, lane: Lane, command: c.Command) -> bool:
+        """Whether the run was erased, or is being, and the command would bring it content."""
+        return isinstance(command, BRINGS_CONTENT) and (lane.row.erased or lane.run.id in self._sealed)
 
     async def insist(self, run_id: str, command: c.Command) -> Decision:
         """The same, for what must not get lost: asked again, ever more rarely, while the log cannot be written."""
@@ -306,7 +310,10 @@ class Engine:
             for order in orders:
                 order.fail(error)
             return
-        lane.take_over([order for order in orders if not self._repeats(lane, order, answered)])
+        closed = [order for order in orders if self._is_closed_to(lane, order.command)]
+        for order in closed:
+            order.fail(_erased(run_id))
+        lane.take_over([order for order in orders if order not in closed and not self._repeats(lane, order, answered)])
 
     def _repeats(self, lane: Lane, order: Order, answered: set[str]) -> bool:
         """Answer an order whose command is in the log already; return whether it is."""
@@ -511,6 +518,10 @@ def _start_command(start: Start, plan: Plan, value: Any, row: RunRow, now: int) 
         labels={**plan.definition.labels, **start.labels},
         unique_key=start.unique_key,
     )
+
+
+def _erased(run_id: str) -> Refused:
+    return Refused(f"Run {run_id} was erased: nothing that would bring it new content is taken. Start another.")
 
 
 def no_run(run_id: str) -> NotFound:

@@ -107,6 +107,8 @@ begin
             simulated = wanted.simulated, money_limit = coalesce(wanted.money_limit, runs.money_limit)
         from wanted
         where runs.key = wanted.run and runs.version = wanted.expected
+            -- A run that was erased (it has no key then) stays ended: who would go on with it has not heard of that.
+            and (runs.content_key <> '' or wanted.finished_at is not null)
             -- A run that takes its unique key again is judged apart: another may hold it by now.
             and not (runs.unique_key <> '' and runs.status in ('failed', 'cancelled')
                 and wanted.status not in ('failed', 'cancelled'))
@@ -167,8 +169,8 @@ begin
                 if found then verdict := 0; end if;
             end if;
         else
-            select version, status, tenant, unique_key into head from runs where key = i_run[n];
-            if not found or head.version <> i_expected[n] then
+            select version, status, tenant, unique_key, content_key into head from runs where key = i_run[n];
+            if not found or head.version <> i_expected[n] or head.content_key = '' and h_finished_at[n] is null then
                 verdict := 1;
             elsif head.unique_key <> '' and head.status in ('failed', 'cancelled')
                 and h_status[n] not in ('failed', 'cancelled')
