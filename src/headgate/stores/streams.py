@@ -11,11 +11,10 @@ that lives as long as anything waits to be shown.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import heapq
 import itertools
 import secrets
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from headgate.core.errors import Invalid
@@ -27,17 +26,17 @@ from headgate.ports import (
     Final,
     Gap,
     Position,
-    ReaderTooSlow,
     Restarted,
     Tokens,
     character_begin,
     wants,
 )
+from headgate.stores.stream_reader import StreamReader
 from headgate.stores.stream_spill import BLOCK_BYTES, StreamSpill
+from headgate.stores.stream_text import SHOWN_EVERY_MICROSECONDS, StreamText
 
 __all__ = ["RingStreams"]
 
-SHOWN_EVERY_MICROSECONDS = 25_000
 RING_BYTES_MAX = 256 * 1024
 """Of a place, where there is a spill: what falls out is read from there."""
 RING_ALONE_BYTES_MAX = 4 * 1024 * 1024
@@ -49,39 +48,8 @@ PLACES_MAX = 10_000
 ENDED_MAX = 10_000
 """Ended places of which the last epoch is remembered."""
 READER_BYTES_MAX = 64 * 1024 * 1024
-READER_PLACES_MAX = 10_000
 """What may wait for a reader of places that have ended."""
 POSITIONS_MAX = 10_000
-
-
-class _Text:
-    """One epoch of a place. `shown` of its bytes may be read; those before `begin` have fallen out of the ring."""
-
-    __slots__ = (
-        *("attempt", "begin", "buffer", "digest", "due", "epoch", "place"),
-        *("readers", "run_id", "shown", "shown_at", "status"),
-    )
-
-    def __init__(self, run_id: str, place: str, attempt: int, epoch: int) -> None:
-        self.run_id = run_id
-        self.place = place
-        self.attempt = attempt
-        self.epoch = epoch
-        self.buffer = bytearray()
-        self.begin = 0
-        self.shown = 0
-        self.shown_at = -SHOWN_EVERY_MICROSECONDS
-        self.due = 0
-        """When what is not shown yet will be; 0: nothing waits."""
-        self.digest = hashlib.blake2b(digest_size=16)
-        """Of what has fallen out of the ring; of all, when the place has ended."""
-        self.status = ""
-        self.readers = 0
-        """Of an ended one: those that have not read it to its end."""
-
-    @property
-    def length(self) -> int:
-        return self.begin + len(self.buffer)
 
 
 class RingStreams:
@@ -102,14 +70,14 @@ class RingStreams:
         self._ring_bytes_max = ring_bytes_max or (RING_ALONE_BYTES_MAX if spill is None else RING_BYTES_MAX)
         self._rings_bytes_max = rings_bytes_max
         self._reader_bytes_max = reader_bytes_max
-        self._runs: dict[str, dict[str, _Text]] = {}
+        self._runs: dict[str, dict[str, StreamText]] = {}
         self._count = 0
         self._bytes = 0
         self._ended: OrderedDict[tuple[str, str], Final] = OrderedDict()
         self._epoch_forgotten = 0
         """The highest epoch of any place that was forgotten: a forgotten one that comes again counts on from there."""
-        self._readers: dict[str, list[_Reader]] = {}
-        self._due: list[tuple[int, int, _Text]] = []
+        self._readers: dict[str, list[StreamReader]] = {}
+        self._due: list[tuple[int, int, StreamText]] = []
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
         self._flusher: asyncio.Task[None] | None = None
@@ -153,11 +121,11 @@ class RingStreams:
         if ring is not None and ring.attempt <= attempt:
             self._begin(run_id, place, attempt, ring)
 
-    def _ring(self, run_id: str, place: str) -> _Text | None:
+    def _ring(self, run_id: str, place: str) -> StreamText | None:
         places = self._runs.get(run_id)
         return None if places is None else places.get(place)
 
-    def _begin(self, run_id: str, place: str, attempt: int, before: _Text | None) -> _Text | None:
+    def _begin(self, run_id: str, place: str, attempt: int, before: StreamText | None) -> StreamText | None:
         """Return the text of the next epoch, or of the one before where nothing was said in it; None: there may be
         none."""
         if before is not None and before.length == 0:
@@ -166,7 +134,7 @@ class RingStreams:
         if before is not None:
             epoch = before.epoch + 1
             self._forget(before)
-            ring = _Text(run_id, place, attempt, epoch)
+            ring = StreamText(run_id, place, attempt, epoch)
         elif self._count >= PLACES_MAX or (ring := self._new(run_id, place, attempt)) is None:
             return None
         self._runs.setdefault(run_id, {})[place] = ring
@@ -175,19 +143,19 @@ class RingStreams:
             self._tell(ring)
         return ring
 
-    def _new(self, run_id: str, place: str, attempt: int) -> _Text | None:
+    def _new(self, run_id: str, place: str, attempt: int) -> StreamText | None:
         """Return a text for a place that has none; None where it has ended with this attempt."""
         ended = self._ended.get((run_id, place))
         if ended is None:
-            return _Text(run_id, place, attempt, self._epoch_forgotten + 1)
-        return _Text(run_id, place, attempt, ended.epoch + 1) if attempt > ended.attempt else None
+            return StreamText(run_id, place, attempt, self._epoch_forgotten + 1)
+        return StreamText(run_id, place, attempt, ended.epoch + 1) if attempt > ended.attempt else None
 
-    def _forget(self, ring: _Text) -> None:
+    def _forget(self, ring: StreamText) -> None:
         self._take_out(ring)
         if self._spill is not None:
             self._spill.drop(ring.run_id, ring.place, ring.epoch)
 
-    def _take_out(self, ring: _Text) -> None:
+    def _take_out(self, ring: StreamText) -> None:
         places = self._runs[ring.run_id]
         del places[ring.place]
         if not places:
@@ -198,20 +166,20 @@ class RingStreams:
 
     # --- Showing -------------------------------------------------------------------------------------------------
 
-    def _show(self, ring: _Text, now: int) -> None:
+    def _show(self, ring: StreamText, now: int) -> None:
         ring.shown = ring.length
         ring.shown_at = now
         ring.due = 0
         self._tell(ring)
 
-    def _tell(self, ring: _Text) -> None:
+    def _tell(self, ring: StreamText) -> None:
         place = ring.place
         for reader in self._readers.get(ring.run_id, ()):
             if not reader.wanted or wants(reader.wanted, place):
                 reader.news[place] = None
                 reader.wake.set()
 
-    def _show_later(self, ring: _Text) -> None:
+    def _show_later(self, ring: StreamText) -> None:
         ring.due = ring.shown_at + SHOWN_EVERY_MICROSECONDS
         first = not self._due or ring.due < self._due[0][0]
         heapq.heappush(self._due, (ring.due, next(self._numbers), ring))
@@ -231,7 +199,7 @@ class RingStreams:
 
     # --- Bounds --------------------------------------------------------------------------------------------------
 
-    def _trim(self, ring: _Text, keep: int) -> None:
+    def _trim(self, ring: StreamText, keep: int) -> None:
         """Take blocks out of the front of the ring until at most `keep` bytes are left."""
         while len(ring.buffer) > keep:
             cut = character_begin(ring.buffer, min(BLOCK_BYTES, len(ring.buffer)))
@@ -281,7 +249,7 @@ class RingStreams:
             _, forgotten = self._ended.popitem(last=False)
             self._epoch_forgotten = max(self._epoch_forgotten, forgotten.epoch)
 
-    def read_to_its_end(self, ring: _Text) -> None:
+    def read_to_its_end(self, ring: StreamText) -> None:
         """Nobody reads this ended text any more."""
         if self._spill is not None:
             self._spill.drop(ring.run_id, ring.place, ring.epoch)
@@ -304,10 +272,10 @@ class RingStreams:
         place: str = "",
         resume: Sequence[Position] = (),
         wake: asyncio.Event | None = None,
-    ) -> _Reader:
+    ) -> StreamReader:
         if len(resume) > POSITIONS_MAX:
             raise Invalid(f"expected at most {POSITIONS_MAX} positions to resume from, got {len(resume)}")
-        reader = _Reader(self, run_id, place, self._reader_bytes_max, wake or asyncio.Event())
+        reader = StreamReader(self, run_id, place, self._reader_bytes_max, wake or asyncio.Event())
         rings = self._runs.get(run_id, {})
         for position in resume:
             ring, ours = rings.get(position.place), position.origin == self.origin
@@ -321,14 +289,14 @@ class RingStreams:
         reader.news.update((known, None) for known in rings if wants(place, known))
         return reader
 
-    def unsubscribe(self, reader: _Reader) -> None:
+    def unsubscribe(self, reader: StreamReader) -> None:
         readers = self._readers.get(reader.run_id, [])
         if reader in readers:
             readers.remove(reader)
             if not readers:
                 del self._readers[reader.run_id]
 
-    def next_for(self, reader: _Reader, place: str) -> tuple[Chunk | None, bool]:
+    def next_for(self, reader: StreamReader, place: str) -> tuple[Chunk | None, bool]:
         """Return what comes next for a reader of a place that has not ended, and whether there is more; move its cursor
         behind it."""
         ring = self._ring(reader.run_id, place)
@@ -337,7 +305,7 @@ class RingStreams:
         chunk = self.next_of(ring, reader.cursors)
         return chunk, reader.cursors[place][1] < ring.shown
 
-    def next_of(self, ring: _Text, cursors: dict[str, list[int]]) -> Chunk | None:
+    def next_of(self, ring: StreamText, cursors: dict[str, list[int]]) -> Chunk | None:
         cursor = cursors.get(ring.place)
         if cursor is None:
             cursor = cursors[ring.place] = [ring.epoch, 0]
@@ -358,7 +326,7 @@ class RingStreams:
             return None
         return Ended(ring.place, ring.epoch, ring.shown, ring.status, ring.attempt, self.origin)
 
-    def _read(self, ring: _Text, offset: int) -> tuple[int, bytes | bytearray]:
+    def _read(self, ring: StreamText, offset: int) -> tuple[int, bytes | bytearray]:
         """Return bytes from `offset` on, or from the first one behind it that is kept, and where they begin."""
         if offset < ring.begin:
             found = self._spill and self._spill.find(ring.run_id, ring.place, ring.epoch, offset)
@@ -367,95 +335,3 @@ class RingStreams:
         if last - first > CHUNK_BYTES_MAX:
             last = character_begin(ring.buffer, first + CHUNK_BYTES_MAX)
         return offset, ring.buffer[first:last]
-
-
-class _Reader:
-    """`ports.Subscription` of the streams that made it."""
-
-    def __init__(self, streams: RingStreams, run_id: str, wanted: str, bytes_max: int, wake: asyncio.Event) -> None:
-        self.run_id = run_id
-        self.wanted = wanted
-        self.cursors: dict[str, list[int]] = {}
-        """Epoch and offset of each place that was read from. Epoch -1: the next one is another, whichever it is."""
-        self._streams = streams
-        self._bytes_max = bytes_max
-        self.news: dict[str, None] = {}
-        """The places of which there may be something to read."""
-        self._left: deque[_Text] = deque()
-        """Ended texts that are still to be read to their ends."""
-        self._unread = 0
-        self.wake = wake
-        self.over = False
-        self._too_slow = ""
-
-    # --- Told by the streams -------------------------------------------------------------------------------------
-
-    def leave(self, ring: _Text) -> int:
-        """This text is over: it is this reader's to read to its end. Return how many bytes that is."""
-        epoch, offset = self.cursors.get(ring.place, (ring.epoch, 0))
-        unread = ring.shown - (offset if epoch == ring.epoch else 0)
-        self._left.append(ring)
-        self._unread += unread
-        self.wake.set()
-        if self._unread > self._bytes_max or len(self._left) > READER_PLACES_MAX:
-            self._too_slow = (
-                f"{self._unread} bytes of {len(self._left)} ended places wait for this reader, more than are kept. "
-                "Watch again from where you are."
-            )
-            self.close()
-            return 0
-        return unread
-
-    def finish(self) -> None:
-        """Nothing more will come."""
-        self.over = True
-        self.wake.set()
-
-    # --- Reading -------------------------------------------------------------------------------------------------
-
-    async def next(self) -> Chunk | None:
-        while (chunk := self.take()) is None:
-            if self.over:
-                self.close()
-                return None
-            self.wake.clear()
-            await self.wake.wait()
-        return chunk
-
-    def take(self) -> Chunk | None:
-        if self._too_slow:
-            raise ReaderTooSlow(self._too_slow)
-        if self._left:
-            return self._take_left(self._left[0])
-        while self.news:
-            place = next(iter(self.news))
-            chunk, more = self._streams.next_for(self, place)
-            if not more:
-                del self.news[place]
-            if chunk is not None:
-                return chunk
-        return None
-
-    def _take_left(self, ring: _Text) -> Chunk | None:
-        before = self.cursors.get(ring.place, (0, 0))[1]
-        chunk = self._streams.next_of(ring, self.cursors)
-        if isinstance(chunk, Ended):
-            self._left.popleft()
-            del self.cursors[ring.place]
-            self._let_go(ring)
-        elif not isinstance(chunk, Restarted):
-            self._unread -= self.cursors[ring.place][1] - before
-        return chunk
-
-    def _let_go(self, ring: _Text) -> None:
-        ring.readers -= 1
-        if not ring.readers:
-            self._streams.read_to_its_end(ring)
-
-    def close(self) -> None:
-        self._streams.unsubscribe(self)
-        self.over = True
-        self.news.clear()
-        while self._left:
-            self._let_go(self._left.popleft())
-        self.wake.set()
