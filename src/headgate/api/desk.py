@@ -438,7 +438,7 @@ class Desk:
             async for chunk in following.earlier():
                 yield chunk
             while True:
-                chunk = following.take()
+                chunk, over = following.take(), following.over
                 if isinstance(chunk, Ended) and not chunk.offset:
                     async for part in following.instead(chunk):
                         yield part
@@ -446,7 +446,7 @@ class Desk:
                     yield chunk
                 if watcher.has_news and (view := await self._newest(row.id, watcher)) is not None:
                     yield Changed(view)
-                elif chunk is None and watcher.last is not None and following.over:
+                elif chunk is None and watcher.last is not None and over:
                     break
                 elif chunk is None:
                     await watcher.sleep()
