@@ -9,7 +9,7 @@ Of two texts of a place the one of the later attempt is read; of the same attemp
 from __future__ import annotations
 
 from headgate.ports import Chunk, Ended, Gap, Tokens
-from headgate.stores.stream_text import StreamText
+from headgate.stores.stream_text import SHOWN_EVERY_MICROSECONDS, StreamText
 from headgate.stores.streams import PLACES_MAX, RingStreams
 
 __all__ = ["MirroringStreams"]
@@ -32,6 +32,7 @@ class MirroringStreams(RingStreams):
         if isinstance(chunk, Tokens):
             data = chunk.text.encode()[ring.length - chunk.offset :]
             if data:
+                ring.shown_at = -SHOWN_EVERY_MICROSECONDS  # it was gathered where it comes from
                 self._add(ring, data)
         elif isinstance(chunk, Gap) and chunk.until > ring.length:
             self._skip(ring, chunk.until)
