@@ -144,19 +144,38 @@ def test_what_a_model_said_before_it_failed_is_taken_back_at_the_other_node_too(
 
 def test_a_hundred_readers_of_a_long_text_are_one_there_and_each_has_all_of_it():
     async def scene(worker: Node, reader: Node) -> None:
+        passed, hear = [], reader.texts._passed
+        reader.texts._passed = lambda run_id, run, chunk: (passed.append(chunk), hear(run_id, run, chunk))
         run_id = await worker.start()
         there = [reader.watch(run_id) for _ in range(100)]
         worker.tap.say(MEGABYTE)
         await until(lambda: said(there[0]) == MEGABYTE)
-        readings = len(worker.texts._passed_on._readings)
         worker.tap.say("!")
         worker.tap.end(f"{MEGABYTE}!")
         for watcher in there:
             await watcher.end()
 
             assert watcher.heard()[:4] == (f"{MEGABYTE}!", 0, 0, "completed")
-        assert readings == 1
+        assert "".join(chunk.text for chunk in passed if isinstance(chunk, Tokens)) == f"{MEGABYTE}!"
+
+    play(scene)
+
+
+def test_when_the_last_reader_has_gone_nothing_is_passed_on_or_kept():
+    async def scene(worker: Node, reader: Node) -> None:
+        run_id = await worker.start()
+        there = [reader.watch(run_id) for _ in range(2)]
+        worker.tap.say("Once")
+        await until(lambda: said(there[0]) == said(there[1]) == "Once")
+
+        await there[0].close()
+        worker.tap.say(" more")
+        await until(lambda: said(there[1]) == "Once more")
+        await there[1].close()
+
         await until(lambda: not worker.texts._passed_on._readings)
+        assert reader.texts.watched() == set()
+        assert not reader.texts._streams.mirrored(run_id, "ask")
 
     play(scene)
 
@@ -185,8 +204,12 @@ def test_texts_of_many_runs_and_any_characters_come_each_to_its_own_reader():
 # --- What breaks ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cut", [(0,), (1,), (0, 1)], ids=["the worker's", "the reader's", "both"])
-def test_a_connection_that_is_cut_costs_the_reader_at_the_other_node_nothing(cut: Sequence[int]):
+@pytest.mark.parametrize("cut", [(0,), (1,), (0, 1)], ids=["of the worker", "of the reader", "of both"])
+def test_a_connection_that_is_cut_costs_the_reader_at_the_other_node_nothing(
+    cut: Sequence[int], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(texts_of_neighbours, "RENEW_SECONDS", 1e6)  # what heals it is that both say so
+
     async def whole() -> None:
         async with Proxy(server_url()) as one, Proxy(server_url()) as two:
             worker, reader = Node(work=True, url=one.url), Node(work=False, url=two.url)
@@ -265,6 +288,31 @@ def test_an_end_whose_last_words_do_not_come_is_told_with_the_result(monkeypatch
             await there.end()
 
         assert there.heard()[:4] == ("Half a sentence", 1, 0, "completed")
+
+    play(scene)
+
+
+def test_a_watch_does_not_end_before_a_text_that_ends_while_the_newest_run_is_read():
+    async def scene(worker: Node, reader: Node) -> None:
+        run_id, read = await worker.start(), reader.app.desk._newest
+
+        async def newest(run_id: str, watcher: Any) -> Any:
+            view = await read(run_id, watcher)
+            if watcher.last is not None:
+                await until(lambda: lost)
+                for message in lost:
+                    type(reader.texts)._passed(reader.texts, *message)
+            return view
+
+        there = reader.watch(run_id)
+        worker.tap.say("Once")
+        await until(lambda: said(there) == "Once")
+        with deaf(reader) as lost:
+            reader.app.desk._newest = newest
+            worker.tap.end("Once")
+            await there.end()
+
+        assert there.heard()[:4] == ("Once", 0, 0, "completed")
 
     play(scene)
 

@@ -75,9 +75,9 @@ def test_of_two_texts_the_later_attempt_is_read_and_of_one_attempt_the_first_tha
         assert heard[:2] == ("ours", 1)
         assert heard.position.origin == streams.origin
 
-        streams.mirror("run", tokens(0, "third", attempt=3))
+        streams.mirror("run", tokens(0, "third", attempt=3, epoch=2))
         heard = Heard.of(await at_hand(reader), heard)
-        assert heard == ("third", 2, 0, "", Position("p", 1, 5, "other"))
+        assert heard == ("third", 2, 0, "", Position("p", 2, 5, "other"))
 
         streams.publish("run", "p", 4, "ours again")
         again = Heard.of(await at_hand(reader), heard)

@@ -172,7 +172,7 @@ class TextsOfNeighbours:
     # --- What others say ---------------------------------------------------------------------------------------------
 
     def _hear_anew(self) -> None:
-        self._passed_on.forget_all()
+        """What was said to this node before is lost, and so may be what others have asked for."""
         for run_id, run in self._runs.items():
             if run.number:
                 run.number = next(self._numbers)
