@@ -300,7 +300,8 @@ class App:
         if self.neighbours is not None:
             await self.neighbours.open()
         if self.texts_of_neighbours is not None:
-            self._tasks.append(self.engine.spawn(self.texts_of_neighbours.run(), ""))
+            self._tasks.append(texts := self.engine.spawn(self.texts_of_neighbours.run(), ""))
+            texts.set_name("headgate-texts")
         self.factors.seed(await self.engine.log.estimates(ESTIMATES_MAX))
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))

@@ -9,15 +9,21 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.conformance.test_streams import Nobody
 from tests.engine.tapped import TEXT, Tap, Watcher, in_pieces
 from tests.engine.test_two_nodes import until
 from tests.postgres_logs import SCHEMA, Proxy, empty_postgres_log, server_url
 
 from headgate.app import App
 from headgate.engine import texts_of_neighbours, texts_passed_on
-from headgate.ports import Ended, Restarted, StartRequest, Tokens
+from headgate.engine.text_messages import Passed, messages_of
+from headgate.engine.texts_of_neighbours import TextsOfNeighbours
+from headgate.ports import Chunk, Ended, Restarted, StartRequest, Tokens
+from headgate.stores.mirror_streams import MirroringStreams
 from headgate.stores.postgres import PostgresLog
 from headgate.stores.postgres_texts import PostgresNeighbourhood, channel_of
+from headgate.testing.clock import VirtualClock
+from headgate.testing.stream_conformance import at_hand
 
 ASK = "name: asks\nactivities:\n  ask: {use: llm_prompt, with: {model: [tap/one, tap/two], prompt: Hello}}\n"
 MEGABYTE = "大🦉é" * 120_000
@@ -330,6 +336,34 @@ class deaf:  # noqa: N801 - reads as a word
 
     def __exit__(self, *_: object) -> None:
         del self._texts._passed
+
+
+def test_a_run_that_is_retried_is_not_ended_again_for_who_comes_then():
+    async def whole() -> None:
+        texts = TextsOfNeighbours(MirroringStreams(VirtualClock()), Nobody())
+
+        def hear(chunk: Chunk) -> None:
+            for message in messages_of(Passed("run", chunk)):
+                texts._heard(message)
+
+        early = texts.subscribe("run")
+        hear(Tokens("p", 1, 0, "one", 1, "other"))
+        texts.finish("run", "p", 1, "failed")
+        texts.end("run", "failed")
+        assert not early.over
+        hear(Ended("p", 1, 3, "failed", 1, "other"))
+        assert early.over
+
+        late = texts.subscribe("run")
+        hear(Tokens("p", 2, 0, "two", 2, "other"))
+        texts.finish("run", "p", 2, "completed")
+        hear(Ended("p", 2, 3, "completed", 2, "other"))
+
+        assert [type(chunk) for chunk in await at_hand(late)] == [Tokens, Ended]
+        assert not late.over
+        await texts.close()
+
+    asyncio.run(whole())
 
 
 # --- What it costs, and its bounds ---------------------------------------------------------------------------------

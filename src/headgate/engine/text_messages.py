@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -12,8 +12,8 @@ __all__ = ["Begun", "Passed", "TextMessage", "Wanted", "message_in", "messages_o
 
 NAMES_BYTES_MAX = 6_000
 """Of the ids of runs in one message."""
-ROUND_BYTES = 32
-"""Of what is said with each id, at most."""
+NUMBER_BYTES_MAX = 24
+"""Of what is said with each id."""
 
 
 class Wanted(msgspec.Struct, frozen=True, omit_defaults=True, tag="wanted"):
@@ -67,25 +67,24 @@ def messages_of(message: TextMessage) -> Iterator[str]:
             yield from messages_of(Passed(message.run, second))
 
 
-def wishes_of(node: str, runs: Mapping[str, int], dropped: Sequence[str]) -> Iterator[str]:
+def wishes_of(node: str, runs: Mapping[str, int], dropped: Iterable[str]) -> Iterator[str]:
     """Yield what a node says of the runs that it wants, and of those that it wants no more."""
-    named: dict[str, int] = {}
-    for run, number in runs.items():
-        if named and sum(map(_size, named)) + _size(run) > NAMES_BYTES_MAX:
-            yield from messages_of(Wanted(node, named))
-            named = {}
-        named[run] = number
-    if named:
-        yield from messages_of(Wanted(node, named))
-    gone: list[str] = []
-    for run in dropped:
-        if gone and sum(map(_size, gone)) + _size(run) > NAMES_BYTES_MAX:
-            yield from messages_of(Wanted(node, dropped=tuple(gone)))
-            gone = []
-        gone.append(run)
-    if gone:
-        yield from messages_of(Wanted(node, dropped=tuple(gone)))
+    for names in _parcels(runs):
+        yield from messages_of(Wanted(node, {run: runs[run] for run in names}))
+    for names in _parcels(dropped):
+        yield from messages_of(Wanted(node, dropped=tuple(names)))
 
 
-def _size(run: str) -> int:
-    return len(run.encode()) + ROUND_BYTES
+def _parcels(runs: Iterable[str]) -> Iterator[list[str]]:
+    """Yield as many together as one message can name."""
+    names: list[str] = []
+    size = 0
+    for run in runs:
+        length = len(_encoder.encode(run)) + NUMBER_BYTES_MAX
+        if names and size + length > NAMES_BYTES_MAX:
+            yield names
+            names, size = [], 0
+        names.append(run)
+        size += length
+    if names:
+        yield names

@@ -249,7 +249,8 @@ class TextsOfNeighbours:
 
     def _end_if_whole(self, run_id: str, run: _Run) -> None:
         if run.end and not run.held:
-            self._streams.end(run_id, run.end)
+            status, run.end = run.end, ""
+            self._streams.end(run_id, status)
 
     def _wait(self, run_id: str, run: _Run, place: str, end: _End) -> None:
         _stop(end)
