@@ -14,7 +14,7 @@ class _CountedFile(apsw.VFSFile):
         super().__init__("", name, flags)
         self._counter = counter
 
-    def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
+    def xSync(self, flags: int) -> None:
         super().xSync(flags)
         self._counter.syncs += 1
 
@@ -27,5 +27,5 @@ class SyncCounter(apsw.VFS):
         self.syncs = 0
         super().__init__(VFS_NAME, "")
 
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
         return _CountedFile(self, name, flags)

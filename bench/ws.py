@@ -1,8 +1,9 @@
 """`bench ws`: ten thousand WebSockets held, told the same, and told fifty thousand messages a second.
 
 `python -m bench.ws PATH CONNECTIONS SECONDS HOLD` starts a server in a process of its own (`bench.ws_server`) and is
-its clients: plain sockets and one `epoll`, so that what is measured is the server. Every connection opens with a ticket
-of its run. Each message says when it was said, by the clock that both processes have (`CLOCK_MONOTONIC`).
+its clients: plain sockets and one `epoll`, so that what is measured is the server. Where the clients' own time for a
+message (`…_client_…`) comes near the server's, it is they who are measured. Every connection opens with a ticket of its
+run. Each message says when it was said, by the clock that both processes have (`CLOCK_MONOTONIC`).
 
 1. All connections follow the events of one run. They are held over two heartbeats, and each must have had two pings;
    then the run gets signals, and the last connection to hear of each decides how long that took.
@@ -34,9 +35,14 @@ SPOKEN_PER_SECOND = 5
 BROADCASTS = 10
 OPENED_TOGETHER = 200
 SECONDS_MAX = 120
+READ_BYTES = 262_144
+READ_EVERY_SECONDS = 0.0005
+"""Clients that are woken for each message take the server's time: it is the sender who wakes them."""
+TEXT, PING = 0x81, 0x89
 PONG = b"\x8a\x80\x00\x00\x00\x00"
 TIMES = re.compile(rb"@(\d{20})")
 OFFSET = re.compile(rb'"offset":(\d+)')
+VERSION = re.compile(rb'"id":"[^"]*:(\d+)","workflow_id"')
 
 
 class Server:
@@ -82,12 +88,15 @@ class Clients:
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._rest: dict[int, bytes] = {}
+        """The beginnings of frames that are not whole yet."""
+        self._buffer = bytearray(READ_BYTES)
+        self._view = memoryview(self._buffer)
         self.pings: dict[int, int] = {}
         self.came: list[int] = []
         """How long each timed message took, in nanoseconds."""
         self.last_at = 0
         self.ends: dict[int, int] = {}
-        """Up to which byte each connection has its text."""
+        """Up to which byte of its text, or to which event, each connection has all."""
         self.gaps = 0
         self.closed = 0
 
@@ -119,48 +128,60 @@ class Clients:
         head_, _, rest = answer.partition(b"\r\n\r\n")
         if b" 101 " not in head_:
             raise RuntimeError(f"a connection was refused: {answer[:500]!r}")
-        self._rest[opened.fileno()] = rest
+        if rest:
+            self._rest[opened.fileno()] = rest
         return opened
 
     def read(self, seconds: float) -> None:
-        """Read what is there, or comes within the time."""
+        """Read what is there, or comes within the time; what is read at once came at the same moment."""
+        time.sleep(READ_EVERY_SECONDS)
         for number, _ in self._epoll.poll(seconds, 1_000):
-            data = self._sockets[number].recv(262_144)
-            if not data:
+            rest = self._rest.pop(number, b"")
+            self._buffer[: len(rest)] = rest
+            size = self._sockets[number].recv_into(self._view[len(rest) :])
+            self.last_at = time.perf_counter_ns()
+            if not size:
                 self.closed += 1
                 self._epoll.unregister(number)
                 self._sockets.pop(number).close()
                 continue
-            self._rest[number] = self._take(number, self._rest.get(number, b"") + data)
+            self._take(number, len(rest) + size)
 
-    def _take(self, number: int, data: bytes) -> bytes:
-        at, end = 0, len(data)
+    def _take(self, number: int, end: int) -> None:
+        """Take the frames out of the buffer, up to `end`; keep one that is not whole."""
+        data, at = self._buffer, 0
         while end - at >= 2:
             size, begin = data[at + 1], at + 2
             if size == 126:
-                size, begin = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
+                size, begin = data[at + 2] << 8 | data[at + 3], at + 4
             elif size == 127:
                 size, begin = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
             if begin + size > end:
                 break
-            if data[at] == 0x81:
-                self._heard(number, data[begin : begin + size])
-            elif data[at] == 0x89:
+            if data[at] == TEXT:
+                self._heard(number, begin, begin + size)
+            elif data[at] == PING:
                 self._sockets[number].send(PONG)
+            else:
+                raise RuntimeError(f"a frame that begins with {data[at]:#x} came: {data[begin : begin + size][:200]}")
             at = begin + size
-        return data[at:]
+        if at < end:
+            self._rest[number] = bytes(data[at:end])
 
-    def _heard(self, number: int, message: bytes) -> None:
-        now = time.perf_counter_ns()
-        self.last_at = now
-        if message.startswith(b'{"type":"ping"'):
+    def _heard(self, number: int, begin: int, end: int) -> None:
+        data = self._buffer
+        times = TIMES.findall(data, begin, end)
+        self.came += [self.last_at - int(said) for said in times]
+        if found := OFFSET.search(data, begin, end):
+            self._goes_on(number, int(found[1]), 21 * len(times))
+        elif found := VERSION.search(data, begin, end):
+            self._goes_on(number, int(found[1]) - 1, 1)
+        elif data.startswith(b'{"type":"ping"', begin):
             self.pings[number] += 1
-            return
-        times = TIMES.findall(message)
-        self.came += [now - int(said) for said in times]
-        if message.startswith(b'{"type":"token"') and (found := OFFSET.search(message)):
-            self.gaps += int(found[1]) != self.ends[number]
-            self.ends[number] = int(found[1]) + 21 * len(times)
+
+    def _goes_on(self, number: int, begin: int, size: int) -> None:
+        self.gaps += begin != self.ends[number]
+        self.ends[number] = begin + size
 
     def close(self) -> None:
         for one in self._sockets.values():
@@ -194,13 +215,16 @@ def _told_the_same(server: Server, connections: int, *, hold: bool) -> dict[str,
     held = server.ask("used")
     wall = time.monotonic() - begin
     taken: list[float] = []
+    own = time.process_time()
     for _ in range(BROADCASTS):
         clients.came.clear()
         said = server.ask("signal", run=run["id"])["at"]
         while len(clients.came) < connections:
             clients.read(5.0)
         taken.append((clients.last_at - said) / 1e6)
-    processor = server.ask("used")["processor"] - held["processor"]
+    own, processor = time.process_time() - own, server.ask("used")["processor"] - held["processor"]
+    if clients.gaps or len(set(clients.ends.values())) != 1:
+        raise RuntimeError(f"{clients.gaps} gaps; the events ended at {sorted(set(clients.ends.values()))[:5]}")
     _settle(server, clients)
     return {
         "connections": connections,
@@ -211,6 +235,7 @@ def _told_the_same(server: Server, connections: int, *, hold: bool) -> dict[str,
         "broadcast_best_ms": rounded(min(taken)),
         "broadcast_worst_ms": rounded(max(taken)),
         "broadcast_processor_ms": rounded(processor / BROADCASTS * 1_000),
+        "broadcast_client_ms": rounded(own / BROADCASTS * 1_000),
     }
 
 

@@ -20,8 +20,9 @@ from field_meanings import meaning
 
 from headgate.api.http.health import ALL_METRICS
 from headgate.authoring import vocabulary
-from headgate.core import events
+from headgate.core import events, gate_events
 from headgate.core.catalogue import BUILTINS, ONCE, SAFE, default_backoff
+from headgate.core.codec import TYPE_NAMES
 from headgate.core.codes import CODES
 from headgate.settings import SETTINGS
 
@@ -46,59 +47,50 @@ def table(heads: Row, rows: Iterable[Row]) -> str:
 
 def envelope() -> str:
     """The fields that every event has."""
-    return table(("field", "type", "meaning"), ((f"`{n}`", f"`{t}`", about) for n, t, about in _fields("Event")))
+    return table(("field", "type", "meaning"), ((f"`{n}`", f"`{t}`", about) for n, t, about in _fields(events.Event)))
 
 
 def event_list() -> str:
-    """Each event with its own fields, under the headings of the module."""
+    """Each event with its own fields, under the headings of the modules."""
     parts: list[str] = []
-    for heading, names in _sections():
+    for heading, kinds in _sections():
         parts.append(f"### {heading}\n")
-        parts += [_event(name) for name in names]
+        parts += map(_event, kinds)
     return "\n".join(parts).rstrip()
 
 
 def event_kinds() -> str:
     """Which events are facts, and which consequences."""
-    kinds = {event.__name__: event.fact for event in _event_types()}
-    facts = ", ".join(f"`{_tag(name)}`" for name, fact in kinds.items() if fact)
-    consequences = ", ".join(f"`{_tag(name)}`" for name, fact in kinds.items() if not fact)
+    facts = ", ".join(f"`{name}`" for event, name in TYPE_NAMES.items() if event.fact)
+    consequences = ", ".join(f"`{name}`" for event, name in TYPE_NAMES.items() if not event.fact)
     return f"**Facts**: {facts}.\n\n**Consequences**: {consequences}."
 
 
-def _event(name: str) -> str:
-    kind = "fact" if getattr(events, name).fact else "consequence"
-    about = inspect.cleandoc(getattr(events, name).__doc__ or "")
-    lines = [f"#### `{_tag(name)}` · {kind}\n", f"{about}\n"]
-    rows = [(f"`{field}`", f"`{type_}`", text) for field, type_, text in _fields(name)]
+def _event(event: type[events.Event]) -> str:
+    kind = "fact" if event.fact else "consequence"
+    about = inspect.cleandoc(event.__doc__ or "")
+    lines = [f"#### `{TYPE_NAMES[event]}` · {kind}\n", f"{about}\n"]
+    rows = [(f"`{field}`", f"`{type_}`", text) for field, type_, text in _fields(event)]
     if rows:
         lines.append(table(("field", "type", "meaning"), rows) + "\n")
     return "\n".join(lines)
 
 
-def _event_types() -> list[type[events.Event]]:
-    return list(events.AnyEvent.__args__)
-
-
-def _tag(name: str) -> str:
-    return str(getattr(events, name).__struct_config__.tag)
-
-
-def _sections() -> list[tuple[str, list[str]]]:
-    """The module's `# --- Heading ---` comments, each with the events that stand below it."""
-    known = {event.__name__ for event in _event_types()}
-    sections: list[tuple[str, list[str]]] = []
-    for line in inspect.getsource(events).splitlines():
+def _sections() -> list[tuple[str, list[type[events.Event]]]]:
+    """The `# --- Heading ---` comments of the events' modules, each with the events that stand below it."""
+    known = {event.__name__: event for event in TYPE_NAMES}
+    sections: list[tuple[str, list[type[events.Event]]]] = []
+    for line in [*inspect.getsource(events).splitlines(), *inspect.getsource(gate_events).splitlines()]:
         if heading := re.match(r"# --- (.+?) -+$", line):
             sections.append((heading[1], []))
         elif (found := re.match(r"class (\w+)\(", line)) and found[1] in known:
-            sections[-1][1].append(found[1])
+            sections[-1][1].append(known[found[1]])
     return sections
 
 
-def _fields(name: str) -> list[tuple[str, str, str]]:
+def _fields(event: type[events.Event]) -> list[tuple[str, str, str]]:
     """A struct's own fields: name, type with its default, and the text below it."""
-    tree = ast.parse(inspect.getsource(events))
+    name, tree = event.__name__, ast.parse(inspect.getsource(sys.modules[event.__module__]))
     body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
     fields: list[tuple[str, str, str]] = []
     for node, following in zip(body, [*body[1:], ast.Pass()], strict=True):

@@ -27,7 +27,7 @@ class AtFreePort(Controller):
         super().__init__(handler, hostname="127.0.0.1", port=0, **settings)
 
     def _trigger_server(self) -> None:
-        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        self.port = self.server.sockets[0].getsockname()[1]
         super()._trigger_server()
 
     @property

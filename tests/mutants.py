@@ -35,6 +35,11 @@ CONFORMANCE = "tests/conformance/test_log.py"
 DECIDE = "tests/core/test_decide.py"
 PROMISE = "tests/llm/test_provider_conformance.py::test_every_provider_keeps_the_promise"
 
+NODES = "tests/e2e/test_http_nodes.py"
+HELD = f"{NODES}::test_while_no_commit_is_possible_nothing_is_acknowledged_and_who_insists_gets_it_once"
+CONTENDED = f"{NODES}::test_of_reports_on_one_run_that_come_to_two_nodes_at_once_each_is_recorded"
+ZOMBIE = "tests/e2e/test_zombie_worker.py::test_a_worker_that_is_stopped_beyond_its_lease_is_fenced_when_it_wakes"
+
 SQLITE = "src/headgate/stores/sqlite.py"
 SQLITE_FILE = "src/headgate/stores/sqlite_file.py"
 QUERIES = "src/headgate/stores/sqlite.sql"
@@ -46,6 +51,7 @@ FOLD_CALLS = "src/headgate/core/fold_calls.py"
 ABOVE = "tests/engine/test_shared_budgets.py"
 ASKING = "tests/core/test_asking.py"
 DECIDER = "src/headgate/core/decide.py"
+ATTEMPTS = "src/headgate/core/attempts.py"
 ADMISSION = "src/headgate/core/admission.py"
 LLM = "src/headgate/llm"
 REPORTS = "src/headgate/llm/usage_reports.py"
@@ -59,6 +65,20 @@ class Edit(NamedTuple):
     new: str
 
 
+NO_FENCE = Edit(
+    ATTEMPTS,
+    "    if place is not None and place.attempt == attempt:\n        if path in run.tasks:\n",
+    "    if place is not None:\n        if path in run.tasks:\n",
+)
+
+
+def told_before_the_commit(command: str) -> Edit:
+    """Commands of this kind are acknowledged when they are decided."""
+    appended = "            self._engine.appender.append(item, self._appended)\n"
+    told = f"                if isinstance(order.command, c.{command}):\n                    order.tell()\n"
+    return Edit(LANE, appended, f"{appended}            for order in together:\n{told}")
+
+
 class Mutant(NamedTuple):
     """A fault by name, how it is planted, and the test that must find it."""
 
@@ -70,12 +90,12 @@ class Mutant(NamedTuple):
 MUTANTS = (
     Mutant(
         "a mail leaves before the log is told",
-        (Edit("src/headgate/activities/email_send.py", "await self.ctx.begin_effect(", "str("),),
+        (Edit("src/headgate/activities/mail.py", "await self.begin(", "str("),),
         "tests/activities/test_email_send.py::test_the_log_is_told_before_the_mail_leaves",
     ),
     Mutant(
         "what must not be done twice is done again after a crash",
-        (Edit(DECIDER, "    elif effect:\n", "    elif False:\n"),),
+        (Edit(ATTEMPTS, "    elif effect:\n", "    elif False:\n"),),
         "tests/e2e/test_mail_after_a_kill.py",
     ),
     Mutant(
@@ -180,22 +200,16 @@ MUTANTS = (
         "a watcher shown what is not durable",
         (
             Edit(
-                "src/headgate/api/desk.py",
-                "            view = view_run(lane.run, {}, self._now) if lane.durable else view\n",
-                "            view = view_run(lane.run, {}, self._now)\n",
+                "src/headgate/api/watching.py",
+                "            view = view_run(lane.run, {}, self._engine.clock.now()) if lane.durable else view\n",
+                "            view = view_run(lane.run, {}, self._engine.clock.now())\n",
             ),
         ),
         f"{ACKNOWLEDGED}::test_a_watcher_is_shown_nothing_that_is_not_durable",
     ),
     Mutant(
         "no fencing: a stale attempt is accepted",
-        (
-            Edit(
-                DECIDER,
-                "    if place is not None and place.attempt == attempt:\n        if path in run.tasks:\n",
-                "    if place is not None:\n        if path in run.tasks:\n",
-            ),
-        ),
+        (NO_FENCE,),
         f"{DECIDE}::test_a_lost_attempt_gets_a_new_number_and_does_not_count_as_a_failure",
     ),
     Mutant(
@@ -208,8 +222,10 @@ MUTANTS = (
         (
             Edit(
                 "src/headgate/engine/dispatcher.py",
-                "for path, place in list(lane.run.tasks.items()):",
-                "for path, place in [(place.path, place) for place in lane.run.places if place.attempt]:",
+                "for path, place in list(lane.run.tasks.items()):\n"
+                "            self._offer(lane, path, place.attempt)\n",
+                "for path, place in [(place.path, place) for place in lane.run.places if place.attempt]:\n"
+                "            self._offer(lane, path, place.attempt)\n",
             ),
             Edit(
                 "src/headgate/engine/dispatcher.py",
@@ -264,7 +280,7 @@ MUTANTS = (
     ),
     Mutant(
         "a lost attempt forfeits nothing",
-        (Edit(DECIDER, "    forfeit(decision, place, command.reason)\n", ""),),
+        (Edit(ATTEMPTS, "    forfeit(decision, place, command.reason)\n", ""),),
         f"{KILLED}[chain-after_effect]",
     ),
     Mutant(
@@ -419,7 +435,7 @@ MUTANTS = (
     ),
     Mutant(
         "an attempt that waits keeps its slot",
-        (Edit("src/headgate/engine/worker.py", "            left.extend(self._slots)\n", ""),),
+        (Edit("src/headgate/engine/task_context.py", "            left.extend(self._slots)\n", ""),),
         "tests/engine/test_worker.py::test_an_attempt_that_waits_for_a_person_keeps_no_slot_from_those_that_work",
     ),
     Mutant(
@@ -497,6 +513,66 @@ MUTANTS = (
         "synchronous is off",
         (Edit(SQLITE_FILE, "pragma synchronous = full", "pragma synchronous = off"),),
         "tests/stores/test_power_loss.py",
+    ),
+    Mutant("over HTTP: a start is acknowledged before its commit", (told_before_the_commit("StartRun"),), HELD),
+    Mutant(
+        "over HTTP: a report is acknowledged before its commit", (told_before_the_commit("CompleteActivity"),), HELD
+    ),
+    Mutant(
+        "over HTTP: what lost a conflict is acknowledged",
+        (
+            Edit(
+                LANE,
+                '        if outcome == "version_conflict":\n            self._again(together)\n',
+                '        if outcome == "version_conflict":\n            self._finish(together)\n',
+            ),
+        ),
+        CONTENDED,
+    ),
+    Mutant(
+        "over HTTP: what waits behind a conflict is forgotten",
+        (Edit(LANE, "waiting = [*together, *self._orders]", "waiting = [*together]"),),
+        CONTENDED,
+    ),
+    Mutant("over HTTP: a report is taken without the fence", (NO_FENCE,), f"{ZOMBIE}[file]"),
+    Mutant("over HTTP, of many nodes: a report is taken without the fence", (NO_FENCE,), f"{ZOMBIE}[postgres]"),
+    Mutant(
+        "over HTTP: the dead keep what they had in hand",
+        (Edit("src/headgate/queues/leases.py", "over = claim.lease_until <= now", "over = False"),),
+        f"{ZOMBIE}[file]",
+    ),
+    Mutant(
+        "over HTTP, of many nodes: the dead keep what they had in hand",
+        (
+            Edit(
+                "src/headgate/engine/neighbours.py",
+                "while overdue := await self._table.overdue(self._queue.node, PAGE):",
+                "while overdue := ():",
+            ),
+        ),
+        f"{ZOMBIE}[postgres]",
+    ),
+    Mutant(
+        "over HTTP: who sleeps is handed again what it has lost",
+        (
+            Edit(
+                "src/headgate/engine/leases.py",
+                "return min(wait_seconds, LEASE_SECONDS - HEARTBEAT_SECONDS) if heartbeats else wait_seconds",
+                "return wait_seconds",
+            ),
+        ),
+        f"{ZOMBIE}[file]",
+    ),
+    Mutant(
+        "over HTTP: a heartbeat of the dead is taken",
+        (
+            Edit(
+                "src/headgate/engine/protocol.py",
+                "        if not await self._queue.renew(activity_id):\n",
+                "        if not await self._queue.renew(activity_id) and not activity_id:\n",
+            ),
+        ),
+        f"{ZOMBIE}[file]",
     ),
     Mutant(
         "provider: a redirect is followed",
@@ -739,7 +815,7 @@ def copied(folder: Path) -> Path:
 def whether_green(copies: SimpleQueue[Path], tests: Sequence[str]) -> tuple[bool, str]:
     copy = copies.get()
     try:
-        ended = pytest_in(copy, tests, SECONDS_MAX * 2)
+        ended = pytest_in(copy, tests, SECONDS_MAX * 5)
     finally:
         copies.put(copy)
     return ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-2000:]
@@ -790,6 +866,7 @@ def pytest_in(copy: Path, tests: Sequence[str], seconds_max: float) -> subproces
         "PYTHONPATH": str(copy / "src"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "KILL_CHILD_SECONDS_MAX": "10",
+        "HTTP_SITE_PATIENCE_SECONDS": "30",
     }
     return subprocess.run(
         command, cwd=copy, env=environment, capture_output=True, text=True, timeout=seconds_max, check=False

@@ -144,6 +144,13 @@ def test_every_verb_of_the_command_line_is_documented():
     assert [verb for verb in verbs if f"## `headgate {verb}`" not in reference] == []
 
 
+def test_every_part_of_the_engine_is_in_the_table_of_its_architecture():
+    told = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    parts = {file.name for file in (ROOT / "src/headgate/engine").glob("*.py")} - {"__init__.py"}
+
+    assert {part for part in parts if f"`{part}`" not in told} == set()
+
+
 def test_every_environment_variable_that_is_read_is_documented():
     reference = (ROOT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
     ours = re.compile(r"\b((?:HEADGATE|KRUXIAFLOW)_[A-Z_]*[A-Z]|[A-Z_]+_(?:API_KEY|BASE_URL|ENDPOINT)|NO_COLOR)\b")

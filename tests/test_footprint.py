@@ -9,8 +9,10 @@ import json
 import re
 import subprocess
 import sys
+import urllib.request
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import ROOT, SOURCE
@@ -32,6 +34,20 @@ ALWAYS_LAZY = [
     "pydantic_ai",
     "rich",
 ]
+NOT_AT_REST = [
+    "cryptography.x509",
+    "difflib",
+    "email.headerregistry",
+    "headgate.api.approval_page",
+    "headgate.authoring",
+    "html",
+    "httpx2",
+    "jinja2",
+    "jwt",
+    "yaml",
+    "zoneinfo",
+]
+"""What a server with logins has no need of before the first run."""
 OWN_LIBRARIES = ["apsw", "click", "httpx2", "jinja2", "msgspec", "yaml"]
 
 ECHO = """
@@ -71,6 +87,15 @@ def test_a_process_on_sqlite_has_loaded_nothing_of_postgresql(tmp_path: Path):
     assert modules_after(f"{ECHO}\nimport sys{report}", tmp_path)
 
 
+def test_a_server_at_rest_has_loaded_only_what_it_needs_to_know_who_asks(tmp_path: Path):
+    loaded = modules_of_a_server(tmp_path)
+
+    assert {"headgate.api.http.server", "cryptography.hazmat.primitives.asymmetric.ed25519"} <= loaded
+    assert loaded.isdisjoint({*ALWAYS_LAZY, *NOT_AT_REST} - {"cryptography"}), (
+        "Import it in the function that needs it."
+    )
+
+
 def test_importing_headgate_loads_nothing_but_the_standard_library(tmp_path: Path):
     loaded = modules_after("import headgate", tmp_path)
 
@@ -99,6 +124,35 @@ def size_of(name: str) -> int:
         return 0
     paths = [Path(str(file.locate())) for file in files]
     return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def modules_of_a_server(folder: Path) -> set[str]:
+    """Return the modules that `headgate serve` has imported when a token was got and used, and it has ended."""
+    command, log = [sys.executable, "-X", "importtime", "-m", "headgate"], folder / "imports"
+    create = [*command, "client", "create", "first", "--scopes", "admin", "--quiet"]
+    secret = subprocess.run(create, cwd=folder, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    serve = [*command, "serve", "--port", "0", "--json", "--quiet"]
+    with (
+        log.open("w", encoding="utf-8") as imports,
+        subprocess.Popen(serve, cwd=folder, stdout=subprocess.PIPE, stderr=imports, text=True) as server,
+    ):
+        try:
+            assert server.stdout is not None
+            url = json.loads(server.stdout.readline())["url"]
+            token = asked(f"{url}/oauth/token", secret=secret)["access_token"]
+            assert asked(f"{url}/api/v1/workflows", token=token)["total"] == 0
+        finally:
+            server.terminate()
+    assert server.returncode == 0, log.read_text(encoding="utf-8")[-2_000:]
+    return set(re.findall(r"^import time: .*\| +([\w.]+)$", log.read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def asked(url: str, *, secret: str = "", token: str = "") -> Any:
+    login = {"grant_type": "client_credentials", "client_id": "first", "client_secret": secret}
+    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(url, json.dumps(login).encode() if secret else None, headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
 
 
 def modules_after(program: str, folder: Path) -> set[str]:

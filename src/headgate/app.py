@@ -85,6 +85,7 @@ from headgate.ports import (
     Log,
     ModelProvider,
     Queue,
+    RunRow,
     SharedLog,
     Streams,
 )
@@ -235,7 +236,7 @@ class App:
             webhooks=self.telling.webhooks,
             hooks=self.hooks,
         )
-        self.desk.listens = self.ledger.listens
+        self.desk.watching.listens = self.ledger.listens
         self.retention: Retention | None = None
         if isinstance(log, KeptLog):
             keeping = log.keeping(self.folder)
@@ -277,8 +278,12 @@ class App:
     def _finished_answers(self) -> FinishedAnswers:
         finished = FinishedAnswers(sole=self.engine.others is None)
         self.engine.listen(lambda lane, _: finished.forget(lane.run.id))
-        self.engine.forgotten = lambda row: finished.forget(row.id)
+        self.engine.forgotten = self._forget
         return finished
+
+    def _forget(self, row: RunRow) -> None:
+        self.doors.finished.forget(row.id)
+        self.desk.showing.forget(row.id)
 
     def _admit_connection(self, caller: Caller) -> Callable[[], None]:
         held = contextlib.ExitStack()
@@ -373,8 +378,11 @@ async def stateless_activities(
     offline: bool = False,
     demo_pace_seconds: float = 0.0,
     policies: Mapping[str, Any] | None = None,
+    private_addresses: tuple[str, ...] | None = None,
 ) -> AsyncGenerator[Mapping[str, ActivityFunction]]:
     """Yield the built-in activities that need nothing of what lies beside a database: any process may have them.
+
+    `private_addresses`: those that `http_request` may reach; None: all.
 
     Of the folder `prices_in` only the prices are read, so that workers and owner reckon alike.
     """
@@ -387,10 +395,11 @@ async def stateless_activities(
         prices=open_prices(environment, prices_in),
     )
     postgres, scripts = Postgres(), Scripts(ScriptSettings(), folder=scratch / "frames")
+    http = HttpSettings(private_addresses="all" if private_addresses is None else private_addresses)
     try:
         # Over the control socket come tasks of all tenants; those over HTTP are the worker's own, and do not say whose.
         yield confined(
-            _builtins(providers, PolicyGuards(policies), HttpSettings(private_addresses="all"), scripts)
+            _builtins(providers, PolicyGuards(policies), http, scripts)
             | postgres.activities
             | {"email_send": EmailSend(clock)}
         )

@@ -159,7 +159,7 @@ def fails(status: int = 0, code: str = "provider_error", **fields: Any) -> Provi
 def prompt(models: Models, ledger: Ledger, **parameters: Any) -> Any:
     asked = {"model": "lab/m", "prompt": "How far is the moon?", **parameters}
     running = llm_prompt({"lab": models})(asked, ledger)
-    return asyncio.run(running)  # pyright: ignore[reportArgumentType]  # it is a coroutine
+    return asyncio.run(running)
 
 
 def failure(models: Models, ledger: Ledger, **parameters: Any) -> Failure:
@@ -1018,7 +1018,7 @@ def test_whatever_happens_every_admitted_call_is_settled_once(
 def embed(models: Models, ledger: Ledger, **parameters: Any) -> Any:
     asked = {"model": "lab/e", "input": ["a", "bb", "ccc"], **parameters}
     running = embedding({"lab": models})(asked, ledger)
-    return asyncio.run(running)  # pyright: ignore[reportArgumentType]  # it is a coroutine
+    return asyncio.run(running)
 
 
 def test_embeddings_come_in_batches_each_admitted_and_settled():

@@ -15,7 +15,7 @@ from headgate.core.values import Failure
 from headgate.ports import ActivityContext, Attempt
 
 pytestmark = pytest.mark.slow
-CONTEXT: ActivityContext = None  # type: ignore[assignment]  # these activities ask nothing of it
+CONTEXT: ActivityContext = None  # these activities ask nothing of it
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.activities.libraries import need
 
 from headgate.activities.script import ScriptSettings, script
 from headgate.core.values import Assignment, Failure
@@ -257,8 +258,7 @@ def test_scalars_arrays_series_and_frames_are_known_by_what_they_can_do():
 
 
 def test_numpy_and_pandas_values_have_a_form_in_json():
-    pytest.importorskip("numpy")
-    pytest.importorskip("pandas")
+    need("numpy", "pandas")
     source = """
         import numpy as np, pandas as pd
         days = pd.to_datetime(["2026-01-02", None])

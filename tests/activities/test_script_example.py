@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.activities.libraries import need
 
 pytestmark = pytest.mark.slow
 
@@ -21,8 +22,7 @@ Row = dict[str, str]
 
 @pytest.fixture(autouse=True)
 def _libraries() -> None:
-    for library in ("pandas", "pyarrow", "duckdb", "sklearn"):
-        pytest.importorskip(library)
+    need("pandas", "pyarrow", "duckdb", "sklearn")
 
 
 def outputs(folder: Path, change: Callable[[list[Row]], list[Row]] = list, **inputs: object) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.activities.libraries import need
 
 from headgate.activities.script import ScriptSettings, script
 from headgate.activities.script_frames import frame_files_of
@@ -105,7 +106,7 @@ def made(kind: str, rows: int) -> str:
 def test_a_large_frame_passes_to_the_next_script_as_a_file_and_comes_back_as_the_kind_that_it_was(
     kind: str, tmp_path: Path
 ):
-    pytest.importorskip("pyarrow")
+    need("pyarrow")
     folder = tmp_path / "state" / "frames"
 
     output = run(made(kind, 5_000), folder)
@@ -120,7 +121,7 @@ def test_a_large_frame_passes_to_the_next_script_as_a_file_and_comes_back_as_the
 
 @pytest.mark.parametrize("kind", list(MAKERS))
 def test_a_small_frame_is_a_list_of_rows(kind: str, tmp_path: Path):
-    pytest.importorskip("pyarrow")
+    need("pyarrow")
 
     rows = run(made(kind, 3), tmp_path)["frame"]
 
@@ -130,7 +131,7 @@ def test_a_small_frame_is_a_list_of_rows(kind: str, tmp_path: Path):
 
 
 def test_few_rows_that_are_long_are_a_file_and_without_a_folder_every_frame_is_rows(tmp_path: Path):
-    pytest.importorskip("pandas")
+    need("pandas")
     source = "import pandas as pd\nOUTPUT = pd.DataFrame({'text': ['x' * 1000] * 100})"
 
     long = run(source, tmp_path)
@@ -141,7 +142,7 @@ def test_few_rows_that_are_long_are_a_file_and_without_a_folder_every_frame_is_r
 
 
 def test_the_map_of_a_wide_frame_is_small_and_its_file_has_every_column(tmp_path: Path):
-    pytest.importorskip("pandas")
+    need("pandas")
     source = "import pandas as pd\nOUTPUT = pd.DataFrame({f'c{n}': range(2000) for n in range(150)})"
 
     wide = run(source, tmp_path)
@@ -151,7 +152,7 @@ def test_the_map_of_a_wide_frame_is_small_and_its_file_has_every_column(tmp_path
 
 
 def test_equal_frames_are_one_file_and_a_file_that_is_made_again_is_young_again(tmp_path: Path):
-    pytest.importorskip("pandas")
+    need("pandas")
 
     first = run(made("pandas", 5_000), tmp_path)
     [path] = tmp_path.rglob("*.parquet")
@@ -166,7 +167,7 @@ def test_equal_frames_are_one_file_and_a_file_that_is_made_again_is_young_again(
 
 
 def test_frames_are_found_wherever_they_stand_in_input_and_output(tmp_path: Path):
-    pytest.importorskip("pandas")
+    need("pandas")
     source = """
         import pandas as pd
         frame = pd.DataFrame({"n": range(2000)})
@@ -185,7 +186,7 @@ def test_frames_are_found_wherever_they_stand_in_input_and_output(tmp_path: Path
 
 
 def test_a_frame_that_is_not_asked_for_is_not_read_and_may_be_passed_on(tmp_path: Path):
-    pytest.importorskip("pandas")
+    need("pandas")
     output = {**run(made("pandas", 5_000), tmp_path), "n": 1}
     source = """
         import sys
@@ -200,7 +201,7 @@ def test_a_frame_that_is_not_asked_for_is_not_read_and_may_be_passed_on(tmp_path
 
 
 def test_input_with_a_frame_is_a_dictionary_in_all_it_does(tmp_path: Path):
-    pytest.importorskip("pandas")
+    need("pandas")
     output = {**run(made("pandas", 2_000), tmp_path), "n": 1}
     ways = {
         "get": "INPUT.get('frame')",
@@ -232,7 +233,7 @@ def test_input_with_a_frame_is_a_dictionary_in_all_it_does(tmp_path: Path):
 
 
 def test_a_frame_whose_file_is_gone_fails_the_script_for_good_and_says_what_to_do(tmp_path: Path):
-    pytest.importorskip("pandas")
+    need("pandas")
     output = run(made("pandas", 5_000), tmp_path)
     next(tmp_path.rglob("*.parquet")).unlink()
 
@@ -258,7 +259,7 @@ def test_what_only_looks_like_a_frame_stays_data(digest: object, tmp_path: Path)
 
 
 def test_a_frame_that_parquet_cannot_hold_is_rows_or_is_refused_when_it_is_too_large_for_that(tmp_path: Path):
-    pytest.importorskip("pandas")
+    need("pandas")
     source = "import pandas as pd\nOUTPUT['mixed'] = pd.DataFrame({'a': [1, 'x'] * ROWS})"
 
     rows = run(source.replace("ROWS", "1000"), tmp_path)["mixed"]
@@ -272,7 +273,7 @@ def test_a_frame_that_parquet_cannot_hold_is_rows_or_is_refused_when_it_is_too_l
 
 
 def test_a_frame_whose_file_is_too_large_is_refused_and_leaves_nothing(tmp_path: Path):
-    pytest.importorskip("pandas")
+    need("pandas")
 
     failure = failure_of(made("pandas", 5_000), tmp_path, settings=ScriptSettings(file_bytes_max=1000))
 

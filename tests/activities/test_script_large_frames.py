@@ -26,8 +26,9 @@ activities:
         import resource
         import numpy as np, pandas as pd
         rng = np.random.default_rng(1)
-        ids = np.arange(5_000_000)
-        frame = pd.DataFrame({"id": ids, "group": rng.integers(0, 50, len(ids)), "x": rng.normal(size=len(ids))})
+        ids = np.arange(5_000_000, dtype="int32")
+        groups = rng.integers(0, 50, len(ids), dtype="int8")
+        frame = pd.DataFrame({"id": ids, "group": groups, "x": rng.random(len(ids), dtype="float32")})
         OUTPUT = {"frame": frame, "kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
   sum:
     use: script
@@ -46,8 +47,9 @@ outputs:
 
 
 def test_five_million_rows_pass_by_the_engine_and_not_through_it(tmp_path: Path):
-    pytest.importorskip("pandas")
-    pytest.importorskip("pyarrow")
+    from tests.activities.libraries import need  # here, for the engine that this file is has no tests beside it
+
+    need("pandas", "pyarrow")
 
     done = subprocess.run(
         [sys.executable, __file__, tmp_path], capture_output=True, text=True, timeout=200, check=False

@@ -14,7 +14,7 @@ from headgate.activities.sqlite_query import sqlite_query
 from headgate.core.values import Failure
 from headgate.ports import ActivityContext, Attempt
 
-CONTEXT: ActivityContext = None  # type: ignore[assignment]  # this activity asks nothing of it
+CONTEXT: ActivityContext = None  # this activity asks nothing of it
 
 
 def query(db: Path | str, text: str, params: Any = ()) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from headgate.api.http import HttpApplication
 from headgate.api.http.table import ROUTES
 from headgate.app import App
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import decode
 from headgate.core.definition import Definition
 from headgate.core.fold import apply
@@ -134,7 +135,7 @@ async def _look(log: MemoryLog, run_id: str) -> None:
         apply(run, event)
         assert run.reserved >= 0
         assert run.total_cost >= 0
-        if isinstance(event, e.CallAdmitted):
+        if isinstance(event, g.CallAdmitted):
             assert run.total_cost + run.reserved <= LIMIT
         if isinstance(event, OUTCOMES):
             outcomes[event.place, event.attempt] += 1

@@ -324,6 +324,30 @@ def test_tokens_are_got_for_a_client_and_got_anew_when_they_are_over():
     asyncio.run(whole())
 
 
+def test_a_login_that_is_refused_for_now_is_tried_again():
+    asked: list[str] = []
+
+    async def application(scope, receive, send):
+        asked.append(scope["path"].rpartition("/")[2])
+        status, body = 200, b"[]"
+        if asked == ["token"]:
+            status, body = 429, b'{"error": {"code": "RATE_LIMIT_EXCEEDED", "message": "too many at this moment"}}'
+        elif asked[-1] == "token":
+            body = b'{"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}'
+        await send({"type": "http.response.start", "status": status, "headers": [(b"retry-after", b"0")]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def whole() -> None:
+        async with (
+            HttpServer(application, "127.0.0.1", 0) as there,
+            headgate.AsyncClient(there.url, client_id="a", client_secret="b") as server,
+        ):
+            assert await server.runs() == []
+        assert asked == ["token", "token", "runs"]
+
+    asyncio.run(whole())
+
+
 def test_an_answer_that_is_not_headgates_is_called_so():
     async def application(scope, receive, send):
         await send({"type": "http.response.start", "status": 502, "headers": []})

@@ -4,7 +4,9 @@ that it does not name, and bodies of its types. What is sent is the same each ti
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -17,30 +19,36 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from tests.postgres_logs import empty_postgres_log
 
 from headgate.api.http import HttpApplication
 from headgate.api.http.openapi import document_of
 from headgate.api.http.table import ROUTES
 from headgate.app import App
-from headgate.stores.memory import MemoryLog
+from headgate.stores.sqlite import SqliteLog
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES_MAX = 10
+EXAMPLES_MAX = int(os.environ.get("DOCUMENT_EXAMPLES", "20"))
+"""For each operation, besides those that the document names."""
+STORE = os.environ.get("DOCUMENT_STORE", "file")
+"""Or `postgres`: what is asked for may mean something to one store and break the other."""
 ANSWER_SECONDS_MAX = 5.0
+KEY = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
 HELLO = "name: hello\nactivities: {say: {use: echo, with: {text: hi}}}"
 FAR = "name: far\nactivities: {work: {use: work, queue: gpu, with: {n: 1}}}"
 
 document = schemathesis.openapi.from_dict(document_of(ROUTES, version="test"))
 document.config.generation.update(deterministic=True, database="none")
 document.config.phases.update(phases=["examples", "fuzzing"])
+chosen = document.include(path_regex=os.environ.get("DOCUMENT_PATHS", "."))
 
 
 class Site:
     """An application in this process, with something of everything in it, on a loop that turns while it answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self._runner = asyncio.Runner()
-        self._app = self._run(_opened())
+        self._app = self._run(_opened(folder))
         application = HttpApplication(ROUTES, self._app.doors)
         self._client = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(application, raise_app_exceptions=False), base_url="http://localhost"
@@ -61,6 +69,12 @@ class Site:
         async with asyncio.timeout(ANSWER_SECONDS_MAX):
             return await self._client.send(request)
 
+    def status_of(self, path: str, name: str, value: object, **rest: Any) -> int:
+        return self._run(self._client.get(path, params={name: str(value)}, **rest)).status_code
+
+    def status_of_new_tenant(self, **quotas: object) -> int:
+        return self._run(self._client.post("/api/v1/tenants", json={"name": "acme", **quotas})).status_code
+
     def close(self) -> None:
         self._run(self._client.aclose())
         self._run(self._app.__aexit__(None, None, None))
@@ -70,8 +84,9 @@ class Site:
         return self._runner.run(work)
 
 
-async def _opened() -> App:
-    return await App(MemoryLog(), environment={}).__aenter__()
+async def _opened(folder: Path) -> App:
+    log = empty_postgres_log() if STORE == "postgres" else SqliteLog(folder / "runs.db")
+    return await App(log, folder=folder, environment={"HEADGATE_KEY": KEY}).__aenter__()
 
 
 async def _close(application: HttpApplication) -> None:
@@ -102,13 +117,13 @@ async def _furnish(client: httpx2.AsyncClient) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def site() -> Generator[Site]:
-    site = Site()
+def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"))
     yield site
     site.close()
 
 
-@document.parametrize()
+@chosen.parametrize()
 @settings(
     max_examples=EXAMPLES_MAX,
     deadline=None,
@@ -129,3 +144,29 @@ def _with_what_is_there(case: schemathesis.Case, known: dict[str, list[str]]) ->
         for value in known.get(name, ()):
             case.path_parameters[name] = value
             yield case
+
+
+def _whole_numbers_asked_for() -> Generator[tuple[str, str]]:
+    for path, operations in document_of(ROUTES, version="test")["paths"].items():
+        for parameter in operations.get("get", {}).get("parameters", ()):
+            if parameter["in"] == "query" and "integer" in str(parameter["schema"]):
+                yield path, parameter["name"]
+
+
+@pytest.mark.parametrize("number", [10**30, -(10**30), 2**63, -(2**63), 2**64])
+@pytest.mark.parametrize(("path", "name"), list(_whole_numbers_asked_for()))
+def test_no_number_is_so_large_that_it_is_a_fault(path: str, name: str, number: int, site: Site):
+    status = site.status_of(path.replace("{id}", site.known["id"][0]), name, number)
+
+    assert status in (200, 422)
+
+
+@pytest.mark.parametrize("number", [10**30, 2**63, "9" * 5_000])
+def test_no_event_is_so_late_that_it_is_a_fault(number: int | str, site: Site):
+    path = f"/api/v1/workflows/{site.known['id'][0]}/events"
+
+    assert site.status_of(path, "limit", 1, headers={"last-event-id": str(number)}) == 422
+
+
+def test_a_quota_beyond_all_measure_is_refused(site: Site):
+    assert site.status_of_new_tenant(requests_per_minute=10**30) == 422

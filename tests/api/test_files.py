@@ -90,7 +90,7 @@ def test_a_part_of_a_file_is_given_where_one_is_asked_for(play: Any, wanted: str
     play(scene)
 
 
-@pytest.mark.parametrize("report", ["by value", "by address", "by name"])
+@pytest.mark.parametrize("report", ["by value", "by address", "by uuid", "by name"])
 def test_a_worker_sends_the_file_of_its_output(play: Any, report: str):
     async def scene(desk: Any) -> None:
         await desk.deploy(MAKING)
@@ -104,6 +104,7 @@ def test_a_worker_sends_the_file_of_its_output(play: Any, report: str):
         output = {
             "by value": {"note": "n", "chart": sent.json()["file"]},
             "by address": {"note": "n", "chart": f"postgres://{run}/make/chart.gif"},
+            "by uuid": {"note": "n", "chart": f"postgres://{task['workflow_id']}/make/chart.gif"},
             "by name": {"note": "n"},
         }[report]
         await desk.post(f"/activities/{task['activity_id']}/complete", {"worker_id": "w", "output": output})

@@ -143,7 +143,9 @@ def test_a_call_above_the_budget_is_denied():
     play(scene)
 
 
-def test_what_the_worker_has_not_is_done_by_the_server():
+def test_what_the_worker_has_not_is_done_by_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
     async def scene(desk: Desk, server: headgate.AsyncClient) -> None:
         await server.deploy(
             "name: keeps\nactivities:\n  write: {use: file_write, with: {path: a.txt, content: kept}}\n"
@@ -174,12 +176,21 @@ def test_a_worker_that_goes_while_it_waits_gets_no_task():
     play(scene)
 
 
+LOOK = "name: look\ninputs: {url: string}\nactivities:\n  at: {use: http_request, with: {url: '{{ INPUT.url }}'}}\n"
+
+
 @pytest.mark.slow
-def test_the_command_works_for_a_server_and_drains(tmp_path: Path):
+@pytest.mark.parametrize(("reachable", "code"), [("", "address_refused"), ("127.0.0.1", "")])
+def test_the_command_works_for_a_server_and_drains(tmp_path: Path, reachable: str, code: str):
     (tmp_path / "mine.py").write_text(
         "import headgate\n\n@headgate.activity\nasync def double(n: int) -> dict[str, int]:\n    return {'n': 2 * n}\n"
     )
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(tmp_path)}
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(tmp_path)])),
+        "HEADGATE_PRIVATE_ADDRESSES": reachable,
+    }
     command = [sys.executable, "-m", "headgate"]
     server = subprocess.Popen(
         [*command, "dev", "--port", "0", "--no-worker", "--activities", "mine"],
@@ -198,6 +209,9 @@ def test_the_command_works_for_a_server_and_drains(tmp_path: Path):
         with headgate.Client(url) as there:
             there.deploy(CHAIN)
             assert there.run("chain", {"n": 5}).outputs == {"last": {"is": 20}}
+            there.deploy(LOOK)
+            looked = there.run("look", {"url": f"{url}/api/v1/health"})
+            assert there.handle(looked.id).show().activities[0].error_code == code
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(30) == 0
         assert not (elsewhere / ".headgate").exists()

@@ -376,9 +376,9 @@ def test_what_does_not_stream_is_watched_to_its_end_as_well(play: Any):
 
 
 def test_an_event_stream_has_its_pings_and_ends_with_the_outcome(play: Any, monkeypatch: pytest.MonkeyPatch):
-    from headgate.api.http import live, texts
+    from headgate.api.http import event_stream, texts
 
-    for module in (live, texts):
+    for module in (event_stream, texts):
         monkeypatch.setattr(module, "PING_SECONDS", 0.001)
 
     async def scene(desk: Any) -> None:

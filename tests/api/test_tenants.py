@@ -21,6 +21,7 @@ from headgate.api.caller import EVERYTHING, Caller
 from headgate.api.http import HttpApplication
 from headgate.api.http.table import ROUTES
 from headgate.app import App
+from headgate.core.run_ids import as_run_id, uuid_of
 from headgate.ports import BudgetRule, Hook, Log, Schedule, Tenant, Webhook
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
@@ -64,11 +65,19 @@ class Ids(NamedTuple):
     user: str
     webhook: str
     hook: str
+    attempt: str
+    """The UUID of `activity`."""
+
+    @property
+    def as_uuids(self) -> Ids:
+        """The same runs and the same task by their UUIDs."""
+        done, waiting, held = (uuid_of(run) for run in self[:3])
+        return self._replace(done=done, waiting=waiting, held=held, activity=self.attempt)
 
 
 NEVER = Ids(
     done="zyzyzyzyzyzyzyzyzyzy",
-    waiting="xuxuxuxuxuxuxuxuxuxu",
+    waiting="xvxvxvxvxvxvxvxvxvxv",
     held="wawawawawawawawawawa",
     activity="wawawawawawawawawawa~tally~1~0123456789abcdef",
     definition="nothing",
@@ -81,6 +90,7 @@ NEVER = Ids(
     user="no-user",
     webhook="vivivivivivivivivivi",
     hook="no-hook",
+    attempt=uuid_of("wawawawawawawawawawa", 3),
 )
 
 
@@ -142,6 +152,9 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     "POST /workers/poll": (
         Probe("/workers/poll", lambda _: {"worker": "outside", "worker_id": "bolt-1", "max_activities": 100}),
         Probe("/workers/poll", lambda _: {"worker": "std", "worker_id": "bolt-1", "max_activities": 100}),
+    ),
+    "POST /workers/tasks": (
+        Probe("/workers/tasks", lambda _: {"worker": "outside", "worker_id": "bolt-1", "max_activities": 100}),
     ),
     "POST /activities/complete": (
         Probe("/activities/complete", lambda ids: {"activities": [{"activity_id": ids.activity, "output": 1}]}),
@@ -341,8 +354,9 @@ async def furnish(acme: Desk) -> Ids:
     assert done["status"] == "completed"
     waiting = await acme.start("asking")
     held = await acme.start("outside")
-    polled = await acme.post("/workers/poll", {"worker": "outside", "worker_id": "acme-1", "wait_seconds": 20})
-    (task,) = polled.json()["activities"]
+    polled = await acme.post("/workers/tasks", {"worker": "outside", "worker_id": "acme-1", "wait_seconds": 20})
+    (task,) = polled.json()
+    claim = task["activity_id"].replace("/", "~")
     await acme.start("outside")  # its task stays in the queue
     desk = acme.app.desk.of("acme", "client:acme-1")
     await desk.schedule(
@@ -362,8 +376,9 @@ async def furnish(acme: Desk) -> Ids:
             break
         await asyncio.sleep(0)
     return Ids(
-        *(done["id"], waiting["workflow_id"], held["workflow_id"], task["activity_id"], "hello", versions[HELLO]),
+        *(done["id"], waiting["workflow_id"], held["workflow_id"], claim, "hello", versions[HELLO]),
         *("nightly", "order-7", "API_TOKEN", "acme", "robot", "ada", webhook.id, hook.name),
+        uuid_of(task["workflow_id"], task["scheduled_version"]),
     )
 
 
@@ -382,6 +397,7 @@ VARIES = ("date", "x-request-id", "x-trace-id", "content-length")
 
 def without(text: str, ids: Ids) -> str:
     named = {form: name for name, value in ids._asdict().items() for form in (value, value.replace("~", "/"))}
+    named |= {as_run_id(value): name for name, value in ids._asdict().items()}
     short = {f"'{value[:length]}'": name for name, value in ids._asdict().items() for length in (6, 7)}
     for form, name in sorted((named | short).items(), key=lambda pair: -len(pair[0])):
         text = text.replace(form, f"<{name}>")
@@ -406,12 +422,13 @@ def test_a_stranger_gets_the_same_answer_for_what_is_anothers_and_for_what_never
             for probe in () if isinstance(probes, Everybody) else probes:
                 method = name.partition(" ")[0]
 
-                anothers = await answered(bolt, method, probe, ids)
-                nobodys = await answered(bolt, method, probe, NEVER)
+                for known, never in ((ids, NEVER), (ids.as_uuids, NEVER.as_uuids)):
+                    anothers = await answered(bolt, method, probe, known)
+                    nobodys = await answered(bolt, method, probe, never)
 
-                assert anothers == nobodys, f"{name}: {probe.path}"
-                assert "of acme" not in anothers[2], f"{name}: {probe.path}"
-                assert anothers[0] < 500, f"{name}: {probe.path}"
+                    assert anothers == nobodys, f"{name}: {probe.path}"
+                    assert "of acme" not in anothers[2], f"{name}: {probe.path}"
+                    assert anothers[0] < 500, f"{name}: {probe.path}"
 
     stage(scene)
 
@@ -450,7 +467,8 @@ def test_whatever_a_stranger_asks_for_nothing_of_the_others_changes(stage: Any):
 
         for name, probes in WALK.items():
             for probe in () if isinstance(probes, Everybody) else probes:
-                await answered(bolt, name.partition(" ")[0], probe, ids)
+                for known in (ids, ids.as_uuids):
+                    await answered(bolt, name.partition(" ")[0], probe, known)
 
         assert [(await acme.get(path)).json() for path in seen] == before
         answer = await acme.post(f"/activities/{ids.activity}/heartbeat", {"worker_id": "acme-1"})

@@ -1,8 +1,12 @@
 """A worker written to the table of the wire, for the server that it was written for: it polls without waiting, says
-nothing of leases, beats only for what may take more than a minute, and sends costs as texts."""
+nothing of leases, beats only for what may take more than a minute, and sends costs as texts.
+
+Its types are those of Kruxia Flow's SDK for Rust (`PendingActivity` of kruxiaflow-worker 0.8.0); the one for
+Python is tested as it is in `tests/e2e/test_kruxia_workers.py`."""
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -10,10 +14,10 @@ import pytest
 FLOW = """
 name: far
 activities:
-  count: {worker: python, activity_name: count, parameters: {n: 3}, settings: {timeout_seconds: 120}}
+  count: {worker: python, activity_name: count, parameters: {n: 3}, settings: {timeout_seconds: 119.5}}
   fails: {worker: python, activity_name: fails, parameters: {}, on_failure: continue}
 """
-REQUIRED: dict[str, type | tuple[type, ...]] = {
+REQUIRED: dict[str, type] = {
     "activity_id": str,
     "workflow_id": str,
     "activity_key": str,
@@ -21,10 +25,11 @@ REQUIRED: dict[str, type | tuple[type, ...]] = {
     "activity_name": str,
     "parameters": dict,
     "settings": dict,
-    "timeout_seconds": (int, float),
+    "timeout_seconds": int,
     "attempt": int,
     "iteration": int,
     "trace_id": str,
+    "output_definitions": list,
 }
 
 
@@ -61,10 +66,13 @@ def test_it_takes_beats_completes_and_fails_as_it_always_did(play: Any):
         for task in tasks.values():
             for name, kind in REQUIRED.items():
                 assert isinstance(task[name], kind), name
-            assert task["timeout_seconds"] == int(task["timeout_seconds"])
             assert task.get("signal_data") is None
-            assert "/" not in task["activity_id"], "it is put into a path as it is"
-        assert tasks["count"]["workflow_id"] == run["workflow_id"]
+            assert task["run_id"] == run["workflow_id"]
+            assert str(uuid.UUID(task["activity_id"])) == task["activity_id"] != task["workflow_id"]
+            by_uuid = (await desk.get(f"/workflows/{uuid.UUID(task['workflow_id'])}")).json()
+            assert by_uuid["id"] == run["workflow_id"]
+
+        assert tasks["count"]["timeout_seconds"] == 120, "rounded up"
 
         beaten = await worker.say(tasks["count"], "heartbeat")
         for _ in range(2):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.conftest import Verb
 
-from headgate.cli.program import run_program
 from headgate.stores.ownership import Ownership
 
 FLOW = """
@@ -26,24 +25,11 @@ activities:
   ask: {use: llm_prompt, with: {model: demo/small, prompt: "Summarise: It rained. It was cold."}, cache: true}
 """
 
-Verb = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def headgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Return a function that calls a verb in a folder of its own and returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HEADGATE_DB", raising=False)
+@pytest.fixture(autouse=True)
+def flows(tmp_path: Path) -> None:
     (tmp_path / "flow.yaml").write_text(FLOW)
     (tmp_path / "asks.yaml").write_text(ASKS)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run_program(list(arguments))
-        said = capsys.readouterr()
-        return int(str(ended.value.code or 0)), said.out, said.err
-
-    return call
 
 
 def listed(headgate: Verb, *options: str) -> list[dict[str, Any]]:

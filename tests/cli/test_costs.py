@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.conftest import Verb
 
 from headgate.cli import costs_verb
-from headgate.cli.program import run_program
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.log_conformance import NOON, HandmadeRun
 
-Say = Callable[..., tuple[int, str, str]]
 DAY = 86_400_000_000
 
 
@@ -41,32 +39,24 @@ async def fill(path: Path) -> None:
 
 
 @pytest.fixture
-def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    monkeypatch.chdir(tmp_path)
+def say(headgate: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verb:
     monkeypatch.setenv("HEADGATE_DB", "log.db")
     asyncio.run(fill(tmp_path / "log.db"))
-
-    def run(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run_program(list(words))
-        said = capsys.readouterr()
-        return int(str(ended.value.code)), said.out, said.err
-
-    return run
+    return headgate
 
 
 def table(out: str) -> list[list[str]]:
     return [re.split(r"  +", line.strip()) for line in out.splitlines()]
 
 
-def names(say: Say, *words: str) -> dict[str, str]:
+def names(say: Verb, *words: str) -> dict[str, str]:
     code, out, _ = say("costs", *words, "--json")
     assert code == 0
     form = json.loads(out)
     return {row[form["by"]]: row["cost_usd"] for row in form["rows"]}
 
 
-def test_everything_is_shown_by_workflow_and_demo_money_never_added_to_real_money(say: Say):
+def test_everything_is_shown_by_workflow_and_demo_money_never_added_to_real_money(say: Verb):
     code, out, _ = say("costs")
 
     assert code == 0
@@ -78,7 +68,7 @@ def test_everything_is_shown_by_workflow_and_demo_money_never_added_to_real_mone
     ]
 
 
-def test_one_run_is_shown_by_activity_with_tokens_calls_and_what_was_saved(say: Say):
+def test_one_run_is_shown_by_activity_with_tokens_calls_and_what_was_saved(say: Verb):
     _, out, _ = say("costs", "run-real")
 
     assert table(out) == [
@@ -89,7 +79,7 @@ def test_one_run_is_shown_by_activity_with_tokens_calls_and_what_was_saved(say: 
     ]
 
 
-def test_json_is_exact_to_the_nano_dollar(say: Say):
+def test_json_is_exact_to_the_nano_dollar(say: Verb):
     form = json.loads(say("costs", "--json")[1])
 
     assert form["total"]["cost_usd"] == "1.250000001"
@@ -113,11 +103,11 @@ def test_json_is_exact_to_the_nano_dollar(say: Say):
         ("kind", {"call": "1.250000001", "cached": "0"}),
     ],
 )
-def test_costs_are_told_by_every_property(say: Say, by: str, found: dict[str, str]):
+def test_costs_are_told_by_every_property(say: Verb, by: str, found: dict[str, str]):
     assert names(say, "run-real", "--by", by) == found
 
 
-def test_only_what_is_asked_for_is_added_up(say: Say):
+def test_only_what_is_asked_for_is_added_up(say: Verb):
     assert names(say, "--workflow", "show") == {"show": "0.003"}
     assert names(say, "--label", "team=ops") == {"letters": "1.000000001"}
     assert names(say, "--since", "2026-01-02") == {"letters": "0.25"}
@@ -136,14 +126,14 @@ def test_only_what_is_asked_for_is_added_up(say: Say):
         (("nobody",), "nobody"),
     ],
 )
-def test_what_cannot_be_answered_is_said(say: Say, words: tuple[str, ...], says: str):
+def test_what_cannot_be_answered_is_said(say: Verb, words: tuple[str, ...], says: str):
     code, _, err = say("costs", *words)
 
     assert code != 0
     assert says in err
 
 
-def test_nothing_spent_is_said_so(say: Say):
+def test_nothing_spent_is_said_so(say: Verb):
     code, out, err = say("costs", "--workflow", "nobody")
 
     assert (code, out) == (0, "")
@@ -151,7 +141,7 @@ def test_nothing_spent_is_said_so(say: Say):
 
 
 def test_live_prints_a_line_for_each_change_while_another_connection_writes_and_ends_with_the_run(
-    say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    say: Verb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     writer = SqliteLog(tmp_path / "log.db")
     run = HandmadeRun(writer, "run-live")
@@ -177,7 +167,7 @@ def test_live_prints_a_line_for_each_change_while_another_connection_writes_and_
     assert table(out)[-1][-1] == "$0.011"
 
 
-def test_rebuild_says_what_it_made_and_leaves_rows_of_no_run(say: Say, tmp_path: Path):
+def test_rebuild_says_what_it_made_and_leaves_rows_of_no_run(say: Verb, tmp_path: Path):
     (tmp_path / "flow.yaml").write_text(
         "name: flow\nactivities: {ask: {use: llm_prompt, with: {model: demo/small, prompt: 'Summarise: it rains.'}}}\n"
     )
@@ -192,7 +182,7 @@ def test_rebuild_says_what_it_made_and_leaves_rows_of_no_run(say: Say, tmp_path:
     assert json.loads(before)["demo_total"]["calls"] == 1
 
 
-def test_rare_buckets_and_estimates_are_shown_where_there_are_any(say: Say, tmp_path: Path):
+def test_rare_buckets_and_estimates_are_shown_where_there_are_any(say: Verb, tmp_path: Path):
     async def add() -> None:
         log = SqliteLog(tmp_path / "log.db")
         run = HandmadeRun(log, "run-rare", workflow="rare")

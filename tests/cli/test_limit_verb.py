@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Verb
 
 from headgate.cli import words
-from headgate.cli.program import run_program
 from headgate.ports import Swap
 from headgate.stores.limits import SqliteLimits
 from headgate.stores.sqlite import SqliteLog
@@ -19,25 +18,13 @@ from headgate.testing.clock import VirtualClock
 FLOW = """
 name: asks
 activities:
-  one: {use: llm_prompt, with: {model: demo/small, prompt: "Say yes."}}
+  one: {use: llm_prompt, with: {model: demo/small, prompt: "Verb yes."}}
 """
-Verb = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def headgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Return a function that calls a verb in a folder of its own and returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HEADGATE_DB", raising=False)
+@pytest.fixture(autouse=True)
+def flows(tmp_path: Path) -> None:
     (tmp_path / "flow.yaml").write_text(FLOW)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run_program(list(arguments))
-        said = capsys.readouterr()
-        return int(str(ended.value.code or 0)), said.out, said.err
-
-    return call
 
 
 def know(database: Path, cells: dict[str, str]) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from tests.cli.conftest import Verb
 from tests.postgres_logs import server_url
 
 from headgate.cli import exit_codes
-from headgate.cli.program import run_program
 from headgate.cli.session import Engine, open_session
 from headgate.core.errors import Unavailable
 from headgate.engine.audit import verify
@@ -44,8 +44,6 @@ activities:
 """
 LARGE = "large " * 20_000
 
-Verb = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def url() -> Iterator[str]:
@@ -68,21 +66,10 @@ async def administrator() -> AsyncGenerator[asyncpg.Connection]:
         await connection.close()
 
 
-@pytest.fixture
-def headgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Return a function that calls a verb in a folder of its own and returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HEADGATE_DB", raising=False)
+@pytest.fixture(autouse=True)
+def flows(tmp_path: Path) -> None:
     (tmp_path / "flow.yaml").write_text(FLOW)
     (tmp_path / "asks.yaml").write_text(ASKS)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run_program(list(arguments))
-        said = capsys.readouterr()
-        return int(str(ended.value.code or 0)), said.out, said.err
-
-    return call
 
 
 def of(answer: tuple[int, str, str]) -> Any:

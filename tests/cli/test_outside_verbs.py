@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Verb
 from tests.receiver import Receiver
 
-from headgate.cli.program import run_program
-
 FLOW = "name: flow\nactivities: {a: {use: echo, with: {n: 1}}}"
-Verb = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def headgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Return a function that calls a verb in a folder of its own and returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HEADGATE_DB", raising=False)
-    monkeypatch.delenv("HEADGATE_KEY", raising=False)
+@pytest.fixture(autouse=True)
+def flows(tmp_path: Path) -> None:
     (tmp_path / "flow.yaml").write_text(FLOW)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run_program(list(arguments))
-        said = capsys.readouterr()
-        return int(str(ended.value.code or 0)), said.out, said.err
-
-    return call
 
 
 def test_a_webhook_is_added_tested_told_and_removed(headgate: Verb):

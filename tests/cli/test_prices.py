@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from headgate.cli.program import run_program
-
-Say = Callable[..., tuple[int, str, str]]
+from tests.cli.conftest import Verb
 
 
 @pytest.fixture
-def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    """Return what says a verb in an empty folder, and returns code, stdout and stderr. No socket can be opened."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HEADGATE_PRICES", raising=False)
-    monkeypatch.delenv("HEADGATE_DB", raising=False)
+def say(headgate: Verb, monkeypatch: pytest.MonkeyPatch) -> Verb:
+    """Return what says a verb in an empty folder. No socket can be opened."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a connection was tried")
@@ -28,24 +21,17 @@ def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            run_program(list(words))
-        said = capsys.readouterr()
-        return int(str(ended.value.code)), said.out, said.err
-
-    return run
+    return headgate
 
 
-def priced(say: Say, name: str) -> dict[str, Any] | None:
+def priced(say: Verb, name: str) -> dict[str, Any] | None:
     code, out, _ = say("prices", "search", name, "--json")
     assert code == 0
     found = {one["model"]: one["price"] for one in json.loads(out)}
     return found[name]
 
 
-def test_the_list_names_models_prices_and_where_they_are_from(say: Say):
+def test_the_list_names_models_prices_and_where_they_are_from(say: Verb):
     code, out, _ = say("prices", "list", "--provider", "openai")
 
     line = next(line for line in out.splitlines() if line.startswith("openai/gpt-4o "))
@@ -55,7 +41,7 @@ def test_the_list_names_models_prices_and_where_they_are_from(say: Say):
     assert all(line.startswith("openai/") for line in out.splitlines()[1:])
 
 
-def test_a_long_call_and_a_missing_price_are_shown_as_such(say: Say):
+def test_a_long_call_and_a_missing_price_are_shown_as_such(say: Verb):
     _, out, _ = say("prices", "search", "claude-sonnet-4-5")
     _, none, _ = say("prices", "search", "openai/whisper-1")
 
@@ -63,7 +49,7 @@ def test_a_long_call_and_a_missing_price_are_shown_as_such(say: Say):
     assert "unpriced" in none
 
 
-def test_in_json_prices_are_exact_decimals(say: Say):
+def test_in_json_prices_are_exact_decimals(say: Verb):
     price = priced(say, "anthropic/claude-sonnet-4-5")
 
     assert price is not None
@@ -72,7 +58,7 @@ def test_in_json_prices_are_exact_decimals(say: Say):
     assert price["tiers"][0]["output_usd_per_million"] == "22.5"
 
 
-def test_what_is_set_is_shown_and_holds_for_dated_names(say: Say):
+def test_what_is_set_is_shown_and_holds_for_dated_names(say: Verb):
     code, out, _ = say("prices", "set", "openai/gpt-4o", "--input", "3", "--output", "15", "--cache-read", "0.3")
 
     assert code == 0
@@ -82,7 +68,7 @@ def test_what_is_set_is_shown_and_holds_for_dated_names(say: Say):
     assert (price["id"], price["input_usd_per_million"]) == ("set:openai/gpt-4o", "3")
 
 
-def test_prices_of_several_times_stay_beside_each_other_and_one_of_the_same_time_is_replaced(say: Say):
+def test_prices_of_several_times_stay_beside_each_other_and_one_of_the_same_time_is_replaced(say: Verb):
     say("prices", "set", "acme/m", "--input", "3", "--output", "15")
     say("prices", "set", "acme/m", "--input", "2", "--output", "12", "--from", "2026-06-01")
     say("prices", "set", "acme/m", "--input", "4", "--output", "15")
@@ -93,7 +79,7 @@ def test_prices_of_several_times_stay_beside_each_other_and_one_of_the_same_time
     assert (Path(".headgate") / ".gitignore").exists()
 
 
-def test_the_file_that_the_environment_names_is_written(say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_file_that_the_environment_names_is_written(say: Verb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     named = tmp_path / "mine.json"
     named.write_text('{"acme/old": {"input": 1}}')
     monkeypatch.setenv("HEADGATE_PRICES", str(named))
@@ -121,7 +107,7 @@ def test_the_file_that_the_environment_names_is_written(say: Say, monkeypatch: p
         (("update", "--from", "nowhere.yaml"), "nowhere.yaml"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_nothing_is_written(say: Say, words: tuple[str, ...], says: str):
+def test_what_cannot_be_done_is_said_and_nothing_is_written(say: Verb, words: tuple[str, ...], says: str):
     code, _, err = say("prices", *words)
 
     assert code != 0
@@ -129,7 +115,7 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(say: Say, words: tup
     assert not (Path(".headgate") / "prices.yaml").exists()
 
 
-def test_an_update_of_our_form_is_added_to_what_was_set(say: Say):
+def test_an_update_of_our_form_is_added_to_what_was_set(say: Verb):
     say("prices", "set", "acme/old", "--input", "1", "--output", "1")
     Path("new.yaml").write_text("acme/new: {input: 2, output: 2}\n")
 
@@ -140,7 +126,7 @@ def test_an_update_of_our_form_is_added_to_what_was_set(say: Say):
     assert priced(say, "acme/new") is not None
 
 
-def test_an_update_with_a_list_takes_its_place(say: Say):
+def test_an_update_with_a_list_takes_its_place(say: Verb):
     models = [{"id": "m", "match": {"equals": "m"}, "prices": {"input_mtok": 0.1, "output_mtok": 0.3}}]
     Path("list.json").write_text(json.dumps([{"id": "acme", "name": "A", "api_pattern": "x", "models": models}]))
 
@@ -154,7 +140,7 @@ def test_an_update_with_a_list_takes_its_place(say: Say):
     assert say("prices", "list", "--provider", "openai")[0] != 0
 
 
-def test_every_rate_can_be_set_and_is_shown_by_name(say: Say):
+def test_every_rate_can_be_set_and_is_shown_by_name(say: Verb):
     rates = {
         "cache-read": "0.1",
         "cache-write": "1.25",
@@ -179,7 +165,7 @@ def test_every_rate_can_be_set_and_is_shown_by_name(say: Say):
         assert shown[key if name == "request" else f"{key}_per_million"] == amount
 
 
-def test_other_service_tiers_are_shown_beside_the_standard_one(say: Say):
+def test_other_service_tiers_are_shown_beside_the_standard_one(say: Verb):
     _, out, _ = say("prices", "search", "openai/gpt-5")
     price = priced(say, "openai/gpt-5")
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from headgate.cli.program import run_program
+from tests.cli.conftest import Verb
 
 FLOW = """
 name: asks
@@ -20,24 +16,11 @@ activities:
     with: {script: "open('got.txt', 'w').write(INPUT['token'])", inputs: {token: "{{ SECRET.token }}"}}
 """
 VALUE = "a-t0ken-of-length-31"
-Verb = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def headgate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Return a function that calls a verb in a folder of its own and returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HEADGATE_DB", raising=False)
+@pytest.fixture(autouse=True)
+def flows(tmp_path: Path) -> None:
     (tmp_path / "flow.yaml").write_text(FLOW)
-
-    def call(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        with pytest.raises(SystemExit) as ended:
-            run_program(list(arguments))
-        said = capsys.readouterr()
-        return int(str(ended.value.code or 0)), said.out, said.err
-
-    return call
 
 
 def test_a_secret_is_set_from_standard_input_listed_without_its_value_and_removed(headgate: Verb, tmp_path: Path):

@@ -314,7 +314,7 @@ async def test_a_claim_that_nobody_renews_is_overdue_when_its_lease_is_over(queu
     queue.put(task("b"))
     (claim, other) = await take(queue, 2)
     queue.set_deadline(claim.activity_id, NOON + 900 * SECOND)
-    await queue.set_lease(claim.activity_id, 30 * SECOND)
+    await queue.set_leases({claim.activity_id: 30 * SECOND})
     assert queue.next_deadline() == NOON + 30 * SECOND
 
     assert queue.overdue(NOON + 30 * SECOND - 1) == []
@@ -333,7 +333,7 @@ async def test_a_claim_that_nobody_renews_is_overdue_when_its_lease_is_over(queu
 async def test_a_lease_is_renewed_by_its_own_length_while_the_claim_lasts(queue: Queue, clock: StillClock):
     queue.put(task("a"))
     (claim,) = await take(queue)
-    await queue.set_lease(claim.activity_id, 90 * SECOND)
+    await queue.set_leases({claim.activity_id: 90 * SECOND})
 
     clock.time = NOON + 80 * SECOND
     assert await queue.renew(claim.activity_id)
@@ -351,7 +351,7 @@ async def test_a_claim_past_its_deadline_and_its_lease_is_told_once(queue: Queue
     queue.put(task("a"))
     (claim,) = await take(queue)
     queue.set_deadline(claim.activity_id, NOON + 5 * SECOND)
-    await queue.set_lease(claim.activity_id, 5 * SECOND)
+    await queue.set_leases({claim.activity_id: 5 * SECOND})
 
     assert queue.overdue(NOON + 5 * SECOND) == [claim]
 
@@ -362,7 +362,7 @@ async def test_leases_of_claims_that_have_ended_are_not_kept_for_ever(clock: Sti
     for number in range(5 * ENTRIES_KEPT_MIN):
         queue.put(task("a", run=f"run-{number}"))
         (claim,) = await take(queue)
-        await queue.set_lease(claim.activity_id, 30 * SECOND)
+        await queue.set_leases({claim.activity_id: 30 * SECOND})
         queue.finish(claim.activity_id)
 
     assert len(queue._leases._entries) <= ENTRIES_KEPT_MIN + 1

@@ -85,6 +85,22 @@ async def test_tasks_stand_and_fall_with_their_append():
 
 
 @on_a_loop
+async def test_a_task_that_is_offered_again_stays_in_the_hands_it_is_in_and_one_beside_it_is_born():
+    async with nodes(1) as (log,):
+        run = HandmadeRun(log, "run-1")
+        await run.commit()
+        await log.tasks.add([offer("a")])
+        assert await claim(log, "one") == [task("a")]
+        resumes = run.append(["resumed"])
+        resumes.offers = [offer("b"), offer("a")]
+
+        assert await log.commit([resumes]) == ["accepted"]
+
+        rows = await sql("select place, holder from queue order by place")
+        assert [tuple(row) for row in rows] == [("a", "one"), ("b", "")]
+
+
+@on_a_loop
 async def test_the_end_of_a_run_takes_all_its_tasks_and_no_others():
     async with nodes(1) as (log,):
         run = HandmadeRun(log, "run-1")

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from headgate.authoring import load_definition
 from headgate.core import commands as c
-from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.definition import Activity, Backoff, Budget, BudgetAction, Definition
 from headgate.core.values import SharedBudget
 from headgate.testing.rehearsal import Rehearsal, candidate
-from headgate.testing.stories import GIVEN, Move, bring_to_an_end, definitions, moves, play, shared_budgets
+from headgate.testing.stories import Move, moves, play
+from headgate.testing.story_checks import bring_to_an_end
+from headgate.testing.story_definitions import GIVEN, definitions, shared_budgets
 
 EXAMPLES = 2_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 60
 
@@ -65,8 +67,8 @@ def test_of_a_hundred_calls_that_cost_a_tenth_of_their_worst_case_at_least_ninet
 
     assert len(happened) >= 90
     assert happened == [f"c{number}" for number in range(len(happened))]
-    for refused in run.kinds(e.CallRefused):
-        spent = sum(event.cost for event in run.kinds(e.CallSettled) if event.version < refused.version)
+    for refused in run.kinds(g.CallRefused):
+        spent = sum(event.cost for event in run.kinds(g.CallSettled) if event.version < refused.version)
         assert spent + 100 > 1_000, "a call was refused that fitted beside what was spent"
     run.check()
 
@@ -123,7 +125,7 @@ def test_a_call_that_waits_is_refused_when_its_attempt_ends():
 
     run.time_out("b")
 
-    assert [event.code for event in run.kinds(e.CallRefused)] == ["attempt_over"]
+    assert [event.code for event in run.kinds(g.CallRefused)] == ["attempt_over"]
     assert not run.run.waiting_calls
     run.check()
 
@@ -160,7 +162,7 @@ def test_a_lost_call_forfeits_its_reservation_by_name():
     run.settle("c1", outcome="lost")
 
     assert (run.run.spent, run.run.reserved) == (70, 0)
-    assert [event.amount for event in run.kinds(e.CallForfeited)] == [70]
+    assert [event.amount for event in run.kinds(g.CallForfeited)] == [70]
     run.check()
 
 
@@ -203,7 +205,7 @@ def test_what_a_forfeited_call_really_cost_replaces_the_forfeit_whenever_it_come
 
     settled = run.settle("c1", 30)
 
-    assert [type(event) for event in settled] == [e.CallSettled]
+    assert [type(event) for event in settled] == [g.CallSettled]
     assert run.run.spent == 30
     assert run.place("a").cost == 30
     assert run.settle("c1", 50) == []
@@ -233,7 +235,7 @@ def test_a_cost_above_its_reservation_is_named_and_stops_every_further_admission
     run.settle("c1", 150)
     call = run.admit("b", "c2", candidate(0))
 
-    overrun = run.kinds(e.BudgetOverrun)
+    overrun = run.kinds(g.BudgetOverrun)
     assert [(event.limit, event.spent) for event in overrun] == [(100, 150)]
     assert call is not None
     assert call.state == "refused"
@@ -246,7 +248,7 @@ def test_a_cost_that_a_worker_reports_with_its_outcome_is_named_when_it_passes_a
 
     getattr(run, report)("a", cost=101)
 
-    assert [event.budget for event in run.kinds(e.BudgetOverrun)] == ["the run's budget"]
+    assert [event.budget for event in run.kinds(g.BudgetOverrun)] == ["the run's budget"]
 
 
 def test_an_overrun_by_a_late_settlement_is_named_too():
@@ -257,7 +259,7 @@ def test_an_overrun_by_a_late_settlement_is_named_too():
 
     run.settle("c1", 500)
 
-    assert [event.budget for event in run.kinds(e.BudgetOverrun)] == ["the budget of activity 'a'"]
+    assert [event.budget for event in run.kinds(g.BudgetOverrun)] == ["the budget of activity 'a'"]
     call = run.admit("a[1]", "c2", candidate(1))
     assert call is not None
     assert call.state == "refused"
@@ -273,7 +275,7 @@ def test_candidates_fall_back_to_the_first_that_fits_and_each_skip_says_why():
 
     assert call is not None
     assert (call.state, call.model, call.reservation) == ("admitted", "x/cheap", 50)
-    skipped = run.kinds(e.ModelSkipped)
+    skipped = run.kinds(g.ModelSkipped)
     assert [event.model for event in skipped] == ["x/dear", "x/less"]
     assert "x/dear would cost up to $0.0000005" in skipped[0].reason
 
@@ -307,7 +309,7 @@ def test_the_action_alert_admits_beyond_the_limit_and_says_so():
 
     assert call is not None
     assert call.state == "admitted"
-    admitted = run.kinds(e.CallAdmitted)
+    admitted = run.kinds(g.CallAdmitted)
     assert "would cost up to $0.0000005; the run's budget has $0.0000001 left" in admitted[0].alert
 
 
@@ -386,8 +388,8 @@ def spend_in_any_order(
 
 
 def check_accounts(run: Rehearsal) -> None:
-    forfeited = sum(lost.amount for lost in run.kinds(e.CallForfeited))
-    settled = sum(call.cost - call.replaces for call in run.kinds(e.CallSettled))
+    forfeited = sum(lost.amount for lost in run.kinds(g.CallForfeited))
+    settled = sum(call.cost - call.replaces for call in run.kinds(g.CallSettled))
     assert run.run.reserved == 0
     assert run.run.spent == forfeited + settled
     assert [budget.reserved for budget in run.standing] == [0] * len(run.standing)
@@ -410,6 +412,6 @@ def test_whatever_a_crowd_asks_money_is_never_overspent(story: list[Move], limit
     run = spend_in_any_order(MARKET, story, limit, shared)
 
     event(
-        f"calls waited: {bool(run.kinds(e.CallWaiting))}, asked: {any(call.asks for call in run.kinds(e.CallWaiting))}"
+        f"calls waited: {bool(run.kinds(g.CallWaiting))}, asked: {any(call.asks for call in run.kinds(g.CallWaiting))}"
     )
     check_accounts(run)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headgate.authoring import load_definition
-from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.errors import Invalid, NotFound, Refused
 from headgate.core.values import SharedBudget
 from headgate.testing.rehearsal import Rehearsal, candidate
@@ -84,7 +84,7 @@ def test_a_raised_limit_lets_the_call_go_on_and_a_limit_that_is_still_too_low_ha
 
     run.raise_budget(150)
     run.free("c1")
-    again = [event.limit for event in run.kinds(e.CallWaiting)]
+    again = [event.limit for event in run.kinds(g.CallWaiting)]
     run.raise_budget(200)
     assert run.status == "running"
     run.free("c1")
@@ -92,7 +92,7 @@ def test_a_raised_limit_lets_the_call_go_on_and_a_limit_that_is_still_too_low_ha
     assert again == [100, 150]
     assert call.call_id in run.run.calls
     assert run.run.calls["c1"].state == "admitted"
-    assert [(event.was, event.limit, event.by) for event in run.kinds(e.BudgetRaised)] == [
+    assert [(event.was, event.limit, event.by) for event in run.kinds(g.BudgetRaised)] == [
         (100, 150, "ann"),
         (150, 200, "ann"),
     ]
@@ -209,7 +209,7 @@ def test_what_a_person_refused_is_not_asked_again_by_the_next_claim_unless_the_l
     run.raise_budget(300)
     raised = run.ask_for("a", "claim-3/1", candidate(200))
 
-    assert (again.state, again.reason) == ("refused", run.kinds(e.CallRefused)[0].message)
+    assert (again.state, again.reason) == ("refused", run.kinds(g.CallRefused)[0].message)
     assert raised.state == "admitted"
     run.check()
 
@@ -260,7 +260,7 @@ def test_a_shared_budget_that_is_overspent_is_named_once():
     first, second = run.ask_for("a", "c1", candidate(0)), run.ask_for("a", "c2", candidate(0))
 
     assert (first.state, second.state) == ("refused", "refused")
-    assert [(event.limit, event.spent) for event in run.kinds(e.BudgetOverrun)] == [(100, 101)]
+    assert [(event.limit, event.spent) for event in run.kinds(g.BudgetOverrun)] == [(100, 101)]
     run.check()
 
 
@@ -271,5 +271,5 @@ def test_an_alert_of_the_runs_own_budget_is_an_event_once():
         run.ask_for("a", f"c{number}", candidate(60))
         run.settle(f"c{number}", 60)
 
-    assert [(event.budget, event.percent) for event in run.kinds(e.BudgetAlert)] == [("the run's budget", 100)]
+    assert [(event.budget, event.percent) for event in run.kinds(g.BudgetAlert)] == [("the run's budget", 100)]
     run.check()

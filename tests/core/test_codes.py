@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import headgate
+from headgate.core.activity_codes import ACTIVITY_CODES
 from headgate.core.codes import CODES, explained
+from headgate.core.command_codes import COMMAND_CODES
+from headgate.core.model_codes import MODEL_CODES
 
 PACKAGE = Path(headgate.__file__).parent
 FAILING = {"failed", "Failure"}
@@ -21,11 +24,17 @@ def test_every_code_in_the_source_is_explained():
     missing = sorted(code for code in given - NOT_FOR_PEOPLE if explained(code) is None)
 
     assert len(given) > 30
-    assert missing == [], "add these to headgate/core/codes.py"
+    assert missing == [], "add these to one of headgate/core/*_codes.py"
 
 
 def test_no_entry_is_without_meaning_or_advice():
     assert [code.name for code in CODES.values() if not (code.means.strip() and code.advice.strip())] == []
+
+
+def test_no_code_is_explained_twice():
+    names = [code.name for code in (*COMMAND_CODES, *ACTIVITY_CODES, *MODEL_CODES)]
+
+    assert sorted(names) == sorted(CODES)
 
 
 def test_a_status_of_http_is_explained_as_one_of_its_kind():

@@ -92,6 +92,20 @@ def test_one_of_several_declared_outputs_is_the_results_field():
     assert read("[a.x, a.y, a.z]", view) == [1, 2, None]
 
 
+@pytest.mark.parametrize("declared", [(), ("result",), ("url",), ("url", "result")])
+def test_an_output_that_somebody_elses_activity_names_is_read_by_that_name_first(declared: tuple[str, ...]):
+    view = activity({"result": {"n": 1}, "url": "u", "status": 404}, declared=declared, custom=True)
+
+    assert (read("a.result.n", view), read("a.url", view), read("a.status", view)) == (1, "u", "completed")
+
+
+def test_what_somebody_elses_activity_does_not_name_is_the_whole_result():
+    view = activity({"n": 1}, declared=("answer",), custom=True)
+
+    assert (read("a.result.n", view), read("a.answer.n", view), read("a.n", view)) == (1, 1, 1)
+    assert read("a.result", activity("text", custom=True)) == "text"
+
+
 def test_a_declared_output_of_a_script_is_the_results_field_where_there_is_one():
     view = activity({"stats": {"mean": 3}}, declared=("stats",), script=True)
 

@@ -11,7 +11,9 @@ from headgate.core import commands as c
 from headgate.core.definition import Definition
 from headgate.core.errors import HeadgateError
 from headgate.testing.rehearsal import Rehearsal
-from headgate.testing.stories import GIVEN, Move, bring_to_an_end, check_order, check_outcomes, definitions, moves, play
+from headgate.testing.stories import Move, moves, play
+from headgate.testing.story_checks import bring_to_an_end, check_order, check_outcomes
+from headgate.testing.story_definitions import GIVEN, definitions
 
 EXAMPLES = 2_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 60
 

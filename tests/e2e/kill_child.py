@@ -16,7 +16,7 @@ from headgate.core import commands as c
 from headgate.core.codec import decode
 from headgate.core.values import Failure, Price
 from headgate.core.view import RunView
-from headgate.engine.worker import current_task
+from headgate.engine.task_context import current_task
 from headgate.llm.scripted import ScriptedProvider
 from headgate.ports import Attempt, Changed, ModelRequest, StartRequest
 from headgate.stores.sqlite import SqliteLog

@@ -31,12 +31,12 @@ class ModelServer:
             def do_POST(handler) -> None:  # noqa: N805 - the server's own `self` is needed in it
                 self._answer(handler)
 
-            def log_message(handler, *_: Any) -> None:  # noqa: N805
+            def log_message(handler, *_: Any) -> None:  # noqa: N805 - as above
                 """Nothing: pytest shows what is printed."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a killed client hangs up
+        self._server.handle_error = lambda *_: None  # a killed client hangs up
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
     @property

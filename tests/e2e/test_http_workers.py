@@ -22,6 +22,7 @@ from tests.e2e.model_server import INPUT_NANO, OUTPUT_NANO, ModelServer
 
 import headgate
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import decode
 from headgate.core.definition import Definition
 from headgate.core.fold import apply
@@ -118,7 +119,7 @@ class Site:
             "HEADGATE_PROVIDER_FAKE_BASE_URL": self.model.url,
             "HEADGATE_PROVIDER_FAKE_API_KEY": key,
             "HEADGATE_PRICES": str(self.folder / "prices.yaml"),
-            "PYTHONPATH": str(self.folder),
+            "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(self.folder)])),
         }
         with (self.folder / f"{key}.txt").open("ab") as said:
             self._processes[key] = subprocess.Popen(
@@ -205,7 +206,7 @@ def test_runs_of_workers_over_http_end_with_one_outcome_an_attempt_and_within_th
     for run, events, spend in stories:
         for event in events:
             apply(run, event)
-            if isinstance(event, e.CallAdmitted):
+            if isinstance(event, g.CallAdmitted):
                 assert run.total_cost + run.reserved <= LIMIT, f"event {event.version} was admitted above the limit"
         assert (run.finished, run.reserved) == (True, 0)
         assert sum(row.cost for row in spend) == run.total_cost
@@ -213,5 +214,5 @@ def test_runs_of_workers_over_http_end_with_one_outcome_an_attempt_and_within_th
         assert set(outcomes.values()) == {1}
     every = [event for _, events, _ in stories for event in events]
     assert [event for event in every if isinstance(event, e.AttemptLost)]
-    assert [event for event in every if isinstance(event, e.CallForfeited)]
+    assert [event for event in every if isinstance(event, g.CallForfeited)]
     assert sum(site.model.bill) <= sum(run.total_cost for run, _, _ in stories)

@@ -23,6 +23,7 @@ from headgate.client.address import parse_address
 from headgate.client.frames import OwnerGone
 from headgate.client.socket import SocketClient
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import decode
 from headgate.core.definition import Definition
 from headgate.core.fold import apply
@@ -214,16 +215,16 @@ def test_a_hundred_branches_in_four_worker_processes_never_cost_more_than_their_
     run, events, spend = asyncio.run(site.story(run_id))
     for event in events:
         apply(run, event)
-        if isinstance(event, e.CallAdmitted):
+        if isinstance(event, g.CallAdmitted):
             assert run.total_cost + run.reserved <= LIMIT, f"event {event.version} was admitted above the limit"
     bill = sum(model.bill)
     assert bill <= run.total_cost <= LIMIT
     assert sum(row.cost for row in spend) == run.total_cost
     assert (run.finished, run.reserved) == (True, 0)
-    forfeits = [event for event in events if isinstance(event, e.CallForfeited)]
+    forfeits = [event for event in events if isinstance(event, g.CallForfeited)]
     assert forfeits
     assert all(event.call_id and event.reason and event.amount for event in forfeits)
-    settled = {event.call_id for event in events if isinstance(event, e.CallSettled) and event.outcome == "used"}
+    settled = {event.call_id for event in events if isinstance(event, g.CallSettled) and event.outcome == "used"}
     assert len(model.bill) <= len(settled | {event.call_id for event in forfeits})
     assert [event.reason for event in events if isinstance(event, e.AttemptLost)]
     fan = run.places[0].fan

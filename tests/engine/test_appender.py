@@ -58,7 +58,7 @@ def item(run: int, *, opening: bool = False) -> Append:
 
 
 async def started(log: SlowLog) -> tuple[Appender, list[int]]:
-    appender, done = Appender(log), list[int]()  # type: ignore[arg-type]
+    appender, done = Appender(log), list[int]()
     appender.start()
     return appender, done
 

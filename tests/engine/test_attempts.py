@@ -6,16 +6,15 @@ Each kind of provider has a way to fail in each way; a kind that joins has its l
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.llm.fake_openai import FakeOpenAI, completion
+from tests.llm.fakes.server import Reply, json_reply
 
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.engine.breaker import FAILURES
 from headgate.llm.openai_compatible import OpenAICompatibleProvider
 from headgate.ports import ModelProvider, RateLimit
@@ -23,34 +22,15 @@ from headgate.ports import ModelProvider, RateLimit
 pytestmark = pytest.mark.slow  # each talks to a server of its own
 
 
-def _fake_openai() -> ModuleType:
-    """Import the server of the provider tests: tests are files here, not packages."""
-    name = "fake_openai"
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "llm" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fake = _fake_openai()
-json_reply, completion = fake.json_reply, fake.completion
-
 Replies = Callable[[str], Any]
 """What is answered, by the name of the model that was asked."""
 
 
-class Server(fake.FakeOpenAI):
+class Server(FakeOpenAI):
     """Answers each request by the model that it names."""
 
     def __init__(self, replies: Replies) -> None:
-        super().__init__()
-        self._replies = self
-        self._answer = replies
-
-    def pop(self, _: int) -> Any:
-        return self._answer(self.requests[-1].body["model"])
+        super().__init__(lambda request: replies(request.body["model"]))
 
     @property
     def models(self) -> list[str]:
@@ -66,8 +46,8 @@ PASSING: dict[str, Any] = {
     "429 that asks for seven seconds": refused(429, headers={"retry-after": "7"}),
     "500": refused(500),
     "503 that asks for two seconds": refused(503, headers={"retry-after": "2"}),
-    "timeout": fake.Reply([], silent=True),
-    "cut": fake.Reply([b'{"id": "c1", "cho'], headers={"content-type": "application/json"}, cut=True),
+    "timeout": Reply([], silent=True),
+    "cut": Reply([b'{"id": "c1", "cho'], headers={"content-type": "application/json"}, cut=True),
     "unreadable": json_reply("<html>"),
 }
 LASTING: dict[str, Any] = {
@@ -94,7 +74,7 @@ activities:
 def meeting(play: Any, kind: str, replies: Replies, scene: Any, **environment: str) -> None:
     """Play a scene with a provider of this kind, whose server answers so."""
     server = Server(replies)
-    server.base_url = "http://127.0.0.1:9/v1"
+    server.url = "http://127.0.0.1:9"
     providers: dict[str, ModelProvider] = {"lab": PROVIDERS[kind](server)}
 
     async def with_server(bench: Any) -> None:
@@ -103,7 +83,7 @@ def meeting(play: Any, kind: str, replies: Replies, scene: Any, **environment: s
             try:
                 await scene(bench, server)
             finally:
-                await providers["lab"].close()  # type: ignore[attr-defined]
+                await providers["lab"].close()
 
     play(with_server, providers=providers, environment=environment)
 
@@ -128,13 +108,13 @@ def test_what_may_pass_is_asked_attempts_times_models_times_attempts_of_the_acti
         await until_done(bench, run_id)
 
         events = await bench.events(run_id)
-        admitted = [event.model for event in events if isinstance(event, e.CallAdmitted)]
+        admitted = [event.model for event in events if isinstance(event, g.CallAdmitted)]
         assert admitted == ["lab/one", "lab/one", "lab/two", "lab/two", "lab/two"] * 2
         if failure == "timeout":  # which may come before the request has
             assert len(server.models) <= 10
         else:
             assert [f"lab/{model}" for model in server.models] == admitted
-        assert sum(isinstance(event, e.CallSettled) for event in events) == 10
+        assert sum(isinstance(event, g.CallSettled) for event in events) == 10
         assert sum(isinstance(event, e.AttemptFailed) for event in events) == 2
         assert (await bench.log.run(run_id)).head.status == "failed"
 
@@ -149,7 +129,7 @@ def test_what_lasts_is_asked_of_each_model_once(play, kind: str, failure: str):
         await until_done(bench, run_id)
 
         assert server.models == ["one", "two"]
-        (skipped,) = [event for event in await bench.events(run_id) if isinstance(event, e.ModelSkipped)]
+        (skipped,) = [event for event in await bench.events(run_id) if isinstance(event, g.ModelSkipped)]
         assert skipped.model == "lab/one"
 
     meeting(play, kind, lambda model: LASTING[failure], scene)

@@ -130,7 +130,7 @@ def test_whatever_happens_it_never_asks_while_open_has_one_probe_and_always_come
         if may and ended != "never":
             under_way.append(call)
         if under_way and at_once:
-            circuit = report(circuit, under_way.pop(0), ended if ended != "never" else "unknown", now)  # type: ignore[arg-type]
+            circuit = report(circuit, under_way.pop(0), ended if ended != "never" else "unknown", now)
         if circuit is not None and circuit.openings:
             assert circuit.until - now <= max(OPEN_MICROSECONDS_MAX, PROBE_MICROSECONDS_MAX)
 

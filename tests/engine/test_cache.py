@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from headgate.core import commands as c
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.errors import Unavailable
 from headgate.core.values import Price
 from headgate.llm.scripted import ScriptedProvider
@@ -83,7 +84,7 @@ def test_a_hit_makes_no_call_and_so_fits_a_budget_that_has_nothing_left(play: An
         second = await ran(bench, ASK, {"what": "tides"}, limit=1)
 
         kinds = {type(event) for event in await bench.events(second)}
-        assert e.CallRequested not in kinds
+        assert g.CallRequested not in kinds
         assert len(provider.calls) == 1
 
     play(scene, scripted=provider)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from headgate.authoring import load_definition
-from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import content_value, encode
 from headgate.core.plan import compile_plan
 from headgate.core.replay import replay
@@ -58,8 +58,8 @@ async def ran(bench: Any, definition: str, given: Any = None, **fields: Any) -> 
     return run_id
 
 
-async def reused(bench: Any, run_id: str) -> list[e.CallReused]:
-    return [event for event in await bench.events(run_id) if isinstance(event, e.CallReused)]
+async def reused(bench: Any, run_id: str) -> list[g.CallReused]:
+    return [event for event in await bench.events(run_id) if isinstance(event, g.CallReused)]
 
 
 # --- Hits -------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ def test_a_hit_makes_no_call_and_so_fits_a_budget_that_has_nothing_left(play: An
         second = await ran(bench, capped, limit=1)
 
         kinds = {type(event) for event in await bench.events(second)}
-        assert not kinds & {e.CallRequested, e.CallAdmitted, e.CallSettled}
+        assert not kinds & {g.CallRequested, g.CallAdmitted, g.CallSettled}
         assert len(provider.calls) == 1
 
     play(scene, scripted=provider)
@@ -137,7 +137,7 @@ def test_a_history_with_a_hit_explains_itself(play: Any):
 
         assert replay(plan, events, contents) is None
         dearer = [
-            msgspec.structs.replace(event, saved=1, place="nowhere") if isinstance(event, e.CallReused) else event
+            msgspec.structs.replace(event, saved=1, place="nowhere") if isinstance(event, g.CallReused) else event
             for event in events
         ]
         assert replay(plan, dearer, contents) is not None
@@ -623,7 +623,7 @@ def test_answers_that_cannot_be_kept_are_not_and_the_call_is_settled_all_the_sam
         await protocol.admit(claims[0], call_id="c1", request=REQUEST)
         await protocol.settle(claims[0], call_id="c1", settlement=Settlement.used(Usage(cost_nano=9), answers=answers))
 
-        assert any(isinstance(event, e.CallSettled) for event in await bench.events(run_id))
+        assert any(isinstance(event, g.CallSettled) for event in await bench.events(run_id))
         assert not cache._kept
 
     at_once(play, scene, cache)

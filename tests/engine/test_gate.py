@@ -13,6 +13,7 @@ import pytest
 
 from headgate.authoring import load_definition
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.errors import Invalid, NotFound, StaleAttempt
 from headgate.core.values import CallError, Candidate, Price, RateReport, Usage
 from headgate.engine import limits, lines
@@ -247,7 +248,7 @@ def test_a_model_that_hurries_is_passed_over_for_one_that_can_go_now_and_else_wa
         runs = [await bench.start(asking(listed)) for _ in range(2)]
         await bench.rest()
         assert lab.models == ["first", "second"]
-        skipped = [event for event in await bench.events(runs[1]) if isinstance(event, e.ModelSkipped)]
+        skipped = [event for event in await bench.events(runs[1]) if isinstance(event, g.ModelSkipped)]
         assert [(event.model, event.reason) for event in skipped] == [
             ("lab/first", "the rate of lab/first: 1 request a minute, 60 s")
         ]
@@ -279,7 +280,7 @@ def test_where_the_budget_takes_another_model_that_ones_rate_is_waited_for(gated
     prices = {"dear": Price(output=10**15), "cheap": Price(output=1_000)}
 
     async def scene(bench: Any, lab: Lab) -> None:
-        lab.price = prices.__getitem__  # type: ignore[method-assign]
+        lab.price = prices.__getitem__
         await bench.app.desk.set_limit(RateLimit(scope=limited, requests=1))
         runs = [await bench.start(asking("[lab/dear, lab/cheap]", budget=0.01)) for _ in range(3)]
 
@@ -580,7 +581,7 @@ def test_where_a_model_is_closed_for_long_the_next_one_is_asked(gated):
         assert (await bench.finished(second)).head.status == "completed"
 
         assert lab.models == ["m", "other", "other"]
-        (skipped,) = [event for event in await bench.events(second) if isinstance(event, e.ModelSkipped)]
+        (skipped,) = [event for event in await bench.events(second) if isinstance(event, g.ModelSkipped)]
         assert "asked for a pause, 3000 s" in skipped.reason
         output = await bench.output(second, "a")
         assert output["budget_skipped_models"] == []
@@ -663,7 +664,7 @@ def test_the_list_goes_past_an_open_circuit_and_says_so(gated):
         assert (await bench.finished(run)).head.status == "completed"
 
         assert Counter(lab.models) == {"m": FAILURES, "other": FAILURES + 1}
-        (skipped,) = [event for event in await bench.events(run) if isinstance(event, e.ModelSkipped)]
+        (skipped,) = [event for event in await bench.events(run) if isinstance(event, g.ModelSkipped)]
         assert skipped.reason.startswith("its circuit is open since")
 
     gated(scene, lambda request: broken() if request.model == "m" else "yes")

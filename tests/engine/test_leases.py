@@ -9,7 +9,8 @@ from tests.engine.conftest import PATIENCE_SECONDS, Bench
 from tests.postgres_logs import empty_postgres_log
 
 from headgate.core import events as e
-from headgate.core.errors import StaleAttempt
+from headgate.core import gate_events as g
+from headgate.core.errors import StaleAttempt, Unavailable
 from headgate.core.values import Assignment, Candidate, Price
 from headgate.engine.clock import WallClock
 from headgate.engine.leases import lease_seconds
@@ -107,7 +108,7 @@ def test_a_call_that_the_dead_had_open_is_forfeited(play: Any):
         pass_seconds(bench, 30)
 
         await lost(bench, run_id)
-        (forfeit,) = [event for event in await bench.events(run_id) if isinstance(event, e.CallForfeited)]
+        (forfeit,) = [event for event in await bench.events(run_id) if isinstance(event, g.CallForfeited)]
         view = await bench.app.desk.show(run_id)
         assert (forfeit.call_id, view.reserved) == ("c1", 0)
 
@@ -156,3 +157,54 @@ def test_where_many_write_one_log_the_row_bears_the_lease(play: Any, heartbeats:
         assert renewed.lease_until > claim.lease_until
 
     play(scene, empty_postgres_log(), work=False, clock=WallClock())
+
+
+FIVE = "name: five\nactivities:\n" + "".join(
+    f"  a{n}: {{use: work, queue: gpu, timeout: 1h, depends_on: []}}\n" for n in range(5)
+)
+
+
+@pytest.mark.parametrize(("heartbeats", "told"), [(True, []), (False, [5])])
+def test_tasks_that_go_out_together_are_told_to_their_rows_together_and_only_where_leases_differ(
+    play: Any, heartbeats: bool, told: list[int]
+):
+    log = empty_postgres_log()
+    asked: list[int] = []
+    set_leases = log.tasks.set_leases
+
+    async def counted(tasks: Any, node: str, leases: Any) -> None:
+        asked.append(len(tasks))
+        await set_leases(tasks, node, leases)
+
+    log.tasks.set_leases = counted
+
+    async def scene(bench: Bench) -> None:
+        await bench.start(FIVE)
+
+        tasks = await bench.app.protocol.poll(["gpu"], worker_id="far", count=9, wait_seconds=5, heartbeats=heartbeats)
+
+        assert (len(tasks), asked) == (5, told)
+
+    play(scene, log, work=False, clock=WallClock())
+
+
+def test_tasks_whose_leases_cannot_be_set_are_offered_again(play: Any):
+    async def scene(bench: Bench) -> None:
+        await bench.start(FIVE)
+        queue, protocol = bench.app.queue, bench.app.protocol
+        set_leases = queue.set_leases
+
+        async def away(leases: Any) -> None:
+            queue.set_leases = set_leases
+            raise Unavailable("the rows are away")
+
+        queue.set_leases = away
+        with pytest.raises(Unavailable):
+            await protocol.poll(["gpu"], worker_id="far", count=9, wait_seconds=5, heartbeats=True)
+
+        tasks = await protocol.poll(["gpu"], worker_id="far", count=9, wait_seconds=5, heartbeats=True)
+
+        assert {task.place for task in tasks} == {"a0", "a1", "a2", "a3", "a4"}
+        assert len(protocol._held) == 5
+
+    play(scene, work=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.llm.scripted import ScriptedProvider
 
 SCRIPT = b"models: {a: [{text: one}, {text: two}]}\nprices: {dear: {output: 1000}, cheap: {output: 1}}"
@@ -42,7 +42,7 @@ def test_a_call_that_could_cost_more_goes_to_the_next_model_or_is_not_made(play:
         assert refused[0] == "failed"
         assert "the call's max_cost has $0.019 left of $0.019" in refused[1]
         assert row.head.status == "completed"
-        (skipped,) = [event for event in await bench.events(run_id) if isinstance(event, e.ModelSkipped)]
+        (skipped,) = [event for event in await bench.events(run_id) if isinstance(event, g.ModelSkipped)]
         assert skipped.model == "scripted/dear"
 
     play(scene, scripted=ScriptedProvider.from_file(SCRIPT))

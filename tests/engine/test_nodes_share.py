@@ -155,7 +155,7 @@ def test_a_rate_that_one_node_sets_holds_at_the_others_after_a_second():
             await look()
             looked.set()
 
-        second.lookout.look = noted  # type: ignore[method-assign]
+        second.lookout.look = noted
         clock.advance(seconds=1)
         async with asyncio.timeout(10):
             await looked.wait()

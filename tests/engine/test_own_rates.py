@@ -9,9 +9,9 @@ import pytest
 from tests.engine.test_gate import SECOND, Lab, asking, most_in_a_minute
 
 from headgate.authoring import load_definition
-from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.values import Usage
-from headgate.engine import limits, lines
+from headgate.engine import limits, lines, model_choice
 from headgate.ports import RateLimit
 from headgate.testing.clock import VirtualClock
 
@@ -200,8 +200,8 @@ def test_no_model_is_passed_over_for_a_rate_that_all_of_them_are_held_to(gated):
         await bench.live_until_done(*runs)
 
         assert lab.models == ["first", "first"]
-        assert lab.asked[1][0] - lab.asked[0][0] > lines.FALL_SECONDS * SECOND
-        assert not [event for event in await bench.events(runs[1]) if isinstance(event, e.ModelSkipped)]
+        assert lab.asked[1][0] - lab.asked[0][0] > model_choice.FALL_SECONDS * SECOND
+        assert not [event for event in await bench.events(runs[1]) if isinstance(event, g.ModelSkipped)]
 
     gated(scene)
 

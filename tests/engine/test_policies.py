@@ -10,6 +10,7 @@ import pytest
 
 from headgate.authoring import load_definition
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import content_value
 from headgate.core.errors import Invalid, Refused
 from headgate.core.plan import compile_plan
@@ -100,7 +101,7 @@ def test_a_denied_call_is_not_made_and_stands_in_the_log_with_its_verdict(play: 
         row, events = await ended(bench, asks("[my:refuses]", "retry: 3"))
 
         assert (row.head.status, provider.calls) == ("failed", [])
-        requested, refused = only(events, e.CallRequested), only(events, e.CallRefused)
+        requested, refused = only(events, g.CallRequested), only(events, g.CallRefused)
         (verdict,) = requested.verdicts
         assert (verdict.policy, verdict.decision, verdict.details) == ("my:refuses", "deny", {"length": 14})
         assert (refused.code, [c.model for c in requested.candidates]) == ("policy_denied", ["scripted/m"])
@@ -119,7 +120,7 @@ def test_what_a_policy_changes_is_what_is_asked(play: Any):
 
         assert row.head.status == "completed"
         assert provider.calls[0].messages[0].content == "Please: Explain tides."
-        assert only(events, e.CallRequested).verdicts[0].reason == "manners"
+        assert only(events, g.CallRequested).verdicts[0].reason == "manners"
 
     play(scene, scripted=provider, policies=OWN)
 
@@ -128,7 +129,7 @@ def test_a_denied_answer_is_paid_for_and_not_used(play: Any):
     async def scene(bench: Any) -> None:
         _, events = await ended(bench, asks("[my:answers]"))
 
-        settled = only(events, e.CallSettled)
+        settled = only(events, g.CallSettled)
         assert (settled.outcome, settled.verdicts[0].decision, settled.verdicts[0].of) == ("used", "deny", "answer")
         failed = only(events, e.ActivityFailed)
         assert (failed.code, "it says too little" in failed.message) == ("policy_denied", True)
@@ -144,7 +145,7 @@ def test_a_policy_that_raises_lets_no_call_through_and_its_words_are_nowhere(pla
         await bench.finished(run_id)
 
         events = await bench.events(run_id)
-        assert only(events, e.ActivityFailed).code == only(events, e.CallRefused).code == "policy_failed"
+        assert only(events, e.ActivityFailed).code == only(events, g.CallRefused).code == "policy_failed"
         assert provider.calls == []
         assert b"RuntimeError" in await bench.stored(run_id)
         assert (await bench.stored(run_id)).count(b"xyzzy") == 1  # the run's own input
@@ -166,7 +167,7 @@ def test_a_dry_run_only_records(play: Any):
         row, events = await ended(bench, asks("[{use: my:refuses, dry_run: true}]"))
 
         assert row.head.status == "completed"
-        (verdict,) = only(events, e.CallRequested).verdicts
+        (verdict,) = only(events, g.CallRequested).verdicts
         assert (verdict.decision, verdict.dry_run) == ("deny", True)
 
     play(scene, scripted=scripted(), policies=OWN)
@@ -179,7 +180,7 @@ def test_the_process_comes_first_then_the_workflow_then_the_activity_which_repla
         definition = asks("[my:b, my:c]", "policies: [my:d, {use: my:b, dry_run: true}]")
         _, events = await ended(bench, definition)
 
-        verdicts = only(events, e.CallRequested).verdicts
+        verdicts = only(events, g.CallRequested).verdicts
         assert [(v.policy, v.dry_run) for v in verdicts] == [
             ("my:a", False), ("my:b", True), ("my:c", False), ("my:d", False),
         ]  # fmt: skip
@@ -231,7 +232,7 @@ def test_models_that_are_not_allowed_are_passed_over_and_the_log_says_so(play: A
 
         assert row.head.status == "completed"
         assert [call.model for call in provider.calls] == ["n"]
-        skipped = only(events, e.ModelSkipped)
+        skipped = only(events, g.ModelSkipped)
         assert (skipped.model, skipped.reason) == ("scripted/m", "a policy does not allow it")
 
     play(scene, scripted=provider)
@@ -255,7 +256,7 @@ def test_what_calls_have_used_counts_against_the_tokens_of_the_run(play: Any):
         row, events = await ended(bench, TWICE)
 
         assert (row.head.status, len(provider.calls)) == ("failed", 1)
-        refused = only(events, e.CallRefused)
+        refused = only(events, g.CallRefused)
         assert refused.code == "policy_denied"
         assert "65 are left of the 90 of the run" in refused.message
 
@@ -280,11 +281,11 @@ activities:
         assert row.head.status == "completed"
         open_, most = 0, 0
         for event in events:
-            open_ += isinstance(event, e.CallAdmitted)
-            open_ -= isinstance(event, e.CallSettled)
+            open_ += isinstance(event, g.CallAdmitted)
+            open_ -= isinstance(event, g.CallSettled)
             most = max(most, open_)
         assert most == 1
-        waiting = [event for event in events if isinstance(event, e.CallWaiting)]
+        waiting = [event for event in events if isinstance(event, g.CallWaiting)]
         assert waiting[0].budget == "tokens of activity 'each'"
 
     play(scene, scripted=provider)
@@ -294,7 +295,7 @@ def test_one_call_may_not_take_more_than_its_limit_and_the_next_model_is_asked_n
     async def scene(bench: Any) -> None:
         _, events = await ended(bench, asks("[{use: token_budget, call: 100}]"))
 
-        requested = only(events, e.CallRequested)
+        requested = only(events, g.CallRequested)
         assert requested.candidates[0].output_tokens == 1024  # nobody had set max_tokens
         assert only(events, e.ActivityFailed).code == "policy_denied"
 
@@ -306,7 +307,7 @@ def test_a_budget_of_tokens_in_a_dry_run_admits_with_an_alert(play: Any):
         row, events = await ended(bench, asks("[{use: token_budget, call: 1, dry_run: true}]"))
 
         assert row.head.status == "completed"
-        assert "of one call" in only(events, e.CallAdmitted).alert
+        assert "of one call" in only(events, g.CallAdmitted).alert
 
     play(scene, scripted=scripted())
 
@@ -425,8 +426,8 @@ def test_orders_in_untrusted_text_are_denied_and_the_score_is_recorded(play: Any
         row, events = await ended(bench, suspicious("deny"), {"what": ORDERS})
 
         assert (row.head.status, provider.calls) == ("failed", [])
-        (verdict,) = only(events, e.CallRequested).verdicts
-        assert verdict.details["score"] > 0.8
+        (verdict,) = only(events, g.CallRequested).verdicts
+        assert verdict.details["score"] > 0.7
         assert "leak" in verdict.details["families"]
 
     play(scene, scripted=provider)
@@ -439,7 +440,9 @@ def test_the_same_words_of_the_author_are_no_orders(play: Any):
         row, events = await ended(bench, definition, {"what": "the tides"})
 
         assert row.head.status == "completed"
-        assert only(events, e.CallRequested).verdicts[0].details == {"score": 0.0, "families": [], "texts": 1}
+        (verdict,) = only(events, g.CallRequested).verdicts
+        assert verdict.details["score"] < 0.3
+        assert verdict.details | {"score": 0.0} == {"score": 0.0, "families": [], "texts": 1}
 
     play(scene, scripted=scripted())
 
@@ -511,8 +514,8 @@ def test_what_leaves_has_placeholders_and_what_comes_back_has_the_originals(play
         assert (await bench.output(run_id, "ask"))["content"] == whole
         assert "".join(published) == whole
         events = await bench.events(run_id)
-        assert only(events, e.CallRequested).verdicts[0].details == {"email": 1, "phone": 1}
-        assert only(events, e.CallSettled).verdicts[0].of == "answer"
+        assert only(events, g.CallRequested).verdicts[0].details == {"email": 1, "phone": 1}
+        assert only(events, g.CallSettled).verdicts[0].of == "answer"
 
     play(scene, scripted=provider)
 

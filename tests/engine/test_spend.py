@@ -39,7 +39,7 @@ from headgate.ports import (
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.simulation import Crash, World
-from headgate.testing.stories import GIVEN, definitions
+from headgate.testing.story_definitions import GIVEN, definitions
 
 PRICE = Price(input=3_000_000_001, output=15_000_000_000, cache_read=300_000_000, id="list:lab/m")
 USED = Usage(

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.llm.fake_openai import FakeOpenAI, Reply, completion, json_reply
+from tests.llm.fake_openai import FakeOpenAI, completion
+from tests.llm.fakes.server import Reply, json_reply
 
 from headgate.app import App
 from headgate.authoring import load_definition
 from headgate.core.codec import decode
-from headgate.core.events import CallRequested
+from headgate.core.gate_events import CallRequested
 from headgate.engine.engine import Start
 from headgate.engine.logs import PlainFormatter
 from headgate.ports import Tenant

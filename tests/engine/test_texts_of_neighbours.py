@@ -300,7 +300,7 @@ def test_an_end_whose_last_words_do_not_come_is_told_with_the_result(monkeypatch
 
 def test_a_watch_does_not_end_before_a_text_that_ends_while_the_newest_run_is_read():
     async def scene(worker: Node, reader: Node) -> None:
-        run_id, read = await worker.start(), reader.app.desk._newest
+        run_id, read = await worker.start(), reader.app.desk.watching._newest
 
         async def newest(run_id: str, watcher: Any) -> Any:
             view = await read(run_id, watcher)
@@ -314,7 +314,7 @@ def test_a_watch_does_not_end_before_a_text_that_ends_while_the_newest_run_is_re
         worker.tap.say("Once")
         await until(lambda: said(there) == "Once")
         with deaf(reader) as lost:
-            reader.app.desk._newest = newest
+            reader.app.desk.watching._newest = newest
             worker.tap.end("Once")
             await there.end()
 

@@ -13,6 +13,7 @@ from headgate.core import events as e
 from headgate.core.definition import Activity, Definition
 from headgate.core.errors import StaleAttempt
 from headgate.core.values import Candidate, Price, Usage
+from headgate.engine import task_context
 from headgate.engine import worker as worker_module
 from headgate.engine.clock import WallClock
 from headgate.llm.scripted import ScriptedProvider
@@ -259,7 +260,7 @@ def test_every_event_of_a_run_carries_its_trace_id(play):
 
 @pytest.mark.parametrize("kind", ["built in", "of a user"])
 def test_an_attempt_that_waits_for_a_person_keeps_no_slot_from_those_that_work(play, monkeypatch, kind: str):
-    monkeypatch.setattr(worker_module, "WAITS_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(task_context, "WAITS_AFTER_SECONDS", 0.0)
     monkeypatch.setattr(worker_module, "BUILT_IN_SLOTS" if kind == "built in" else "USER_SLOTS", 1)
     use = "llm_prompt" if kind == "built in" else "asks"
     prompt = "with: {model: scripted/m, prompt: hello, max_tokens: 20}"

@@ -19,6 +19,7 @@ from headgate.client.address import Address
 from headgate.client.frames import Request
 from headgate.client.worker import SocketProtocol
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.errors import Invalid, Refused, StaleAttempt, Unavailable
 from headgate.core.values import Candidate, Failure, Price, Usage
 from headgate.engine.worker import Worker
@@ -122,7 +123,7 @@ def test_calls_are_admitted_denied_and_settled_as_in_the_owners_own_process(at: 
         assert admitted == Admitted("lab/m", 100)
         assert isinstance(denied, Denied)
         assert denied.error.code == "budget_exceeded"
-        (settled,) = await kinds(site, run_id, e.CallSettled)
+        (settled,) = await kinds(site, run_id, g.CallSettled)
         assert settled.cost == 60
 
     at(scene)
@@ -166,7 +167,7 @@ def test_more_calls_may_wait_for_money_than_a_connection_is_long_and_the_settlem
 
         await asyncio.gather(*(use(answer, task) for answer, task in zip(asking, tasks, strict=True)))
         assert len(tasks) == 200
-        assert len(await kinds(site, run_id, e.CallWaiting)) > worker_door.WORKERS_MAX
+        assert len(await kinds(site, run_id, g.CallWaiting)) > worker_door.WORKERS_MAX
 
     at(scene)
 
@@ -233,7 +234,7 @@ def test_what_a_broken_connection_had_in_hand_is_offered_again_at_once_and_its_c
 
         assert (again.place, again.attempt) == ("a", 2)
         (lost,) = await kinds(site, run_id, e.AttemptLost)
-        (forfeit,) = await kinds(site, run_id, e.CallForfeited)
+        (forfeit,) = await kinds(site, run_id, g.CallForfeited)
         assert (forfeit.call_id, forfeit.amount) == ("c1", 100)
         assert "worker w" in lost.reason
         assert "worker w" in forfeit.reason
@@ -254,7 +255,7 @@ def test_a_report_after_a_reconnect_is_fenced_by_its_attempt_and_a_late_settleme
         assert again.attempt == 2
         assert "no longer waits for attempt 1" in told.stale
         assert await kinds(site, run_id, e.ActivityCompleted) == []
-        (settled,) = await kinds(site, run_id, e.CallSettled)
+        (settled,) = await kinds(site, run_id, g.CallSettled)
         assert (settled.cost, settled.replaces) == (60, 100)
 
     at(scene)
@@ -485,7 +486,7 @@ def test_a_claim_that_was_brought_along_from_a_connection_before_is_lost_with_th
         await site.bench.until(lambda: site.bench.app.queue.depth("gpu") == 1)
 
         assert [event.attempt for event in await kinds(site, run_id, e.AttemptLost)] == [1]
-        assert [event.call_id for event in await kinds(site, run_id, e.CallForfeited)] == ["c1"]
+        assert [event.call_id for event in await kinds(site, run_id, g.CallForfeited)] == ["c1"]
 
     at(scene)
 
@@ -502,7 +503,7 @@ def test_a_settlement_is_asked_for_again_until_there_is_an_owner(at: Any, monkey
 
         await protocol.settle(task.activity_id, call_id="c1", settlement=Settlement.used(Usage(cost_nano=60)))
 
-        assert [event.cost for event in await kinds(site, run_id, e.CallSettled)] == [60]
+        assert [event.cost for event in await kinds(site, run_id, g.CallSettled)] == [60]
 
     at(scene)
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import decode
 from headgate.ports import SpendRow
 from headgate.stores.sqlite import SqliteLog
@@ -165,14 +166,14 @@ def never_above_its_limit(events: list[e.Event]) -> int:
     spent = admitted = 0
     for event in events:
         match event:
-            case e.CallAdmitted():
+            case g.CallAdmitted():
                 admitted += 1
                 reserved[event.call_id] = event.reservation
                 assert spent + sum(reserved.values()) <= LIMIT, "a call was admitted above the limit"
-            case e.CallSettled():
+            case g.CallSettled():
                 reserved.pop(event.call_id, None)
                 spent += event.cost - forfeited.pop(event.call_id, 0) if event.outcome == "used" else 0
-            case e.CallForfeited():
+            case g.CallForfeited():
                 assert event.call_id not in forfeited, "a call was forfeited twice"
                 reserved.pop(event.call_id, None)
                 forfeited[event.call_id] = event.amount
@@ -209,7 +210,7 @@ def test_with_kills_and_cuts_every_row_is_the_bills_and_every_lost_call_is_paid_
     assert len(unheard) <= len(lost)
     assert min(forfeits) >= max(unheard)
     assert cost == sum(row.cost for row in rows) >= sum(vendor.bill.values())
-    never_sent = sum(isinstance(event, e.CallSettled) and event.outcome == "never_sent" for event in events)
+    never_sent = sum(isinstance(event, g.CallSettled) and event.outcome == "never_sent" for event in events)
     assert never_above_its_limit(events) == len(settled) + len(lost) + never_sent
     assert never_sent <= vendor.how["refused"], "nothing was given back but what was refused"
-    assert sum(isinstance(event, e.CallRefused) for event in events) > 0, "the limit was reached"
+    assert sum(isinstance(event, g.CallRefused) for event in events) > 0, "the limit was reached"

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from tests.ledger_is_bill import vendors
 
 from headgate.activities.gated_call import ask_first_available, targets
 from headgate.app import App
 from headgate.ports import Attempt, ModelRequest, SpendRow, StartRequest
 from headgate.stores.memory import MemoryLog
-
-
-def _sibling(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"headgate_tests_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-vendors = _sibling("vendors")
 
 CALLS, ACTIVITIES = 10_000, 50
 ASKED = ModelRequest(model="m", messages=())
@@ -71,7 +56,7 @@ async def run_all(everybody: list[Any], seed: int) -> tuple[list[SpendRow], int]
             wanted = targets([f"{random.choice(everybody).name}/m"], providers, "asks")
             with suppress(Attempt):  # the vendor failed, with a bill or without
                 await ask_first_available(
-                    twice,  # pyright: ignore[reportArgumentType]  # a context with a habit
+                    twice,  # a context with a habit
                     wanted,
                     request=[ctx.task.place, number],
                     size=lambda target: (target.provider.count(ASKED), 8_000),

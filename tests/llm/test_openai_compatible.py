@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import socket
 import sys
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from pathlib import Path
 from time import time
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.llm.fake_openai import DONE, FakeOpenAI, completion, event, events, stream_reply
+from tests.llm.fakes.server import Reply, json_reply
 
 from headgate.core.values import Price, Usage
 from headgate.llm.openai_compatible import OpenAICompatibleProvider
@@ -26,21 +25,6 @@ from headgate.ports import Message, ModelAnswer, ModelRequest, ProviderError, To
 
 pytestmark = pytest.mark.slow  # each talks to a server of its own
 
-
-def _sibling(name: str) -> ModuleType:
-    """Import a module that lies beside this one: tests are files here, not packages."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fake = _sibling("fake_openai")
-FakeOpenAI, Reply = fake.FakeOpenAI, fake.Reply
-completion, event, events = fake.completion, fake.event, fake.events
-json_reply, stream_reply = fake.json_reply, fake.stream_reply
 
 KEY = "sk-very-secret-123"
 QUESTION = ModelRequest(model="gpt-4o", messages=(Message("user", "How far is the moon?"),), max_tokens=50)
@@ -363,7 +347,7 @@ def test_streamed_tool_calls_are_put_together():
         + part(1, name="sub", arguments="{}")
         + part(0, arguments=": 1}")
         + event(finish="tool_calls", usage=LIGHT)
-        + fake.DONE
+        + DONE
     )
 
     texts, answer = streamed(stream_reply(body))
@@ -406,7 +390,7 @@ def test_a_stream_that_is_cut_after_its_usage_still_reports_it():
 
 
 def test_a_stream_that_ends_without_the_word_done_is_whole_if_it_said_how_it_finished():
-    body = events("a", usage=LIGHT).removesuffix(fake.DONE)
+    body = events("a", usage=LIGHT).removesuffix(DONE)
 
     _, answer = streamed(stream_reply(body))
 

@@ -8,20 +8,19 @@ something, our estimate, marked as one; and where nobody can know, the whole res
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import random
 import re
-import sys
 from collections import Counter
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.llm.fake_openai import DONE, FakeOpenAI, completion, event, stream_reply
+from tests.llm.fakes.server import Reply, Seen, json_reply
 
 from headgate.app import App
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import decode
 from headgate.core.values import Price, Usage
 from headgate.llm.openai_compatible import OpenAICompatibleProvider
@@ -30,18 +29,6 @@ from headgate.stores.memory import MemoryLog
 
 pytestmark = pytest.mark.slow
 
-
-def _sibling(name: str) -> ModuleType:
-    """Import a module that lies beside this one: tests are files here, not packages."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fake = _sibling("fake_openai")
 
 PRICE = Price(  # nano-dollars a million tokens
     input=1_234_567_891, output=7_654_321_987, cache_read=345_678_912, audio_input=40_123_456_789,
@@ -76,17 +63,15 @@ STREAMED = (
 )
 
 
-class BillingServer(fake.FakeOpenAI):
+class BillingServer(FakeOpenAI):
     """Answers each request in a way of its own choosing, and writes down what it bills. `log`: number, kind, usage."""
 
     def __init__(self, seed: int) -> None:
-        super().__init__()
+        super().__init__(self._billed)
         self.log: list[tuple[int, str, Usage | None]] = []
         self._random = random.Random(seed)
-        self._replies = self  # every `pop` is answered anew, by what the newest request was
 
-    def pop(self, _: int) -> Any:
-        request = self.requests[-1]
+    def _billed(self, request: Seen) -> Reply:
         number = int(NUMBER.search(json.dumps(request.body))[1])
         kind = self._random.choice(STREAMED if request.body.get("stream") else WHOLE)
         usage = self._usage(embedding="embeddings" in request.path)
@@ -125,28 +110,28 @@ class BillingServer(fake.FakeOpenAI):
         body = (
             {"data": [{"index": n, "embedding": [0.5]} for n in (0, 1)], "usage": usage}
             if embedding
-            else fake.completion("words", usage=usage, model="m")
+            else completion("words", usage=usage, model="m")
         )
-        said = fake.event({"content": "some words"}, model="m")
-        ended = fake.event(finish="stop", model="m")
-        reported = fake.event(usage=usage, model="m")
+        said = event({"content": "some words"}, model="m")
+        ended = event(finish="stop", model="m")
+        reported = event(usage=usage, model="m")
         midway = b'data: {"error": {"message": "overloaded", "code": 503}}\n\n'
-        cut_whole = fake.json_reply(body)
+        cut_whole = json_reply(body)
         cut_whole.cut = True
         replies = {
-            "whole": fake.json_reply(body),
-            "stream": fake.stream_reply(said, ended, reported, fake.DONE),
-            "unreported": fake.stream_reply(said, ended, fake.DONE),
-            "busy": fake.json_reply({"error": {"message": "slow down"}}, status=429),
-            "broken": fake.json_reply({"error": {"message": "oh no"}}, status=500),
-            "billed refusal": fake.json_reply({"error": {}, "usage": {"completion_tokens": 0, **usage}}, status=400),
+            "whole": json_reply(body),
+            "stream": stream_reply(said, ended, reported, DONE),
+            "unreported": stream_reply(said, ended, DONE),
+            "busy": json_reply({"error": {"message": "slow down"}}, status=429),
+            "broken": json_reply({"error": {"message": "oh no"}}, status=500),
+            "billed refusal": json_reply({"error": {}, "usage": {"completion_tokens": 0, **usage}}, status=400),
             "whole cut": cut_whole,
-            "unreadable": fake.json_reply("<html>"),
-            "cut after its usage": fake.stream_reply(said, reported, cut=True),
-            "cut after words": fake.stream_reply(said, cut=True),
-            "cut before words": fake.stream_reply(fake.event({"role": "assistant"}, model="m"), cut=True),
-            "failed midway": fake.stream_reply(said, midway),
-            "hung up": fake.Reply([], cut=True, headers={"content-type": "application/json"}),
+            "unreadable": json_reply("<html>"),
+            "cut after its usage": stream_reply(said, reported, cut=True),
+            "cut after words": stream_reply(said, cut=True),
+            "cut before words": stream_reply(event({"role": "assistant"}, model="m"), cut=True),
+            "failed midway": stream_reply(said, midway),
+            "hung up": Reply([], cut=True, headers={"content-type": "application/json"}),
         }
         return replies[kind], billed if kind in BILLED else None
 
@@ -162,24 +147,24 @@ class Ledgered:
 
     def __init__(self, events: list[e.Event], numbers: dict[str, list[int]]) -> None:
         self.reserved: dict[str, int] = {}
-        self.calls: dict[int, tuple[e.CallSettled, int]] = {}
+        self.calls: dict[int, tuple[g.CallSettled, int]] = {}
         self.forfeited: dict[str, int] = {}
         self.hits = 0
         places: dict[str, int] = {}
-        for event in events:
-            match event:
-                case e.CallRequested():
-                    key, _, rest = event.place.partition("[")
-                    places[event.call_id] = numbers[key][int(rest.rstrip("]"))]
-                case e.CallAdmitted():
-                    self.reserved[event.call_id] = event.reservation
-                case e.CallSettled():
-                    assert places[event.call_id] not in self.calls, "settled twice"
-                    self.calls[places[event.call_id]] = (event, self.reserved[event.call_id])
-                case e.CallForfeited():
-                    assert event.reason
-                    self.forfeited[event.call_id] = event.amount
-                case e.CallReused():
+        for told in events:
+            match told:
+                case g.CallRequested():
+                    key, _, rest = told.place.partition("[")
+                    places[told.call_id] = numbers[key][int(rest.rstrip("]"))]
+                case g.CallAdmitted():
+                    self.reserved[told.call_id] = told.reservation
+                case g.CallSettled():
+                    assert places[told.call_id] not in self.calls, "settled twice"
+                    self.calls[places[told.call_id]] = (told, self.reserved[told.call_id])
+                case g.CallForfeited():
+                    assert told.reason
+                    self.forfeited[told.call_id] = told.amount
+                case g.CallReused():
                     self.hits += 1
                 case _:
                     pass

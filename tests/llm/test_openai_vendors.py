@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.llm.fake_openai import DONE, FakeOpenAI, completion, event, stream_reply
+from tests.llm.fakes.server import json_reply
 
 from headgate.core.values import RateReport, Usage
 from headgate.llm import provider_errors
@@ -23,19 +21,6 @@ from headgate.ports import Message, ModelAnswer, ModelRequest, ProviderError
 
 pytestmark = pytest.mark.slow  # each talks to a server of its own
 
-
-def _sibling(name: str) -> ModuleType:
-    """Import a module that lies beside this one: tests are files here, not packages."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fake = _sibling("fake_openai")
-FakeOpenAI, completion, json_reply = fake.FakeOpenAI, fake.completion, fake.json_reply
 
 KEY = "sk-very-secret-123"
 ASKED = (Message("user", "How far is the moon?"),)
@@ -380,7 +365,7 @@ def test_each_vendors_usage_comes_to_the_same_form(reported: dict[str, Any], usa
 
 
 def test_the_usage_of_a_stream_is_found_where_groq_puts_it():
-    stream = fake.event({"content": "a"}) + fake.event(
+    stream = event({"content": "a"}) + event(
         finish="stop", x_groq={"usage": {"prompt_tokens": 5, "completion_tokens": 2}}
     )
 
@@ -391,7 +376,7 @@ def test_the_usage_of_a_stream_is_found_where_groq_puts_it():
         return items[-1]
 
     async def conversation() -> Any:
-        async with FakeOpenAI(fake.stream_reply(stream + fake.DONE)) as server:
+        async with FakeOpenAI(stream_reply(stream + DONE)) as server:
             return await read(server)
 
     assert asyncio.run(conversation()).usage == Usage(model="gpt-4o-2024-08-06", input_tokens=5, output_tokens=2)
@@ -474,7 +459,7 @@ def test_a_call_that_is_cancelled_closes_its_connection(streamed: bool):
         async def call() -> ModelAnswer | None:
             if not streamed:
                 return await provider.request(request)
-            return [item async for item in provider.stream(request)][-1]  # type: ignore[return-value]  # the last is
+            return [item async for item in provider.stream(request)][-1]
 
         calling = asyncio.ensure_future(call())
         async with asyncio.timeout(10):

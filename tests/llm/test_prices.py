@@ -538,6 +538,6 @@ assert "genai_prices" in sys.modules
 
 
 def test_decimals_finer_than_a_nano_dollar_are_rounded_to_the_nearest():
-    from headgate.llm.price_list import _rate  # pyright: ignore[reportPrivateUsage]
+    from headgate.llm.price_list import _rate
 
     assert _rate(Decimal("0.18000000000000002"), None) == 180_000_000

@@ -57,4 +57,4 @@ class Serverless:
 @pytest.mark.parametrize("promise", WITHOUT_SERVER)
 @pytest.mark.parametrize("name", ["scripted", "demo"])
 def test_a_provider_without_a_server_keeps_what_applies_to_it(name: str, promise: str):
-    asyncio.run(WITHOUT_SERVER[promise](Serverless(name)))  # type: ignore[arg-type]  # it is a rig as far as these go
+    asyncio.run(WITHOUT_SERVER[promise](Serverless(name)))  # it is a rig as far as these go

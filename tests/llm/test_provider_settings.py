@@ -346,7 +346,7 @@ def test_a_provider_keeps_no_loop_that_has_ended(name: str):
             kept[:] = [provider]
             rig.server.will(*[kind.fake.whole(Said())] * 2)
             await rig.provider.request(request_of(rig))
-            assert len(rig.provider._loops) == 1  # type: ignore[attr-defined]  # one client for each
+            assert len(rig.provider._loops) == 1  # one client for each
 
     asyncio.run(ask())
     gc.collect()

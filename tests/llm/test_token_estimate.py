@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import statistics
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.llm.tokens.make_counts import counts_by_node, read_counts
+from tests.llm.tokens.texts import texts
 
 from headgate.llm.token_estimate import estimate_inputs, estimate_output, estimate_request, estimate_text
 from headgate.llm.token_weights import NEWER, count_upper, vocabulary_of
@@ -21,18 +21,8 @@ HERE = Path(__file__).parent / "tokens"
 INSTALL_SECONDS_MAX = 240
 
 
-def _sibling(name: str) -> Any:
-    """Tests are not a package: the texts beside this file are loaded by path."""
-    spec = importlib.util.spec_from_file_location(f"headgate_tests_{name}", HERE / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TEXTS: dict[str, str] = _sibling("texts").texts()
-COUNTS: dict[str, dict[str, int]] = _sibling("make_counts").read_counts(TEXTS)
+TEXTS: dict[str, str] = texts()
+COUNTS: dict[str, dict[str, int]] = read_counts(TEXTS)
 MODELS = {
     "o200k_base": "gpt-4o-2024-08-06",
     "cl100k_base": "text-embedding-3-small",
@@ -127,7 +117,7 @@ def _install_tokenizers(folder: Path) -> None:
 def test_the_kept_counts_are_what_the_vocabularies_say_today(tmp_path: Path):
     _install_tokenizers(tmp_path)
 
-    found = _sibling("make_counts").counts_by_node(TEXTS, tmp_path)
+    found = counts_by_node(TEXTS, tmp_path)
 
     assert len(found) == len(TEXTS)
     for id_, counts in found.items():

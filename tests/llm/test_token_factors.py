@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.llm.tokens.make_counts import read_counts
+from tests.llm.tokens.texts import texts
 
 from headgate.app import App
 from headgate.core.values import Price, Usage
@@ -34,21 +34,11 @@ from headgate.ports import EmbeddingAnswer, Message, ModelAnswer, ModelRequest, 
 from headgate.stores.memory import MemoryLog
 from headgate.testing.log_conformance import HandmadeRun
 
-HERE = Path(__file__).parent / "tokens"
 ENGLISH, OTHER = f"{PROSE} 5000", "other 0005"
 
 
-def _sibling(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"headgate_tests_{name}", HERE / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TEXTS: dict[str, str] = _sibling("texts").texts()
-COUNTS: dict[str, dict[str, int]] = _sibling("make_counts").read_counts(TEXTS)
+TEXTS: dict[str, str] = texts()
+COUNTS: dict[str, dict[str, int]] = read_counts(TEXTS)
 MODELS = {"o200k_base": "gpt-4o", "cl100k_base": "gpt-4", "gemini": "gemini-2", "claude_2": "claude", "llama2": "x"}
 
 
@@ -218,7 +208,7 @@ async def use(provider: LearningProvider, how: str, request: ModelRequest = ASKE
         return (await provider.request(request)).usage
     if how == "embed":
         return (await provider.embed("m", [message.content for message in request.messages])).usage
-    return [item async for item in provider.stream(request)][-1].usage  # pyright: ignore[reportAttributeAccessIssue]
+    return [item async for item in provider.stream(request)][-1].usage
 
 
 @pytest.mark.parametrize("how", ["request", "stream", "embed"])

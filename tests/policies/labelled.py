@@ -26,6 +26,7 @@ __all__ = [
     "Haystack",
     "InjectionItem",
     "Measured",
+    "Own",
     "PiiItem",
     "Set",
     "at_threshold",
@@ -47,6 +48,7 @@ IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}", re.ASCII)
 
 Half = Literal["tuning", "held_out"]  # of the first author's set, which chance has dealt in two
 Set = Literal[Half, "second", "blind"]  # each of the others is whole, and by an author of its own
+Own = Literal["own"]  # injections that whoever mended the rules has written, to learn from
 Kind = Literal["email", "phone", "card", "iban", "ssn", "ip", "key"]
 Disguise = Literal["base64", "full_width", "zero_width", "url"]
 Source = Literal["web", "document", "email", "tool", "user"]
@@ -98,7 +100,7 @@ def pii(name: Set) -> list[PiiItem]:
     return _load(SETS / f"pii_{name}.jsonl", PiiItem)
 
 
-def injections(name: Set) -> list[InjectionItem]:
+def injections(name: Set | Own) -> list[InjectionItem]:
     """Return one set of prompt injections, in the order of its file."""
     return _load(SETS / f"injection_{name}.jsonl", InjectionItem)
 

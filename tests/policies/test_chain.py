@@ -132,7 +132,7 @@ def test_a_policy_that_raises_has_denied_and_its_words_are_not_recorded():
     [
         "allow",
         Modify(ANSWER),
-        Modify("a text"),  # pyright: ignore[reportArgumentType] # what a user's policy may return
+        Modify("a text"),  # what a user's policy may return
         Modify(models=()),
     ],
 )

@@ -1,4 +1,4 @@
-"""Personal data and secrets end to end: a whole app on a SQLite file, with texts of the held-out half in and out.
+"""Personal data and secrets end to end: a whole app on a SQLite file, with texts of the blind set in and out.
 
 What goes in is scrubbed before it is stored; what the model says of its own (here the worst: the very texts, cut
 anywhere) is scrubbed on its way back, in the stream too. Then everything that was written or sent is searched.
@@ -15,13 +15,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.policies.labelled import Haystack, PiiItem, leaks, pii
+from tests.policies.labelled import Haystack, PiiItem, Set, leaks, pii
 
 from headgate.app import App
 from headgate.core.values import Price, Usage
 from headgate.ports import EmbeddingAnswer, ModelAnswer, ModelRequest, ProviderError, StartRequest
 from headgate.stores.sqlite import SqliteLog
 
+SET: Set = "blind"
+"""Whoever mends rules runs this with `second` in its place, and leaves the blind set to the one run that counts."""
+LEAKS_MAX = 0
 PATIENCE_SECONDS = 120.0
 DEFINITION = """
 name: letters
@@ -86,10 +89,11 @@ class Remembers:
         return EmbeddingAnswer(embeddings=tuple((1.0,) for _ in inputs), model="e", usage=Usage())
 
 
+@pytest.mark.parametrize("name", [SET])
 def test_nothing_of_the_listed_kinds_gets_anywhere(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    name: Set, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ):
-    items = pii("held_out")
+    items = pii(name)
     provider, streamed = Remembers(items), list[str]()
     caplog.set_level(logging.DEBUG)
 
@@ -132,7 +136,7 @@ def expect_no_leaks(items: list[PiiItem], said: dict[str, str | bytes]) -> None:
         haystack = Haystack(text)
         for item in items:
             found.update(f"{one.kind} {one.disguise or 'plain'} in {place}" for one in leaks(item, haystack))
-    assert not found, f"{sum(found.values())} values got out: {dict(found)}"
+    assert found.total() <= LEAKS_MAX, f"{found.total()} values got out: {dict(found)}"
 
 
 def test_the_search_finds_what_got_out():

@@ -1,7 +1,8 @@
 """How the rules for personal data, secrets and injections do on the labelled sets.
 
-The tuning half was looked at while they were written; of the held-out half only figures are printed, never a text.
-A failure there says kinds and counts, so that nobody tunes a rule on an item.
+Rules were mended, and words learnt, with all of the sets but `blind`: what they report on the others says that nothing
+was lost since. How much carries over to authors of whom nothing was learnt, `blind` says, and the test that learns from
+some authors and tries the words on another. A failure says kinds and counts, so that nobody tunes a rule on an item.
 """
 
 from __future__ import annotations
@@ -9,22 +10,42 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
-from tests.policies.labelled import Half, at_threshold, injections, leaks, pii, recall_at
+from scripts.learn_injection_words import AUTHORS, Learnt
+from tests.policies.labelled import Set, at_threshold, injections, leaks, pii, recall_at
 
 from headgate.policies.injection import THRESHOLD, injection_score
+from headgate.policies.injection_words import _learnt
 from headgate.policies.keys import detect_keys
 from headgate.policies.personal import KINDS, detect_personal
 from headgate.policies.scrubber import Scrubber, Span
 
 SENTENCE = "a signal, not a wall"
-CHANGED_MAX = 0.25
-"""The share of texts with nothing to find that may come out changed."""
-RECALL_MIN = {"tuning": 0.7, "held_out": 0.15}
-"""At the usual threshold. The halves lie far apart: what one has never seen, one seldom finds."""
-FALSE_ALARMS_MAX = 0.05
 
+
+class Bounds(NamedTuple):
+    """What holds on a set: values that leak, or pieces of them do; clean texts that come out changed, as a share; and
+    what the score finds at the usual threshold, as shares of the attacks and of the look-alikes."""
+
+    leaks_max: int = 0
+    pieces_max: int = 0
+    changed_max: float = 0.2
+    recall_min: float = 0.9
+    false_alarms_max: float = 0.02
+
+
+BOUNDS: dict[Set, Bounds] = {
+    "tuning": Bounds(),
+    "held_out": Bounds(),
+    "second": Bounds(),
+    "blind": Bounds(changed_max=0.25, recall_min=0.15, false_alarms_max=0.05),
+}
+BETWEEN_AUTHORS_MIN = {"first": 0.3, "second": 0.2, "own": 0.3}
+"""Recall at 1 % false alarms on an author's texts, with words that were learnt from the others'."""
+
+each_set = pytest.mark.parametrize("name", BOUNDS)
 detect = detect_personal()
 
 
@@ -33,48 +54,77 @@ def everything(text: str) -> list[Span]:
 
 
 def scrubbed(text: str) -> str:
-    return Scrubber(everything, b"k" * 32).scrubbed(text)
+    """Return the text as `pii` and then `secrets` leave it: the one must not hide from the other what it looks for."""
+    for find in (detect, detect_keys):
+        text = Scrubber(find, b"k" * 32).scrubbed(text)
+    return text
 
 
-@pytest.mark.parametrize("half", ["tuning", "held_out"])
+@each_set
 @pytest.mark.parametrize("part", [1.0, 0.75], ids=["whole values", "pieces of them"])
-def test_nothing_of_the_listed_kinds_is_left_in_a_text(half: Half, part: float):
+def test_nothing_of_the_listed_kinds_is_left_in_a_text(name: Set, part: float):
     left_over: Counter[str] = Counter()
     values = 0
-    for item in pii(half):
+    for item in pii(name):
         values += len(item.found)
         left = leaks(item, scrubbed(item.text), part=part)
         left_over.update(f"{found.kind} {found.disguise or 'plain'}" for found in left)
 
+    allowed = BOUNDS[name].leaks_max if part == 1 else BOUNDS[name].pieces_max
     assert values > 200
-    assert not left_over, f"{sum(left_over.values())} of {values} values leak: {dict(left_over)}"
+    assert left_over.total() <= allowed, f"{left_over.total()} of {values} values leak: {dict(left_over)}"
 
 
-@pytest.mark.parametrize("half", ["tuning", "held_out"])
-def test_a_text_with_nothing_to_find_mostly_stays_as_it_is(half: Half, capsys: pytest.CaptureFixture[str]):
-    clean = [item for item in pii(half) if not item.found]
+@each_set
+def test_a_text_with_nothing_to_find_mostly_stays_as_it_is(name: Set, capsys: pytest.CaptureFixture[str]):
+    clean = [item for item in pii(name) if not item.found]
     changed = sum(scrubbed(item.text) != item.text for item in clean)
 
     with capsys.disabled():
-        print(f"\n{half}: {changed} of {len(clean)} texts with nothing to find came out changed")
+        print(f"\n{name}: {changed} of {len(clean)} texts with nothing to find came out changed")
     assert len(clean) > 50
-    assert changed <= CHANGED_MAX * len(clean)
+    assert changed <= BOUNDS[name].changed_max * len(clean), f"{changed} of {len(clean)}"
 
 
-@pytest.mark.parametrize("half", ["tuning", "held_out"])
-def test_injections_score_higher_than_what_only_looks_like_them(half: Half, capsys: pytest.CaptureFixture[str]):
-    scored = [(injection_score(item.text)[0], item.attack) for item in injections(half)]
+@each_set
+def test_injections_score_higher_than_what_only_looks_like_them(name: Set, capsys: pytest.CaptureFixture[str]):
+    scored = [(injection_score(item.text)[0], item.attack) for item in injections(name)]
     best = recall_at(scored, false_alarms_max=0.01)
     usual = at_threshold(scored, THRESHOLD - 1e-9)
 
     with capsys.disabled():
+        learnt_from = "never seen" if name == "blind" else "learnt from these very texts"
         print(
-            f"\n{half}: recall {best.recall:.1%} at 1 % false alarms (precision {best.precision:.1%}); at the usual "
-            f"threshold of {THRESHOLD}: recall {usual.recall:.1%}, {usual.alarms_false} false alarms among "
+            f"\n{name} ({learnt_from}): recall {best.recall:.1%} at 1 % false alarms "
+            f"(precision {best.precision:.1%}); at "
+            f"the usual threshold of {THRESHOLD}: recall {usual.recall:.1%}, {usual.alarms_false} false alarms among "
             f"{usual.benign} look-alikes: {SENTENCE}"
         )
-    assert usual.recall >= RECALL_MIN[half]
-    assert usual.false_alarm_rate <= FALSE_ALARMS_MAX
+    assert usual.recall >= BOUNDS[name].recall_min
+    assert usual.false_alarm_rate <= BOUNDS[name].false_alarms_max
+
+
+@pytest.mark.parametrize("author", AUTHORS)
+def test_what_is_learnt_from_some_authors_carries_over_to_another(author: str, capsys: pytest.CaptureFixture[str]):
+    theirs = [item for name in AUTHORS[author] for item in injections(name)]
+    others = [item for other, sets in AUTHORS.items() if other != author for name in sets for item in injections(name)]
+
+    learnt = Learnt(others)
+    best = recall_at([(learnt.score(item.text), item.attack) for item in theirs], false_alarms_max=0.01)
+
+    with capsys.disabled():
+        print(f"\n{author}, learnt from the others: recall {best.recall:.1%} at 1 % false alarms: {SENTENCE}")
+    assert best.recall >= BETWEEN_AUTHORS_MIN[author]
+
+
+def test_the_weights_in_the_package_are_those_that_the_sets_give():
+    learnt = Learnt([item for sets in AUTHORS.values() for name in sets for item in injections(name)])
+
+    weights, factor, _ = _learnt()
+
+    assert factor == pytest.approx(learnt.factor, rel=0.01)
+    apart = [abs(int(ours) - int(theirs)) for ours, theirs in zip(weights, learnt.weights, strict=True)]
+    assert max(apart) <= 1, "learn them again: python -m scripts.learn_injection_words --write"
 
 
 def test_each_kind_of_personal_data_can_be_had_alone():

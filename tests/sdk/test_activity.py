@@ -112,7 +112,7 @@ def test_a_marked_function_stays_what_it_was():
 def test_what_cannot_work_is_refused_where_it_is_written():
     def positional(url: str, /) -> None: ...
 
-    def unresolved(url: Missing) -> None: ...  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
+    def unresolved(url: Missing) -> None: ...  # noqa: F821 - a name that is nowhere
 
     with pytest.raises(Invalid, match="'url' cannot be given by name"):
         headgate.activity(positional)

@@ -26,4 +26,4 @@ def test_every_public_name_is_there_for_programs_and_for_type_checkers():
 
 def test_a_name_that_is_not_there_is_said_so():
     with pytest.raises(AttributeError, match="module 'headgate' has no attribute 'workflows'"):
-        _ = headgate.workflows  # pyright: ignore[reportAttributeAccessIssue] # which is the point
+        _ = headgate.workflows  # which is the point

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headgate.authoring import load_definition
-from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.engine.budget_scopes import rule_id
 from headgate.engine.engine import Start
 from headgate.ports import Append, BudgetRule, Log, Outcome, SpendRow
@@ -102,7 +102,7 @@ def test_whatever_happens_no_budget_is_passed_nothing_stays_reserved_and_all_is_
     histories = live(log, seed)
 
     check_accounts(log)
-    assert any(history.count(e.CallWaiting) for history in histories)
+    assert any(history.count(g.CallWaiting) for history in histories)
     days = [budget for budget in log.stands if budget.startswith("default/tenant/day/")]
     assert len(days) >= 2, "the runs last longer than a day"
 

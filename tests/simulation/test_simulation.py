@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from headgate.authoring import load_definition
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.definition import Definition
 from headgate.engine import engine as engine_module
 from headgate.engine.engine import Start
@@ -21,7 +22,7 @@ from headgate.ports import Append, Log, Outcome
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.simulation import Crash, History, World
-from headgate.testing.stories import GIVEN, definitions
+from headgate.testing.story_definitions import GIVEN, definitions
 
 EXAMPLES = 500 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 25
 
@@ -150,12 +151,12 @@ def test_a_parent_and_its_children_never_pass_the_budget_they_share(seed: int):
     assert all(spent + reserved <= limit for limit, spent, reserved in log.seen)
     assert log.seen[-1][2] == 0
     spent = sum(
-        sum(event.cost - event.replaces for event in history.events if isinstance(event, e.CallSettled))
-        + sum(event.amount for event in history.events if isinstance(event, e.CallForfeited))
+        sum(event.cost - event.replaces for event in history.events if isinstance(event, g.CallSettled))
+        + sum(event.amount for event in history.events if isinstance(event, g.CallForfeited))
         for history in histories
     )
     assert log.seen[-1][1] == spent
-    assert any(history.count(e.CallWaiting) for history in histories), "nobody had to wait: the test is too easy"
+    assert any(history.count(g.CallWaiting) for history in histories), "nobody had to wait: the test is too easy"
 
 
 @pytest.mark.slow
@@ -166,7 +167,7 @@ def test_a_shared_budget_on_sqlite_survives_crashes(tmp_path: Path):
     histories = live(world, start("family"))
 
     assert world.crashed == 2
-    assert any(history.count(e.CallAdmitted) for history in histories)
+    assert any(history.count(g.CallAdmitted) for history in histories)
     assert all(spent + reserved <= limit for limit, spent, reserved in log.seen)
     assert log.seen[-1][2] == 0
 

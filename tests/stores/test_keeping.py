@@ -2,90 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import apsw
 import pytest
+from tests.conformance.kept_log import DAY, LARGE, Kept, closed_after
 
-from headgate.engine.audit import gaps, verify
-from headgate.ports import Collected
 from headgate.stores.kept_files import digests_in
-from headgate.stores.sqlite import SqliteLog
-from headgate.stores.sqlite_keeping import SqliteKeeping
-from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
-
-DAY = 86_400 * 1_000_000
-LARGE = "large " * 12_000
-
-
-class Kept:
-    """A log of handmade runs, and its keeping."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "log.db"
-        self.folder = folder / "state"
-        self.log = SqliteLog(self.path)
-        self.keeping = SqliteKeeping(self.log, self.folder)
-
-    async def run(
-        self, name: str, events: int = 3, *, finished: int | None = NOON, content: object = "text"
-    ) -> HandmadeRun:
-        run = HandmadeRun(self.log, name)
-        status = "running" if finished is None else "completed"
-        at = NOON if finished is None else finished
-        assert await run.commit([content] * events, finished_at=finished, status=status, at=at) == "accepted"
-        return run
-
-    async def delete_all(self, before: int) -> Collected:
-        done = Collected()
-        for _ in range(100):
-            batch = await self.keeping.delete(
-                await self.keeping.expired(before, 50), before=before, at=NOON + 40 * DAY, why="old", actor="test"
-            )
-            done += Collected(batch.runs, batch.events)
-            if not batch.more and not batch.runs:
-                return done
-        raise AssertionError("it never ended")
-
-    async def faults(self) -> list[str]:
-        return [str(fault) for fault in [*await verify(self.log), *await gaps(self.keeping)]]
-
-    async def bytes_on_disk(self) -> bytes:
-        return b"".join(file.read_bytes() for file in sorted(self.path.parent.glob("log.db*")))
+from headgate.testing.log_conformance import NOON, HandmadeRun
 
 
 @pytest.fixture
-def kept(tmp_path: Path):
-    made = Kept(tmp_path)
-    yield made
-    asyncio.run(made.log.close())
+def kept(tmp_path: Path) -> Kept:
+    return Kept("sqlite", tmp_path)
 
 
-@on_a_loop
+def bytes_on_disk(kept: Kept) -> bytes:
+    return b"".join(file.read_bytes() for file in sorted(kept.path.parent.glob("log.db*")))
+
+
+@closed_after
 async def test_neither_a_position_nor_a_key_is_given_twice(kept: Kept):
     for number in range(3):
         await kept.run(f"run-{number}")
     last = (await kept.log.feed(0, 100))[-1].pos
 
     await kept.delete_all(NOON + DAY)
-    await kept.log.close()
-    kept.log = SqliteLog(kept.path)
+    await kept.reopen()
     after = await kept.run("after")
 
     assert after.key == 4
     assert [row.pos for row in await kept.log.events(after.key)] == [last + 1, last + 2, last + 3]
 
 
-@on_a_loop
+@closed_after
 async def test_the_highest_key_stays_taken_also_where_an_older_run_was_busy_last(kept: Kept):
     first = await kept.run("first", finished=None)
     await kept.run("highest")
     await first.commit([1], finished_at=NOON, status="completed")
 
     await kept.delete_all(NOON + DAY)
-    await kept.log.close()
-    kept.log = SqliteLog(kept.path)
+    await kept.reopen()
 
     assert kept.log.new_key() == 3
 
@@ -98,7 +55,7 @@ async def test_the_highest_key_stays_taken_also_where_an_older_run_was_busy_last
         ("update deletions set version = version - 1", "1 events of 9 are missing"),
     ],
 )
-@on_a_loop
+@closed_after
 async def test_what_was_deleted_without_a_record_is_found(kept: Kept, statement: str, said: str):
     await kept.run("old")
     await kept.run("a", finished=NOON + 50 * DAY)
@@ -111,7 +68,7 @@ async def test_what_was_deleted_without_a_record_is_found(kept: Kept, statement:
     assert any(said in fault for fault in await kept.faults())
 
 
-@on_a_loop
+@closed_after
 async def test_after_an_erasure_no_byte_of_the_contents_is_in_any_file(kept: Kept):
     planted = [f"planted-{letter}-{number}" for letter in "abc" for number in range(40)]
     for number, letter in enumerate("abc"):
@@ -119,19 +76,19 @@ async def test_after_an_erasure_no_byte_of_the_contents_is_in_any_file(kept: Kep
         for word in planted[number * 40 : number * 40 + 40]:
             await run.commit([f"{word} {'x' * (len(word) * 97 % 9000)}"], finished_at=NOON, status="completed")
         await run.commit([f"planted-{letter}-large {LARGE}"], finished_at=NOON, status="completed")
-    assert b"planted-b-7 " in await kept.bytes_on_disk()
+    assert b"planted-b-7 " in bytes_on_disk(kept)
 
     for letter in "abc":
         await kept.keeping.erase(f"run-{letter}", at=NOON, actor="test")
         assert await kept.keeping.clean()
-        left = await kept.bytes_on_disk()
+        left = bytes_on_disk(kept)
         assert b"planted-" + letter.encode() not in left
 
-    assert b"planted-" not in await kept.bytes_on_disk()
+    assert b"planted-" not in bytes_on_disk(kept)
     assert await kept.faults() == []
 
 
-@on_a_loop
+@closed_after
 async def test_an_erasure_destroys_the_key_and_is_recorded(kept: Kept):
     run = await kept.run("run")
     key = run.row.content_key
@@ -143,13 +100,13 @@ async def test_an_erasure_destroys_the_key_and_is_recorded(kept: Kept):
     erasure = await kept.keeping.erasure("run")
     assert row is not None
     assert row.erased
-    assert key not in await kept.bytes_on_disk()
+    assert key not in bytes_on_disk(kept)
     assert done.contents == 3
     assert erasure is not None
     assert (erasure.at, erasure.actor, erasure.version) == (NOON + 7, "user:ada", 3)
 
 
-@on_a_loop
+@closed_after
 async def test_a_reader_in_the_way_is_said_and_the_next_cleaning_does_it(kept: Kept):
     await kept.run("run", content="planted-word")
     reader = apsw.Connection(str(kept.path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -163,7 +120,7 @@ async def test_a_reader_in_the_way_is_said_and_the_next_cleaning_does_it(kept: K
     gone = await kept.keeping.clean()
 
     assert (in_the_way, gone) == (False, True)
-    assert b"planted-word" not in await kept.bytes_on_disk()
+    assert b"planted-word" not in bytes_on_disk(kept)
 
 
 def test_only_whole_digests_are_found_in_a_content():

@@ -76,8 +76,6 @@ async def test_of_two_nodes_that_race_for_one_run_one_loses_and_leaves_no_trace(
 
 @on_a_loop
 async def test_nodes_whose_batches_cross_do_not_deadlock(log: PostgresLog):
-    # Runs that several nodes begin under one id at the same time may deadlock: one of them is begun again, and told so.
-    await log.commit([HandmadeRun(log, f"run-{n}").append() for n in range(40)])
     nodes = [log, another(), another()]
     before = await deadlocks()
     async with asyncio.TaskGroup() as group:
@@ -91,7 +89,7 @@ async def test_nodes_whose_batches_cross_do_not_deadlock(log: PostgresLog):
 
 
 async def crossing(node: PostgresLog, number: int) -> None:
-    """Commit to forty shared runs, then to six shared budgets, each time in another order."""
+    """Begin forty shared runs or go on with them, then move six shared budgets, each time in another order."""
     chance = random.Random(number)
     own = [HandmadeRun(node, f"own-{number}-{n}") for n in range(6)]
     for _ in range(15):
@@ -136,6 +134,24 @@ async def test_who_waits_for_the_first_of_its_locks_holds_none_of_the_others(log
             await other.execute(lock, name)
 
     assert await commit == ["accepted"] * 8
+    await other.close()
+
+
+@on_a_loop
+async def test_who_waits_for_an_id_that_is_taken_holds_no_head_yet(log: PostgresLog):
+    mine, taken = HandmadeRun(log, "mine"), HandmadeRun(log, "taken")
+    begun = [mine.append(), taken.append()]
+    await log.commit(begun)
+    mine.settle(begun[0], "accepted")
+    other = await asyncpg.connect(server_url(), server_settings={"search_path": SCHEMA})
+
+    async with other.transaction():
+        await other.execute("update runs set updated_at = updated_at + 1 where id = 'taken'")
+        commit = asyncio.create_task(log.commit([mine.append(), HandmadeRun(log, "taken").append()]))
+        await until_blocked()
+        await other.execute("select from runs where id = 'mine' for update nowait")
+
+    assert await commit == ["accepted", "run_exists"]
     await other.close()
 
 

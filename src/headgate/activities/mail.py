@@ -10,9 +10,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable
 from email.errors import MessageError
-from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime, getaddresses
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -113,7 +111,9 @@ def _tls(parts: SplitResult) -> Literal["required", "offered", "none"]:
 
 
 def _message(mail: Mail, message_id: str, now: int) -> bytes:
-    message = EmailMessage(policy=SMTP_POLICY)
+    from email.policy import SMTP  # how headers are written takes a megabyte
+
+    message = EmailMessage(policy=SMTP)
     try:
         message["From"] = mail.sender
         message["To"] = ", ".join(_listed(mail.to))
@@ -149,6 +149,8 @@ def _listed(addresses: Addresses) -> list[str]:
 
 def _recipients(mail: Mail) -> list[str]:
     """Return the addresses of everybody who gets the mail, each once."""
+    from email.headerregistry import Address
+
     named = [*_listed(mail.to), *_listed(mail.cc), *_listed(mail.bcc)]
     found = list(dict.fromkeys(address for _, address in getaddresses(named) if address))
     for address in [*found, *(address for _, address in getaddresses([mail.sender]))]:

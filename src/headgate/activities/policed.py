@@ -159,9 +159,9 @@ def _cleaned(guard: Guard, value: Any) -> Any:
     if isinstance(value, str):
         return guard.message(value)
     if isinstance(value, dict):
-        return {name: _cleaned(guard, part) for name, part in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {name: _cleaned(guard, part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_cleaned(guard, part) for part in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_cleaned(guard, part) for part in value]
     return value
 
 

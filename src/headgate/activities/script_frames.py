@@ -232,7 +232,7 @@ class Inputs(dict[str, Any]):
     def __eq__(self, other: object) -> bool:
         return self.copy() == (other.copy() if isinstance(other, Inputs) else other)
 
-    __hash__ = None  # type: ignore[assignment]  # as any dictionary's
+    __hash__ = None  # as any dictionary's
 
 
 def _passed_on(inputs: Inputs) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from headgate.core.errors import Refused
+from headgate.core.run_ids import as_run_id
 
 __all__ = [
     "ANYBODY",
@@ -75,7 +76,7 @@ class Caller(msgspec.Struct, frozen=True):
 
     def require_run(self, run: str) -> None:
         """Raises `Forbidden` for whoever may see another run only; `run` empty: what is asked is of no single run."""
-        if self.run and self.run != run:
+        if self.run and self.run != as_run_id(run):
             raise Forbidden(f"This ticket is for run {self.run} and for nothing else.")
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from headgate.api.auth import Auth
 from headgate.api.caller import Caller, IdentifyToken
+from headgate.api.claims import Claims
 from headgate.api.desk import Desk
 from headgate.api.feed import Feed
 from headgate.api.finished import FinishedAnswers
@@ -77,6 +78,8 @@ class Doors(msgspec.Struct, frozen=True):
     identify_token: IdentifyToken
     patience: Patience = msgspec.field(default_factory=Patience)
     admit_connection: AdmitConnection = any_connection
+    claims: Claims = msgspec.field(default_factory=Claims)
+    """By the UUIDs that workers know them by."""
     hub: Hub = msgspec.field(default_factory=Hub)
     """Who is told the same over sockets."""
     finished: FinishedAnswers = msgspec.field(default_factory=FinishedAnswers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from headgate.authoring import load_definition
 from headgate.core.definition import Definition
 from headgate.core.errors import NotFound
 from headgate.engine.engine import Engine
@@ -40,6 +39,8 @@ class Library:
 
     async def deploy(self, text: bytes | str, *, source: str = "definition") -> Deployed:
         """Keep a definition. Raises `InvalidDefinition` with everything that is wrong with it."""
+        from headgate.authoring import load_definition
+
         definition = load_definition(text, source=source, providers=self._providers, activities=self._activities)
         version, new = await self._engine.deploy(definition, tenant=self._tenant)
         return Deployed(definition, version, self._engine.clock.now(), new)

@@ -9,13 +9,14 @@ from copy import copy
 import msgspec
 
 from headgate.core.decision import Decision
+from headgate.core.definition import Activity
 from headgate.core.errors import Invalid, NotFound
 from headgate.core.view import RunSummary
 from headgate.engine.approvals import OpenApproval, open_approvals
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
 from headgate.engine.reader import Reader, summary_of
-from headgate.ports import EventView, RunRow, RunsWanted, SpendRow, SpendTotal, SpendWanted
+from headgate.ports import EventView, RunRow, RunsWanted, SpendRow, SpendTotal, SpendWanted, Task
 
 __all__ = ["Records", "RunPage"]
 
@@ -85,11 +86,18 @@ class Records:
         ends = {plan.activities[index].key for index in plan.terminals}
         return frozenset(planned.key for planned in plan.activities) - ends
 
-    def file_outputs(self, run: str, place: str) -> list[str]:
-        """Return which outputs the activity of a place declares to be files; of a run that is under way."""
+    def activity(self, run: str, place: str) -> Activity | None:
+        """Return the activity of a place, of a run that is under way here."""
         lane = self._engine.loaded(run)
         owner = None if lane is None else lane.run.owner_of(place)
-        return [] if owner is None else [one.name for one in owner.planned.activity.outputs if one.type == "file"]
+        return None if owner is None else owner.planned.activity
+
+    async def scheduled(self, run: str, version: int) -> Task:
+        """Return the attempt that an event of the run has scheduled. Raises `NotFound`."""
+        for event in await self._reader.events(run, after=version - 1, limit=1, contents=False):
+            if event.type == "activity_scheduled":
+                return Task("", run, event.place, event.attempt)
+        raise NotFound(f"No task of run {run} was ever scheduled by its event {version}.")
 
     async def signal_name(self, run: str, key: str) -> str:
         """Return the signal that an activity waits for. Raises `NotFound`, `Invalid` where it waits for none."""

@@ -84,7 +84,7 @@ def _with_nearest(model: str, pricing: Pricing) -> str:
 
 def _models_named(activity: Activity) -> int:
     given: object = activity.parameters.get("model")
-    return len(given) if isinstance(given, list) else 1  # pyright: ignore[reportUnknownArgumentType]  # a JSON list
+    return len(given) if isinstance(given, list) else 1  # a JSON list
 
 
 def _check_limit(
@@ -135,7 +135,7 @@ def _holds_template(value: object) -> bool:
     if isinstance(value, str):
         return "{{" in value or "{%" in value
     if isinstance(value, dict):
-        return any(_holds_template(entry) for entry in value.values())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # JSON
+        return any(_holds_template(entry) for entry in value.values())  # JSON
     if isinstance(value, list | tuple):
-        return any(_holds_template(entry) for entry in value)  # pyright: ignore[reportUnknownVariableType]  # JSON
+        return any(_holds_template(entry) for entry in value)  # JSON
     return False

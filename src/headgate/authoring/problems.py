@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from itertools import islice
 
@@ -83,6 +82,8 @@ def _line(problem: Problem) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ` Did you mean "retry"?` for the nearest known word, or nothing if none is near."""
+    import difflib
+
     names = list(islice(known, KNOWN_WORDS_MAX))
     usual = WORDS_FROM_ELSEWHERE.get(word.lower())
     near = [usual] if usual in names else difflib.get_close_matches(word, names, n=1, cutoff=0.6)

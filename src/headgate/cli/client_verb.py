@@ -48,12 +48,12 @@ def client(common: Common, action: str, name: str | None, **rest: Any) -> int:
 async def _list(common: Common) -> int:
     async with read_access(common) as auth:
         found = await auth.clients.list()
-    if common.output.json:
-        common.output.data([_form(one) for one in found])
-    elif not found:
-        common.output.notice("There is no client. `headgate client create NAME --scopes admin` makes one.")
-    else:
-        common.output.table([(one.id, " ".join(one.scopes), "revoked" if one.revoked_at else "") for one in found])
+    common.output.listing(
+        found,
+        form=_form,
+        row=lambda one: (one.id, " ".join(one.scopes), "revoked" if one.revoked_at else ""),
+        nothing="There is no client. `headgate client create NAME --scopes admin` makes one.",
+    )
     return exit_codes.COMPLETED
 
 

@@ -9,7 +9,8 @@ import msgspec
 
 from headgate.cli import exit_codes
 from headgate.cli.output import Output
-from headgate.core.codes import CODES, Code, explained
+from headgate.core.code import Code
+from headgate.core.codes import CODES, explained
 
 __all__ = ["explain", "help_verb"]
 
@@ -19,8 +20,9 @@ GROUPS = {
     "Begin": ("init", "demo", "run", "check", "test", "record", "schema", "doctor"),
     "Look": ("runs", "show", "watch", "events", "state", "files", "costs", "prices", "explain", "help", "version"),
     "Act on a run": ("signal", "approve", "reject", "cancel", "pause", "resume", "retry"),
-    "Work": ("work", "dev", "schedule", "budget", "cache", "secret", "tenant"),
-    "Keep": ("gc", "erase", "audit", "backup", "restore", "rebuild"),
+    "Work": ("work", "worker", "schedule", "budget", "limit", "cache"),
+    "Serve": ("dev", "serve", "client", "user", "key", "tenant", "secret", "hooks", "webhooks", "settings"),
+    "Keep": ("gc", "erase", "audit", "backup", "restore", "rebuild", "db"),
 }
 
 
@@ -62,7 +64,7 @@ def help_verb(ctx: click.Context, word: str | None) -> int:
     program = ctx.find_root().command
     assert isinstance(program, click.Group)
     if word is None or word == "verbs":
-        _list_verbs(program, ctx)
+        _list_verbs()
         return exit_codes.COMPLETED
     verb = program.get_command(ctx, word)
     if verb is None:
@@ -74,21 +76,10 @@ def help_verb(ctx: click.Context, word: str | None) -> int:
     return exit_codes.COMPLETED
 
 
-def _list_verbs(program: click.Group, ctx: click.Context) -> None:
+def _list_verbs() -> None:
     from headgate.cli.program import VERBS
 
-    shown: set[str] = set()
     for title, names in GROUPS.items():
-        there = [name for name in names if name in VERBS]
-        shown.update(there)
-        _print_group(title, there)
-    _print_group("More", [name for name in program.list_commands(ctx) if name not in shown])
-
-
-def _print_group(title: str, names: list[str]) -> None:
-    from headgate.cli.program import VERBS
-
-    if names:
         print(f"{title}:")
         for name in names:
             print(f"  {name:<10}{VERBS[name][1]}")

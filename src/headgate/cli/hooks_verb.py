@@ -10,7 +10,7 @@ from headgate.cli import exit_codes
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
-from headgate.cli.session import Engine, make_state_folder, open_reader, open_session, require_database
+from headgate.cli.session import Engine, kept, make_state_folder, open_session, require_database
 from headgate.core.errors import Invalid
 from headgate.ports import Hook
 
@@ -128,19 +128,13 @@ async def _remove(common: Common, name: str, tenant: str) -> int:
 
 
 async def _list(common: Common, tenant: str) -> int:
-    import msgspec
-
-    from headgate.stores.storage import documents_beside
-
-    async with open_reader(common) as (_, log):
-        documents = await documents_beside(log).list("hook", tenant=tenant)
-    found = [msgspec.json.decode(document.body, type=Hook) for document in documents]
-    if common.output.json:
-        common.output.data([_form(one) for one in found])
-    elif not found:
-        common.output.notice(NOTHING)
-    else:
-        common.output.table([(one.name, _path(one), one.scheme, _does(one)) for one in found])
+    found = await kept(common, "hook", Hook, tenant=tenant)
+    common.output.listing(
+        found,
+        form=_form,
+        row=lambda one: (one.name, _path(one), one.scheme, _does(one)),
+        nothing=NOTHING,
+    )
     return exit_codes.COMPLETED
 
 

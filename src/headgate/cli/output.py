@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["Output"]
+
+Found = TypeVar("Found")
 
 COLOURS = {"green": "32", "red": "31", "cyan": "36", "yellow": "33", "dim": "2", "bold": "1"}
 WIDTH_DEFAULT = 80
@@ -74,6 +76,23 @@ class Output:
                 for column, cell in enumerate(row)
             ]
             self.line(self.fit("  ".join(cells).rstrip()))
+
+    def listing(
+        self,
+        found: Sequence[Found],
+        *,
+        form: Callable[[Found], Any],
+        row: Callable[[Found], Sequence[str]],
+        nothing: str,
+    ) -> None:
+        """Print what was found: with `--json` a list of its forms, else a table of its rows, or say that there is
+        nothing."""
+        if self.json:
+            self.data([form(one) for one in found])
+        elif found:
+            self.table([row(one) for one in found])
+        else:
+            self.notice(nothing)
 
     def fit(self, text: str) -> str:
         """Return a line cut at the width of the terminal that stdout is; whole where it is none."""

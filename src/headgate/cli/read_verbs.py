@@ -122,12 +122,11 @@ def events(common: Common, run: str, after: int, types: tuple[str, ...], follow:
 
 def _require_types(types: tuple[str, ...]) -> None:
     import difflib
-    from typing import get_args
 
+    from headgate.core.codec import TYPE_NAMES
     from headgate.core.errors import Invalid
-    from headgate.core.events import AnyEvent
 
-    known = sorted(str(event.__struct_config__.tag) for event in get_args(AnyEvent))
+    known = sorted(TYPE_NAMES.values())
     for name in types:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

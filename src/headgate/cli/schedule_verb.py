@@ -164,14 +164,12 @@ def _say(common: Common, schedule: Schedule, what: str) -> None:
 
 def _list(common: Common) -> int:
     found = asyncio.run(_all(common))
-    if common.output.json:
-        common.output.data([_form(schedule) for schedule in found])
-    elif not found:
-        common.output.notice("There is no schedule. `headgate schedule add NAME FLOW --cron …` makes one.")
-    else:
-        common.output.table(
-            [(each.name, each.workflow, _times(each), _next(each), each.note or _last(each)) for each in found]
-        )
+    common.output.listing(
+        found,
+        form=_form,
+        row=lambda each: (each.name, each.workflow, _times(each), _next(each), each.note or _last(each)),
+        nothing="There is no schedule. `headgate schedule add NAME FLOW --cron …` makes one.",
+    )
     return exit_codes.COMPLETED
 
 

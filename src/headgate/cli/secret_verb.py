@@ -81,12 +81,12 @@ def _say(common: Common, tenant: str, name: str, what: str) -> int:
 async def _list(common: Common, tenant: str) -> int:
     async with open_session(common.database, Engine(work=False)) as session:
         found = await session.client.secrets(tenant=tenant)
-    if common.output.json:
-        common.output.data([{"name": line.name, "set_at": iso(line.at) if line.at else None} for line in found])
-    elif not found:
-        common.output.notice(f"The tenant {tenant} has no secret. `headgate secret set NAME` keeps one.")
-    else:
-        common.output.table([(line.name, _since(line)) for line in found])
+    common.output.listing(
+        found,
+        form=lambda line: {"name": line.name, "set_at": iso(line.at) if line.at else None},
+        row=lambda line: (line.name, _since(line)),
+        nothing=f"The tenant {tenant} has no secret. `headgate secret set NAME` keeps one.",
+    )
     return exit_codes.COMPLETED
 
 

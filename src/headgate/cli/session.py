@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from headgate.cli.options import Common
 from headgate.core.errors import NotFound
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Engine",
     "Session",
+    "kept",
     "make_state_folder",
     "open_reader",
     "open_session",
     "open_to_change",
     "require_database",
 ]
+
+Kept = TypeVar("Kept")
 
 
 @asynccontextmanager
@@ -67,6 +72,16 @@ async def open_reader(common: Common) -> AsyncGenerator[tuple[Reader, SqliteLog 
         yield Reader(log, now, waits=waits), log
     finally:
         await log.close()
+
+
+async def kept(common: Common, kind: str, of: type[Kept], *, tenant: str) -> list[Kept]:
+    """Return what a tenant keeps of a kind beside its runs, read without an owner."""
+    from headgate.ports import every_document
+    from headgate.stores.storage import documents_beside
+
+    async with open_reader(common) as (_, log):
+        documents = await every_document(documents_beside(log), kind, tenant=tenant)
+    return [msgspec.json.decode(document.body, type=of) for document in documents]
 
 
 @asynccontextmanager

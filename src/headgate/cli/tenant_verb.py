@@ -96,12 +96,12 @@ async def _set(common: Common, name: str, changes: dict[str, Any], *, new: bool)
 async def _list(common: Common) -> int:
     async with open_session(common.database, Engine(work=False)) as session:
         found = await session.client.tenants()
-    if common.output.json:
-        common.output.data([_form(one) for one in found])
-    elif not found:
-        common.output.notice("No tenant was made. `headgate tenant create NAME` makes one.")
-    else:
-        common.output.table([(one.name, _quotas(one)) for one in found])
+    common.output.listing(
+        found,
+        form=_form,
+        row=lambda one: (one.name, _quotas(one)),
+        nothing="No tenant was made. `headgate tenant create NAME` makes one.",
+    )
     return exit_codes.COMPLETED
 
 

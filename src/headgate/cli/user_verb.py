@@ -63,12 +63,12 @@ def _password(common: Common, *, stdin: bool) -> str:
 async def _list(common: Common) -> int:
     async with read_access(common) as auth:
         found = await auth.users.list()
-    if common.output.json:
-        common.output.data([_form(one) for one in found])
-    elif not found:
-        common.output.notice("There is no user. `headgate user create NAME --role admin` makes one.")
-    else:
-        common.output.table([(one.id, one.role, "disabled" if one.disabled_at else "") for one in found])
+    common.output.listing(
+        found,
+        form=_form,
+        row=lambda one: (one.id, one.role, "disabled" if one.disabled_at else ""),
+        nothing="There is no user. `headgate user create NAME --role admin` makes one.",
+    )
     return exit_codes.COMPLETED
 
 

@@ -10,7 +10,7 @@ from headgate.cli import exit_codes
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
-from headgate.cli.session import Engine, make_state_folder, open_reader, open_session, require_database
+from headgate.cli.session import Engine, kept, make_state_folder, open_session, require_database
 from headgate.core.errors import Invalid
 from headgate.ports import Delivered, Webhook
 
@@ -110,19 +110,13 @@ async def _test(common: Common, webhook_id: str, tenant: str) -> int:
 
 
 async def _list(common: Common, tenant: str) -> int:
-    import msgspec
-
-    from headgate.stores.storage import documents_beside
-
-    async with open_reader(common) as (_, log):
-        documents = await documents_beside(log).list("webhook", tenant=tenant)
-    found = [msgspec.json.decode(document.body, type=Webhook) for document in documents]
-    if common.output.json:
-        common.output.data([_form(one) for one in found])
-    elif not found:
-        common.output.notice(NOTHING)
-    else:
-        common.output.table([(one.id, one.url, _wanted(one), _state(one)) for one in found])
+    found = await kept(common, "webhook", Webhook, tenant=tenant)
+    common.output.listing(
+        found,
+        form=_form,
+        row=lambda one: (one.id, one.url, _wanted(one), _state(one)),
+        nothing=NOTHING,
+    )
     return exit_codes.COMPLETED
 
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from headgate.cli.engine_options import engine_options, make_engine
 from headgate.cli.interrupts import run_loop
 from headgate.cli.options import Common, common
 from headgate.cli.session import Engine
+from headgate.settings import listed
 
 if TYPE_CHECKING:
     from headgate.ports import ActivityFunction
@@ -70,6 +72,7 @@ def worker(
     engine = make_engine(**rest)
     worker_id = name or f"{socket.gethostname()}-{os.getpid()}"
     if url:
+        engine = msgspec.structs.replace(engine, private_addresses=listed(os.environ, "HEADGATE_PRIVATE_ADDRESSES"))
         connect = _to_server(url, token or "", client_id or "", client_secret or "")
         common.output.notice(f"Working for the server at {url}.")
     else:
@@ -164,5 +167,6 @@ async def _builtins(engine: Engine, folder: Path, stack: AsyncExitStack) -> Mapp
             offline=engine.offline,
             demo_pace_seconds=engine.pace_seconds,
             policies=engine.policies,
+            private_addresses=engine.private_addresses,
         )
     )

@@ -11,12 +11,23 @@ import asyncio
 import random
 import secrets
 import time
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies
 
 import msgspec
 
+from headgate.client.connections import (
+    CONNECT_SECONDS_MAX,
+    CONNECTIONS_MAX,
+    SILENCE_SECONDS_MAX,
+    Connections,
+    Reply,
+)
 from headgate.client.frames import Branch, WireError, as_error
 from headgate.core.errors import HeadgateError, Invalid, Problem, StaleAttempt, Unavailable
 
@@ -27,16 +38,18 @@ __all__ = ["BASE", "PATIENCE_SECONDS", "ClientLogin", "HttpLine", "Patience", "S
 
 BASE = "/api/v1"
 PATIENCE_SECONDS = 30.0
-CONNECT_SECONDS_MAX = 10.0
 ANSWER_SECONDS_MAX = 60.0
 """Beyond what the request itself asks the server to wait."""
 PAUSE_SECONDS_MAX = 5.0
-CONNECTIONS_MAX = 1_000
-KEPT_OPEN_MAX = 100
 EVENT_BYTES_MAX = 64 * 1024 * 1024
+FOR_NOW = (429, 502, 503, 504)
+"""Statuses after which the same may be asked again."""
+LOGIN_PATH = "/oauth/token"
 RENEWED_BEFORE_SECONDS = 60.0
 """A token is renewed so long before its end."""
 SAID_CHARACTERS_MAX = 300
+IN_A_PATH = "/%:@~!$&'()*+,;="
+"""What may stand in a path as it is; segments come quoted."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -75,14 +88,11 @@ class _Token(msgspec.Struct):
 class HttpLine:
     """Requests to the server at `url` (`http://127.0.0.1:8720`), with or without its `/api/v1`.
 
-    `login` is a bearer token, or a `ClientLogin`, for which tokens are got and renewed. To be used on one loop.
+    `login` is a bearer token, or a `ClientLogin`, for which tokens are got and renewed. Where the environment names a
+    proxy (`HTTPS_PROXY` and its kind), requests go through it. To be used on one loop.
     """
 
-    def __init__(
-        self, url: str, *, login: str | ClientLogin = "", patience_seconds: float = PATIENCE_SECONDS, **rest: Any
-    ) -> None:
-        import httpx2
-
+    def __init__(self, url: str, *, login: str | ClientLogin = "", patience_seconds: float = PATIENCE_SECONDS) -> None:
         if not url.startswith(("http://", "https://")):
             raise Invalid(f"Expected the address of a server, such as http://127.0.0.1:8720, got {url!r}.")
         self.url = url.rstrip("/").removesuffix(BASE)
@@ -91,15 +101,24 @@ class HttpLine:
         self._token = login if isinstance(login, str) else ""
         self._renew_at = 0.0
         self._renewing = asyncio.Lock()
-        self._client = httpx2.AsyncClient(
-            base_url=self.url + BASE,
-            timeout=httpx2.Timeout(ANSWER_SECONDS_MAX, connect=CONNECT_SECONDS_MAX),
-            limits=httpx2.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=KEPT_OPEN_MAX),
-            **rest,
+        self._connections = None if _goes_through_a_proxy(self.url) else Connections(self.url)
+
+    @cached_property
+    def _client(self) -> httpx2.AsyncClient:
+        """What knows proxies, and reads answers that go on."""
+        import httpx2
+
+        return httpx2.AsyncClient(
+            base_url=self.url,
+            timeout=httpx2.Timeout(SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS_MAX),
+            limits=httpx2.Limits(max_connections=CONNECTIONS_MAX),
         )
 
     async def close(self) -> None:
-        await self._client.aclose()
+        if self._connections is not None:
+            await self._connections.close()
+        if "_client" in self.__dict__:
+            await self._client.aclose()
 
     # --- Requests ------------------------------------------------------------------------------------------------
 
@@ -130,45 +149,46 @@ class HttpLine:
     ) -> Any:
         """Raises what the server raised, and `ServerAway` when nobody has answered for as long as patience lasts."""
         patience = Patience(self.patience_seconds)
+        target = _target(path, query)
         while True:
             try:
-                response = await self._send(method, path, query, content, headers, wait_seconds)
-                if response.is_success:
-                    return _decoded(response, answer)
-                error, named = self._refusal(response, patience), _named_pause(response)
+                named_headers = {**(headers or {}), **await self._authorization()}
+                reply = await self._send(method, target, content, named_headers, ANSWER_SECONDS_MAX + wait_seconds)
+                if reply.status < 300:
+                    return _decoded(reply, answer, path)
+                error, named = self._refusal(reply, patience), _named_pause(reply)
             except ServerAway as away:
                 error, named = away, None
             await patience.pause(error, named)
 
     async def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None,
-        content: bytes,
-        headers: Mapping[str, str] | None,
-        wait_seconds: float,
-    ) -> httpx2.Response:
-        import httpx2
-
+        self, method: str, target: str, content: bytes, headers: Mapping[str, str], seconds: float
+    ) -> Reply:
+        if self._connections is None:
+            return await self._send_through_proxy(method, target, content, headers, seconds)
         try:
-            return await self._client.request(
-                method,
-                path,
-                params=query or None,
-                content=content or None,
-                headers={**(headers or {}), **await self._authorization()},
-                timeout=httpx2.Timeout(ANSWER_SECONDS_MAX + wait_seconds, connect=CONNECT_SECONDS_MAX),
-            )
-        except httpx2.TransportError as error:
+            return await self._connections.ask(method, target, headers=headers, content=content, seconds=seconds)
+        except OSError as error:
             raise _away(self.url, error) from error
 
-    def _refusal(self, response: httpx2.Response, patience: Patience) -> HeadgateError:
+    async def _send_through_proxy(
+        self, method: str, target: str, content: bytes, headers: Mapping[str, str], seconds: float
+    ) -> Reply:
+        import httpx2
+
+        timeout = httpx2.Timeout(seconds, connect=CONNECT_SECONDS_MAX)
+        try:
+            response = await self._client.request(method, target, content=content, headers=headers, timeout=timeout)
+        except httpx2.TransportError as error:
+            raise _away(self.url, error) from error
+        return Reply(response.status_code, response.headers, response.content)
+
+    def _refusal(self, reply: Reply, patience: Patience) -> HeadgateError:
         """Return an error after which the same may be asked again; raise any other."""
-        if response.status_code == 401 and self._forget_token(patience):
+        if reply.status == 401 and self._forget_token(patience):
             return Unavailable("The token is over.")
-        error = _error_of(response.status_code, response.content)
-        if response.status_code not in (429, 502, 503, 504):
+        error = _error_of(reply.status, reply.content)
+        if reply.status not in FOR_NOW:
             raise error
         return error
 
@@ -178,9 +198,8 @@ class HttpLine:
         import httpx2
 
         headers = {"accept": "text/event-stream", **await self._authorization()}
-        timeout = httpx2.Timeout(ANSWER_SECONDS_MAX, connect=CONNECT_SECONDS_MAX)
         try:
-            async with self._client.stream("GET", path, params=query, headers=headers, timeout=timeout) as response:
+            async with self._client.stream("GET", _target(path, query), headers=headers) as response:
                 if not response.is_success:
                     await response.aread()
                     raise _error_of(response.status_code, response.content)
@@ -213,18 +232,21 @@ class HttpLine:
         return {"authorization": f"Bearer {self._token}"} if self._token else {}
 
     async def _get_token(self, login: ClientLogin) -> None:
-        import httpx2
-
-        form = {"grant_type": "client_credentials"}
-        try:
-            response = await self._client.post("/oauth/token", data=form, auth=(login.id, login.secret))
-        except httpx2.TransportError as error:
-            raise _away(self.url, error) from error
-        if not response.is_success:
-            raise _error_of(response.status_code, response.content)
-        token = _decoded(response, _Token)
+        patience = Patience(self.patience_seconds)
+        while (reply := await self._ask_for_token(login)).status >= 300:
+            error = _error_of(reply.status, reply.content)
+            if reply.status not in FOR_NOW:
+                raise error
+            await patience.pause(error, _named_pause(reply))
+        token = _decoded(reply, _Token, LOGIN_PATH)
         self._token = token.access_token
         self._renew_at = time.monotonic() + max(1.0, token.expires_in - RENEWED_BEFORE_SECONDS)
+
+    async def _ask_for_token(self, login: ClientLogin) -> Reply:
+        named = b64encode(f"{login.id}:{login.secret}".encode()).decode()
+        headers = {"authorization": f"Basic {named}", "content-type": "application/x-www-form-urlencoded"}
+        form = b"grant_type=client_credentials"
+        return await self._send("POST", _target(LOGIN_PATH, None), form, headers, ANSWER_SECONDS_MAX)
 
     def _forget_token(self, patience: Patience) -> bool:
         """Have another token got, once for each request; return False where there is no way to."""
@@ -253,16 +275,32 @@ class Patience:
         await asyncio.sleep(wanted)
 
 
+# --- Targets ---------------------------------------------------------------------------------------------------------
+
+
+def _goes_through_a_proxy(url: str) -> bool:
+    named = getproxies()
+    return bool(named.get(urlsplit(url).scheme) or named.get("all"))
+
+
+def _target(path: str, query: Mapping[str, Any] | None) -> str:
+    target = BASE + quote(path, safe=IN_A_PATH)
+    return f"{target}?{urlencode({name: _in_a_query(value) for name, value in query.items()})}" if query else target
+
+
+def _in_a_query(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 # --- Answers ---------------------------------------------------------------------------------------------------------
 
 
-def _decoded(response: httpx2.Response, answer: Any) -> Any:
+def _decoded(reply: Reply, answer: Any, path: str) -> Any:
     if answer is None:
         return None
     try:
-        return msgspec.json.decode(response.content, type=answer)
+        return msgspec.json.decode(reply.content, type=answer)
     except msgspec.MsgspecError as error:
-        path = response.request.url.path
         raise Unavailable(f"The answer to {path} is not what this release understands: {error}.") from error
 
 
@@ -293,9 +331,9 @@ class _Stale(StaleAttempt):
         HeadgateError.__init__(self, message)
 
 
-def _named_pause(response: httpx2.Response) -> float | None:
+def _named_pause(reply: Reply) -> float | None:
     """Return how long the server wants not to be asked."""
-    text = response.headers.get("retry-after", "")
+    text = reply.headers.get("retry-after", "")
     return float(text) if text.isdecimal() else None
 
 

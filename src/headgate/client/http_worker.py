@@ -37,10 +37,6 @@ STREAMS_MAX = 64
 logger = logging.getLogger("headgate.worker")
 
 
-class _Polled(msgspec.Struct):
-    activities: list[Assignment]
-
-
 class _Beaten(msgspec.Struct):
     next_heartbeat_seconds: float = HEARTBEAT_SECONDS
 
@@ -80,10 +76,7 @@ class HttpProtocol:
             "lease": True,
             "activities": self._activities,
         }
-        polled = await self._line.post("/workers/poll", body, _Polled, wait_seconds=wait_seconds)
-        return [
-            msgspec.structs.replace(task, activity_id=task.activity_id.replace("~", "/")) for task in polled.activities
-        ]
+        return await self._line.post("/workers/tasks", body, list[Assignment], wait_seconds=wait_seconds)
 
     async def heartbeat(self, activity_id: str, *, worker_id: str, progress: Any = None) -> float:
         """Return the seconds until the next one. While nobody answers, try again: the lease outlives some of them."""

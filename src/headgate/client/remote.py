@@ -64,7 +64,7 @@ class AsyncClient:
     async def start(
         self,
         workflow: str,
-        input: Any = None,  # noqa: A002 - the word for it everywhere
+        input: Any = None,
         *,
         version: str | None = None,
         mode: Mode = "realtime",
@@ -90,7 +90,7 @@ class AsyncClient:
         )
         return self.handle((await self.client.start(request)).id)
 
-    async def run(self, workflow: str, input: Any = None, **options: Any) -> Result:  # noqa: A002 - as above
+    async def run(self, workflow: str, input: Any = None, **options: Any) -> Result:
         """Start a run (`start` has the options) and return what it came to, when it has ended."""
         return await (await self.start(workflow, input, **options)).result()
 
@@ -130,10 +130,10 @@ class Client:
     def deploy(self, definition: str | bytes) -> Deployed:
         return self._bridge.call(self._inner.deploy(definition))
 
-    def start(self, workflow: str, input: Any = None, **options: Any) -> BlockingHandle:  # noqa: A002 - as above
+    def start(self, workflow: str, input: Any = None, **options: Any) -> BlockingHandle:
         return BlockingHandle(self._bridge, self._bridge.call(self._inner.start(workflow, input, **options)))
 
-    def run(self, workflow: str, input: Any = None, **options: Any) -> Result:  # noqa: A002 - as above
+    def run(self, workflow: str, input: Any = None, **options: Any) -> Result:
         return self._bridge.call(self._inner.run(workflow, input, **options))
 
     def handle(self, run_id: str) -> BlockingHandle:

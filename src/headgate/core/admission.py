@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.budget_levels import Level, Over, beyond, levels_above, own_levels
 from headgate.core.codes import POLICY_DENIED, POLICY_FAILED
 from headgate.core.commands import AdmitCall, FreeBudget, SettleCall
@@ -51,7 +51,7 @@ def admit(decision: Decision, command: AdmitCall, place: Place) -> None:
     if known is not None and (known.state != "waiting" or command.over is None):
         return
     decision.emit(
-        e.CallRequested,
+        g.CallRequested,
         place.path,
         place.attempt,
         call_id=command.call_id,
@@ -66,7 +66,7 @@ def admit(decision: Decision, command: AdmitCall, place: Place) -> None:
     call = run.calls[command.call_id]
     for one in command.passed_over:
         decision.emit(
-            e.ModelSkipped, place.path, place.attempt, call_id=call.call_id, model=one.model, reason=one.reason
+            g.ModelSkipped, place.path, place.attempt, call_id=call.call_id, model=one.model, reason=one.reason
         )
     denied = next((verdict for verdict in command.verdicts if verdict.denies), None)
     if denied is not None:
@@ -129,7 +129,7 @@ def free(decision: Decision, command: FreeBudget) -> None:
     if command.call_id and (ruling is None or _stays(run, call, ruling)):
         return
     decision.emit(
-        e.BudgetFreed, budget=command.budget, over=command.over, call_id=command.call_id, shared=command.shared
+        g.BudgetFreed, budget=command.budget, over=command.over, call_id=command.call_id, shared=command.shared
     )
     if place is not None and ruling is not None:
         _carry_out(decision, call, ruling, place, command.shared)
@@ -166,7 +166,7 @@ def settle(decision: Decision, command: SettleCall) -> None:
     if command.outcome == "used" and usage is not None:
         cost = usage.cost_nano if usage.cost_nano is not None else call.price.cost(usage) if call.price else 0
     decision.emit(
-        e.CallSettled,
+        g.CallSettled,
         call.place,
         call.attempt,
         call_id=call.call_id,
@@ -201,14 +201,14 @@ def _name_overrun(decision: Decision, level: Level, path: str) -> None:
     if level.action == "alert":
         _alert(decision, level, path, 100)
     elif level.name not in decision.run.overruns:
-        decision.emit(e.BudgetOverrun, path, budget=level.name, limit=level.limit, spent=level.spent)
+        decision.emit(g.BudgetOverrun, path, budget=level.name, limit=level.limit, spent=level.spent)
 
 
 def _alert(decision: Decision, level: Level, path: str, percent: int) -> None:
     """Say once per run that so much of the budget is spent, or is being passed."""
     run = decision.run
     if run.decider >= SHARED_SINCE and f"{level.name}@{percent}" not in run.alerts:
-        decision.emit(e.BudgetAlert, path, budget=level.name, limit=level.limit, spent=level.spent, percent=percent)
+        decision.emit(g.BudgetAlert, path, budget=level.name, limit=level.limit, spent=level.spent, percent=percent)
 
 
 def forfeit(decision: Decision, place: Place, reason: str) -> None:
@@ -224,7 +224,7 @@ def forfeit(decision: Decision, place: Place, reason: str) -> None:
 
 def _forfeit(decision: Decision, call: Call, reason: str) -> None:
     decision.emit(
-        e.CallForfeited,
+        g.CallForfeited,
         call.place,
         call.attempt,
         call_id=call.call_id,
@@ -306,7 +306,7 @@ def _carry_out(decision: Decision, call: Call, ruling: Ruling, place: Place, sha
     if len(call.candidates) > 1:
         for candidate, reason in ruling.skipped:
             decision.emit(
-                e.ModelSkipped, call.place, call.attempt, call_id=call.call_id, model=candidate.model, reason=reason
+                g.ModelSkipped, call.place, call.attempt, call_id=call.call_id, model=candidate.model, reason=reason
             )
     _look_at_shared(decision, call, shared)
     candidate, level = ruling.candidate, ruling.level
@@ -334,7 +334,7 @@ def _admit(
     for level in full:
         _alert(decision, level, call.place, 100)
     decision.emit(
-        e.CallAdmitted,
+        g.CallAdmitted,
         call.place,
         call.attempt,
         call_id=call.call_id,
@@ -354,7 +354,7 @@ def _let_wait(
     if call.call_id in run.waiting_calls and not asks and call.line == level.id:
         return
     decision.emit(
-        e.CallWaiting,
+        g.CallWaiting,
         call.place,
         call.attempt,
         call_id=call.call_id,
@@ -397,4 +397,4 @@ def _refuse_all(decision: Decision, call: Call, ruling: Ruling) -> None:
 
 def refuse(decision: Decision, call: Call, code: str, message: str) -> None:
     """Record that the call may not be made."""
-    decision.emit(e.CallRefused, call.place, call.attempt, call_id=call.call_id, code=code, message=message)
+    decision.emit(g.CallRefused, call.place, call.attempt, call_id=call.call_id, code=code, message=message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.admission import refuse, wake
 from headgate.core.commands import ForgetWaiting, RaiseBudget, RefuseCalls
 from headgate.core.decision import Decision
@@ -29,7 +29,7 @@ def raise_budget(decision: Decision, command: RaiseBudget) -> None:
             f"The budget of {whose} is {show(budget.limit)}; expected a higher limit to raise it to, "
             f"got {show(command.limit)}."
         )
-    decision.emit(e.BudgetRaised, command.key, limit=command.limit, was=budget.limit, by=command.by)
+    decision.emit(g.BudgetRaised, command.key, limit=command.limit, was=budget.limit, by=command.by)
     wake(decision)
 
 
@@ -41,7 +41,7 @@ def refuse_calls(decision: Decision, command: RefuseCalls) -> None:
     if not asking:
         where = f" of activity {command.key!r}" if command.key else ""
         raise Refused(f"No call{where} of run {run.id} waits for a person to raise a limit.")
-    decision.emit(e.BudgetRefused, command.key, by=command.by)
+    decision.emit(g.BudgetRefused, command.key, by=command.by)
     for call in asking:
         refuse(decision, call, "budget_exceeded", f"{command.by or 'A person'} refused: {question(call)}.")
 
@@ -49,7 +49,7 @@ def refuse_calls(decision: Decision, command: RefuseCalls) -> None:
 def forget_waiting(decision: Decision, command: ForgetWaiting) -> None:
     """Nobody listens any more for what these calls wait for. Calls that ask stay, so that people can answer."""
     if decision.run.waiting_calls:
-        decision.emit(e.WaitingForgotten, reason=command.reason)
+        decision.emit(g.WaitingForgotten, reason=command.reason)
 
 
 def question(call: Call) -> str:

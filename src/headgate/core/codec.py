@@ -11,15 +11,65 @@ from typing import Any, cast, get_args
 
 import msgspec
 
+from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.errors import Invalid
-from headgate.core.events import SCHEMA, AnyEvent, Event
+from headgate.core.events import SCHEMA, Event
 
-__all__ = ["GENESIS", "TYPE_NAMES", "chain", "content_bytes", "content_value", "decode", "digest", "encode"]
+__all__ = ["GENESIS", "TYPE_NAMES", "AnyEvent", "chain", "content_bytes", "content_value", "decode", "digest", "encode"]
 
 GENESIS = b""
 """What the first event's hash is chained to."""
 
 DIGEST_BYTES = 16
+
+AnyEvent = (
+    e.RunStarted
+    | e.RunCompleted
+    | e.RunFailed
+    | e.RunCancelled
+    | e.CancelRequested
+    | e.RunPaused
+    | e.RunResumed
+    | e.RunRetried
+    | e.ActivityScheduled
+    | e.ActivityWaiting
+    | e.ActivitySuspended
+    | e.FanOutOpened
+    | e.ActivityCompleted
+    | e.ActivityResolved
+    | e.AttemptFailed
+    | e.AttemptTimedOut
+    | e.AttemptLost
+    | e.RetryScheduled
+    | e.ActivityFailed
+    | e.ActivitySkipped
+    | e.ActivityCancelled
+    | e.EdgeDecided
+    | e.LoopDecided
+    | e.TimerFired
+    | e.SignalReceived
+    | e.SignalDelivered
+    | e.ApprovalDecided
+    | e.ChildFinished
+    | e.MessageDelivered
+    | e.EffectBegun
+    | g.CallRequested
+    | g.CallReused
+    | g.ModelSkipped
+    | g.CallAdmitted
+    | g.CallWaiting
+    | g.CallRefused
+    | g.BudgetFreed
+    | g.BudgetRaised
+    | g.BudgetRefused
+    | g.WaitingForgotten
+    | g.CallSettled
+    | g.CallForfeited
+    | g.BudgetAlert
+    | g.BudgetOverrun
+)
+"""All of them."""
 
 TYPE_NAMES: dict[type[Event], str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(AnyEvent)}
 """What each event is called in the log and on the wire."""

@@ -13,21 +13,31 @@ from typing import Any
 
 from headgate.core import commands as c
 from headgate.core import events as e
-from headgate.core.admission import admit, forfeit, free, name_overruns, settle, wake
+from headgate.core import gate_events as g
+from headgate.core.admission import admit, forfeit, free, name_overruns, settle
 from headgate.core.asking import forget_waiting, raise_budget, refuse_calls
-from headgate.core.codes import APPROVAL_NEEDED
+from headgate.core.attempts import (
+    begin_effect,
+    complete,
+    fail,
+    go_on_after_failure,
+    lose,
+    place_of_task,
+    suspend,
+    time_out,
+)
 from headgate.core.conclude import conclude, resolve, schedule
 from headgate.core.decision import Decision
-from headgate.core.errors import Invalid, NotFound, Refused, StaleAttempt
+from headgate.core.errors import NotFound, Refused, StaleAttempt
 from headgate.core.names import needed
-from headgate.core.retry import LOST_ATTEMPTS_MAX, retry_delay
 from headgate.core.run import Place, Run
+from headgate.core.timers import fire_timers
 from headgate.core.values import Failure
 
 __all__ = ["DECIDER", "SIGNALS_MAX", "advance", "decide", "wanted"]
 
 DECIDER = 2
-"""The revision of this module's rules; a run names the one it was started under."""
+"""The revision of all rules that decide; a run names the one it was started under."""
 
 SIGNALS_MAX = 1_000
 """So many signals may wait in a run for somebody to take them; one more is refused."""
@@ -127,16 +137,20 @@ def _resume(decision: Decision, command: c.Resume) -> None:
         _must_be_live(run, "resume")
         return
     decision.emit(e.RunResumed)
-    _fire_timers(decision, decision.at)
+    fire_timers(decision)
 
 
 def _retry(decision: Decision, command: c.Retry) -> None:
     run = decision.run
     if run.status == "completed":
-        raise Refused(f"Run {run.id} is completed; there is nothing to retry. Use rerun for a new run of its input.")
+        raise Refused(f"Run {run.id} is completed; there is nothing to retry. Start its workflow anew.")
     if not run.finished:
         return
     decision.emit(e.RunRetried)
+
+
+def _tick(decision: Decision, command: c.Tick) -> None:
+    fire_timers(decision)
 
 
 def _must_be_live(run: Run, verb: str) -> None:
@@ -144,241 +158,6 @@ def _must_be_live(run: Run, verb: str) -> None:
         raise NotFound(f"There is no run {run.id}.")
     if run.finished:
         raise Refused(f"Run {run.id} is {run.status}; it is too late to {verb} it.")
-
-
-# --- Attempts -----------------------------------------------------------------------------------------------------
-
-
-def _current(run: Run, path: str, attempt: int) -> Place | None:
-    """Return the place if this attempt of it is a task now; None if the attempt's outcome is recorded already."""
-    place = run.place(path)
-    if place is not None and place.attempt == attempt:
-        if path in run.tasks:
-            return place
-        if not run.finished or place.ended:
-            return None
-    owner = run.plan.index.get(path.partition("@")[0].partition("[")[0])
-    if owner is None:
-        raise NotFound(f"Run {run.id} has no activity {path!r}.")
-    if place is None or place.attempt > attempt or run.finished:
-        raise StaleAttempt(run.id, path, reported=attempt, current=place.attempt if place else 0)
-    raise Invalid(
-        f"Attempt {attempt} of {path!r} in run {run.id} has not been handed out (it stands at {place.attempt})."
-    )
-
-
-def _complete(decision: Decision, command: c.CompleteActivity) -> None:
-    place = _current(decision.run, command.place, command.attempt)
-    if place is None:
-        return
-    forfeit(decision, place, "the attempt completed without settling it")
-    completed = decision.emit(
-        e.ActivityCompleted,
-        place.path,
-        place.attempt,
-        content=command.output,
-        worker=command.worker,
-        started_at=command.started_at,
-        input_hash=command.input_hash,
-        cost=command.cost,
-        usage=command.usage,
-        cached=command.cached,
-        saved=command.saved,
-        simulated=command.simulated,
-    )
-    if command.encoded:
-        decision.encoded[completed.version] = command.encoded
-    if command.cost:
-        name_overruns(decision, place.path)
-    wake(decision)
-
-
-def _begin_effect(decision: Decision, command: c.BeginEffect) -> None:
-    run = decision.run
-    place = _current(run, command.place, command.attempt)
-    if place is None or run.status == "cancelling":
-        raise StaleAttempt(run.id, command.place, reported=command.attempt, current=place.attempt if place else 0)
-    if not place.effect:
-        decision.emit(e.EffectBegun, place.path, place.attempt, what=command.what)
-
-
-def _fail(decision: Decision, command: c.FailActivity) -> None:
-    place = _current(decision.run, command.place, command.attempt)
-    if place is None:
-        return
-    forfeit(decision, place, "the attempt failed without settling it")
-    decision.emit(
-        e.AttemptFailed,
-        place.path,
-        place.attempt,
-        error=command.error,
-        worker=command.worker,
-        started_at=command.started_at,
-        input_hash=command.input_hash,
-        cost=command.cost,
-        usage=command.usage,
-    )
-    if command.cost:
-        name_overruns(decision, place.path)
-    if command.error.code == APPROVAL_NEEDED and decision.run.status != "cancelling":
-        _ask_person(decision, place, command.error)
-    else:
-        _after_failure(decision, place, command.error)
-
-
-def _ask_person(decision: Decision, place: Place, failure: Failure) -> None:
-    """A policy stopped a call that a person may let through: the activity waits for that, however long."""
-    decision.emit(
-        e.ActivityWaiting, place.path, place.attempt, kind="approval", name=failure.message, iteration=place.iteration
-    )
-    wake(decision)
-
-
-def _time_out(decision: Decision, command: c.TimeOutAttempt) -> None:
-    place = _current(decision.run, command.place, command.attempt)
-    if place is None:
-        return
-    forfeit(decision, place, "the attempt timed out")
-    effect = place.effect
-    decision.emit(e.AttemptTimedOut, place.path, place.attempt, seconds=command.seconds, started_at=command.started_at)
-    message = f"the attempt ran for more than its {command.seconds:g} s (timeout_seconds)"
-    _after_failure(decision, place, _unknown(effect, message) if effect else Failure("timed_out", message))
-
-
-def _lose(decision: Decision, command: c.LoseAttempt) -> None:
-    place = _current(decision.run, command.place, command.attempt)
-    if place is None:
-        return
-    forfeit(decision, place, command.reason)
-    effect = place.effect
-    decision.emit(e.AttemptLost, place.path, place.attempt, reason=command.reason)
-    if decision.run.status == "cancelling":
-        decision.emit(e.ActivityCancelled, place.path, place.attempt)
-    elif effect:
-        unknown = _unknown(effect, command.reason)
-        decision.emit(e.ActivityFailed, place.path, place.attempt, code=unknown.code, message=unknown.message)
-    elif place.lost >= LOST_ATTEMPTS_MAX:
-        message = f"its worker was lost {place.lost} times; the last time: {command.reason}"
-        decision.emit(e.ActivityFailed, place.path, place.attempt, code="worker_lost", message=message)
-    else:
-        schedule(decision, place)
-    wake(decision)
-
-
-def _unknown(effect: str, reason: str) -> Failure:
-    """Return the failure of an attempt that was lost after it had begun what must not be done twice."""
-    message = f"nobody knows whether this was done: {effect} ({reason}); a retry of the run does it once more"
-    return Failure("outcome_unknown", message, retryable=False)
-
-
-def _after_failure(decision: Decision, place: Place, failure: Failure) -> None:
-    """Another attempt, or the end of the place."""
-    run = decision.run
-    if run.status == "cancelling":
-        decision.emit(e.ActivityCancelled, place.path, place.attempt)
-        wake(decision)
-        return
-    seed = f"{run.id}/{place.path}/{place.attempt}"
-    delay = retry_delay(place.planned.backoff, place.failures, failure, seed=seed)
-    if delay is None:
-        decision.emit(
-            e.ActivityFailed,
-            place.path,
-            place.attempt,
-            code=failure.code,
-            message=failure.message,
-            details=failure.details,
-        )
-    else:
-        until = decision.at + delay
-        decision.emit(e.RetryScheduled, place.path, place.attempt, until=until, message=failure.message)
-    wake(decision)
-
-
-def _suspend(decision: Decision, command: c.SuspendActivity) -> None:
-    place = _current(decision.run, command.place, command.attempt)
-    if place is None:
-        return
-    forfeit(decision, place, "the attempt was suspended without settling it")
-    decision.emit(
-        e.ActivitySuspended,
-        place.path,
-        place.attempt,
-        content=command.parameters,
-        kind=command.kind,
-        until=command.until,
-        on_timeout=command.on_timeout,
-        child_run=command.child_run,
-        child_definition=command.child_definition,
-        child_limit=command.child_limit,
-        input_hash=command.input_hash,
-        remind_every=command.remind_every,
-    )
-    if command.kind == "timer" and command.until is not None and command.until <= decision.at:
-        _fire_timers(decision, decision.at)
-
-
-# --- Timers -------------------------------------------------------------------------------------------------------
-
-
-def _tick(decision: Decision, command: c.Tick) -> None:
-    _fire_timers(decision, decision.at)
-
-
-def _fire_timers(decision: Decision, now: int) -> None:
-    run = decision.run
-    if run.finished or run.status == "paused":
-        return
-    for path, kind in run.due_timers(now):
-        if run.finished or run.timers.get((path, kind)) is None:
-            continue
-        place = run.place(path) if path else None
-        wait = place.wait if place else None
-        decision.emit(e.TimerFired, path, place.attempt if place else 0, kind=kind)
-        if place is None:
-            _end_by_time(decision, kind)
-        elif kind == "retry":
-            schedule(decision, place)
-        elif kind == "timer":
-            resolve(decision, place, of=wait.content if wait else 0)
-        elif kind == "signal":
-            _signal_timed_out(decision, place)
-        elif kind == "approval" and wait is not None:
-            _approval_timed_out(decision, place, wait.on_timeout)
-
-
-def _end_by_time(decision: Decision, kind: str) -> None:
-    run = decision.run
-    if kind == "deadline":
-        seconds = run.plan.definition.timeout_seconds
-        for place in list(run.live_places()):
-            forfeit(decision, place, "the run's time was up")
-        decision.emit(e.RunFailed, code="timed_out", message=f"the run took longer than its {seconds:g} s (timeout)")
-    else:
-        for place in list(run.live_places()):
-            forfeit(decision, place, "the run was cancelled")
-        decision.emit(e.RunCancelled)
-
-
-def _signal_timed_out(decision: Decision, place: Place) -> None:
-    wanted_signal = place.planned.activity.wait_for_signal
-    assert wanted_signal is not None
-    message = f"no signal {wanted_signal.event_name!r} came within {wanted_signal.timeout_seconds:g} s"
-    if wanted_signal.on_timeout == "skip":
-        decision.emit(e.ActivitySkipped, place.path, reason=message, iteration=place.iteration)
-    elif wanted_signal.on_timeout == "fail":
-        decision.emit(e.ActivityFailed, place.path, place.attempt, code="timed_out", message=message)
-    else:
-        decision.emit(e.SignalDelivered, place.path, place.attempt, of=0)
-
-
-def _approval_timed_out(decision: Decision, place: Place, action: str) -> None:
-    if action == "fail":
-        message = "nobody decided in time"
-        decision.emit(e.ActivityFailed, place.path, place.attempt, code="timed_out", message=message)
-        return
-    output = {"approved": action == "approve", "by": "timeout", "at": decision.at, "comment": "", "data": None}
-    decision.emit(e.ActivityResolved, place.path, place.attempt, content=output)
 
 
 # --- From outside -------------------------------------------------------------------------------------------------
@@ -466,7 +245,7 @@ def _finish_child(decision: Decision, command: c.FinishChild) -> None:
         resolve(decision, place, of=finished.version)
         return
     error = command.error or Failure(f"child_{command.status}", f"run {command.child_run} was {command.status}")
-    _after_failure(decision, place, error)
+    go_on_after_failure(decision, place, error)
 
 
 def _confirm_message(decision: Decision, command: c.ConfirmMessage) -> None:
@@ -486,7 +265,7 @@ def _admit(decision: Decision, command: c.AdmitCall) -> None:
 def _asking(run: Run, command: c.AdmitCall | c.ReuseCall) -> Place | None:
     """Return the place whose attempt asks for a call; None: it is over, and the call was known. Raises `StaleAttempt`
     for a new call of an attempt that is over."""
-    place = _current(run, command.place, command.attempt)
+    place = place_of_task(run, command.place, command.attempt)
     if place is not None and run.status != "cancelling":
         return place
     if command.call_id in run.calls:
@@ -499,7 +278,7 @@ def _reuse(decision: Decision, command: c.ReuseCall) -> None:
     place = _asking(decision.run, command)
     if place is not None and command.call_id not in decision.run.calls:
         decision.emit(
-            e.CallReused,
+            g.CallReused,
             place.path,
             place.attempt,
             call_id=command.call_id,
@@ -523,12 +302,12 @@ def _refuse(decision: Decision, command: c.RefuseCalls) -> None:
 
 HANDLERS: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.StartRun: _start,
-    c.CompleteActivity: _complete,
-    c.BeginEffect: _begin_effect,
-    c.FailActivity: _fail,
-    c.TimeOutAttempt: _time_out,
-    c.LoseAttempt: _lose,
-    c.SuspendActivity: _suspend,
+    c.CompleteActivity: complete,
+    c.BeginEffect: begin_effect,
+    c.FailActivity: fail,
+    c.TimeOutAttempt: time_out,
+    c.LoseAttempt: lose,
+    c.SuspendActivity: suspend,
     c.Tick: _tick,
     c.Signal: _signal,
     c.DecideApproval: _decide_approval,

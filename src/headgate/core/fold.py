@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.definition import Budget
 from headgate.core.fold_calls import CALL_FOLDS, count, forget_calls, spend
 from headgate.core.frontier import begin, close, decide_edge, end_loop, repeat_loop, restart
@@ -454,7 +455,7 @@ FOLD: dict[type[e.Event], Callable[[Run, Any], None]] = {
     e.ChildFinished: _child_finished,
     e.MessageDelivered: _message_delivered,
     e.EffectBegun: _effect_begun,
-    e.ModelSkipped: _nothing,
-    e.BudgetFreed: _nothing,
+    g.ModelSkipped: _nothing,
+    g.BudgetFreed: _nothing,
     **CALL_FOLDS,
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.definition import Budget
 from headgate.core.run import Call, Place, Run
 from headgate.core.token_budget import book_tokens, hold_tokens, tokens_of
@@ -49,7 +50,7 @@ def _reserve(run: Run, call: Call, amount: int) -> None:
         owner.reserved += amount
 
 
-def _call_requested(run: Run, event: e.CallRequested) -> None:
+def _call_requested(run: Run, event: g.CallRequested) -> None:
     if event.call_id in run.calls:
         return
     call = Call(
@@ -82,7 +83,7 @@ def _stop_waiting(run: Run, call_id: str) -> None:
     run.asking_calls.pop(call_id, None)
 
 
-def _call_reused(run: Run, event: e.CallReused) -> None:
+def _call_reused(run: Run, event: g.CallReused) -> None:
     run.calls[event.call_id] = Call(event.call_id, event.place, event.attempt, "reused", event.model, since=event.at)
     run.calls_of.setdefault(event.place, []).append(event.call_id)
     place = run.place(event.place)
@@ -91,7 +92,7 @@ def _call_reused(run: Run, event: e.CallReused) -> None:
         counted.saved += event.saved
 
 
-def _call_waiting(run: Run, event: e.CallWaiting) -> None:
+def _call_waiting(run: Run, event: g.CallWaiting) -> None:
     call = run.calls[event.call_id]
     call.model, call.needed, call.waits_for, call.line = event.model, event.needed, event.budget, event.line
     call.limit, call.left, call.raises = event.limit, event.left, event.raises
@@ -99,7 +100,7 @@ def _call_waiting(run: Run, event: e.CallWaiting) -> None:
     (run.asking_calls if event.asks else run.waiting_calls)[event.call_id] = None
 
 
-def _call_admitted(run: Run, event: e.CallAdmitted) -> None:
+def _call_admitted(run: Run, event: g.CallAdmitted) -> None:
     call = run.calls[event.call_id]
     asked = next((one for one in call.candidates if one.model == event.model), None)
     call.tokens = 0 if asked is None else asked.input_tokens + asked.output_tokens
@@ -111,13 +112,13 @@ def _call_admitted(run: Run, event: e.CallAdmitted) -> None:
     _reserve(run, call, event.reservation)
 
 
-def _call_refused(run: Run, event: e.CallRefused) -> None:
+def _call_refused(run: Run, event: g.CallRefused) -> None:
     call = run.calls[event.call_id]
     call.state, call.code, call.reason = "refused", event.code, event.message
     _stop_waiting(run, event.call_id)
 
 
-def _call_settled(run: Run, event: e.CallSettled) -> None:
+def _call_settled(run: Run, event: g.CallSettled) -> None:
     call = run.calls.get(event.call_id)
     if call is None or event.outcome == "lost":
         return
@@ -135,7 +136,7 @@ def _call_settled(run: Run, event: e.CallSettled) -> None:
         run.calls.pop(event.call_id)
 
 
-def _call_forfeited(run: Run, event: e.CallForfeited) -> None:
+def _call_forfeited(run: Run, event: g.CallForfeited) -> None:
     call = run.calls[event.call_id]
     _reserve(run, call, -call.reservation)
     hold_tokens(run, call, -call.tokens)
@@ -152,15 +153,15 @@ def forget_calls(run: Run, place: Place) -> None:
             del run.calls[call_id]
 
 
-def _budget_overrun(run: Run, event: e.BudgetOverrun) -> None:
+def _budget_overrun(run: Run, event: g.BudgetOverrun) -> None:
     run.overruns.add(event.budget)
 
 
-def _budget_alert(run: Run, event: e.BudgetAlert) -> None:
+def _budget_alert(run: Run, event: g.BudgetAlert) -> None:
     run.alerts.add(f"{event.budget}@{event.percent}")
 
 
-def _budget_raised(run: Run, event: e.BudgetRaised) -> None:
+def _budget_raised(run: Run, event: g.BudgetRaised) -> None:
     """Calls that asked about this limit ask no more: each is looked at again, if its claim still lives."""
     if event.place:
         run.raised[event.place] = event.limit
@@ -172,7 +173,7 @@ def _budget_raised(run: Run, event: e.BudgetRaised) -> None:
             run.asking_calls.pop(call.call_id, None)
 
 
-def _budget_refused(run: Run, event: e.BudgetRefused) -> None:
+def _budget_refused(run: Run, event: g.BudgetRefused) -> None:
     for call_id in run.asking_calls:
         call = run.calls[call_id]
         owner = run.owner_of(call.place)
@@ -180,22 +181,22 @@ def _budget_refused(run: Run, event: e.BudgetRefused) -> None:
             call.refused_by = event.by or event.actor
 
 
-def _waiting_forgotten(run: Run, event: e.WaitingForgotten) -> None:
+def _waiting_forgotten(run: Run, event: g.WaitingForgotten) -> None:
     for call_id in list(run.waiting_calls):
         _forget(run, run.calls[call_id])
 
 
 CALL_FOLDS: dict[type[e.Event], Callable[[Run, Any], None]] = {
-    e.CallRequested: _call_requested,
-    e.CallReused: _call_reused,
-    e.CallAdmitted: _call_admitted,
-    e.CallWaiting: _call_waiting,
-    e.CallRefused: _call_refused,
-    e.CallSettled: _call_settled,
-    e.CallForfeited: _call_forfeited,
-    e.BudgetOverrun: _budget_overrun,
-    e.BudgetAlert: _budget_alert,
-    e.BudgetRaised: _budget_raised,
-    e.BudgetRefused: _budget_refused,
-    e.WaitingForgotten: _waiting_forgotten,
+    g.CallRequested: _call_requested,
+    g.CallReused: _call_reused,
+    g.CallAdmitted: _call_admitted,
+    g.CallWaiting: _call_waiting,
+    g.CallRefused: _call_refused,
+    g.CallSettled: _call_settled,
+    g.CallForfeited: _call_forfeited,
+    g.BudgetOverrun: _budget_overrun,
+    g.BudgetAlert: _budget_alert,
+    g.BudgetRaised: _budget_raised,
+    g.BudgetRefused: _budget_refused,
+    g.WaitingForgotten: _waiting_forgotten,
 }

@@ -62,7 +62,7 @@ def read_entry(entry: object) -> ModelEntry:
         raise ValueError(f"attempts of {model} to be a whole number from 1 to {ATTEMPTS_MAX}, got {_shown(attempts)}")
     if when not in WHEN_LIMITED:
         raise ValueError(f"when_limited of {model} to be {' or '.join(WHEN_LIMITED)}, got {_shown(when)}")
-    return ModelEntry(model, attempts, when)  # type: ignore[arg-type]
+    return ModelEntry(model, attempts, when)
 
 
 def _shown(value: object) -> str:

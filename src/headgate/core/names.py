@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from headgate.core.catalogue import BUILTINS
 from headgate.core.money import dollars
 from headgate.core.run import Place, Run
 from headgate.core.scope import ActivityView
@@ -140,6 +141,7 @@ def _view(run: Run, place: Place, values: Values) -> ActivityView:
         llm=activity.name == "llm_prompt",
         fan_out=activity.for_each is not None,
         script=activity.name == "script",
+        custom=activity.name not in BUILTINS and not place.planned.native,
     )
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from headgate.core import commands as c
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.decide import advance, wanted
 from headgate.core.errors import HeadgateError
 from headgate.core.plan import Plan
@@ -182,22 +183,22 @@ COMMANDS: dict[type[e.Event], tuple[type[c.Command], Fields]] = {
     ),
     e.MessageDelivered: (c.ConfirmMessage, _own("message")),
     e.EffectBegun: (c.BeginEffect, _own("place", "attempt", "what")),
-    e.CallRequested: (
+    g.CallRequested: (
         c.AdmitCall,
         _own(
             *("place", "attempt", "call_id", "request_hash", "candidates", "over", "passed_over", "verdicts"),
             *("max_cost", "shared"),
         ),
     ),
-    e.CallReused: (
+    g.CallReused: (
         c.ReuseCall,
         _own("place", "attempt", "call_id", "request_hash", "model", "saved", "simulated", "verdicts"),
     ),
-    e.BudgetFreed: (c.FreeBudget, _own("budget", "over", "call_id", "shared")),
-    e.BudgetRaised: (c.RaiseBudget, _keyed("limit", "by")),
-    e.BudgetRefused: (c.RefuseCalls, _keyed("by")),
-    e.WaitingForgotten: (c.ForgetWaiting, _own("reason")),
-    e.CallSettled: (c.SettleCall, _own("call_id", "outcome", "usage", "error", "verdicts")),
+    g.BudgetFreed: (c.FreeBudget, _own("budget", "over", "call_id", "shared")),
+    g.BudgetRaised: (c.RaiseBudget, _keyed("limit", "by")),
+    g.BudgetRefused: (c.RefuseCalls, _keyed("by")),
+    g.WaitingForgotten: (c.ForgetWaiting, _own("reason")),
+    g.CallSettled: (c.SettleCall, _own("call_id", "outcome", "usage", "error", "verdicts")),
 }
 """Per kind of fact: the command, and what of it stands in the fact."""
 

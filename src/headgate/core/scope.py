@@ -121,10 +121,12 @@ class ActivityView(View):
     `fan_out`), `history` the outputs of all iterations, oldest first; each is called at most once, and only
     if it is needed. `signal` loads what the signal brought that woke the activity. Amounts are nano-dollars.
     `llm`: text that is a JSON object lends its fields. `script`: a declared output is read from the result's
-    field of that name where there is one.
+    field of that name where there is one. `custom`: it is none of ours; its fields are outputs that its maker has
+    named, and any name is read from the field of that name first, the own one too.
     """
 
     __slots__ = (
+        "_custom",
         "_declared",
         "_fan_out",
         "_history",
@@ -159,6 +161,7 @@ class ActivityView(View):
         llm: bool = False,
         fan_out: bool = False,
         script: bool = False,
+        custom: bool = False,
     ) -> None:
         self.key = key
         self._own = own
@@ -167,6 +170,7 @@ class ActivityView(View):
         self._llm = llm
         self._fan_out = fan_out
         self._script = script
+        self._custom = custom
         self._load_latest = results
         self._load_history = history
         self._load_signal = signal
@@ -236,9 +240,11 @@ class ActivityView(View):
         return self._of_one(output, name)
 
     def _of_one(self, output: object, name: str) -> object:
+        fields = cast("dict[str, object]", output) if isinstance(output, dict) else {}
+        if self._custom and name in fields:
+            return fields[name]
         if name == self._own:
             return output
-        fields = cast("dict[str, object]", output) if isinstance(output, dict) else {}
         if name in self._declared:
             return self._declared_output(output, fields, name)
         if name in fields or not self._llm:

@@ -50,7 +50,7 @@ class TextGenerator(CodeGenerator):
             self.write(", ")
         self.write(")")
 
-    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
         if len(node.ops) == 1:
             operand = node.ops[0]
             self._write_call("compare", frame, "context", repr(operand.op), node.expr, operand.expr)
@@ -63,17 +63,17 @@ class TextGenerator(CodeGenerator):
             self.write(")")
         self.write(")")
 
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
         self.write("environment.concatenate(context, (")
         for part in node.nodes:
             self.visit(part, frame)
             self.write(", ")
         self.write("))")
 
-    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:
         self._write_call("getattr", frame, node.node, repr(show_name(node.attr)))
 
-    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
         if not isinstance(node.arg, nodes.Slice):
             self._write_call("getitem", frame, node.node, node.arg)
             return
@@ -88,19 +88,19 @@ class TextGenerator(CodeGenerator):
                 self.write(", ")
         self.write("))")
 
-    def visit_Not(self, node: nodes.Not, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+    def visit_Not(self, node: nodes.Not, frame: Frame) -> None:
         self.write("(not ")
         self._write_call("truth", frame, node.node)
         self.write(")")
 
-    def visit_And(self, node: nodes.And, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+    def visit_And(self, node: nodes.And, frame: Frame) -> None:
         left = self.temporary_identifier()
         self.write("(")
         self.visit(node.right, frame)
         self._write_truth(left, node.left, frame)
         self.write(f" else {left})")
 
-    def visit_Or(self, node: nodes.Or, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+    def visit_Or(self, node: nodes.Or, frame: Frame) -> None:
         left = self.temporary_identifier()
         self.write(f"({left}")
         self._write_truth(left, node.left, frame)
@@ -113,19 +113,19 @@ class TextGenerator(CodeGenerator):
         self.visit(node, frame)
         self.write(")")
 
-    def visit_CondExpr(self, node: nodes.CondExpr, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+    def visit_CondExpr(self, node: nodes.CondExpr, frame: Frame) -> None:
         # Jinja's own, with the test turned into our idea of truth.
         node.test = nodes.Not(nodes.Not(node.test))
         node.expr2 = node.expr2 or nodes.Const(self.nothing)
         super().visit_CondExpr(node, frame)
 
-    def visit_List(self, node: nodes.List, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+    def visit_List(self, node: nodes.List, frame: Frame) -> None:
         self._write_literal(super().visit_List, node, frame)
 
-    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
         self._write_literal(super().visit_Dict, node, frame)
 
-    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:  # noqa: N802  # Jinja's name
+    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:
         if node.ctx == "load":
             self._write_literal(super().visit_Tuple, node, frame)
         else:
@@ -136,7 +136,7 @@ class TextGenerator(CodeGenerator):
         write(node, frame)
         self.write(")")
 
-    def visit_Call(self, node: nodes.Call, frame: Frame) -> None:  # noqa: N802  # Jinja's name  # pyright: ignore[reportIncompatibleMethodOverride]  # nothing here forwards a caller
+    def visit_Call(self, node: nodes.Call, frame: Frame) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # nothing here forwards a caller
         if not isinstance(node.node, nodes.Getattr):
             super().visit_Call(node, frame)
             return

@@ -306,7 +306,7 @@ def build_tests() -> dict[str, Callable[..., Any]]:
     tests: dict[str, Callable[..., Any]] = {name: _unwrapped(TESTS[name]) for name in _PLAIN_TESTS}
     for operator, names in _COMPARING_TESTS.items():
         tests |= dict.fromkeys(names, _comparing(operator))
-    tests["defined"] = lambda value: not _nothing(value)  # pyright: ignore[reportUnknownLambdaType]
+    tests["defined"] = lambda value: not _nothing(value)
     tests["undefined"] = _nothing
     tests["none"] = tests["null"] = lambda value: unwrap(value) is None
     tests["empty"] = lambda value: unwrap(value) in (None, "", [], {})

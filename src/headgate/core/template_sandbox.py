@@ -7,7 +7,6 @@ reached. It is bounded: whatever multiplies work or text (operators, loops, filt
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -338,5 +337,7 @@ FUNCTIONS: dict[str, Any] = {"dict": _dictionary, "namespace": Namespace, "range
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known name nearest to `name`, or nothing."""
+    import difflib
+
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""

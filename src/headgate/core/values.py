@@ -294,3 +294,5 @@ class Assignment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     signal_data: Any = None
     mode: Literal["realtime", "batch"] = "realtime"
     tenant: str = "default"
+    scheduled_version: int = 0
+    """The version of the event that scheduled this attempt: the run's id and it name the attempt for good."""

@@ -25,6 +25,9 @@ COMMIT_ITEMS_MAX = 2_000
 COMMIT_BYTES_MAX = 4_000_000
 PENDING_MAX = 20_000
 PARTED_MIN = 64
+TURNS_LEFT_TO_OTHERS = 4
+"""Of the loop, before a commit beside another begins. With one turn, batches of chains are a quarter smaller (500 runs:
+36 appends, not 48; 10 runs: 3.7, not 5), and each batch costs a node and PostgreSQL some 0.2 ms."""
 
 Done = Callable[[Append, Outcome], None]
 Committed = Callable[[Sequence[Append], Sequence[Outcome], float], None]
@@ -86,8 +89,9 @@ class Appender:
 
     async def _run(self) -> None:
         while True:
-            if self._under_way:  # no hurry: whatever is ready on the loop goes with this one
-                await asyncio.sleep(0)
+            if self._under_way:  # no hurry: whatever is about to be ready on the loop goes with this one
+                for _ in range(TURNS_LEFT_TO_OTHERS):
+                    await asyncio.sleep(0)
             batch = self._take()
             if not batch:
                 if self._closing and not self._pending:

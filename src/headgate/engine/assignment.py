@@ -53,6 +53,7 @@ def assignment_of(
         signal_data=values.get(owner.signal) if owner.signal else None,
         mode="batch" if run.mode == "batch" else "realtime",
         tenant=run.tenant,
+        scheduled_version=place.scheduled_version,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.decision import Decision
 from headgate.core.money import show
 from headgate.engine.engine import Engine
@@ -45,7 +45,7 @@ class BudgetAlerts:
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
             for event in decision.events:
-                if isinstance(event, e.BudgetAlert | e.BudgetOverrun | e.CallWaiting):
+                if isinstance(event, g.BudgetAlert | g.BudgetOverrun | g.CallWaiting):
                     news = budget_news(lane.row.workflow, event)
                     if news is not None:
                         self._tell(news, event.trace_id)
@@ -59,7 +59,7 @@ class BudgetAlerts:
                 logger.exception("a listener to budgets failed", extra={"trace_id": trace_id})
 
 
-def budget_news(workflow: str, event: e.BudgetAlert | e.BudgetOverrun | e.CallWaiting) -> BudgetNews | None:
+def budget_news(workflow: str, event: g.BudgetAlert | g.BudgetOverrun | g.CallWaiting) -> BudgetNews | None:
     """Return what an event of a workflow's run tells of a budget; None: nothing that people want to know."""
     about: dict[str, Any] = {
         "tenant": event.tenant,
@@ -71,9 +71,9 @@ def budget_news(workflow: str, event: e.BudgetAlert | e.BudgetOverrun | e.CallWa
         "limit": event.limit,
     }
     match event:
-        case e.BudgetAlert():
+        case g.BudgetAlert():
             return BudgetNews(kind="alert", spent=event.spent, percent=event.percent, **about)
-        case e.BudgetOverrun():
+        case g.BudgetOverrun():
             return BudgetNews(kind="overrun", spent=event.spent, **about)
         case _:
             if not event.asks:

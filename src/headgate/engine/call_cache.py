@@ -20,7 +20,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 
 from headgate.core import commands as c
-from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import content_bytes, content_value
 from headgate.core.decision import Decision
 from headgate.core.errors import Invalid
@@ -179,16 +179,16 @@ class CallCache:
             return
         for decision in decisions:
             for event in decision.events:
-                if isinstance(event, e.CallSettled | e.CallForfeited):
+                if isinstance(event, g.CallSettled | g.CallForfeited):
                     name = (lane.run.id, event.call_id)
                     open_ = self._open.pop(name, None)
                     if open_ is None:
                         continue
-                    if isinstance(event, e.CallSettled) and event.outcome == "used":
+                    if isinstance(event, g.CallSettled) and event.outcome == "used":
                         self._keep(lane, open_, event)
                     self._let_go(name, open_.keys)
 
-    def _keep(self, lane: Lane, open_: _Open, settled: e.CallSettled) -> None:
+    def _keep(self, lane: Lane, open_: _Open, settled: g.CallSettled) -> None:
         shares, given = sum(share for _, share in open_.answers), 0
         cache = open_.activity.cache
         assert cache is not None

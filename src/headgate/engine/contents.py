@@ -46,6 +46,11 @@ class ContentCache:
         self._runs.move_to_end(run)
         return {version: kept.values[version] for version in versions if version in kept.values}
 
+    def size(self, run: int) -> int:
+        """Return how many bytes of the run's contents are here."""
+        kept = self._runs.get(run)
+        return 0 if kept is None else kept.size
+
     def keep(self, run: int, version: int, value: object, size: int) -> None:
         kept = self._runs.get(run)
         if kept is None:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from headgate.authoring import validate_input
 from headgate.core import commands as c
 from headgate.core.codec import GENESIS, content_value, decode
 from headgate.core.decision import Decision
@@ -25,6 +24,7 @@ from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unav
 from headgate.core.fold import apply
 from headgate.core.plan import Plan, compile_plan, load_plan
 from headgate.core.run import Run
+from headgate.core.run_ids import RUN_ID_BITS, run_id_of
 from headgate.engine.appender import Appender
 from headgate.engine.contents import ContentCache
 from headgate.engine.lane import AlreadyThere, Lane, Order
@@ -190,6 +190,8 @@ class Engine:
         definition does not take, `NotFound` for an unknown workflow, `Refused` when `unique_key` is taken,
         `OverQuota` when its tenant may not start another now, `Unavailable` when too much is waiting to be written.
         """
+        from headgate.authoring import validate_input
+
         if (known := await self._started_before(start)) is not None:
             return known
         if self.appender.crowded:
@@ -511,10 +513,6 @@ def _start_command(start: Start, plan: Plan, value: Any, row: RunRow, now: int) 
     )
 
 
-ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
-
-
 def no_run(run_id: str) -> NotFound:
     """Return what is said of a run that is not there, or not for whoever asks."""
     return NotFound(f"There is no run {run_id!r}.")
@@ -522,5 +520,4 @@ def no_run(run_id: str) -> NotFound:
 
 def new_run_id() -> str:
     """Return a new run id: 20 characters, unique by 100 random bits, easy to read out and to shorten."""
-    number = secrets.randbits(100)
-    return "".join([PAIRS[(number >> shift) & 1023] for shift in range(90, -1, -10)])
+    return run_id_of(secrets.randbits(RUN_ID_BITS))

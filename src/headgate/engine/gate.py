@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.decision import Decision
 from headgate.core.errors import NotFound
 from headgate.core.values import Candidate
@@ -168,7 +168,7 @@ class Gate:
         if self._open:
             for decision in decisions:
                 for event in decision.events:
-                    if type(event) is not e.CallForfeited:
+                    if type(event) is not g.CallForfeited:
                         continue
                     if (call := self._open.pop((lane.run.id, event.call_id), None)) is not None:
                         self._engine.spawn(self._forfeited(call, event.call_id), lane.run.trace_id)

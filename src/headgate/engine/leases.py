@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headgate.ports import LEASE_MICROSECONDS
 
-__all__ = ["HEARTBEAT_SECONDS", "lease_seconds"]
+__all__ = ["HEARTBEAT_SECONDS", "held_open_seconds", "lease_seconds"]
 
 HEARTBEAT_SECONDS = 10.0
 LEASE_SECONDS = LEASE_MICROSECONDS / 1_000_000
@@ -20,3 +20,12 @@ def lease_seconds(timeout_seconds: float, *, heartbeats: bool) -> float:
     if heartbeats:
         return LEASE_SECONDS
     return timeout_seconds + SPARE_SECONDS if timeout_seconds <= SILENT_TASK_SECONDS_MAX else SILENT_LEASE_SECONDS
+
+
+def held_open_seconds(wait_seconds: float, *, heartbeats: bool | None) -> float:
+    """Return how long a poll that wants to wait so long is held open.
+
+    One whose sender has died, or sleeps, takes tasks as if it lived. So it is over before the leases of what its sender
+    had in hand are, lest that be handed to the dead again.
+    """
+    return min(wait_seconds, LEASE_SECONDS - HEARTBEAT_SECONDS) if heartbeats else wait_seconds

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from headgate.core import commands as c
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.budget_levels import scope_of
 from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError
@@ -140,17 +141,17 @@ class Ledger:
         for decision in decisions:
             for event in decision.events:
                 match event:
-                    case e.CallAdmitted() | e.CallRefused():
+                    case g.CallAdmitted() | g.CallRefused():
                         self._tell(run, event.call_id, decision.events)
                         freed |= dict.fromkeys(self._leave((run.id, event.call_id)))
                         moved = True
-                    case e.CallWaiting():
+                    case g.CallWaiting():
                         freed |= dict.fromkeys(self._join((run.id, event.call_id), event))
                         moved = True
-                    case e.CallSettled() | e.CallForfeited():
+                    case g.CallSettled() | g.CallForfeited():
                         freed |= dict.fromkeys(event.budgets or run.outer)
                         moved = True
-                    case e.BudgetRaised():
+                    case g.BudgetRaised():
                         self._raised(run)
                     case _:
                         pass
@@ -171,7 +172,7 @@ class Ledger:
         elif call.state != "waiting":
             future.set_result(_answer(call, _skipped(events, call_id)))
 
-    def _join(self, waiter: Waiter, event: e.CallWaiting) -> list[str]:
+    def _join(self, waiter: Waiter, event: g.CallWaiting) -> list[str]:
         """Put the call into the line that it waits in; return the lines to look at: its own, and the one it left."""
         left = self._leave(waiter)
         if event.line and waiter in self._waiting:
@@ -252,4 +253,4 @@ def _answer(call: Call, skipped: tuple[str, ...]) -> Admission:
 
 
 def _skipped(events: list[e.Event], call_id: str) -> tuple[str, ...]:
-    return tuple(event.model for event in events if isinstance(event, e.ModelSkipped) and event.call_id == call_id)
+    return tuple(event.model for event in events if isinstance(event, g.ModelSkipped) and event.call_id == call_id)

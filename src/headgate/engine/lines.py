@@ -24,18 +24,17 @@ from headgate.core.run import Run
 from headgate.core.values import Candidate, Failure, PassedOver
 from headgate.engine.limit_view import Wait
 from headgate.engine.limits import Limits, State, Take, account_of, model_of
+from headgate.engine.model_choice import choose, narrowed, none_left, too_late
 from headgate.engine.own_rates import OwnRate
 from headgate.engine.turns import Turns
 from headgate.ports import CallRequest, Cell, Clock, Denied, Swap
 
-__all__ = ["FALL_SECONDS", "WAITING_MAX", "WAIT_SECONDS_MAX", "Asked", "Lines", "Turn"]
+__all__ = ["WAITING_MAX", "WAIT_SECONDS_MAX", "Asked", "Lines", "Turn"]
 
 WAITING_MAX = 10_000
 """Calls that wait here at a time; a further one is denied, and its attempt may come again."""
 WAIT_SECONDS_MAX = 3_600
 """A call that has waited so long for a provider is denied, and its attempt may come again."""
-FALL_SECONDS = 60
-"""A model whose rate opens later than this is passed over where the list has another one."""
 FULL_RETRY_SECONDS = 30.0
 LOOKS_MAX = 100
 """So often a call looks again at once when another was faster; then it waits a moment."""
@@ -170,16 +169,16 @@ class Lines:
                 await self._limits.state(candidate, asked.call_id, asked.own) for candidate in asked.request.candidates
             ]
             now = self._limits.store.now()
-            chosen, passed = _choose(states, now)
+            chosen, passed = choose(states, now)
             if chosen is None:
-                return _none_left(states, passed, now)
+                return none_left(states, passed, now)
             if chosen.opens_at > now:
                 if chosen.opens_at > now + WAIT_SECONDS_MAX * MICROSECONDS and not chosen.line:
-                    return _too_late(chosen, now)
+                    return too_late(chosen, now)
                 return _Must(chosen, passed)
             takes = await self._limits.take(chosen.candidate, asked.call_id, asked.own)
             if takes is not None:
-                return Turn(_narrowed(asked.request, passed), chosen.candidate, takes)
+                return Turn(narrowed(asked.request, passed), chosen.candidate, takes)
             await asyncio.sleep(0)  # somebody else was faster
         return _Must(State(asked.request.candidates[0], self._limits.store.now() + CROWDED_MICROSECONDS), ())
 
@@ -299,7 +298,7 @@ class Lines:
                     break
             else:
                 line.turns.served(party, model)
-                waiter.answer.set_result(_too_late(found.state, now) if isinstance(found, _Must) else found)
+                waiter.answer.set_result(too_late(found.state, now) if isinstance(found, _Must) else found)
         return until
 
     async def _in_line_for_its_provider(self, waiter: _Waiter, turn: Turn) -> Turn | _Must:
@@ -343,57 +342,13 @@ def _given_up_at(waiter: _Waiter, state: State) -> int:
     return NEVER if state.line else waiter.since + WAIT_SECONDS_MAX * MICROSECONDS
 
 
-# --- Choosing --------------------------------------------------------------------------------------------------------
-
-
 def _is_over(cell: Cell, now: int) -> bool:
     return msgspec.json.decode(cell.body, type=Wait).since + WAIT_SECONDS_MAX * MICROSECONDS < now
-
-
-def _choose(states: list[State], now: int) -> tuple[State | None, tuple[PassedOver, ...]]:
-    """Return the model to call, or to wait for, and those before it that are passed over."""
-    passed: list[PassedOver] = []
-    for number, state in enumerate(states):
-        if state.closed:
-            passed.append(PassedOver(state.candidate.model, state.why, "circuit_open"))
-            continue
-        others = [other for other in states[number + 1 :] if not other.closed]
-        late = bool(others) and state.opens_at > now + FALL_SECONDS * MICROSECONDS
-        hurries = state.candidate.hurries and any(other.opens_at <= now for other in others)
-        if not state.line and state.opens_at > now and (late or hurries):
-            seconds = (state.opens_at - now) / MICROSECONDS
-            passed.append(PassedOver(state.candidate.model, f"{state.why}, {seconds:.0f} s", "rate_limited"))
-            continue
-        return state, tuple(passed)
-    return None, tuple(passed)
-
-
-def _narrowed(request: CallRequest, passed: tuple[PassedOver, ...]) -> CallRequest:
-    """Return the request without the models that are passed over, which are named in it instead."""
-    if not passed:
-        return request
-    over = {one.model for one in passed}
-    left = tuple(candidate for candidate in request.candidates if candidate.model not in over)
-    return msgspec.structs.replace(request, candidates=left, passed_over=(*request.passed_over, *passed))
 
 
 def _wait_of(waiter: _Waiter, state: State) -> Wait:
     why = state.why or f"its turn with {state.candidate.model}"
     return Wait(why, state.opens_at, waiter.since, state.candidate.model, waiter.asked.tenant)
-
-
-def _none_left(states: list[State], passed: tuple[PassedOver, ...], now: int) -> Denied:
-    seconds = max(0.0, (min(state.opens_at for state in states) - now) / MICROSECONDS)
-    reasons = "; ".join(f"{one.model}: {one.reason}" for one in passed)
-    return Denied(Failure("circuit_open", f"The call was not made: {reasons}.", retry_after_seconds=seconds))
-
-
-def _too_late(state: State, now: int) -> Denied:
-    seconds = max(0.0, (state.opens_at - now) / MICROSECONDS)
-    message = (
-        f"The call was not made: {state.candidate.model} cannot be called for another {seconds:.0f} s ({state.why})."
-    )
-    return Denied(Failure("rate_limited", message, retry_after_seconds=seconds))
 
 
 def _full() -> Denied:

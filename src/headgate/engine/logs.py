@@ -47,8 +47,8 @@ def trace_of(record: logging.LogRecord) -> str:
         return str(own)
     if trace := current_trace.get():
         return trace
-    worker = sys.modules.get("headgate.engine.worker")  # where it was never imported, nobody works on a task
-    task = worker.current_task.get() if worker else None
+    working = sys.modules.get("headgate.engine.task_context")  # where it was never imported, nobody works on a task
+    task = working.current_task.get() if working else None
     return task.trace_id if task else NO_TRACE
 
 

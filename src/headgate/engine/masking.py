@@ -6,7 +6,6 @@ A program that takes a secret apart, or writes it in a way of its own, is not se
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -56,6 +55,8 @@ def _forms_of_all(secrets: tuple[str, ...]) -> tuple[str, ...]:
 def forms_of(secret: str) -> frozenset[str]:
     """Return what stands for a secret in a text: itself, its lines, and itself as JSON, Python, HTML, URLs, base64
     (wherever in the encoded bytes it begins) and hexadecimal write it."""
+    import html  # with the name of every character; for whoever has secrets
+
     if len(secret) < SECRET_LENGTH_MIN:
         return frozenset()
     if len(secret) < FORM_LENGTH_MIN:

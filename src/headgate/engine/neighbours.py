@@ -18,6 +18,7 @@ from typing import Any
 
 from headgate.core import commands as c
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError, NotFound, Unavailable
 from headgate.engine.dispatcher import Dispatcher
@@ -259,7 +260,7 @@ class _News:
         for decision in decisions:
             for event in decision.events:
                 match event:
-                    case e.CallSettled() | e.CallForfeited():
+                    case g.CallSettled() | g.CallForfeited():
                         self._budgets.update(event.budgets or run.outer)
                         self._settled = True
                     case e.CancelRequested():

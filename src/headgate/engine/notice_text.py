@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.engine.approval_links import ApprovalLinks
 from headgate.engine.approvals import OpenApproval, open_approvals
 from headgate.engine.budget_alerts import budget_news, budget_sentence
@@ -40,7 +41,7 @@ class NoticeTexts:
                 return self._signal(run, event)
             case e.ActivitySuspended() | e.ActivityWaiting() | e.TimerFired():
                 return await self._approval(run, event, by)
-            case e.BudgetAlert() | e.BudgetOverrun() | e.CallWaiting():
+            case g.BudgetAlert() | g.BudgetOverrun() | g.CallWaiting():
                 return self._budget(run, event)
             case _:
                 return None
@@ -54,7 +55,7 @@ class NoticeTexts:
         text = f"Run {run.id} of {run.workflow} waits for the signal {event.name!r}.\n\n  {how}\n\n{self._look(run)}"
         return Notice(_line(f"{run.workflow}: waits for the signal {event.name}"), text, self._run_link(run))
 
-    def _budget(self, run: RunRow, event: e.BudgetAlert | e.BudgetOverrun | e.CallWaiting) -> Notice | None:
+    def _budget(self, run: RunRow, event: g.BudgetAlert | g.BudgetOverrun | g.CallWaiting) -> Notice | None:
         news = budget_news(run.workflow, event)
         if news is None:
             return None

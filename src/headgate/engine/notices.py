@@ -14,6 +14,7 @@ from typing import Literal, cast
 import msgspec
 
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import TYPE_NAMES, decode
 from headgate.core.decision import Decision
 from headgate.core.definition import Definition, Notify
@@ -39,9 +40,9 @@ TOLD = (
     e.ActivitySuspended,
     e.ActivityWaiting,
     e.TimerFired,
-    e.BudgetAlert,
-    e.BudgetOverrun,
-    e.CallWaiting,
+    g.BudgetAlert,
+    g.BudgetOverrun,
+    g.CallWaiting,
 )
 TYPES = frozenset(TYPE_NAMES[kind] for kind in TOLD)
 
@@ -195,9 +196,9 @@ def _occasion(event: e.Event) -> Occasion | None:
             return "waiting"
         case e.TimerFired(kind="reminder"):
             return "waiting"
-        case e.BudgetAlert() | e.BudgetOverrun():
+        case g.BudgetAlert() | g.BudgetOverrun():
             return "budget"
-        case e.CallWaiting(asks=True):
+        case g.CallWaiting(asks=True):
             return "budget"
         case _:
             return None

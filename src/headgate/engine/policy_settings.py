@@ -92,7 +92,7 @@ def _value_of(names: Names, reference: Reference) -> Any:
         if isinstance(value, View):
             value = value.every() if part == EVERY else value.field(part) if isinstance(part, str) else value
         elif isinstance(value, dict) and part in value:
-            value = value[part]  # pyright: ignore[reportUnknownVariableType] # JSON
+            value = value[part]  # JSON
         else:
             break
     return value.plain() if isinstance(value, View) else value

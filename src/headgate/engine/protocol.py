@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -27,68 +26,41 @@ from headgate.engine.engine import Engine
 from headgate.engine.file_values import with_files, with_texts
 from headgate.engine.gate import Gate
 from headgate.engine.lane import Lane
-from headgate.engine.leases import HEARTBEAT_SECONDS, lease_seconds
-from headgate.engine.masking import MaskedStream, masked
+from headgate.engine.leases import HEARTBEAT_SECONDS, held_open_seconds, lease_seconds
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.policy_settings import policy_settings
 from headgate.engine.rendering import reads_secrets, render, rendering_needs
-from headgate.engine.told_amounts import check_request, check_usage
+from headgate.engine.told_amounts import check_usage
 from headgate.engine.vault import NO_SECRETS, Vault
+from headgate.engine.worker_calls import HeldClaim, WorkerCalls, split_activity_id
 from headgate.ports import (
     Acknowledged,
-    Admission,
     Cache,
-    CallRequest,
     Claim,
     Completed,
     Failed,
     Files,
-    Kept,
     Queue,
     Report,
     Reusable,
-    Settlement,
     Streams,
     Task,
 )
 
-__all__ = ["LocalProtocol", "split_activity_id"]
+__all__ = ["LocalProtocol"]
 
 CLAIMS_MAX = 1_000
 PIPELINED_MIN = 32
 """Reports on so many runs are worth two commits, the second decided while the first waits for the disk."""
-NEVER = 1 << 62
 CALLS_MODELS = frozenset({"llm_prompt", "embedding", "conversation", "vector_index", "vector_search"})
 """Activities that get the tenant's keys for model providers; no other one does."""
-SPLITS_KEPT_MAX = 10_000
-"""Ids of claims whose parts are remembered: each token of a stream names one."""
 
 
-class _Held(msgspec.Struct, frozen=True):
-    """What is remembered of a claim beside the queue's own record."""
-
-    input_hash: str
-    secrets: tuple[str, ...]
-    """What must not be seen of its output: those that were rendered into its parameters."""
-    keys: tuple[str, ...] = ()
-    """And the keys of model providers that were sent along."""
-    cache_key: bytes = b""
-    cost: int = 0
-    """What the place had cost before this attempt."""
-
-
-class LocalProtocol:
+class LocalProtocol(WorkerCalls):
     """`ports.WorkerHost` in front of an engine and a queue."""
 
     def __init__(self, engine: Engine, queue: Queue, gate: Gate, streams: Streams, vault: Vault) -> None:
-        self._engine = engine
-        self._queue = queue
-        self._gate = gate
-        self._streams = streams
-        self._vault = vault
-        self._held: dict[str, _Held] = {}
-        self._masks: dict[str, MaskedStream] = {}
-        """Of claims that secrets went into and that have streamed something."""
+        super().__init__(engine, queue, gate, streams, vault)
         self.cache: Cache = NO_CACHE
         self.files: Files | None = None
         self.policies: tuple[PolicyUse, ...] = ()
@@ -98,10 +70,6 @@ class LocalProtocol:
         self._made: dict[tuple[str, str, int], Reusable] = {}
         """Results on their way into the log, by run, place and attempt: kept for reuse when they have got there."""
         engine.listen(self._keep_results)
-        self._stopped: dict[str, tuple[int, int]] = {}
-        """Of claims whose calls wait for money: how many do, and the time that the attempt has left (microseconds)."""
-        self.deadline_set: Callable[[int], None] = lambda deadline: None
-        """Told of each claim's deadline, and of the end of its lease, so that somebody watches it."""
         self.own_keys_only: Callable[[str], Awaitable[bool]] = _never
         """Whether a tenant's model calls may not use the keys of the process."""
         self.claims = 0
@@ -121,39 +89,44 @@ class LocalProtocol:
     ) -> list[Assignment]:
         """Return tasks; `tenant` given: that tenant's alone."""
         claims = await self._queue.take(
-            queues, worker_id=worker_id, count=min(count, CLAIMS_MAX), wait_seconds=wait_seconds, tenant=tenant
+            queues,
+            worker_id=worker_id,
+            count=min(count, CLAIMS_MAX),
+            wait_seconds=held_open_seconds(wait_seconds, heartbeats=heartbeats),
+            tenant=tenant,
         )
-        assignments: list[Assignment] = []
-        for number, claim in enumerate(claims):
-            try:
-                assignment = await self._assign(claim, heartbeats)
-            except Unavailable:
-                self._give_back(claims[number:])
-                if not assignments:
-                    raise
-                break
-            except asyncio.CancelledError:  # whoever asked is gone: nobody has got any of them
-                self._give_back(claims)
-                raise
-            if assignment is not None:
-                assignments.append(assignment)
+        try:
+            assignments = await self._assign_all(claims)
+            if heartbeats is not None:
+                await self._lend(assignments, heartbeats=heartbeats)
+        except (Unavailable, asyncio.CancelledError):  # or whoever asked is gone: nobody has got any of them
+            self._give_back(claims)
+            raise
         self.claims += len(assignments)
         return assignments
 
-    def _give_back(self, claims: Sequence[Claim]) -> None:
-        """Offer tasks anew that could not be handed out."""
-        for claim in claims:
-            self._held.pop(claim.activity_id, None)
-            self._queue.finish(claim.activity_id)
-            self._queue.put(claim.task)
+    async def _assign_all(self, claims: Sequence[Claim]) -> list[Assignment]:
+        """Return what comes of the claims, as far as the log can be read. Raises `Unavailable` where it cannot."""
+        assignments: list[Assignment] = []
+        for number, claim in enumerate(claims):
+            try:
+                assignment = await self._assign(claim)
+            except Unavailable:
+                if not assignments:
+                    raise
+                self._give_back(claims[number:])
+                break
+            if assignment is not None:
+                assignments.append(assignment)
+        return assignments
 
-    def tenant_of(self, activity_id: str) -> str | None:
-        """Return whose task a claim holds, as far as that is in memory; None: nobody knows without the log."""
-        claim = self._queue.claimed(activity_id)
-        if claim is not None:
-            return claim.task.tenant
-        lane = self._engine.loaded(split_activity_id(activity_id)[0])
-        return None if lane is None else lane.row.tenant
+    def _give_back(self, claims: Sequence[Claim]) -> None:
+        """Offer tasks anew that could not be handed out, as far as they are still to be done."""
+        for claim in claims:
+            if self._queue.claimed(claim.activity_id) is not None:
+                self._held.pop(claim.activity_id, None)
+                self._queue.finish(claim.activity_id)
+                self._queue.put(claim.task)
 
     async def belongs(self, activity_id: str, tenant: str) -> bool:
         """Return whether the run of this claim is the tenant's. Raises `Invalid` for an id that we did not give."""
@@ -162,6 +135,14 @@ class LocalProtocol:
             row = await self._engine.log.run(split_activity_id(activity_id)[0])
             known = None if row is None else row.tenant
         return known == tenant
+
+    async def claim_of(self, task: Task, *, worker_id: str) -> str:
+        """Return the id of the worker's claim of an attempt; `worker_id` empty: of whoever holds it. Where there is
+        none, it is the id of a claim that is over, whose outcome is still taken if the attempt is the current one."""
+        for claim in await self._queue.claims_of(task.run_id):
+            if claim.task[1:4] == task[1:4] and worker_id in ("", claim.worker_id):
+                return claim.activity_id
+        return f"{task.run_id}/{task.place}/{task.attempt}/"
 
     async def lose(self, activity_ids: Sequence[str], reason: str) -> None:
         """Whoever worked on these is gone: a new attempt of each is offered, and calls that were open are forfeited.
@@ -175,7 +156,7 @@ class LocalProtocol:
                 await self._engine.insist(run_id, command)
             self.release(activity_id)
 
-    async def _assign(self, claim: Claim, heartbeats: bool | None) -> Assignment | None:
+    async def _assign(self, claim: Claim) -> Assignment | None:
         """Render a claim. One that is of no use any more is let go; one that cannot be rendered has failed."""
         task = claim.task
         lane = self._engine.loaded(task.run_id)
@@ -213,21 +194,24 @@ class LocalProtocol:
         if key and self.reuse and (kept := await self.cache.find(run.tenant, key, now)) is not None:
             self._complete_from_cache(claim, place, rendered.input_hash, kept)
             return None
-        if heartbeats is not None:
-            await self._lend(claim, lease_seconds(assignment.timeout_seconds, heartbeats=heartbeats))
         # After the keys of caches were made, and into nothing that is kept.
         keys = await self._send_keys(assignment) if assignment.activity_name in CALLS_MODELS else ()
-        self._held[claim.activity_id] = _Held(rendered.input_hash, rendered.secrets, keys, key, place.cost)
+        self._held[claim.activity_id] = HeldClaim(rendered.input_hash, rendered.secrets, keys, key, place.cost)
         if rendered.secrets:
             assignment.settings["secrets"] = True
         deadline = claim.claimed_at + int(assignment.timeout_seconds * 1_000_000)
         self._set_deadline(claim.activity_id, deadline)
         return assignment
 
-    async def _lend(self, claim: Claim, seconds: float) -> None:
-        lease = int(seconds * 1_000_000)
-        await self._queue.set_lease(claim.activity_id, lease)
-        self.deadline_set(self._engine.clock.now() + lease)
+    async def _lend(self, assignments: Sequence[Assignment], *, heartbeats: bool) -> None:
+        """Give tasks into another process: from now on silence is a sign of its death."""
+        leases = {
+            task.activity_id: int(lease_seconds(task.timeout_seconds, heartbeats=heartbeats) * 1_000_000)
+            for task in assignments
+        }
+        if leases:
+            await self._queue.set_leases(leases)
+            self.deadline_set(self._engine.clock.now() + min(leases.values()))
 
     async def _send_keys(self, assignment: Assignment) -> tuple[str, ...]:
         """Send the tenant's own keys for model providers along; return them."""
@@ -262,10 +246,6 @@ class LocalProtocol:
                 self._queue.put(task)
 
         self._engine.submit_soon(task.run_id, command).add_done_callback(told)
-
-    def _set_deadline(self, activity_id: str, deadline: int) -> None:
-        self._queue.set_deadline(activity_id, deadline)
-        self.deadline_set(deadline)
 
     def _refuse(self, claim: Claim, error: HeadgateError) -> None:
         task = claim.task
@@ -357,13 +337,6 @@ class LocalProtocol:
             self._note_result(task, held, command)
         return self._engine.submit_soon(task.run_id, command)
 
-    def _unknown(self, activity_id: str) -> _Held:
-        """Return what there is to be known of a claim that this process did not hand out: any secret of its tenant may
-        have gone into it, or where nobody knows the tenant, any secret at all."""
-        with contextlib.suppress(Invalid):  # it is no id, and is refused as such
-            return _Held("", self._vault.values(self.tenant_of(activity_id)))
-        return _Held("", ())
-
     def _with_files(self, report: Report, task: Task) -> Report:
         """Keep as files what the activity declares so. What cannot be kept fails the attempt."""
         lane = self._engine.loaded(task.run_id)
@@ -379,7 +352,7 @@ class LocalProtocol:
             return Failed(report.activity_id, Failure("file_not_kept", message), report.usage)
         return msgspec.structs.replace(report, output=output)
 
-    def _note_result(self, task: Task, held: _Held, command: c.CompleteActivity) -> None:
+    def _note_result(self, task: Task, held: HeldClaim, command: c.CompleteActivity) -> None:
         lane = self._engine.loaded(task.run_id)
         place = lane and lane.run.tasks.get(command.place)
         if lane is None or place is None or place.attempt != command.attempt:
@@ -417,70 +390,6 @@ class LocalProtocol:
         if self._made:
             self._made.pop(split_activity_id(activity_id), None)
 
-    # --- Calls and streams ---------------------------------------------------------------------------------------
-
-    async def admit(self, activity_id: str, *, call_id: str, request: CallRequest) -> Admission:
-        run_id, place, attempt = split_activity_id(activity_id)
-        check_request(request)
-        self._stop_time(activity_id)
-        try:
-            return await self._gate.admit(run_id, place, attempt, call_id=call_id, request=request)
-        finally:
-            self._let_time_go_on(activity_id)
-
-    def _stop_time(self, activity_id: str) -> None:
-        """The time in which calls wait for money does not count against `timeout_seconds`."""
-        claim = self._queue.claimed(activity_id)
-        if claim is None:
-            return
-        waiting, remaining = self._stopped.get(activity_id, (0, 0))
-        if not waiting:
-            remaining = claim.deadline - self._engine.clock.now()
-            self._queue.set_deadline(activity_id, NEVER)
-        self._stopped[activity_id] = (waiting + 1, remaining)
-
-    def _let_time_go_on(self, activity_id: str) -> None:
-        waiting, remaining = self._stopped.pop(activity_id, (0, 0))
-        if waiting > 1:
-            self._stopped[activity_id] = (waiting - 1, remaining)
-        elif waiting:
-            self._set_deadline(activity_id, self._engine.clock.now() + remaining)
-
-    async def settle(self, activity_id: str, *, call_id: str, settlement: Settlement) -> None:
-        run_id, _, _ = split_activity_id(activity_id)
-        if settlement.usage is not None:
-            check_usage(settlement.usage)
-        if settlement.answers:
-            secrets = (self._held.get(activity_id) or self._unknown(activity_id)).secrets
-            answers = tuple(Kept(masked(kept.answer, secrets), kept.share) for kept in settlement.answers)
-            settlement = msgspec.structs.replace(settlement, answers=answers)
-        await self._gate.settle(run_id, call_id=call_id, settlement=settlement)
-
-    async def begin_effect(self, activity_id: str, *, what: str) -> None:
-        run_id, place, attempt = split_activity_id(activity_id)
-        what = masked(what, (self._held.get(activity_id) or self._unknown(activity_id)).secrets)
-        command = c.BeginEffect(at=self._engine.clock.now(), actor="engine", place=place, attempt=attempt, what=what)
-        await self._engine.submit(run_id, command)
-
-    def stream(self, activity_id: str, text: str) -> None:
-        run_id, place, attempt = split_activity_id(activity_id)
-        held = self._held.get(activity_id)
-        if held is None:
-            text = masked(text, self._unknown(activity_id).secrets)
-        elif held.secrets:
-            text = self._masks.setdefault(activity_id, MaskedStream(held.secrets)).add(text)
-        self._streams.publish(run_id, place, attempt, text)
-
-    def _stream_rest(self, report: Report) -> None:
-        """Pass on what has waited for the rest of a secret that does not come."""
-        mask = self._masks.pop(report.activity_id, None)
-        if mask is not None and isinstance(report, Completed):
-            self._streams.publish(*split_activity_id(report.activity_id), mask.rest())
-
-    def restart_stream(self, activity_id: str) -> None:
-        self._masks.pop(activity_id, None)
-        self._streams.restart(*split_activity_id(activity_id))
-
 
 async def _never(tenant: str) -> bool:
     return False
@@ -488,15 +397,6 @@ async def _never(tenant: str) -> bool:
 
 def _runs_of(reports: Sequence[Report]) -> int:
     return 1 if len(reports) < PIPELINED_MIN else len({report.activity_id.partition("/")[0] for report in reports})
-
-
-@lru_cache(maxsize=SPLITS_KEPT_MAX)
-def split_activity_id(activity_id: str) -> tuple[str, str, int]:
-    """Return run, place and attempt. Raises `Invalid` for an id that we did not give."""
-    parts = activity_id.split("/")
-    if len(parts) != 4 or not parts[2].isdigit():
-        raise Invalid(f"{activity_id!r} is not an activity id.")
-    return parts[0], parts[1], int(parts[2])
 
 
 def _seen(answer: asyncio.Future[Decision]) -> None:

@@ -16,6 +16,7 @@ from headgate.core.errors import Invalid, NotFound, Refused
 from headgate.core.events import Event
 from headgate.core.plan import Plan, load_plan
 from headgate.core.run import Run
+from headgate.core.run_ids import as_run_id
 from headgate.core.view import RunSummary, RunView, output_versions, result_versions, view_run
 from headgate.engine.engine import fold_run
 from headgate.engine.limit_view import with_waits
@@ -67,7 +68,9 @@ class Reader:
         return Reader(self._log, self._now, waits=self._waits, tenant=tenant)
 
     async def find(self, run: str) -> RunRow:
-        """Return the run of an id, of the beginning of one, or the newest (`-`). Raises `NotFound`, `Refused`."""
+        """Return the run of an id, of the beginning of one, of its form as a UUID, or the newest (`-`). Raises
+        `NotFound`, `Refused`."""
+        run = as_run_id(run)
         if run == "-":
             newest = await self._log.runs(RunsWanted(tenant=self._tenant), limit=1)
             if not newest:

@@ -15,7 +15,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -246,6 +245,8 @@ def _latest_time(schedule: Schedule, now: int) -> int:
 
 
 def _cron_time(schedule: Schedule, moment: int, *, backwards: bool) -> int | None:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     from cronsim import CronSim, CronSimError
 
     try:

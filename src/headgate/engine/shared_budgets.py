@@ -18,6 +18,7 @@ import msgspec
 
 from headgate.core import commands as c
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.definition import BudgetAction
 from headgate.core.errors import NotFound
 from headgate.core.run import Run
@@ -163,15 +164,15 @@ class SharedBudgets:
             match event:
                 case e.RunStarted() if run.limit is not None:
                     moves += [Move(budget, limit=run.limit) for budget in run.outer]
-                case e.BudgetRaised() if not event.place and f"tree:{run.id}" in run.outer:
+                case g.BudgetRaised() if not event.place and f"tree:{run.id}" in run.outer:
                     moves.append(Move(f"tree:{run.id}", limit=event.limit, sets=True))
-                case e.CallAdmitted():
+                case g.CallAdmitted():
                     moves += [self._reservation(event, budget) for budget in event.budgets or run.outer]
-                case e.CallSettled() if event.outcome != "lost":
+                case g.CallSettled() if event.outcome != "lost":
                     budgets, amount = event.budgets or run.outer, event.cost - event.replaces
                     moves += [Move(budget, reserve=-event.released, spend=amount) for budget in budgets]
                     reserved[event.version] = event.budgets
-                case e.CallForfeited():
+                case g.CallForfeited():
                     budgets = event.budgets or run.outer
                     moves += [Move(budget, reserve=-event.amount, spend=event.amount) for budget in budgets]
                     reserved[event.version] = event.budgets
@@ -183,7 +184,7 @@ class SharedBudgets:
             moves += self._booked(self._concerning(run), spend, reserved)
         return moves
 
-    def _reservation(self, event: e.CallAdmitted, budget: str) -> Move:
+    def _reservation(self, event: g.CallAdmitted, budget: str) -> Move:
         rule = self._rules.get(rule_id(budget))
         limit = None if rule is None else rule.limit
         return Move(budget, reserve=event.reservation, limit=limit, beyond=budget in event.beyond)

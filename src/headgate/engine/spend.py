@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import decode
 from headgate.core.definition import Definition
 from headgate.core.errors import NotFound
@@ -38,12 +39,12 @@ def spend_of(run: Run, row: RunRow, events: Iterable[e.Event], settled: Call | N
     found: list[SpendRow] = []
     for event in events:
         match event:
-            case e.CallSettled():
+            case g.CallSettled():
                 found += _settlement(run, row, event, settled)
-            case e.CallForfeited() if event.amount:
+            case g.CallForfeited() if event.amount:
                 call = run.calls[event.call_id]
                 found.append(_forfeited(run, row, event, call.model, call.price, event.amount))
-            case e.CallReused():
+            case g.CallReused():
                 found.append(_reused(run, row, event))
             case e.ActivityCompleted() if event.cached:
                 found.append(_row(run, row, event, kind="cached", saved=event.saved, simulated=event.simulated))
@@ -54,7 +55,7 @@ def spend_of(run: Run, row: RunRow, events: Iterable[e.Event], settled: Call | N
     return found
 
 
-def _settlement(run: Run, row: RunRow, event: e.CallSettled, settled: Call | None) -> Iterator[SpendRow]:
+def _settlement(run: Run, row: RunRow, event: g.CallSettled, settled: Call | None) -> Iterator[SpendRow]:
     call = settled if settled is not None and settled.call_id == event.call_id else run.calls.get(event.call_id)
     model, price = (call.model, call.price) if call is not None else ("", None)
     if event.replaces and event.outcome != "lost":
@@ -67,7 +68,7 @@ def _settlement(run: Run, row: RunRow, event: e.CallSettled, settled: Call | Non
         )  # fmt: skip
 
 
-def _reused(run: Run, row: RunRow, event: e.CallReused) -> SpendRow:
+def _reused(run: Run, row: RunRow, event: g.CallReused) -> SpendRow:
     return _row(
         run, row, event, kind="cached", call_id=event.call_id, model=event.model, saved=event.saved,
         simulated=event.simulated,
@@ -75,7 +76,7 @@ def _reused(run: Run, row: RunRow, event: e.CallReused) -> SpendRow:
 
 
 def _forfeited(
-    run: Run, row: RunRow, event: e.CallForfeited | e.CallSettled, model: str, price: Price | None, cost: int
+    run: Run, row: RunRow, event: g.CallForfeited | g.CallSettled, model: str, price: Price | None, cost: int
 ) -> SpendRow:
     """Return the row of a forfeit: it has no price, for nobody knows the tokens that it would be the cost of."""
     return _row(
@@ -193,7 +194,7 @@ async def _rebuild(log: Log, row: RunRow) -> int:
             raise NotFound(f"The log of run {row.id} ends at event {run.version}; its head says {row.head.version}.")
         for stored in page:
             event = decode(stored.data)[0]
-            settled = run.calls.get(event.call_id) if isinstance(event, e.CallSettled) else None
+            settled = run.calls.get(event.call_id) if isinstance(event, g.CallSettled) else None
             apply(run, event)
             rows += spend_of(run, row, [event], settled)
     await log.replace_spend(row.id, rows)

@@ -8,8 +8,9 @@ from typing import Any
 from headgate.core.errors import Invalid, StaleAttempt
 from headgate.core.values import Assignment
 from headgate.engine.engine import no_run
-from headgate.engine.protocol import LocalProtocol, split_activity_id
-from headgate.ports import Acknowledged, Admission, CallRequest, Report, Settlement
+from headgate.engine.protocol import LocalProtocol
+from headgate.engine.worker_calls import split_activity_id
+from headgate.ports import Acknowledged, Admission, CallRequest, Report, Settlement, Task
 
 __all__ = ["TenantWorkers"]
 
@@ -38,6 +39,10 @@ class TenantWorkers:
             heartbeats=heartbeats,
             tenant=self._tenant,
         )
+
+    async def claim_of(self, task: Task, *, worker_id: str) -> str:
+        """Return what the protocol does: which runs there are to be asked about is not decided here."""
+        return await self._protocol.claim_of(task, worker_id=worker_id)
 
     async def heartbeat(self, activity_id: str, *, worker_id: str, progress: Any = None) -> float:
         if not await self._protocol.belongs(activity_id, self._tenant):

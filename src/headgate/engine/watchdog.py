@@ -72,7 +72,7 @@ class Watchdog:
     def _tell(self) -> None:
         working = asyncio.current_task(self._loop)
         # Its underscore says that it is CPython's; there is no other way to see another thread's stack.
-        frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        frames = sys._current_frames()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented, whatever its name
         frame = _frame_to_blame(frames.get(self._thread.ident or 0))
         if frame is None:
             return  # it has ended meanwhile

@@ -10,51 +10,36 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import threading
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
-from functools import partial
-from typing import Any, cast
-
-import msgspec
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from headgate.core.errors import HeadgateError, StaleAttempt, Unavailable
 from headgate.core.values import Assignment, Failure
-from headgate.engine.watchdog import Watchdog
+from headgate.engine.slots import Slots
+from headgate.engine.task_context import TaskContext, current_task
+from headgate.engine.user_loop import UserLoop
 from headgate.ports import (
     ActivityFunction,
-    Admission,
     Attempt,
-    CallRequest,
     Completed,
     Failed,
     Report,
-    Settlement,
     WorkerProtocol,
 )
 
-__all__ = ["Worker", "current_task"]
+__all__ = ["Worker"]
 
 logger = logging.getLogger("headgate.worker")
 
 BUILT_IN_SLOTS = 1_000
 USER_SLOTS = 64
-WAITS_AFTER_SECONDS = 1.0
-"""A call that has no answer by then waits for money or for a person."""
 TASKS_MAX = 10_000
 """Of one worker, those included that hold no slot because they wait for money or for a person."""
-THREADS_MAX = 32
 FIRST_HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 30.0
 POLL_AGAIN_SECONDS = 0.5
-USER_LOOP_END_SECONDS = 1.0
 REPORT_TRIES_MAX = 8
 """A report that the log cannot take is tried so often, at most a minute apart; then the claim is left to its lease."""
-
-current_task: ContextVar[Assignment | None] = ContextVar("headgate_task", default=None)
-"""The task that the running code works on; the log formatter takes the trace id from it."""
 
 
 class Worker:
@@ -68,7 +53,7 @@ class Worker:
         activities: Mapping[str, ActivityFunction] | None = None,
         queues: Sequence[str] = ("std", "py-std"),
         worker_id: str = "built-in",
-        slots: int = BUILT_IN_SLOTS,
+        slots: int | None = None,
     ) -> None:
         self._protocol = protocol
         self._builtins = builtins
@@ -81,9 +66,9 @@ class Worker:
         """What is to be reported when the loop comes to it."""
         self._reporting: set[asyncio.Task[None]] = set()
         self._slot_free = asyncio.Event()
-        self._slots = _Slots(slots, self._slot_free.set)
-        self._user_slots = _Slots(USER_SLOTS)
-        self._user_loop = _UserLoop() if self._activities else None
+        self._slots = Slots(BUILT_IN_SLOTS if slots is None else slots, self._slot_free.set)
+        self._user_slots = Slots(USER_SLOTS)
+        self._user_loop = UserLoop() if self._activities else None
         self._closing = False
 
     async def run(self) -> None:
@@ -248,173 +233,6 @@ class _Lease:
         self._timer.cancel()
         if self._keeping is not None:
             self._keeping.cancel()
-
-
-class _Slots:
-    """So many tasks at a time. One that waits for money or for a person gives its slot back meanwhile, lest it keep
-    from working who would make room for it; when it goes on it takes one without waiting, for it holds money by then.
-    """
-
-    def __init__(self, count: int, on_free: Callable[[], None] = lambda: None) -> None:
-        self.free = count
-        """Below zero: more work than there are slots, after waits that ended at once."""
-        self._on_free = on_free
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    def take(self) -> None:
-        self.free -= 1
-
-    def give_back(self) -> None:
-        self.free += 1
-        self._on_free()
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiting and self.free > 0:
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_result(None)
-                return
-
-    async def __aenter__(self) -> None:
-        while self.free <= 0:
-            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiting)
-            try:
-                await waiting
-            except asyncio.CancelledError:
-                if not waiting.cancelled():  # it was this one's turn, which another must have now
-                    self._wake()
-                raise
-        self.take()
-
-    async def __aexit__(self, *_: object) -> None:
-        self.give_back()
-
-
-class TaskContext:
-    """`ports.ActivityContext` on the engine's loop."""
-
-    __slots__ = ("_calls", "_protocol", "_slots", "task")
-
-    def __init__(self, task: Assignment, protocol: WorkerProtocol, slots: tuple[_Slots, ...] = ()) -> None:
-        self.task = task
-        self._protocol = protocol
-        self._slots = slots
-        self._calls = 0
-
-    async def admit(self, request: CallRequest) -> tuple[str, Admission]:
-        self._calls += 1
-        call_id = f"{self.task.activity_id}/{self._calls}"
-        left: list[_Slots] = []
-
-        def leave() -> None:
-            left.extend(self._slots)
-            for slots in left:
-                slots.give_back()
-
-        timer = asyncio.get_running_loop().call_later(WAITS_AFTER_SECONDS, leave)
-        try:
-            return call_id, await self._protocol.admit(self.task.activity_id, call_id=call_id, request=request)
-        finally:
-            timer.cancel()
-            for slots in left:
-                slots.take()
-
-    async def settle(self, call_id: str, settlement: Settlement) -> None:
-        await self._protocol.settle(self.task.activity_id, call_id=call_id, settlement=settlement)
-
-    async def begin_effect(self, what: str) -> None:
-        await self._protocol.begin_effect(self.task.activity_id, what=what)
-
-    def stream(self, text: str) -> None:
-        self._protocol.stream(self.task.activity_id, text)
-
-    def restart_stream(self) -> None:
-        self._protocol.restart_stream(self.task.activity_id)
-
-    def log(self, message: str, **fields: Any) -> None:
-        task = self.task
-        logger.info(message, extra={"trace_id": task.trace_id, "fields": {**fields, "place": task.place}})
-
-
-class UserContext:
-    """The same for code on loop U or one of its threads: every call hops to the engine's loop and back."""
-
-    __slots__ = ("_inner", "_loop", "task")
-
-    def __init__(self, inner: TaskContext, loop: asyncio.AbstractEventLoop) -> None:
-        self.task = inner.task
-        self._inner = inner
-        self._loop = loop
-
-    async def admit(self, request: CallRequest) -> tuple[str, Admission]:
-        return await self._hop(self._inner.admit(request))
-
-    async def settle(self, call_id: str, settlement: Settlement) -> None:
-        await self._hop(self._inner.settle(call_id, settlement))
-
-    async def begin_effect(self, what: str) -> None:
-        await self._hop(self._inner.begin_effect(what))
-
-    def stream(self, text: str) -> None:
-        self._loop.call_soon_threadsafe(self._inner.stream, text)
-
-    def restart_stream(self) -> None:
-        self._loop.call_soon_threadsafe(self._inner.restart_stream)
-
-    def log(self, message: str, **fields: Any) -> None:
-        self._inner.log(message, **fields)
-
-    async def _hop(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
-
-
-class _UserLoop:
-    """Loop U: a thread with a loop for async user activities and a bounded pool for plain ones."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="headgate-activity")
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="headgate-user-loop", daemon=True)
-        self._thread.start()
-        self._watchdog = Watchdog(self._loop, self._thread)
-        self._watchdog.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        left = asyncio.all_tasks(self._loop)
-        for task in left:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        self._loop.close()
-
-    async def call(self, function: ActivityFunction, task: Assignment, inner: TaskContext) -> Any:
-        """Run a user's activity; its parameters are a copy of its own, whatever it does to them."""
-        context = UserContext(inner, asyncio.get_running_loop())
-        parameters = msgspec.json.decode(msgspec.json.encode(task.parameters))
-        if inspect.iscoroutinefunction(function):
-            work = _within(task, function(parameters, context))
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
-        current_task.set(task)
-        run = partial(copy_context().run, cast("Callable[..., Any]", function), parameters, context)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
-
-    def close(self) -> None:
-        """Stop and cancel what runs on the loop. Code that blocks it is left behind, to end with the process."""
-        self._watchdog.stop()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._thread.join(USER_LOOP_END_SECONDS)
-
-
-async def _within(task: Assignment, work: Awaitable[Any]) -> Any:
-    current_task.set(task)
-    running = asyncio.current_task()
-    assert running is not None
-    running.set_name(f"activity {task.activity_name}")
-    return await work
 
 
 def _returns_later(function: Callable[..., Any]) -> bool:

@@ -171,7 +171,9 @@ class PriceList:
 
 def is_price_list(value: object) -> bool:
     """Return whether a document looks like the data set: a list of providers, each with models."""
-    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and "models" in one for one in value)  # pyright: ignore[reportUnknownVariableType] - any JSON
+    return (
+        isinstance(value, list) and bool(value) and all(isinstance(one, dict) and "models" in one for one in value)
+    )  # any JSON
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -187,7 +189,7 @@ def _providers_in(data: bytes, source: str) -> list[Provider]:
     import json
 
     # The package reads lists that it has fetched with this; it has no public name for it.
-    from genai_prices.types import _providers_from_raw  # pyright: ignore[reportPrivateUsage]
+    from genai_prices.types import _providers_from_raw  # pyright: ignore[reportPrivateUsage]  # it has no public reader
 
     try:
         raw = json.loads(data, parse_float=Decimal)

@@ -20,7 +20,6 @@ from decimal import InvalidOperation
 from typing import Annotated, Any, cast
 
 import msgspec
-import yaml
 
 from headgate.core.errors import Invalid
 from headgate.core.money import nano
@@ -245,18 +244,17 @@ class _Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _read_script(text: bytes) -> _Script:
+    import yaml
+
+    loader = cast("type[yaml.SafeLoader]", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     try:
         # JSON is YAML too, so that one reader does for both; only plain values come out of the safe loader.
-        data = cast("object", yaml.load(text, Loader=_loader()))  # noqa: S506  # it is a safe loader, in C
+        data = cast("object", yaml.load(text, Loader=loader))  # noqa: S506  # it is a safe loader, in C
         return msgspec.convert(data, _Script)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"expected the script of models to be YAML or JSON: {error}") from None
     except msgspec.ValidationError as error:
         raise Invalid(f"expected the script of models to be a map of `models` (and `prices`): {error}") from None
-
-
-def _loader() -> type[yaml.SafeLoader]:
-    return cast("type[yaml.SafeLoader]", getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _read_answers(key: str, entries: object) -> tuple[_Answer, ...]:

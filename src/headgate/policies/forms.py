@@ -10,7 +10,6 @@ Every form is made in one pass over the text, so that the time is linear in its 
 from __future__ import annotations
 
 import binascii
-import html
 import re
 import sys
 import unicodedata
@@ -38,8 +37,9 @@ QUOTES = frozenset(DOUBLE_QUOTES + "‘’‚‛‹›")
 NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 ESCAPE = re.compile(
     r"((?:%[0-9A-Fa-f]{2})+)|(&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,10});)|"
-    r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[nrt/\"'\\])"
+    r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|x[0-9A-Fa-f]{2}|[nrt/\"'\\])|=\r?\n"
 )
+ESCAPE_MARKS = ("%", "&", "\\", "=\n", "=\r\n")
 WRITTEN = {"n": "\n", "r": "\r", "t": "\t"}
 RUN = re.compile(r"[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}")
 LETTER = re.compile(r"[A-Z]")
@@ -73,7 +73,7 @@ def forms_of(text: str) -> list[Form]:
     form = readable(Form(text))
     forms = [form]
     for _ in range(ESCAPES_LEVELS_MAX):
-        if not any(mark in form.text for mark in "%&\\"):
+        if not any(mark in form.text for mark in ESCAPE_MARKS):
             break
         taken_apart = _without_escapes(form)
         if taken_apart is form:
@@ -162,9 +162,13 @@ def _unescaped(found: re.Match[str]) -> str | None:
     if found[1]:
         return bytes.fromhex(found[1].replace("%", "")).decode(errors="replace")
     if found[2]:
+        import html
+
         plain = html.unescape(found[2])
         return None if plain == found[2] else plain
     escape = found[3]
+    if escape is None:
+        return ""  # a line that was broken for the mail
     if len(escape) == 1:
         return WRITTEN.get(escape, escape)
     code = int(escape[1:], 16)
@@ -216,6 +220,8 @@ def _from_base64(run: str) -> str | None:
         data = binascii.a2b_base64(run[:whole] + "=" * (-whole % 4))
     except (binascii.Error, ValueError):
         return None
+    if data.count(0) * 3 > len(data):  # each second byte: UTF-16, as some shells encode commands
+        return data.replace(b"\0", b"").decode("latin-1")
     text = data.decode(errors="replace")
     unreadable = len(data) - len(data.translate(None, CONTROLS)) + text.count("\ufffd")
     return text if unreadable * 4 <= len(text) else None

@@ -6,7 +6,8 @@ away is that effects behind an untrusted read wait for a person (`side_effects`)
 Only untrusted text is scored: what comes from the web, documents, files, databases, conversations, and inputs that are
 declared so (`core.taint`). A text is read as a model might read it: in small letters, look-alikes of other scripts and
 digits for letters as what they look like, without invisible characters, spaced letters joined, base64 decoded, and
-backwards. Signs of different families add up: the score is 1 - (1 - a)(1 - b)…
+backwards. What its words say, which is learnt (`injection_words`), and the signs of different families, which are
+written (`injection_signs`), add up as log odds.
 """
 
 from __future__ import annotations
@@ -14,19 +15,26 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from math import exp
 from typing import Any, Literal
 
 from headgate.policies.forms import encoded_runs, forms_of
 from headgate.policies.injection_signs import ABOUT, SIGN_WORDS
+from headgate.policies.injection_words import words_score
 from headgate.policies.words import words_of
 from headgate.ports.policy import Allow, Decision, Deny, PolicyCall
 
-__all__ = ["THRESHOLD", "Injection", "injection_score"]
+__all__ = ["THRESHOLD", "Injection", "as_read", "injection_score", "signs_score"]
 
 THRESHOLD = 0.5
-"""Of benign texts that use the attackers' words on purpose, one in a hundred scores as high."""
+"""Of benign texts that use the attackers' words on purpose, by authors of whom nothing was learnt, about one in a
+hundred scores as high."""
 HIDDEN = 0.4
 """What it adds that signs showed only when a text was decoded."""
+NEVER_ALONE = frozenset({"override"})
+"""Families that people show to each other as often as to models ("ignore my previous mail"): they count where another
+shows too, or that the text was in disguise."""
+ODDS_MAX = 50.0
 TAGS = 0.8
 MIXED = 0.45
 SAME_FAMILY = 0.5
@@ -83,26 +91,35 @@ class Injection:
 
 def injection_score(text: str) -> tuple[float, list[str]]:
     """Return how much a text looks like orders to a model, from 0 to 1, and the families of signs that it shows."""
-    shown = _as_read(text)
+    weight, families = signs_score(text)
+    odds = words_score(as_read(text)) + weight
+    return 1 / (1 + exp(-max(-ODDS_MAX, odds))), families
+
+
+def signs_score(text: str) -> tuple[float, list[str]]:
+    """Return what the signs of a text say, from 0 to 1 on the scale of log odds, and their families."""
+    shown = as_read(text)
     words = words_of(shown)
     found = _signs(shown, words)
+    sure = {family: weight for family, weight in found.items() if family not in NEVER_ALONE}
     for hidden in _hidden(text, shown, words):
         for family, weight in _signs(hidden, words_of(hidden)).items():
             if weight > found.get(family, 0.0):
-                found[family] = weight
-                found["obfuscation"] = HIDDEN
+                found[family] = sure[family] = weight
+                sure["obfuscation"] = HIDDEN
     if not text.isascii():
         if TAG_CHARACTERS.search(text):
-            found["hidden_text"] = TAGS
+            sure["hidden_text"] = TAGS
         if MIXED_WORD.search(text):
-            found["lookalikes"] = MIXED
-    if found:
-        talk = max(TALK_MIN, TALK ** len(set(ABOUT.findall(shown))))
-        found = {family: weight * talk for family, weight in found.items()}
+            sure["lookalikes"] = MIXED
+    if not sure:
+        return 0.0, []
+    sure = found | sure
+    talk = max(TALK_MIN, TALK ** len(set(ABOUT.findall(shown))))
     kept = 1.0
-    for weight in found.values():
-        kept *= 1 - weight
-    return 1 - kept, sorted(found)
+    for weight in sure.values():
+        kept *= 1 - weight * talk
+    return 1 - kept, sorted(sure)
 
 
 def _signs(text: str, words: frozenset[str]) -> dict[str, float]:
@@ -132,7 +149,7 @@ def _is_quoted(text: str, at: int) -> bool:
 # --- Readings -----------------------------------------------------------------------------------------------------
 
 
-def _as_read(text: str) -> str:
+def as_read(text: str) -> str:
     plain = text if text.isascii() else forms_of(text)[0].text
     return plain.lower().replace("\u2019", "'")
 
@@ -141,7 +158,7 @@ def _hidden(text: str, shown: str, words: frozenset[str]) -> Iterator[str]:
     """Yield what else the text may be read as, where something in it says that it may."""
     if not text.isascii():
         if MIXED_WORD.search(text) or GREEK_OR_STYLED.search(text):
-            yield _as_read(text.translate(LOOKALIKES))
+            yield as_read(text.translate(LOOKALIKES))
         if tags := TAG_CHARACTERS.findall(text):
             yield "".join(chr(ord(character) - 0xE0000) for run in tags for character in run).lower()
     lettered = shown.translate(DIGITS_FOR_LETTERS)

@@ -1,7 +1,10 @@
 """The signs by which an attempt to give a model orders shows, by family, each with its weight.
 
 A sign is looked for only where one of its words stands in the text, so most texts cost few looks (`sign_words`).
-Texts come in small letters (see `injection.readings`). Every gap in a pattern is bounded.
+Texts come in small letters (see `injection.as_read`). Every gap in a pattern is bounded.
+
+There were more families: another self, secrecy, what to say, what to do. Texts by other authors that only looked like
+attempts showed them as often as attempts did, so they went; what they saw is learnt (`injection_words`).
 """
 
 from __future__ import annotations
@@ -207,26 +210,7 @@ SIGNS = (
         "operator developer application admin vendor platform",
         r"(?:this is your (?:operator|developer)|your operator speaking|from the (?:developers?|operator|application)|developer message|system notice|admin(?:istrator)? (?:override|message)|platform operations|tool vendor|safety board)",
     ),
-    # --- What it is to say ---
-    _sign(
-        "answer",
-        0.4,
-        "respond answer reply output say rate score grade rank recommend name",
-        r"\b(?:respond|answer|reply|output|say)\b (?:\w+ ){0,4}?(?:only with|with \"|with the word|with '|\"no |the word|that the|that this|only)\b",
-    ),
-    _sign(
-        "answer",
-        0.4,
-        "recommend rank score rate grade shortlist positive_review full_marks approve accept favourable favorable five-star top_marks highlight_weak",
-        r"(?:recommend only|only recommend|rank(?:s|ed)? (?:this|our|us|the)\b[^.\n]{0,40}\bfirst|score this|rate this|full marks|positive review|five.star|approve (?:it|this|the) [^.\n]{0,40}(?:unseen|without|immediately|before reading)|publish without|shortlisted|favourable verdict|as the recommended|recommend (?:the |our )?\w+ [^.\n]{0,30}(?:regardless|whatever)|calls? (?:its |their )?(?:rivals|alternatives|competitors) \w+|without a list of weaknesses|do not (?:highlight|list|mention) (?:\w+ )?weaknesses)",
-    ),
-    _sign(
-        "answer",
-        0.3,
-        "describe_the should_describe should_state state_that phrase_it as_your_own name_our",
-        r"(?:should (?:state|describe|say|report|mention|name)|phrase it as|as your own assessment|state that)",
-    ),
-    # --- What it is to do ---
+    # --- Data is to leave ---
     _sign(
         "exfiltration",
         0.42,
@@ -254,50 +238,7 @@ SIGNS = (
         "?q= ?d= ?k= =conversation ={",
         r"[?&][a-z]{1,8}=(?:\{|conversation|<|plus|whatever|\[| )|[?&][a-z]=(?=\s|$)",
     ),
-    _sign(
-        "tool",
-        0.4,
-        "run execute curl wget install press click call transfer pay grant refund delete merge book buy add",
-        r"\b(?:agents?|assistants?|bots?|ai|you|reader|models?)\b[^.\n]{0,60}?\b(?:run|execute|install|press|click|call|transfer|pay|grant|use (?:its|your|the) (?:\w+ )?(?:tool|function)|add the|add `|add a)\b",
-    ),
-    _sign(
-        "tool",
-        0.35,
-        "without_asking without_confirm without_review without_ask no_confirmation counts_as consent no_need skip_the bypass two-person without_further ohne sans_ sin_pre",
-        r"without (?:asking|confirm\w+|review|further (?:checks|questions)|edits|telling|redaction)|no confirmation|counts as (?:the user's )?consent|skip the (?:\w+ )?(?:approval|confirmation|check)|bypass the (?:two-person|approval)|asking again",
-    ),
-    _sign("tool", 0.35, "| curl wget .sh exec(", r"(?:curl|wget)\b[^\n]{0,60}\|? ?(?:&& )?(?:sh|bash)\b|exec\(|eval\("),
-    _sign(
-        "secrecy",
-        0.35,
-        "not_mention not_tell not_say not_reveal silently never_mention not_describe not_list not_inform not_comment not_highlight need_not no_comment don't quietly no_disclaimers not_summari",
-        r"(?:do not|don't|never|need not|without|not to|and not) (?:mention\w*|tell\w*|say\w*|reveal\w*|describe|list|inform\w*|comment|highlight|disclos\w+|go into|summari[sz]e)|silently|needs no comment|keep (?:this|it) (?:hidden|secret|quiet)",
-    ),
-    # --- Another self ---
-    _sign(
-        "persona",
-        0.5,
-        "jailbreak unfiltered uncensored developer_mode god_mode maintenance_mode debug_mode dev_mode restrictions unlocked do_anything unrestricted ignore_content",
-        r"jailbreak (?:mode|=)|unfiltered|uncensored|unrestricted|(?:developer|god|maintenance|debug|dan|dev) mode (?:enabled|on|=|\.|:)|now (?:running )?in (?:maintenance|developer|debug|god) mode|ignore content polic\w+|restrictions? ?= ?null|\bunlocked\b|do anything now",
-    ),
-    _sign(
-        "persona",
-        0.45,
-        "no_restrict without_restrict no_guideline no_rules no_filter without_limit without_filter without_any no_limits",
-        r"(?:no|without|with no) (?:any )?(?:restrictions?|guidelines?|filters?|limits|rules|censorship)\b",
-    ),
-    _sign(
-        "persona",
-        0.45,
-        "act_as pretend you_are role imagine play_the character as_my improv story scene",
-        r"(?:act as|pretend (?:to be|you)|you are (?:now|the)|play the role|imagine|improv|scene|my late|finish my story|don't break|bedtime)\b[^\n]{0,160}(?:no (?:laws|rules|limits|disclaimers?|warnings?)|nerve agent|poison|bomb|weapon|bank card|people's safes|drug|recipe of|illegal|disable the alarm|exact steps|forbidden|disclaimers?|for any warning|character for)",
-    ),
-    _sign(
-        "persona",
-        0.4,
-        "you_are_now you_now you're_now leave_the",
-        r"\byou(?: are|'re) now (?:an? |the )?\w+|leave the \w+ role|you now (?:are|have|obey|follow)|follow me and nobody|obeys? (?:me|the author|whoever)",
-    ),
+    # --- Whose orders they are said to be ---
     _sign(
         "authority",
         0.35,
@@ -378,18 +319,6 @@ SIGNS = (
         0.5,
         "ki: ki_ an_die_ki assistenz assistent asistente assistants_auto asistentes ia: ia_ l'ia нейросет ассистент искусственн языков 人工智能 ai助手 助手 aiアシスタント アシスタント 시스템에 인공지능 ai에게 نموذج المساعد الذكي sistema_que sprachmodell modèle modelo",
         r"(?:an die ki|hinweis an (?:die )?ki|liebe assistenz|an (?:das |alle )?sprachmodell|hej assistent|kära assistent|assistants? automatiques?|aux (?:ia|assistants)|à l'ia|para (?:el sistema|la ia|el asistente|los asistentes|os assistentes)|asistente (?:sin|de)|ahora eres|agora você é|per l'assistente|nota per (?:l'ia|i modelli)|внимание,? (?:нейросеть|ии|ассистент)|нейросеть[,:]|人工智能[::]|ai助手|致[^。\n]{0,12}(?:人工智能|ai)|アシスタントとして|aiへ|시스템에 알림|인공지능에게|ai에게|للنموذج اللغوي|المساعد الذكي[::]|إلى المساعد|للذكاء الاصطناعي)",
-    ),
-    _sign(
-        "persona",
-        0.4,
-        "sin_filtros senza_regole ohne_filter sans_filtre 制限のない 没有限制 不受限制 avessi_regole ohne_einschr без_ограничений ohne_regeln sem_filtros 제한_없",
-        r"sin (?:filtros|restricciones|límites)|(?:senza|non avessi) (?:regole|filtri)|ohne (?:filter|einschränkung\w*|regeln)|sans (?:filtres?|restrictions?|limites?)|制限のない|没有限制|不受限制|без ограничений|sem (?:filtros|restrições)|제한 없",
-    ),
-    _sign(
-        "secrecy",
-        0.35,
-        "ohne_nachzu ohne_zu_frag erwähne_dies utan_att_fr no_mencion sin_avisar ne_mentionnez ولا_تخبر لا_تلخص 最高点 最高分 hervorragend n'en_parlez recommandez_uniq favorable не_говори 只回答 напиши,_что di_que leite_bitte skicka",
-        r"ohne (?:nachzufragen|zu fragen|rückfrage)|erwähne diesen hinweis nicht|utan att fråga|no mencion\w+|sin avisar|ne mentionnez pas|ولا تخبر|لا تلخص|最高点|最高分|recommandez uniquement|informe es favorable|только напиши|а напиши|只回答|di que|leite (?:bitte )?alle|skicka kundlistan",
     ),
 )
 SIGN_WORDS = SignWords(SIGNS, AI_WORDS)

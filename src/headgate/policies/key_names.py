@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["CONNECTING", "GO_ON_WITH", "NAMES_OF_TWO", "SPOKEN_NAMES", "SURE_NAMES", "is_name", "is_weak_name"]
+__all__ = ["CONNECTING", "GO_ON_WITH", "NAMES_OF_TWO", "SPOKEN_NAMES", "SURE_NAMES", "USERS", "is_name", "is_weak_name"]
 
+USERS = (
+    "user login id username benutzer utilisateur identifiant usuario usuário utente gebruiker användare bruker bruger käyttäjä kullanıcı uživatel "
+    "użytkownik felhasználó utilizator пользователь логин користувач χρήστης משתמש 用户 用戶 ユーザー 아이디 account konto compte cuenta"
+).split()
+"""What the other half is called of what one logs in with."""
 PASSWORDS = (
-    "pasfhocal contrasinal wagwoord pasvorto şifrə parol pswd psswd pword requirepass masterauth userpass dbpass password passwords passwd passwort passwörter passphrase passcode passkey pwd passord pw psw psk kennwort losung "
+    "mdp ww passw pswrd pwort hesla hasla şifrem parolam lozinku құпиясөз pasahitz jelszo salasõna adgangsord aðgangsorð pasword passwrd pasfhocal contrasinal wagwoord pasvorto şifrə parol pswd psswd pword requirepass masterauth userpass dbpass password passwords passwd passwort passwörter passphrase passcode passkey pwd passord pw psw psk kennwort losung "
     "contraseña contrasena contrasenya senha wachtwoord hasło hasła haslo heslo jelszó jelszava jelszo lozinka geslo parool "
     "salasana salasanasi lösenord losenord lösenordet adgangskode adgangskoden kodeord kodeordet lykilorð lykilord şifre "
     "şifresi sifre parola parolă parolası şifreniz salasõna hasłem heslem sandi laluan پسورد گذرواژه slaptažodis parole pasahitza cyfrinair facalfaire fjalëkalimi nenosiri "
@@ -95,11 +100,34 @@ NAMES_OF_TWO = frozenset(
         "كلمة السر",
         "الرمز السري",
     }
-    | {"секретный ключ", "ключ api", "ключ доступа", "klucz api", "access key id", "key base", "one time code"}
+    | {
+        "секретный ключ",
+        "ключ api",
+        "ключ доступа",
+        "klucz api",
+        "access key id",
+        "key base",
+        "one time code",
+        "құпия сөз",
+        "clave wifi",
+        "clave wi",
+        "код доступа",
+        "رمز الوصول",
+        "khóa api",
+        "kunci api",
+        "מפתח api",
+        "कुंजी api",
+        "คีย์ api",
+        "code wifi",
+        "mot passe wifi",
+        "wifi key",
+        "wlan schlüssel",
+        "heslo wifi",
+    }
 )
 CONNECTING = frozenset(
     "is was are be it ist lautet war est es é è är er jest on to the a your my new old neues mein dein il la le "
-    "heißt será sera هو هي 是 は が".split()
+    "heißt será sera je este jest là adalah هو هي 是 は が 为 は が".split()
 )
 """Words that may stand between a name and its separator."""
 
@@ -109,7 +137,7 @@ GO_ON_WITH = frozenset(
     "valid too very also still only always sent shown hidden masked empty missing unknown forgotten lost weak strong long longer short "
     "shorter case-sensitive and or but if when where which who what how why for from with without in into on at by of as to be been is "
     "are was were has have had does did do being below above here there same different unique secret secure safe protected encrypted "
-    "hashed known asked given made kept left enter type choose pick create make write keep length more less than one two three four "
+    "hashed compared checked verified validated rotated login forgot expire expires confirm submit remember known asked given made kept left enter type choose pick create make write keep length more less than one two three four "
     "ten twelve characters letters words "
     "der die das den dem ein eine einen nicht kein keine bitte muss soll sollte wird wurde werden ist sind war im in auf mit ohne und oder "
     "falsch richtig abgelaufen geändert vergessen zu lang kurz sicher per von für als "
@@ -125,7 +153,7 @@ SPOKEN_NAMES = tuple(
     dict.fromkeys(
         word
         for word in (*PASSWORDS, "mot de passe", "palavra-passe", "passe", "api key", "api-key", "apikey", "secret key",
-                     "access key", "token", "secret", "kata sandi", "mật khẩu", "credentials", "pre-shared key", "pre-shared-key", "preshared", "pass ", "creds", "neno la siri", "нууц үг", "clave", "clé ", "chave", "schlüssel", "wifi", "wi-fi", "wlan", "wpa", "psk")
+                     "access key", "token", "secret", "kata sandi", "mật khẩu", "credentials", "pre-shared key", "master key", "deploy key", "service key", "signing key", "encryption key", "private key", "pre-shared-key", "preshared", "pass ", "creds", "neno la siri", "нууц үг", "clave", "clé ", "chave", "schlüssel", "wifi", "wi-fi", "wlan", "wpa", "psk")
         if len(word) > 2
     )
 )  # fmt: skip

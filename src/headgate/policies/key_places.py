@@ -41,11 +41,11 @@ OPTION = re.compile(
 GIVEN_WORDS = ("pass", "pwd", "token", "secret", "-key", "psk", "shared key")
 PLACES = (
     # root:fox-77@db
-    Place(("@",), re.compile(r":(?<=[\w.-]:)(?=[^\s:/@]*[0-9])([^\s:/@\"']{5,64})@(?=[\w.-])")),
+    Place(("@",), re.compile(r":(?<=[\w.-]:)(?=[^\s:/@]*[0-9])([^\s:/@\"']{5,64})@(?=[\w.<-])")),
     # sqlplus app/fox-77@db
     Place(
         ("sqlplus", "thin:", "oracle", "userid="),
-        re.compile(r"(?:sqlplus|thin:|oracle|userid=)[^\n]{0,20}?\w{1,64}/([^\s@/\"']{3,64})@(?=[\w/])"),
+        re.compile(r"(?:sqlplus|thin:|oracle|userid=)[^\n]{0,20}?\w{1,64}/([^\s@/\"']{3,64})@(?=[\w/<])"),
         as_written=True,
     ),
     # .htpasswd, shadow
@@ -78,7 +78,7 @@ PLACES = (
     Place(
         GIVEN_WORDS,
         re.compile(
-            r"--[\w-]{0,30}(?:password|passwd|pass|pwd|token|secret|key)[ =]+[\"']?([^\s\"'$<{-][^\s\"']{2,200})"
+            r"-(?<![\w-]-)-?[\w-]{0,30}(?:password|passwd|passphrase|pass|pwd|token|secret|key)[ =]+[\"']?([^\s\"'$<{-][^\s\"']{2,200})"
         ),
     ),
     # #define WIFI_PASS "fox", passphrase "tiger lily"
@@ -105,6 +105,106 @@ PLACES = (
         ),
         as_written=True,
     ),
+    # u: bob p: fox
+    Place(
+        ("p: ", "p=", "pw ", "pass "),
+        re.compile(
+            r"u(?<!\w.)(?:ser|sr|sername)?\s?[:=]\s?[^\s,;]{1,64}[\s,;/]{1,4}p(?:w|ass)?\s?[:= ]\s?([^\s,;\"']{3,100})"
+        ),
+    ),
+    # my pass is fox
+    Place(("pass is ",), re.compile(r"pass is (?!the |a |not |to |valid|now |for )([^\s,;\"']{4,100})")),
+    # <Password encrypted="no">fox</Password>
+    Place(
+        GIVEN_WORDS,
+        re.compile(
+            r"<[\w:.-]{0,40}(?:password|passwd|pwd|secret|token|apikey|api-key|api_key)\s[^<>\n]{1,120}>([^<>\n]{3,200})</"
+        ),
+    ),
+    # ENV DB_PASS fox
+    Place(
+        GIVEN_WORDS,
+        re.compile(
+            r"(?:env|arg|setenv|export|set) [\w.]{0,40}(?:pass|password|passwd|pwd|secret|token|_key|apikey)[ \t]{1,4}([^\s\"'$=-][^\s\"']{3,200})"
+        ),
+    ),
+    # PASS fox, requirepass fox
+    Place(
+        ("pass",),
+        re.compile(
+            r"(?:(?:^|\n)pass|requirepass|masterauth|masteruser|sshpass -p|smtp_pass) [\"']?([^\s\"'$<{]{4,100})[\"']?[ \t]*(?=\r|\n|\Z)"
+        ),
+    ),
+    # password: |
+    #   fox
+    Place(
+        GIVEN_WORDS,
+        re.compile(
+            r"(?:password|passwd|passphrase|pwd|secret|token|[_-]?key)[\"']?:[ \t]{0,4}[|>][+-]?[0-9]?[ \t]{0,4}\r?\n[ \t]{1,16}([^\n]{3,300})"
+        ),
+    ),
+    # crypto isakmp key fox address 192.0.2.1
+    Place(
+        ("isakmp", "tacacs", "radius", "ntp ", "pre-shared", "wpa-psk", "bgp", "key-string"),
+        re.compile(
+            r"(?:isakmp|tacacs-server|radius-server|tacacs|radius|ntp authentication|pre-shared|wpa-psk ascii|bgp)[ -]key"
+            r"(?: [0-9]{1,2})? ([^\s\"']{4,100})|key-string(?: [0-9])? ([^\s\"']{4,100})"
+        ),
+    ),
+    # unzip -P fox, ldapsearch -w fox, docker login -p fox
+    Place(
+        (
+            "zip ",
+            "sqlcmd",
+            "isql",
+            "rdesktop",
+            "login",
+            "ldap",
+            "openssl",
+            "snmp",
+            "rar ",
+            "/p",
+            "htpasswd",
+            "pass ",
+            "obscure ",
+        ),
+        re.compile(
+            r"(?:unzip|zip|sqlcmd|rdesktop|isql|bcp|(?:docker|podman|az|oc|cf|helm registry) login)\b[^\n]{0,80}? -[pP] ?[\"']?([^\s\"'-][^\s\"']{3,100})|"
+            r"ldap(?:search|add|modify|passwd|whoami)\b[^\n]{0,80}? -w ?[\"']?([^\s\"']{4,100})|"
+            r"openssl\b[^\n]{0,80}? -k [\"']?([^\s\"'/]{4,100})|snmp(?:walk|get|set|bulkwalk)\b[^\n]{0,40}? -c [\"']?([^\s\"']{4,100})|"
+            r"rar [^\n]{0,40}?-hp([^\s\"']{4,100})|/p(?:ass)?:([^\s\"'/]{4,100})|htpasswd -[a-z]{0,6}b[a-z]{0,6} \S{1,80} \S{1,64} ([^\s\"']{4,100})|"
+            r"(?:store|key)pass [\"']?([^\s\"'-][^\s\"']{3,100})|obscure [\"']?([^\s\"'-][^\s\"']{3,100})"
+        ),
+        as_written=True,
+    ),
+    # smbclient -U bob%fox
+    Place(("%",), re.compile(r"-u(?<=\s-u) [\"']?[^\s%\"']{1,64}%([^\s\"']{4,100})")),
+    # chpasswd <<< bob:fox, net user bob fox /add
+    Place(
+        ("chpasswd", "net user "),
+        re.compile(r"chpasswd <<< ?[\"']?[^\s:\"']{1,64}:([^\s\"']{4,100})|net user [^\s/]{1,64} ([^\s/\"']{4,100})"),
+    ),
+    # ConvertTo-SecureString 'fox'
+    Place(("securestring",), re.compile(r"securestring (?:-string )?[\"']([^\"'\n$]{3,100})[\"']")),
+    # <key>password</key> <string>fox</string>, type=password value="fox"
+    Place(
+        GIVEN_WORDS,
+        re.compile(
+            r"(?:password|passwd|pwd|secret|token|key)</[\w:.-]{1,20}>\s{0,20}<[\w:.-]{1,20}>([^<>\n]{3,200})</|"
+            r"type=[\"']?password[\"']?[^<>\n]{0,80} value=[\"']([^\"'\n]{3,100})[\"']"
+        ),
+    ),
+    # enable secret fox, username bob password 7 fox, ppp chap password fox
+    Place(
+        ("secret ", "password ", "community ", "passphrase ", "psk "),
+        re.compile(
+            r"(?:enable|chap|pap|line vty|username \S{1,64}(?: privilege [0-9]{1,2})?) (?:secret|password) (?:[0-9]{1,2} )?([^\s\"']{4,100})|"
+            r"plain-text-password ([^\s\"']{4,100})|snmp(?:-server)? community ([^\s\"']{4,100})|"
+            r"(?:security|wpa-psk|wpa2-psk|key-mgmt \S{1,20}) (?:passphrase|psk|ascii) (?:[0-9] )?[\"']?([^\s\"']{4,100})"
+        ),
+    ),
+    # net use z: \\\\srv\\x /user:bob fox
+    Place(("/user:",), re.compile(r"/user:[^\s]{1,64} ([^\s/\"']{4,100})")),
     # identified by 'fox'
     Place(("identified ",), re.compile(r"identified (?:by|with \w{1,40} by) [\"']([^\"'\n]{1,100})[\"']")),
     # - name: DB_PASSWORD
@@ -120,6 +220,11 @@ PLACES = (
     Place(
         (
             *(
+                "creds",
+                "anmeldedaten",
+                "identifiant",
+                "credencial",
+                "credenzial",
                 "credential",
                 "login",
                 "log-in",
@@ -134,8 +239,9 @@ PLACES = (
             *("вход", "дані", "账号", "帳號", "ログイン"),
         ),
         re.compile(
-            r"(?:credentials?|logins?|log-in|sign-?in|zugang\w{0,6}|anmeldung|accès|acceso|accesso|дані|вход|账号|帳號|ログイン)\b[^\n:=]{0,30}"
-            r"[:=]\s{0,3}[^\s/]{1,64}\s?/\s?([^\s/,;]{4,100})"
+            r"(?:credentials?|creds|anmeldedaten|identifiants?|credenciales|credenziali|logins?|log-in|sign-?in|zugang\w{0,6}|anmeldung|accès|acceso|accesso|дані|вход|账号|帳號|ログイン)\b[^\n:=]{0,30}"
+            r"[:=]\s{0,3}[^\s/,;|]{1,64}\s?[/,;|]\s?([^\s/,;|]{4,100})(?=[.]?(?:\s*(?:\n|\Z)|[,;]))|"
+            r"(?:credentials?|creds|anmeldedaten|identifiants?|credenciales|credenziali|logins?|zugang\w{0,6}|accès|acceso|accesso)\b[^\n:=]{0,30}[:=]\s{0,3}[^\s/]{1,64}\s?/\s?([^\s/,;]{4,100})"
         ),
     ),
     # recovery phrase: four red foxes dance
@@ -157,16 +263,26 @@ HOST = re.compile(r"(?<![\w.-])[\w.*-]{1,100}\Z")
 HOST_LENGTH_MAX = 100
 FIELDS_MIN = 4
 # PIN: 4711
-NUMBER = re.compile(r"[0-9](?<=[ :=][0-9])[0-9]{2,7}(?![0-9])")
+NUMBER = re.compile(r"[0-9](?<=[^0-9A-Za-z.,_/+-][0-9])[0-9]{2,7}(?![0-9A-Za-z]|[.,:-][0-9])")
 NUMBER_NAME = re.compile(
-    r"\b(?:pin|otp|tan|2fa|mfa|passcode|puk|cvv|cvc)\b(?:[ -]?code)?[ ]?(?:is|ist|es|est|:|=)?[ :=]{1,3}\Z"
+    r"(?:\b(?:pin|otp|tan|2fa|mfa|passcode|puk|cvv|cvv2|cvc|cvc2|csc|pincode|geheimzahl|nip|пин)\b(?:[ -]?(?:code|kode|kodu|nummer|number|код|kod))?|"
+    r"(?:verification|confirmation|security|one-time|login|access|door|gate|alarm|entry|safe|lock|unlock|activation|auth\w*|2fa|sms|your) (?:pass)?code|"
+    r"(?:bestätigungs|sicherheits|zugangs|tür|freischalt|verifizierungs|einmal)code|code (?:de |d')?(?:vérification|confirmation|sécurité|secret|accès|pin|porte)|"
+    r"código de (?:verificación|seguridad|acceso|verificação|segurança|acesso)|codice di (?:verifica|sicurezza|accesso)|"
+    r"код (?:подтверждения|доступа|безопасности|из смс)|doğrulama kodu|kod (?:weryfikacyjny|dostępu|sms)|verificatiecode|beveiligingscode|"
+    r"验证码|驗證碼|校验码|安全码|pin码|密码|認証コード|確認コード|暗証番号|인증번호|인증 코드|핀번호|비밀번호|رمز التحقق|الرمز السري|קוד אימות|קוד סודי)"
+    r"[ ]?(?:is|ist|lautet|est|es|è|é|är|er|jest|:|=|:|は|是|为|то|—|-)?[ :=:\"'#]{0,3}\Z"
 )
-NUMBER_NAME_LENGTH_MAX = 24
+NUMBER_NAME_LENGTH_MAX = 36
+NUMBER_NAME_ENDINGS = tuple(
+    "ción tion ção cion pin otp tan 2fa mfa code puk cvv cvv2 cvc cvc2 csc zahl nip kode kodu nummer number kod secret confirmation accesso acceso acesso "
+    "sicurezza seguridad verifica weryfikacyjny sms porte is ist lautet est es er jest".split()
+)
 DIRECT = re.compile(
     r"(?:パスワード|パスフレーズ|暗証|合言葉|秘密鍵|キーは|トークン|密码|密碼|口令|密钥|密鑰|秘钥|密匙|令牌|通行码|授权码|비밀번호|비번|암호|토큰|"
     r"كلمة (?:المرور|السر)|كلمه المرور|الرمز|الرقم السري|باسورد|رمز عبور|گذرواژه|پسورد|پاس ورڈ|парол|ключ|токен|секрет|"
     r"पासवर्ड|कुंजी|পাসওয়ার্ড|கடவுச்சொல்|పాస్|პაროლი|գաղտնաբառ|รหัสผ่าน|โทเค็น|סיסמ[הא]|κωδικ|κλειδί|የይለፍ ቃል)"
-    r"[^\x00-\x7f]{0,12}[ :=]{0,3}[^\x00-\x7f]{0,8}[ :=\"'`]{0,4}([!-~ı]{4,200})",
+    r"[^\x00-\x7f]{0,12}(?: ?api)?[ :=]{0,3}[^\x00-\x7f]{0,8}[ :=\"'`]{0,4}([!-~ı]{4,200})",
 )
 
 
@@ -212,5 +328,8 @@ def _in_password_files(text: str) -> Iterator[Span]:
 def _numbers(text: str, lowered: str) -> Iterator[Span]:
     for one in NUMBER.finditer(text):
         at = one.start()
+        before = lowered[max(0, at - NUMBER_NAME_LENGTH_MAX) : at].rstrip(" :=\"'#-")
+        if before[-1:].isascii() and not before.endswith(NUMBER_NAME_ENDINGS):
+            continue
         if NUMBER_NAME.search(lowered, max(0, at - NUMBER_NAME_LENGTH_MAX), at):
             yield key_span(text, at, one.end())

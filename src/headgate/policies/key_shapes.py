@@ -26,7 +26,7 @@ SHAPES = re.compile(
     r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{8,}|rubygems_[A-Za-z0-9]{8,}|gls?[ac]_[A-Za-z0-9_+/=-]{8,}|"
     r"NRA[KL]-[A-Z0-9]{8,}|NRJS-[A-Za-z0-9]{8,}|sntry[su]_[A-Za-z0-9+/=_-]{8,}|pat-[a-z]{2,3}[0-9]-[0-9A-Za-z-]{8,}|"
     r"xai-[A-Za-z0-9]{16,}|gsk_[A-Za-z0-9]{16,}|r8_[A-Za-z0-9]{16,}|pplx-[A-Za-z0-9]{16,}|tvly-[A-Za-z0-9-]{12,}|"
-    r"AGE-SECRET-KEY-1[A-Z0-9]{16,}|hv[sbr]\.[A-Za-z0-9_-]{12,}|nfp_[A-Za-z0-9]{12,}|fo1_[A-Za-z0-9_-]{12,}|"
+    r"AGE-SECRET-KEY-1[A-Z0-9]{16,}|hv[sbr]\.[A-Za-z0-9_-]{12,}|nfp_[A-Za-z0-9]{12,}|fm[12][ar]?_[A-Za-z0-9+/=_-]{12,}|fo1_[A-Za-z0-9_-]{12,}|"
     r"(?:bot)?[0-9]{8,10}:[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*|"
     r"[0-9A-Za-z]{32}-us[0-9]{1,2}|v[1-4]\.(?:local|public)\.[A-Za-z0-9_-]{8,}|"
     r"(?=[A-Z0-9-]{0,40}[0-9])(?=[0-9-]{0,40}[A-Z])(?:[A-Z0-9]{4,6}-){2,5}[A-Z0-9]{4,6}(?![A-Za-z0-9-])|"
@@ -40,15 +40,23 @@ SHAPES = re.compile(
 )
 HOOKS = re.compile(
     r"(?:https?://)?(?:hooks\.[\w.-]+|(?:[a-z]+\.)?discord(?:app)?\.com/api/webhooks|[\w.-]*webhook\.office\.com|"
-    r"[\w-]+(?:\.[\w-]+)*\.logic\.azure\.com|maker\.ifttt\.com/trigger|api\.telegram\.org/bot|hook\.[a-z0-9.]*make\.com|"
+    r"[\w-]+(?:\.[\w-]+)*\.logic\.azure\.com|maker\.ifttt\.com/trigger|hc-ping\.com|events\.pagerduty\.com/integration|oapi\.dingtalk\.com/robot|api\.telegram\.org/bot|hook\.[a-z0-9.]*make\.com|"
     r"chat\.googleapis\.com/v1/spaces|outlook\.office\.com/webhook|[\w.:-]+/(?:[\w.-]+/){0,4}(?:incoming-)?(?:web)?hooks?(?=/))"
     r"/?[^\s\"'<>)\]]{8,}"
 )
-HOOK_HOSTS = (".logic.azure.com", "maker.ifttt.com/trigger", "api.telegram.org/bot", "chat.googleapis.com/v1/spaces")
+HOOK_HOSTS = (
+    "hc-ping.com/",
+    "events.pagerduty.com/integration",
+    "oapi.dingtalk.com/robot",
+    ".logic.azure.com",
+    "maker.ifttt.com/trigger",
+    "api.telegram.org/bot",
+    "chat.googleapis.com/v1/spaces",
+)
 """What has none of these has the word itself in it."""
 NO_SPACES = re.compile(r"\S{12,}")
-TOKEN_IN_ADDRESS = re.compile(r"://([A-Za-z0-9_.-]{12,100})@(?=[\w\[])")
-IN_ADDRESS = re.compile(r"://[^\s:/@\"'<>]{0,100}:([^\s/\"'<>]{1,200})@(?=[\w\[])")
+TOKEN_IN_ADDRESS = re.compile(r"://([A-Za-z0-9_.-]{12,100})@(?=[\w\[<])")
+IN_ADDRESS = re.compile(r"://[^\s:/@\"'<>]{0,100}:([^\s/\"'<>]{1,200})@(?=[\w\[<])")
 BLOCK = re.compile(r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}(?:PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V1) ?-{4,5}")
 BLOCK_END = re.compile(r"-{4,5} ?END [A-Z0-9 ]{0,40}(?:PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V1) ?-{4,5}")
 BLOCK_BODY = re.compile(r"(?:[A-Za-z0-9+/=:,.\-]|\s|\\[nr])*")

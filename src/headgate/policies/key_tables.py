@@ -14,6 +14,39 @@ __all__ = ["keys_in_tables"]
 NAME_LENGTH_MAX = 48
 NO_COLUMN = (-1, "", 0)
 WORD = re.compile(r"[^\W\d_]+")
+ABOUT_SECRETS = frozenset(
+    (
+        *(
+            "length",
+            "days",
+            "history",
+            "count",
+            "age",
+            "policy",
+            "min",
+            "max",
+            "rotation",
+            "expiry",
+            "ttl",
+            "type",
+            "url",
+        ),
+        *(
+            "name",
+            "status",
+            "enabled",
+            "required",
+            "rotated",
+            "changed",
+            "updated",
+            "expires",
+            "limit",
+            "bucket",
+            "budget",
+        ),
+    )
+)
+"""The end of what says something of a secret, and is none: password_min_length."""
 INSERT = re.compile(r"insert into [\w.\"`]{1,80} ?\(([^()]{1,400})\)\s{0,8}values\s{0,8}", re.IGNORECASE)
 ROW = re.compile(r"\(([^()]{1,800})\)\s{0,4},?\s{0,4}")
 CELL = re.compile(r"'((?:[^'\\]|''|\\.)*)'|\"([^\"]*)\"|([^,'\"]+)")
@@ -66,11 +99,15 @@ def _parts(name: str) -> list[str]:
     return [part.lower() for part in PARTS.findall(name)]
 
 
+def _names_secrets(parts: list[str]) -> bool:
+    return any(map(is_name, parts)) and parts[-1] not in ABOUT_SECRETS
+
+
 def _secret_column(line: str) -> tuple[int, str, int]:
     for separator in (",", ";", "\t", "|"):
         heads = [head.strip(" \t\r\n\"'") for head in line.split(separator)]
         if len(heads) > 1:
             for number, head in enumerate(heads):
-                if len(head) < NAME_LENGTH_MAX and any(map(is_name, PARTS.findall(head))) and " " not in head:
+                if len(head) < NAME_LENGTH_MAX and " " not in head and _names_secrets(PARTS.findall(head)):
                     return number, separator, len(heads) - 1
     return NO_COLUMN

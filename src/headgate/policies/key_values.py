@@ -14,13 +14,17 @@ KIND = "key"
 PLACED = re.compile(
     r"(?:bearer|basic|digest|negotiate) |\$(?:[({]|[A-Za-z_]\w*[\"';,.]*\Z)|<|\{|%\(|%[A-Z_]+%|\*{3}|•{3}|\.\.\.|…|_{3,}|"
     r"your[ _-]|os\.\w|process\.\w|env[.\[(]|getenv|getpass|input\(|config[.\[]|settings\.[a-z]|self\.[a-z]|args\.[a-z]|"
-    r"\$[A-Z_]+\b|secrets?\.[a-z_.]+\Z|\[|[a-z_.]+\((?![0-9])|"
+    r"\$[A-Z_]+\b|secrets?\.[a-z_.]+\Z|sys\.|exit\(|\[|[a-z_.]+\((?![0-9])|"
     r"(?:bearer|basic|token|x{4,}|your|vault|none|null|nil|undefined|true|false|string|str|required|optional|redacted|masked|"
     r"hidden|changeme|placeholder|unset|empty)[.,;:!?)\"']*\Z",
     re.IGNORECASE,
 )
 HEXADECIMAL = re.compile(r"[0-9a-f-]+|[0-9A-F-]+")
-PUBLIC = re.compile(r"BEGIN [A-Z ]*(?:CERTIFICATE|PUBLIC KEY)|ssh-(?:rsa|ed25519)|ecdsa-", re.IGNORECASE)
+CONSTANT = re.compile(r"[A-Z]{2,}(?:_[A-Z]{2,})+")
+"""The name of a variable, as DB_PASSWORD."""
+PUBLIC = re.compile(
+    r"sha(?:1|224|256|384|512)[-:]|BEGIN [A-Z ]*(?:CERTIFICATE|PUBLIC KEY)|ssh-(?:rsa|ed25519)|ecdsa-", re.IGNORECASE
+)
 DIGITS_MIN = 6
 MIXED_LENGTH_MIN = 16
 """Letters alone, capital ones among the small, are no word when they are so many."""
@@ -53,6 +57,8 @@ def is_odd(value: str, *, sure: bool = False) -> bool:
     digits = any(map(str.isdigit, value))
     upper = any(map(str.isupper, value[1:]))
     letters = any(map(str.isalpha, value))
+    if CONSTANT.fullmatch(value):
+        return False
     if sure and value.isdigit():
         return len(value) >= DIGITS_MIN
     if len(value) >= MIXED_LENGTH_MIN and upper and value.isalpha() and not value.isupper():

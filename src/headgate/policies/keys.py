@@ -14,6 +14,7 @@ from headgate.policies.key_names import (
     NAMES_OF_TWO,
     SPOKEN_NAMES,
     SURE_NAMES,
+    USERS,
     is_name,
     is_weak_name,
 )
@@ -27,8 +28,11 @@ from headgate.policies.words import Words
 __all__ = ["detect_keys"]
 
 SPOKEN = frozenset(SPOKEN_NAMES)
-STEMS = tuple(
-    "@ $ ( = : - q z j pass token secret cred parol contras slo api shared acces wd word rase oord kode neno wifi login auth".split()
+STEMS = (
+    *tuple(
+        "@ $ ( = : q z j pass cred token secret parol contras slo api shared acces wd word rase oord kode neno wifi login auth".split()
+    ),
+    " key",
 )
 WORDS = Words((*SPOKEN_NAMES, *PLACE_WORDS), STEMS)
 SEPARATED = re.compile(
@@ -46,16 +50,39 @@ WORDS_AFTER = re.compile(r"[^\s\"'`,;<>(){}\[\]|。、=]+")
 WORDS_AFTER_MAX = 10
 LENGTH_AFTER_MAX = 160
 WORD_BEFORE = re.compile(
-    r"([^\s\"'`,;<>(){}\[\]|]{6,100})[\"'`]?,? (?:is|was|ist|war|est|es|è|é|as|als|comme|como|come|for|für) (?:\w{1,8} ){0,3}\Z"
+    r"([^\s\"'`,;<>(){}\[\]|]{6,100})[\"'`]?,? (?:is|are|was|ist|sind|war|est|sont|es|son|è|é|as|als|comme|como|come|for|für) (?:\w{1,8} ){0,3}\Z"
 )
 ORDINARY = re.compile(r"[0-9]{1,2}[.,]?\Z")
 COPULA = re.compile(
-    r"(?:\s{1,3}(?:is|was|are|ist|lautet|war|est|es|è|é|era|jest|to|är|er|on|blir|zijn|=|será|now|set|still|nun|jetzt)){1,3}"
+    r"(?:\s{1,3}(?:is|was|are|ist|lautet|war|est|es|è|é|era|jest|to|är|er|on|blir|zijn|je|este|là|adalah|-|=|será|now|set|reset|changed|updated|being|namely|still|nun|jetzt)){1,3}"
     r"[\s:=\"'(]{1,30}([^\s\"'`,;<>(){}\[\]|。、]{4,200})",
     re.IGNORECASE,
 )
-COPULA_BEFORE = re.compile(r" (?:is|was|ist|war|est|es|è|é|as|als|comme|como|come|for|für) (?:\w{1,8} ){0,3}\Z")
+COPULA_LATER = re.compile(
+    r"\s(?:for|of|to|on|in|at|für|von|zum|zur|pour|du|de|del|para|di|do|da|voor|van|för|till|til|для|от|к|na|do|pro)"
+    r"(?:\s[\w'.&-]{1,24}){1,5}?\s(?:is|was|lautet|ist|war|est|es|è|é|jest|je|är|er|on|este|será|now is)"
+    r"[\s:=\"'(]{1,8}([^\s\"'`,;<>(){}\[\]|。、]{5,200})",
+    re.IGNORECASE,
+)
+"""the password for the box in the hall is …"""
+DECORATED = re.compile(
+    r"(?:[ \t]?\([^()\n]{1,40}\))?(?:</?\w{1,10}>|[*_`\])]){0,4}[ \t]{0,4}"
+    r"(?:[:=]{1,2}>?|[-=]>|[→➜➔⇒»▶]|\.{3,60}|\t|(?=[\[<*`]))(?:</?\w{1,10}>|[*_`\[(<«\"' \t]|!secret ){0,8}"
+    r"([^\s\"'`,;<>(){}\[\]|。、*]{4,200})"
+)
+"""**Password:** …, password (mind the case): …, Password......…"""
+PAIR_LENGTH_MAX = 60
+USER = re.compile(rf"(?<!\w)(?:{'|'.join(USERS)})\w{{0,8}}[ :=,][^\n]{{1,40}}\Z")
+NEXT_WORD = re.compile(r"[ \t]{1,4}([^\s\"'`,;<>(){}\[\]|。、]{4,200})")
+COMPLEX = re.compile(
+    r"(?<![^\s\"'(])(?=[^\s]{0,40}[0-9])(?=[^\s]{0,40}[A-Za-z])[A-Za-z0-9!#$%^&*?_-]{3,40}[!#$%^&*][A-Za-z0-9!#$%^&*?_-]{2,40}(?![^\s\"'),.;:])"
+)
+"""Letters, digits and signs in one word, as passwords are wanted."""
+COPULA_BEFORE = re.compile(
+    r" (?:is|are|was|ist|sind|war|est|sont|es|son|è|é|as|als|comme|como|come|for|für) (?:\w{1,8} ){0,3}\Z"
+)
 COPULA_LENGTH_MAX = 34
+TEMPLATE_MAX = 100
 NEXT_FIELD = re.compile(r"&(?:amp;)?[\w.-]{1,40}=")
 GOES_ON = re.compile(r"[ \t]+[^\W\d_]{2}")
 BETWEEN = frozenset("de d del der des do da di von för of l la le el the".split())
@@ -120,11 +147,38 @@ def _spoken(text: str, lowered: str, named: Iterable[str]) -> Iterator[Span]:
     for name in named:
         at = lowered.find(name)
         while at >= 0:
-            one = COPULA.match(text, at + len(name))
-            if one is not None and name in SURE_NAMES and not is_no_secret(one[1]) and not is_placed(one[1]):
-                yield key_span(text, *one.span(1))
+            if _is_amid_letters(text, at, at + len(name)):
+                at = lowered.find(name, at + len(name))
+                continue
+            if name in SURE_NAMES:
+                yield from _behind_a_sure_name(text, lowered, at, at + len(name))
             yield from _said_near(text, at, at + len(name), sure=name in SURE_NAMES)
             at = lowered.find(name, at + len(name))
+
+
+def _behind_a_sure_name(text: str, lowered: str, start: int, end: int) -> Iterator[Span]:
+    """Yield what a sentence, a form, or a pair of user and password has behind a name, whatever it looks like; and what
+    stands before it, if it looks like nothing but a password."""
+    one = COPULA.match(text, end) or COPULA_LATER.match(text, end) or DECORATED.match(text, end)
+    if one is None and USER.search(lowered, max(0, start - PAIR_LENGTH_MAX), start):
+        one = NEXT_WORD.match(text, end)
+    if one is not None and not is_no_secret(one[1]) and not is_placed(one[1]):
+        yield key_span(text, *one.span(1))
+    for complex_one in COMPLEX.finditer(text, max(0, start - PAIR_LENGTH_MAX), start):
+        yield key_span(text, *complex_one.span())
+
+
+def _is_amid_letters(text: str, start: int, end: int) -> bool:
+    """Return whether a name has letters or digits on both sides: in what is encoded, most names stand by chance."""
+    before, after = text[start - 1 : start], text[end : end + 1]
+    return before.isascii() and before.isalnum() and after.isascii() and after.isalnum()
+
+
+def _is_in_template(text: str, at: int) -> bool:
+    """Return whether a place is within `${…}` or `{{…}}`, where a name stands for a value."""
+    begin = max(0, at - TEMPLATE_MAX)
+    opened = max(text.rfind("${", begin, at), text.rfind("{{", begin, at))
+    return opened > text.rfind("}", begin, at)
 
 
 def _said_near(text: str, start: int, end: int, *, sure: bool) -> Iterator[Span]:
@@ -134,7 +188,8 @@ def _said_near(text: str, start: int, end: int, *, sure: bool) -> Iterator[Span]
             break
         if (
             len(one[0].rstrip(STOPS)) > 4
-            and text[max(0, one.start() - 2) : one.start()] != "${"
+            and not (one.start() == end and one[0][0].isascii() and one[0][0].isalpha())
+            and not _is_in_template(text, one.start())
             and not is_placed(one[0])
             and is_odd(one[0], sure=sure)
         ):

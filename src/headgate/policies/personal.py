@@ -1,20 +1,23 @@
-"""What is personal in a text: addresses of mail and of machines, cards, accounts, US social security numbers.
+"""What is personal in a text: cards, accounts and US social security numbers here, the rest from its neighbours.
 
 Each is a pattern and, where there is one, a check: Luhn's for cards, ISO 7064 for accounts, what can have been issued
 for the rest. A pattern reads each character a bounded number of times (no repetition within a repetition that could
-share characters), so its time is linear in the text's length. Phone numbers, which have no check, are in `phones`.
+share characters), so its time is linear in the text's length. `mails`, `machines` and `phones`
+have files of their own.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from string import ascii_uppercase
 
+from headgate.policies.machines import machines
+from headgate.policies.mails import mails
 from headgate.policies.phones import phones
 from headgate.policies.scrubber import Detect, Span
+from headgate.policies.words import stands_before
 
 __all__ = ["KINDS", "detect_personal"]
 
@@ -26,7 +29,7 @@ def detect_personal(kinds: Iterable[str] | None = None) -> Detect:
     among_digits = [find for kind, find in AMONG_DIGITS.items() if kind in wanted]
 
     def detect(text: str) -> list[Span]:
-        found = [*_emails(text)] if "email" in wanted else []
+        found = [*mails(text)] if "email" in wanted else []
         if DIGIT.search(text) is None:
             return found
         for find in anywhere:
@@ -41,7 +44,7 @@ def detect_personal(kinds: Iterable[str] | None = None) -> Detect:
 
 
 DIGIT = re.compile(r"[0-9]")
-DIGITS = re.compile(r"[0-9](?:[\s().\-/+_]{0,3}[0-9]){6,}+")
+DIGITS = re.compile(r"[0-9](?:[\s().\-/+_·]{0,3}[0-9]){6,}+")
 """What has no seven digits near each other has no number of anybody. Patterns here begin with one plain class of
 characters: `re` skips what is not in it many times faster than it fails at each place."""
 
@@ -53,118 +56,15 @@ def _digits(text: str) -> Iterator[tuple[int, int]]:
         start, end = run.span()
         for _ in range(2):
             start -= start > at and text[start - 1] in "+("
+        start -= 2 * (start - 1 > at and text[start - 2 : start] == "+ ")
         yield start, end
         at = end
-
-
-# --- Mail ---------------------------------------------------------------------------------------------------------
-
-LETTERS = "A-Za-z0-9À-ɏͰ-ӿ"
-MAIL_HOST = re.compile(rf"@(?:[{LETTERS}][{LETTERS}-]*+\.)+(?=[A-Za-zÀ-ɏͰ-ӿ])[{LETTERS}-]++")
-
-
-ANY_HOST = re.compile(r"@(?:\w[\w-]*+\.)+(?=[^\W\d])[\w-]++")
-"""For hosts in scripts that need no space before the next word; so it may take more than the address."""
-LOCAL_PART_MAX = 256
-LOCAL_PART_BACKWARDS = re.compile(rf"[{LETTERS}._%+'-]+")
-ANY_LOCAL_PART = re.compile(r"(?:[\w.+-]+|\"[^\"\n]{1,64}\")\Z")
-
-
-def _emails(text: str) -> Iterator[Span]:
-    at = text.find("@")
-    while at >= 0:
-        host = MAIL_HOST.match(text, at) or ANY_HOST.match(text, at)
-        start = _local_part(text, at) if host is not None else at
-        if host is not None and start < at:
-            yield Span(start, host.end(), "email")
-        at = text.find("@", at + 1)
-
-
-def _local_part(text: str, at: int) -> int:
-    """Return where the part before the @ begins; `at` where there is none."""
-    begin = max(0, at - LOCAL_PART_MAX)
-    backwards = LOCAL_PART_BACKWARDS.match(text[begin:at][::-1])
-    if backwards is not None:
-        local = backwards[0][::-1]
-    elif (found := ANY_LOCAL_PART.search(text, begin, at)) is not None:
-        local = found[0]
-    else:
-        return at
-    return at - len(local.lstrip("'.%-"))
-
-
-# --- Machines -----------------------------------------------------------------------------------------------------
-
-OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-IPV4_PARTS = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
-IPV4_LIKE = re.compile(r"[0-9][0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
-IPV4 = re.compile(rf"(?<![0-9.])(?:{OCTET}\.){{3}}{OCTET}(?![0-9]|\.[0-9])")
-IPV6_PART = re.compile(r":[0-9A-Fa-f]{0,4}:")
-IPV6_BEGIN = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{1,4}\Z")
-IPV6_REST = re.compile(r"[0-9A-Fa-f:]{2,39}+(?:(?<=:)(?:[0-9]{1,3}\.){3}[0-9]{1,3})?")
-IPV6_COLONS_MIN = 6
-"""So many has one in which no groups are left out and the last two are written as an IPv4 address."""
-NO_MACHINE = re.compile(
-    r"(?<![a-z])(?:sections?|clauses?|chapters?|articles?|§+|versions?|release|firmware|build|v|rev\.?|abschnitt|kapitel|punkt|"
-    r"absatz|ziffer|paragraph|articolo|artículo|sección|capítulo|cláusula|paragraphe|раздел|пункт|第|節|章|版本|oid|"
-    r"programme|driver|kernel)[ \t:]*\Z",
-    re.IGNORECASE,
-)
-NOBODYS = ("127.", "0.0.0.0", "255.")  # noqa: S104 - nothing is bound: these are no machine's addresses
-CONTEXT = 24
-GROUPS_LEFT_OUT_MAX = 3
-
-
-def _machines(text: str) -> Iterator[Span]:
-    if IPV4_PARTS.search(text):
-        for like in IPV4_LIKE.finditer(text):
-            found = IPV4.match(text, like.start())
-            if found is not None and not found[0].startswith(NOBODYS) and not _before(NO_MACHINE, text, found.start()):
-                yield Span(found.start(), found.end(), "ip")
-    if text.count(":") >= 2:
-        yield from _six(text)
-
-
-def _six(text: str) -> Iterator[Span]:
-    at = 0
-    while (part := IPV6_PART.search(text, at)) is not None:
-        begin = IPV6_BEGIN.search(text, max(at, part.start() - 5), part.start())
-        start = part.start() if begin is None else begin.start()
-        rest = IPV6_REST.match(text, start)
-        assert rest is not None
-        at = rest.end()
-        if "::" not in rest[0] and rest[0].count(":") < IPV6_COLONS_MIN:
-            continue
-        address = rest[0] if rest[0].endswith("::") else rest[0].rstrip(":")
-        for _ in range(GROUPS_LEFT_OUT_MAX):  # what stands before it, as in `addr:2001:db8::1`
-            if _is_ipv6(address):
-                yield Span(start, start + len(address), "ip")
-                break
-            left_out, _, address = address.partition(":")
-            start += len(left_out) + 1
-
-
-def _is_ipv6(address: str) -> bool:
-    if address.count(":") < 2 or not any(digit in address for digit in "0123456789"):
-        return False
-    try:
-        parsed = ipaddress.IPv6Address(address)
-    except ValueError:
-        return False
-    if parsed.is_loopback or parsed.is_unspecified:
-        return False
-    return any(len(group) != 2 for group in address.split(":"))  # a fingerprint, or the address of a network card
-
-
-def _before(words: re.Pattern[str], text: str, at: int) -> bool:
-    """Return whether one of the words stands before a place."""
-    return words.search(text, max(0, at - CONTEXT), at) is not None
 
 
 # --- Cards --------------------------------------------------------------------------------------------------------
 
 CARD_DIGITS = (13, 19)
-DIGIT_GROUPS = re.compile(r"(?<![0-9])[0-9]{1,19}+(?:[\s.\-_/+]{1,3}[0-9]{1,19}+)*+")
+DIGIT_GROUPS = re.compile(r"(?<![0-9])[0-9]{1,19}+(?:[\s.\-_/+·]{1,3}[0-9]{1,19}+)*+")
 GROUP = re.compile(r"[0-9]+")
 ISSUERS = re.compile(r"4|5[0-9]|2[2-7]|3[04-9]|6|81|82|9792|1[0-9]{14}\Z")
 NO_CARD = re.compile(r"(?:ean|gtin|isbn|upc|imei|barcode|jan)(?:[ -]?1[034])?[ \t:#.=]*\Z", re.IGNORECASE)
@@ -180,10 +80,17 @@ def _cards(text: str, start: int, end: int) -> Iterator[Span]:
         first = 0
         while first < len(groups):
             last = _card_from(groups, first)
-            if last is not None and not _before(NO_CARD, text, groups[first].start()):
+            if last is not None and not _is_no_card(text, groups[first : last + 1]):
                 yield Span(groups[first].start(), groups[last].end(), "card")
                 first = last
             first += 1
+
+
+def _is_no_card(text: str, groups: list[re.Match[str]]) -> bool:
+    """Return whether digits are another number: the words before them say so, or it is an object identifier."""
+    start, end = groups[0].start(), groups[-1].end()
+    one_by_one = 2 < len(groups) < CARD_DIGITS[0] and any(len(group[0]) == 1 for group in groups)
+    return stands_before(NO_CARD, text, start) or (one_by_one and "." in text[start:end])
 
 
 def _card_from(groups: list[re.Match[str]], first: int) -> int | None:
@@ -209,7 +116,8 @@ def _passes_luhn(digits: str) -> bool:
 # --- Accounts -----------------------------------------------------------------------------------------------------
 
 IBAN_DIGITS = re.compile(
-    r"[0-9](?:(?<=[A-Za-z][A-Za-z][0-9])|(?<=[A-Za-z][A-Za-z] [0-9]))[0-9][ \t\n\r\-._/+]{0,2}[A-Za-z0-9]"
+    r"[0-9](?:(?<=[A-Za-z][A-Za-z][0-9])|(?<=[A-Za-z][A-Za-z] [0-9])|(?<=[A-Za-z] [A-Za-z] [0-9])) ?"
+    r"[0-9][ \t\n\r\-._/+,:·]{0,3}[A-Za-z0-9]"
 )
 IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29,
@@ -222,7 +130,7 @@ IBAN_LENGTHS = {
     "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
     "YE": 30,
 }  # fmt: skip
-BETWEEN_DIGITS = re.compile(r"[ \t\n\r\-._/+]+")
+BETWEEN_DIGITS = re.compile(r"[ \t\n\r\-._/+,:·]+")
 LETTERS_AS_NUMBERS = {ord(letter): str(number) for number, letter in enumerate(ascii_uppercase, 10)}
 
 
@@ -230,10 +138,11 @@ def _accounts(text: str) -> Iterator[Span]:
     for digits in IBAN_DIGITS.finditer(text):
         start = digits.start()
         start -= text[start - 1 : start] == " "
-        length = IBAN_LENGTHS.get(text[max(0, start - 2) : start].upper())
+        apart = text[start - 2 : start - 1] == " "
+        length = IBAN_LENGTHS.get(text[max(0, start - 2 - apart) : start].replace(" ", "").upper())
         if length is None:
             continue
-        start -= 2
+        start -= 2 + apart
         before = text[max(0, start - 4) : start]
         if before[-1:].isascii() and before[-1:].isalnum() and before.upper() != "IBAN":
             continue
@@ -255,16 +164,17 @@ def _account_end(text: str, start: int, length: int) -> int:
 
 @cache
 def _of_length(length: int) -> re.Pattern[str]:
-    return re.compile(rf"[A-Za-z0-9](?:[ \t\n\r\-._/+]{{0,2}}[A-Za-z0-9]){{{length - 1}}}")
+    return re.compile(rf"[A-Za-z0-9](?:[ \t\n\r\-._/+,:·]{{0,3}}[A-Za-z0-9]){{{length - 1}}}")
 
 
 # --- Social security ----------------------------------------------------------------------------------------------
 
 SSN = re.compile(
-    r"(?<![0-9])(?<![0-9][-.])(?!000|666|9)[0-9]{3}([-. /+]?)(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![0-9]|[-.][0-9])"
+    r"(?<![0-9])(?<![0-9][-.])(?!000|666|9)[0-9]{3}([-. /+_]{0,3})"
+    r"(?!00)[0-9]{2}([-. /+_]{0,3})(?!0000)[0-9]{4}(?![0-9]|[-.][0-9])"
 )
 SOCIAL = re.compile(
-    r"ssn|social|soc\.? ?sec|s\.s\.n|ss ?#|ss no|\btin\b|taxpayer|tax ?id|itin|seguro social|sécurité sociale|"
+    r"ssn|social|soc\.? ?sec|s\.s\.n|ss ?#|ss no|\btin\b|taxpayer|tax ?id|itin|seguro social|sécurité sociale|\bnss\b|"
     r"sozialvers|社会保障|社會安全|社会安全|사회보장|соц|الضمان|सामाजिक|previdência|previdenza|w-?[0-9]|1099",
     re.IGNORECASE,
 )
@@ -273,10 +183,12 @@ SOCIAL_CONTEXT = 48
 
 def _social(text: str, start: int, end: int) -> Iterator[Span]:
     for found in SSN.finditer(text, start, end):
-        if found[1] or SOCIAL.search(text, max(0, found.start() - SOCIAL_CONTEXT), found.start()):
+        if (found[1] and found[1] == found[2] != "_") or SOCIAL.search(
+            text, max(0, found.start() - SOCIAL_CONTEXT), found.start()
+        ):
             yield Span(found.start(), found.end(), "ssn")
 
 
-WITH_DIGITS: dict[str, Callable[[str], Iterable[Span]]] = {"iban": _accounts, "ip": _machines}
+WITH_DIGITS: dict[str, Callable[[str], Iterable[Span]]] = {"iban": _accounts, "ip": machines}
 AMONG_DIGITS: dict[str, Callable[[str, int, int], Iterable[Span]]] = {"phone": phones, "card": _cards, "ssn": _social}
 KINDS = ("email", *WITH_DIGITS, *AMONG_DIGITS)

@@ -20,7 +20,7 @@ CONTEXT_AFTER = 24
 
 ANYWHERE = (
     # +49 (0)89 99998-310
-    (frozenset("+"), re.compile(r"(?<![0-9+])\+[ ]?\(?[1-9](?:[ ().\-/+]{0,3}[0-9]){6,14}(?![0-9])")),
+    (frozenset("+"), re.compile(r"(?<![0-9+])\+[ ]?\(?[1-9](?:[\s().\-/+_]{0,3}[0-9]){6,14}(?![0-9])")),
     # (415) 555-0132, 1-800-555-0199
     (
         frozenset(),
@@ -33,11 +33,11 @@ ANYWHERE = (
     (
         frozenset("0"),
         re.compile(
-            r"(?<![0-9])(?<![0-9][-./,])\(?0[0-9]{1,4}(?:\)[ ]?|[ .\-/]{1,3})[0-9]{2,8}(?:[ .\-/]{1,2}[0-9]{2,4}){0,4}(?![0-9])"
+            r"(?<![0-9])(?<![0-9][-./,])\(?0[1-9][0-9]{0,3}(?:\)[ ]?|[ .\-/]{1,3})[0-9]{2,8}(?:[ .\-/]{1,2}[0-9]{2,4}){0,4}(?![0-9])"
         ),
     ),
     # 0044 20 7946 0321
-    (frozenset("0"), re.compile(r"(?<![0-9])00[1-9](?:[ ().\-/]{0,2}[0-9]){8,13}(?![0-9])")),
+    (frozenset("0"), re.compile(r"(?<![0-9])00[ ]?[1-9](?:[ ().\-/]{0,2}[0-9]){8,13}(?![0-9])")),
     # 0639981277, 07700900123
     (frozenset("0"), re.compile(r"(?<![0-9A-Za-z])(?<![0-9][.,/_-])0[1-9][0-9]{8,9}(?![0-9A-Za-z]|[.,/_-][0-9])")),
     # 13800138000
@@ -69,6 +69,8 @@ ANYWHERE = (
             r"(?<![0-9A-Za-z])(?<![0-9.,/_#-][.,/_#-])(?<![.,/_#-])[2-9][0-9]{9}(?![0-9A-Za-z]|[.,/_-][0-9A-Za-z])"
         ),
     ),
+    # 03(1234)5678
+    (frozenset("0()"), re.compile(r"(?<![0-9])0[1-9][0-9]{0,3}\([0-9]{1,4}\)[0-9]{3,4}(?![0-9])")),
     # 8 (495) 555-01-28
     (frozenset("8-"), re.compile(r"(?<![0-9])8[ -]?\(?[3489][0-9]{2}\)?[ -]?[0-9]{3}-[0-9]{2}-[0-9]{2}(?![0-9])")),
 )
@@ -93,8 +95,9 @@ NUMBERS = re.compile(
     r"\b(?:number|nummer|numéro|número|numero|номер\w*|nr\.?) (?:is|ist|est|es|è|é|är|er|:)?[ :]*\Z|"
     r"(?<!商品)(?<!注文)(?<!追跡)(?<!会員)(?<!製造)(?<!管理)(?<!受付)番号[はが:]?\s*\Z|رقم[يهاك]*[ :]*\Z",
 )
+SOMEBODYS = re.compile(r"\b(?:my|your|his|her|our|their|meine|deine|ihre|mon|mi|il mio|mój|moje|min|мой|minha|meu) \w")
 NO_PHONE = re.compile(
-    r"(?:isbn|issn|ean|gtin|1z(?: [0-9a-z]{3}){0,2}|tracking(?: number)?|doi|iban|order|invoice|serial|sku|art\.?|id|ref|case|ticket|part|no\.|nr\.|#)[ \t:#.=-]*\Z",
+    r"(?:isbn|issn|ean|gtin|1z(?: [0-9a-z]{3}){0,2}|tracking(?: number)?|doi|iban|order|invoice|serial|org\.? ?n[ro]\.?|orgnr|siret|siren|vat|kvk|nip|regon|abn|sku|art\.?|id|ref|case|ticket|part|no\.|nr\.|#)[ \t:#.=-]*\Z",
 )
 DATE = re.compile(
     r"\(?(?:[0-9]{1,2}[./-][0-9]{1,2}[./-](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[./-][0-9]{1,2}[./-][0-9]{1,2})(?![0-9])"
@@ -102,6 +105,13 @@ DATE = re.compile(
 
 OF_A_YEAR = re.compile(r"\A0[0-9]{1,5}/(?:19|20)[0-9]{2}(?![0-9])")
 """The number of a file: 0034/2026."""
+
+
+OF_UNITS = re.compile(
+    r" ?(?:bytes|[kmg]i?b|ms|rows|records|items|users|lines|tokens|requests|eur|euros?|usd|dollars?|km|kg)\b",
+    re.IGNORECASE,
+)
+"""What follows an amount."""
 
 
 def phones(text: str, start: int, end: int) -> Iterator[Span]:
@@ -140,10 +150,12 @@ def _is_something_else(text: str, at: int) -> bool:
 
 def _is_near_a_word(text: str, found: re.Match[str]) -> bool:
     start, end = found.span()
-    if _is_something_else(text, start):
+    if _is_something_else(text, start) or OF_UNITS.match(text, end):
         return False
     near = f"{text[max(0, start - CONTEXT_BEFORE) : start]} {text[end : end + CONTEXT_AFTER]}".lower()
     if WORDS.within(near):
         return True
-    grouped = " " in found[0] or "-" in found[0]
-    return grouped and NUMBERS.search(text[max(0, start - CONTEXT_AFTER) : start].lower()) is not None
+    before = text[max(0, start - CONTEXT_AFTER) : start].lower()
+    if NUMBERS.search(before) is None:
+        return False
+    return " " in found[0] or "-" in found[0] or SOMEBODYS.search(before) is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["Words", "words_of"]
+__all__ = ["Words", "stands_before", "words_of"]
 
 WORD = re.compile(r"\w+")
 SPACE_FOR_SIGNS = {code: " " for code in range(128) if not WORD.match(chr(code))}
@@ -19,6 +19,15 @@ def words_of(text: str) -> frozenset[str]:
     if text.isascii():  # the same, in half the time
         return frozenset(text.translate(SPACE_FOR_SIGNS).split())
     return frozenset(WORD.findall(text))
+
+
+CONTEXT = 24
+"""So far before a number stand the words that say what it is."""
+
+
+def stands_before(words: re.Pattern[str], text: str, at: int) -> bool:
+    """Return whether one of the words stands before a place."""
+    return words.search(text, max(0, at - CONTEXT), at) is not None
 
 
 class Words:

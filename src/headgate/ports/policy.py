@@ -163,9 +163,9 @@ def texts_of(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for key, part in value.items():  # pyright: ignore[reportUnknownVariableType] # a JSON map holds anything
+        for key, part in value.items():  # a JSON map holds anything
             yield from texts_of(key)
             yield from texts_of(part)
     elif isinstance(value, list | tuple):
-        for part in value:  # pyright: ignore[reportUnknownVariableType]
+        for part in value:
             yield from texts_of(part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -77,9 +77,9 @@ class Queue(Protocol):
 
     def claimed(self, activity_id: str) -> Claim | None: ...
 
-    async def set_lease(self, activity_id: str, lease: int) -> None:
-        """Have the claim be overdue when nobody has renewed it for so many microseconds, from now on. Before that it is
-        kept by the process it was taken in."""
+    async def set_leases(self, leases: Mapping[str, int]) -> None:
+        """Have each claim be overdue when nobody has renewed it for so many microseconds, from now on. Before that it
+        is kept by the process it was taken in."""
         ...
 
     async def renew(self, activity_id: str) -> bool:
@@ -179,6 +179,11 @@ class TaskTable(Protocol):
     2. Of two that claim, or see to what is overdue, at the same moment, one gets the row.
     3. A lease that is over is renewed by nobody: the row goes to whoever sees to it.
     """
+
+    @property
+    def lease(self) -> int:
+        """Return how long a lease is that nobody has set, in microseconds, from the claim and from each renewal."""
+        ...
 
     async def claim(
         self, queues: Sequence[str], *, node: str, worker_id: str, count: int, tenant: str | None = None

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from headgate.core.values import Assignment, CallError, Candidate, Failure, PassedOver, RateReport, Usage, Verdict
+from headgate.ports.queue import Task
 
 __all__ = [
     "Acknowledged",
@@ -177,4 +178,10 @@ class WorkerHost(WorkerProtocol, Protocol):
     ) -> list[Assignment]:
         """Return tasks. `heartbeats`: whether this worker says that it keeps them by heartbeats. Told either way, what
         it is silent about for too long is lost; None: it is kept by its process or its connection."""
+        ...
+
+    async def claim_of(self, task: Task, *, worker_id: str) -> str:
+        """Return the `activity_id` of the worker's claim of an attempt; `worker_id` empty: of whoever holds it. Where
+        there is none, it is one of a claim that is over: its outcome is still taken if the attempt is the current
+        one."""
         ...

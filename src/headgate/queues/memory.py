@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import os
 from collections import Counter, OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headgate.ports import LEASE_MICROSECONDS, Claim, Clock, Length, Task
 from headgate.queues.leases import Leases
@@ -187,12 +187,14 @@ class MemoryQueue:
     def claimed(self, activity_id: str) -> Claim | None:
         return self._claims.get(activity_id)
 
-    async def set_lease(self, activity_id: str, lease: int) -> None:
-        claim = self._claims.get(activity_id)
-        if claim is not None:
-            claim.lease = lease
-            claim.lease_until = self._clock.now() + lease
-            self._leases.watch(claim)
+    async def set_leases(self, leases: Mapping[str, int]) -> None:
+        now = self._clock.now()
+        for activity_id, lease in leases.items():
+            claim = self._claims.get(activity_id)
+            if claim is not None:
+                claim.lease = lease
+                claim.lease_until = now + lease
+                self._leases.watch(claim)
 
     async def renew(self, activity_id: str) -> bool:
         claim = self._claims.get(activity_id)

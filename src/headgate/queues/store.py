@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from headgate.core.errors import HeadgateError
@@ -136,11 +136,14 @@ class StoreQueue:
     def claimed(self, activity_id: str) -> Claim | None:
         return self._here.claimed(activity_id)
 
-    async def set_lease(self, activity_id: str, lease: int) -> None:
-        """Have the table, whose clock rules leases, expect a renewal by then."""
-        claim = self._here.claimed(activity_id)
-        if claim is not None:
-            await self._table.set_leases([claim.task], self.node, [lease])
+    async def set_leases(self, leases: Mapping[str, int]) -> None:
+        """Have the table, whose clock rules leases, expect renewals by then. One as long as those that rows are born
+        with runs already, and is not told: a round trip less before such tasks are handed out."""
+        other = {name: lease for name, lease in leases.items() if lease != self._table.lease}
+        claims = [claim for name in other if (claim := self._here.claimed(name)) is not None]
+        if claims:
+            lengths = [other[claim.activity_id] for claim in claims]
+            await self._table.set_leases([claim.task for claim in claims], self.node, lengths)
 
     async def renew(self, activity_id: str) -> bool:
         """Prolong the lease by the table's own clock; heartbeats that come together are one statement. While the table

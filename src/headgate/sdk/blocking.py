@@ -19,7 +19,7 @@ __all__ = ["run", "start"]
 
 def run(
     workflow: Runnable,
-    input: Any = None,  # noqa: A002 - the word for it everywhere
+    input: Any = None,
     *,
     db: Database | None = None,
     models: Models | None = None,
@@ -64,7 +64,7 @@ def run(
 
 def start(
     workflow: Runnable,
-    input: Any = None,  # noqa: A002 - the word for it everywhere
+    input: Any = None,
     *,
     db: Database | None = None,
     **options: Any,

@@ -61,7 +61,7 @@ class Connection:
     async def start(
         self,
         workflow: Runnable,
-        input: Any = None,  # noqa: A002 - the word for it everywhere
+        input: Any = None,
         *,
         mode: Mode = "realtime",
         budget: Amount | None = None,
@@ -93,7 +93,7 @@ class Connection:
             _expect_functions(workflow, self._engine)
         return _prepare(workflow, self._engine)
 
-    async def run(self, workflow: Runnable, input: Any = None, **options: Any) -> Result:  # noqa: A002 - as above
+    async def run(self, workflow: Runnable, input: Any = None, **options: Any) -> Result:
         """Start a run (`start` has the options) and return what it came to, when it has ended."""
         return await (await self.start(workflow, input, **options)).result()
 
@@ -135,7 +135,7 @@ async def open_connection(
 
 async def arun(
     workflow: Runnable,
-    input: Any = None,  # noqa: A002 - the word for it everywhere
+    input: Any = None,
     *,
     db: Database | None = None,
     models: Models | None = None,
@@ -183,7 +183,7 @@ async def arun(
 
 async def astart(
     workflow: Runnable,
-    input: Any = None,  # noqa: A002 - the word for it everywhere
+    input: Any = None,
     *,
     db: Database | None = None,
     models: Models | None = None,

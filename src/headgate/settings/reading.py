@@ -14,7 +14,6 @@ environment where that does not say otherwise, so a reader never knows which of 
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -232,6 +231,8 @@ def _paths() -> list[str]:
 
 
 def _near(name: str, known: list[str]) -> str:
+    import difflib
+
     elsewhere = [one for one in known if one.rpartition(".")[2] == name.rpartition(".")[2]]
     near = elsewhere or difflib.get_close_matches(name, known, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -112,7 +112,7 @@ SETTINGS = (
         "serve.private_addresses",
         "HEADGATE_PRIVATE_ADDRESSES",
         "list",
-        "networks, addresses or host names that are not public and that `http_request` may reach there: `10.1.0.0/16`",
+        "networks, addresses, names that are not public and `http_request` may reach there, or in a server's worker",
     ),
     Setting("oidc.issuer", "HEADGATE_OIDC_ISSUER", "URL", "the OIDC issuer that people may log in through"),
     Setting("oidc.client_id", "HEADGATE_OIDC_CLIENT_ID", "text", "who Headgate is to the issuer"),
@@ -188,5 +188,5 @@ SETTINGS = (
     ),
 )
 
-NOT_SETTINGS = frozenset({FILE_VARIABLE, "HEADGATE_TRACE_ID", "HEADGATE_TEST_POSTGRES_URL"})
+NOT_SETTINGS = frozenset({FILE_VARIABLE, "HEADGATE_TRACE_ID", "HEADGATE_TEST_POSTGRES_URL", "HEADGATE_TEST_BROWSER"})
 """Variables of ours that say something else."""

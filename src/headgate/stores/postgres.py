@@ -24,10 +24,10 @@ from headgate.stores.postgres_append import (
     EVENTS_MAX,
     arguments_of,
     budgets_of,
-    clean,
     outcomes_of,
     spend_json,
 )
+from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, Patience, dial
 from headgate.stores.postgres_queue import PostgresTasks
@@ -81,7 +81,9 @@ class PostgresLog(PostgresReader):
     ) -> None:
         address = Address(url)
         super().__init__(address, checked_name(schema or address.schema), patience_seconds, read_only=read_only)
-        self._lanes = Lines(self._address, self._schema, LANES_MAX, SETTINGS_TO_APPEND, read_only=read_only)
+        self._lanes = Lines(
+            self._address, self._schema, LANES_MAX, SETTINGS_TO_APPEND, read_only=read_only, columns=not read_only
+        )
         self.lanes = LANES_MAX
         if lease_seconds < LEASE_SECONDS_MIN:
             raise Invalid(

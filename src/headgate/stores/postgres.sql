@@ -1,8 +1,27 @@
 -- append: a whole batch; the outcome of each item
-select outcomes, over from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-    $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41,
-    $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59, $60, $61, $62,
-    $63, $64, $65, $66, $67, $68, $69, $70, $71, $72)
+select outcomes, over from append_batch(
+    position_offset => $1, answers_kept => $2, forget_before => $3, i_run => $4::number_column,
+    i_expected => $5::number_column, i_new => $6::truth_column, i_apart => $7::truth_column,
+    i_limit => $8::number_column, h_status => $9::text_column, h_version => $10::number_column,
+    h_hash => $11::value_column, h_attention_at => $12::number_column, h_tasks => $13::number_column,
+    h_cost => $14::number_column, h_reserved => $15::number_column, h_updated_at => $16::number_column,
+    h_finished_at => $17::number_column, h_error => $18::text_column, h_simulated => $19::truth_column,
+    n_item => $20::number_column, n_once => $21::truth_column, n_id => $22::text_column, n_tenant => $23::text_column,
+    n_workflow => $24::text_column, n_definition => $25::text_column, n_trace_id => $26::text_column,
+    n_parent => $27::text_column, n_unique_key => $28::text_column, n_labels => $29::text_column,
+    n_money_limit => $30::number_column, n_content_key => $31::value_column, n_created_at => $32::number_column,
+    e_item => $33::number_column, e_version => $34::number_column, e_at => $35::number_column,
+    e_type => $36::text_column, e_data => $37::value_column, e_hash => $38::value_column,
+    e_content => $39::value_column, b_item => $40::number_column, b_digest => $41::value_column,
+    b_data => $42::value_column, budget_ids => $43::text_column, m_item => $44::number_column,
+    m_budget => $45::number_column, m_reserve => $46::number_column, m_spend => $47::number_column,
+    m_limit => $48::number_column, m_beyond => $49::truth_column, m_sets => $50::truth_column,
+    m_opening => $51::text_column, c_item => $52::number_column, c_tenant => $53::text_column, c_id => $54::text_column,
+    c_at => $55::number_column, c_answer => $56::value_column, s_item => $57::number_column, s_row => $58::text_column,
+    lease => $59, q_item => $60::number_column, q_run_id => $61::text_column, q_place => $62::text_column,
+    q_attempt => $63::number_column, q_queue => $64::text_column, q_version => $65::number_column,
+    q_node => $66::text_column, q_held => $67::truth_column, q_tenant => $68::text_column, f_item => $69::number_column,
+    f_run_id => $70::text_column, f_place => $71::text_column, f_attempt => $72::number_column)
 
 -- was_written: which of these events are in the log, as they were sent
 select wanted.run, wanted.version from unnest($1::bigint[], $2::bigint[], $3::bytea[]) as wanted (run, version, hash)

@@ -1,7 +1,7 @@
 """A batch of appends as the arguments of `append_batch`, and what it answers as outcomes.
 
-PostgreSQL takes a whole batch as arrays, one for each column: the work per row is then in the driver's and the server's
-compiled code. `apart` and `once` tell the function which items have to do with each other (`postgres_append.sql`).
+PostgreSQL takes a whole batch as arrays, one for each column: the work per row is then in compiled code. `apart` and
+`once` tell the function which items have to do with each other (`postgres_append.sql`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 
 from headgate.ports import Append, Opening, Outcome, OverBudget, RunRow, SpendRow
+from headgate.stores.postgres_columns import Columns, clean, numbers, texts, truths, values
 
 __all__ = [
     "ANSWERS_KEPT_MICROSECONDS",
     "EVENTS_MAX",
     "arguments_of",
     "budgets_of",
-    "clean",
     "clean_labels",
     "outcomes_of",
     "spend_json",
@@ -31,13 +31,17 @@ EVENTS_MAX = (1 << 20) - 1
 
 WORDS: tuple[Outcome, ...] = ("accepted", "version_conflict", "run_exists", "repeated")
 OVER_BUDGET = 4
-HEAD_FIELDS = 11
-NO_NUL = "\N{REPLACEMENT CHARACTER}"
 
-
-def clean(text: str) -> str:
-    """Return the text without NUL, which PostgreSQL cannot hold."""
-    return text.replace("\0", NO_NUL) if "\0" in text else text
+ITEMS = Columns(numbers, numbers, truths, truths, numbers)
+HEADS = Columns(texts, numbers, values, numbers, numbers, numbers, numbers, numbers, numbers, texts, truths)
+NEW = Columns(numbers, truths, texts, texts, texts, texts, texts, texts, texts, texts, numbers, values, numbers)
+EVENTS = Columns(numbers, numbers, numbers, texts, values, values, values)
+BLOBS = Columns(numbers, values, values)
+MOVES = Columns(numbers, numbers, numbers, numbers, numbers, truths, truths, texts)
+COMMANDS = Columns(numbers, texts, texts, numbers, values)
+SPEND = Columns(numbers, texts)
+OFFERS = Columns(numbers, texts, texts, numbers, texts, numbers, texts, truths, texts)
+OVER = Columns(numbers, texts, texts, numbers)
 
 
 def budgets_of(batch: Sequence[Append]) -> list[str]:
@@ -50,32 +54,29 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str], lease: int) ->
     in somebody's hands has a lease of so many microseconds."""
     together = _Together(batch)
     items = [
-        [item.run for item in batch],
-        [item.expected_version for item in batch],
-        [item.new is not None for item in batch],
-        [together.apart(item) for item in batch],
-        [item.limit for item in batch],
+        (item.run, item.expected_version, item.new is not None, together.apart(item), item.limit) for item in batch
     ]
-    heads = _columns([item.head if item.new is None else item.new.head for item in batch], HEAD_FIELDS)
+    heads = [item.head if item.new is None else item.new.head for item in batch]
     new = [(number, together.once(item), *_run(item.new)) for number, item in _numbered(batch) if item.new is not None]
     events = [(number, *row[1:]) for number, item in _numbered(batch) for row in item.rows]
     blobs = [(number, *blob) for number, item in _numbered(batch) for blob in item.blobs]
     commands = [(number, *command) for number, item in _numbered(batch) for command in item.commands]
     spend = [(number, spend_json(row)) for number, item in _numbered(batch) for row in item.spend]
+    offers = [(number, *offer) for number, item in _numbered(batch) for offer in item.offers]
     over = [(number, run_id, *one) for number, item in _numbered(batch) for run_id, *one in item.over]
     return [
-        *items,
-        *heads,
-        *_columns(new, 13),
-        *_columns(events, 7),
-        *_columns(blobs, 3),
-        budgets,
-        *_columns(_moves(batch, budgets), 8),
-        *_columns(commands, 5),
-        *_columns(spend, 2),
+        *ITEMS.of(items),
+        *HEADS.of(heads),
+        *NEW.of(new),
+        *EVENTS.of(events),
+        *BLOBS.of(blobs),
+        texts(budgets),
+        *MOVES.of(_moves(batch, budgets)),
+        *COMMANDS.of(commands),
+        *SPEND.of(spend),
         lease,
-        *_columns([(number, *offer) for number, item in _numbered(batch) for offer in item.offers], 9),
-        *_columns(over, 4),
+        *OFFERS.of(offers),
+        *OVER.of(over),
     ]
 
 
@@ -171,16 +172,3 @@ def _like(pattern: str) -> str:
 
 
 _AS_LIKE = str.maketrans({"*": "%", "?": "_", "%": r"\%", "_": r"\_", "\\": r"\\"})
-
-
-def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Return the rows as columns, texts without NUL."""
-    if not rows:
-        return [[] for _ in range(width)]
-    return [_clean_column(column) for column in zip(*rows, strict=True)]
-
-
-def _clean_column(column: tuple[Any, ...]) -> list[Any]:
-    if any(type(value) is str and "\0" in value for value in column):
-        return [clean(value) if isinstance(value, str) else value for value in column]
-    return list(column)

@@ -3,8 +3,9 @@
 -- One statement is one transaction and one round trip. What is refused is never written, so nothing is taken back but a
 -- run's own row, an answer, and a budget that nobody needed: no subtransactions, whatever is refused.
 --
--- Lock order: heads of runs that are there (by key), new runs (by id), budgets (by id), answers (in the batch's order);
--- events, blobs, spend rows and tasks belong to a head that is locked by then. Who claims tasks waits for no lock.
+-- Lock order: new runs (by id), heads of runs that are there (by key), budgets (by id), answers (in the batch's order);
+-- events, blobs, spend rows and tasks belong to a head that is locked by then. Who claims tasks waits for no lock. New runs
+-- come first because an id that is taken waits for whoever is changing that run: he must not wait for a run of ours.
 --
 -- An item is *plain* when nothing else of the batch has to do with it and only its head decides: plain items are written
 -- at once. The others (`apart`) are judged one by one, in their order, budgets in memory. `once`: a new run whose key, id
@@ -55,6 +56,7 @@ declare
     reserveds bigint[];
     created text[];
     head record;
+    moment bigint;
 begin
     outcomes := array_fill(1::bigint, array[cardinality(i_run)]);
     over := '{}';
@@ -64,6 +66,30 @@ begin
             select tenant, command_id from answers where at < forget_before
             order by at limit 10000 for update skip locked
         );
+    end if;
+
+    if cardinality(n_item) > 0 then
+        foreach n in array n_item loop outcomes[n] := 2; end loop;
+        with added as (
+            insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
+                content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
+                finished_at, error, simulated)
+            select i_run[item], id, tenant, workflow, definition, trace_id, parent, unique_key, labels,
+                coalesce(i_limit[item], money_limit),
+                content_key, created_at, h_status[item], h_version[item], h_hash[item], h_attention_at[item],
+                h_tasks[item], h_cost[item], h_reserved[item], h_updated_at[item], h_finished_at[item], h_error[item],
+                h_simulated[item]
+            from unnest(n_item, n_once, n_id, n_tenant, n_workflow, n_definition, n_trace_id, n_parent, n_unique_key,
+                n_labels, n_money_limit, n_content_key, n_created_at) as new (item, once, id, tenant, workflow,
+                definition, trace_id, parent, unique_key, labels, money_limit, content_key, created_at)
+            where once order by id collate "C"
+            on conflict do nothing
+            returning key
+        )
+        select coalesce(array_agg(item), '{}') into written
+        from unnest(i_run, i_new) with ordinality as items (run, is_new, item) join added on added.key = items.run
+        where is_new;
+        foreach n in array written loop outcomes[n] := 0; end loop;
     end if;
 
     perform from runs where key = any (i_run) order by key for no key update;
@@ -99,30 +125,6 @@ begin
             join runs on runs.key = items.run and runs.version = items.expected
             where not is_new and not is_apart and not item = any (written)
         ) as judged;
-    end if;
-
-    if cardinality(n_item) > 0 then
-        foreach n in array n_item loop outcomes[n] := 2; end loop;
-        with added as (
-            insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
-                content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
-                finished_at, error, simulated)
-            select i_run[item], id, tenant, workflow, definition, trace_id, parent, unique_key, labels,
-                coalesce(i_limit[item], money_limit),
-                content_key, created_at, h_status[item], h_version[item], h_hash[item], h_attention_at[item],
-                h_tasks[item], h_cost[item], h_reserved[item], h_updated_at[item], h_finished_at[item], h_error[item],
-                h_simulated[item]
-            from unnest(n_item, n_once, n_id, n_tenant, n_workflow, n_definition, n_trace_id, n_parent, n_unique_key,
-                n_labels, n_money_limit, n_content_key, n_created_at) as new (item, once, id, tenant, workflow,
-                definition, trace_id, parent, unique_key, labels, money_limit, content_key, created_at)
-            where once order by id collate "C"
-            on conflict do nothing
-            returning key
-        )
-        select coalesce(array_agg(item), '{}') into written
-        from unnest(i_run, i_new) with ordinality as items (run, is_new, item) join added on added.key = items.run
-        where is_new;
-        foreach n in array written loop outcomes[n] := 0; end loop;
     end if;
 
     if cardinality(budget_ids) > 0 then
@@ -300,15 +302,26 @@ begin
         end if;
     end if;
     if cardinality(q_item) > 0 then
-        insert into queue (run_id, place, attempt, queue, tenant, version, node, holder, worker, offered_at,
-            claimed_at, lease_until)
-        select run_id, place, attempt, queue, tenant, version, node, case when held then node else '' end, '', moment,
-            case when held then moment end, case when held then moment + lease end
-        from unnest(q_item, q_run_id, q_place, q_attempt, q_queue, q_version, q_node, q_held, q_tenant)
-            as new (item, run_id, place, attempt, queue, version, node, held, tenant),
-            lateral (select (extract(epoch from clock_timestamp()) * 1000000)::bigint) as clock (moment)
-        where outcomes[item] = 0
-        on conflict do nothing;
+        moment := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
+        begin
+            insert into queue (run_id, place, attempt, queue, tenant, version, node, holder, worker, offered_at,
+                claimed_at, lease_until)
+            select run_id, place, attempt, queue, tenant, version, node, case when held then node else '' end, '', moment,
+                case when held then moment end, case when held then moment + lease end
+            from unnest(q_item, q_run_id, q_place, q_attempt, q_queue, q_version, q_node, q_held, q_tenant)
+                as new (item, run_id, place, attempt, queue, version, node, held, tenant)
+            where outcomes[item] = 0;
+        exception when unique_violation then
+            -- A run that was resumed has some of its rows. To look for each first costs 2.5 µs of a task's 10.
+            insert into queue (run_id, place, attempt, queue, tenant, version, node, holder, worker, offered_at,
+                claimed_at, lease_until)
+            select run_id, place, attempt, queue, tenant, version, node, case when held then node else '' end, '', moment,
+                case when held then moment end, case when held then moment + lease end
+            from unnest(q_item, q_run_id, q_place, q_attempt, q_queue, q_version, q_node, q_held, q_tenant)
+                as new (item, run_id, place, attempt, queue, version, node, held, tenant)
+            where outcomes[item] = 0
+            on conflict do nothing;
+        end;
     end if;
 end
 $$;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headgate.ports import Document
-from headgate.stores.postgres_append import clean
+from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_reading import PostgresReader
 from headgate.stores.queries import load_queries
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headgate.ports import Cell, Clock, Swap
-from headgate.stores.postgres_append import clean
+from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_reading import PostgresReader
 from headgate.stores.queries import load_queries
 

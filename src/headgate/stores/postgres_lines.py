@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headgate.core.errors import HeadgateError, Invalid, Unavailable
+from headgate.stores.postgres_columns import take_columns
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_schema import look_at_schema, settle_schema
 
@@ -50,9 +51,11 @@ class Line(NamedTuple):
     position_offset: int
 
 
-async def dial(address: Address, schema: str, settings: Mapping[str, str], *, read_only: bool = False) -> Line:
-    """Connect, and see to it that the tables are there; `read_only`: raise `NotFound` where they are not. Raises what
-    the driver raises, `Refused`, `Invalid`."""
+async def dial(
+    address: Address, schema: str, settings: Mapping[str, str], *, read_only: bool = False, columns: bool = False
+) -> Line:
+    """Connect, and see to it that the tables are there; `read_only`: raise `NotFound` where they are not. With
+    `columns` it takes arrays as bytes (`postgres_columns.py`). Raises what the driver raises, `Refused`, `Invalid`."""
     try:
         import asyncpg
     except ImportError:
@@ -65,7 +68,10 @@ async def dial(address: Address, schema: str, settings: Mapping[str, str], *, re
     )
     try:
         settle = look_at_schema if read_only else settle_schema
-        return Line(connection, await settle(connection, schema, address.place))
+        position_offset = await settle(connection, schema, address.place)
+        if columns:
+            await take_columns(connection, schema)
+        return Line(connection, position_offset)
     except BaseException:
         connection.terminate()
         raise
@@ -99,9 +105,10 @@ class Lines:
         settings: Mapping[str, str] = MappingProxyType({}),
         *,
         read_only: bool = False,
+        columns: bool = False,
     ) -> None:
         self._address, self._schema, self._count, self._settings = address, schema, count, settings
-        self._read_only = read_only
+        self._read_only, self._columns = read_only, columns
         self._idle: list[Line] = []
         self._free: asyncio.Semaphore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -144,7 +151,7 @@ class Lines:
                 if not line.connection.is_closed():
                     return line
             try:
-                line = await dial(self._address, self._schema, self._settings, read_only=self._read_only)
+                line = await self._dial()
                 self._connected_once = True
                 return line
             except HeadgateError:
@@ -154,6 +161,10 @@ class Lines:
                 if not self._worth_waiting(error) or patience.over:
                     raise problem from None
             await patience.wait()
+
+    async def _dial(self) -> Line:
+        more = {"read_only": self._read_only, "columns": self._columns}
+        return await dial(self._address, self._schema, self._settings, **more)
 
     def _worth_waiting(self, error: BaseException) -> bool:
         """A server that was never reached is more likely misnamed than down; one that says it is starting, starts."""

@@ -16,7 +16,7 @@ import msgspec
 
 from headgate.core.errors import HeadgateError
 from headgate.ports import EVERYTHING, Claim, Hint, Length, Offer, Overdue, Task
-from headgate.stores.postgres_append import clean
+from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, Patience, dial
 from headgate.stores.queries import load_queries
@@ -42,7 +42,7 @@ class PostgresTasks:
 
     def __init__(self, address: Address, schema: str, patience_seconds: float, lease: int) -> None:
         self._address, self._schema, self._patience_seconds = address, schema, patience_seconds
-        self._lease = lease
+        self.lease = lease
         self._claiming = Lines(address, schema, CLAIM_LINES_MAX, SETTINGS_TO_APPEND)
         renewals = {**SETTINGS_TO_APPEND, "synchronous_commit": "off"}
         self._keeping = Lines(address, schema, KEEPING_LINES_MAX, renewals)
@@ -52,7 +52,7 @@ class PostgresTasks:
         self, queues: Sequence[str], *, node: str, worker_id: str, count: int, tenant: str | None = None
     ) -> list[tuple[Task, int]]:
         asked = ([clean(name) for name in queues], node, clean(worker_id), count)
-        rows = await self._all("claim_tasks", *asked, self._lease, SPARE_MICROSECONDS, tenant, lines=self._claiming)
+        rows = await self._all("claim_tasks", *asked, self.lease, SPARE_MICROSECONDS, tenant, lines=self._claiming)
         return [
             (Task(queue, run_id, place, attempt, owner), version)
             for run_id, place, attempt, queue, owner, version in rows
@@ -68,7 +68,7 @@ class PostgresTasks:
         await self._asked(insert, self._keeping)
 
     async def renew(self, tasks: Sequence[Task], nodes: Sequence[str]) -> list[bool]:
-        rows = await self._all("renew_tasks", *_keys(tasks), list(nodes), self._lease)
+        rows = await self._all("renew_tasks", *_keys(tasks), list(nodes), self.lease)
         held = {row[0] for row in rows}
         return [number in held for number in range(1, len(tasks) + 1)]
 
@@ -90,7 +90,7 @@ class PostgresTasks:
         return [_claim(row) for row in rows]
 
     async def overdue(self, node: str, limit: int) -> list[Overdue]:
-        rows = await self._all("overdue_tasks", node, limit, self._lease)
+        rows = await self._all("overdue_tasks", node, limit, self.lease)
         return [_overdue(*row) for row in rows]
 
     async def missing(self, before: int, limit: int) -> list[str]:

@@ -25,7 +25,7 @@ from headgate.ports import (
     SpendTotal,
     SpendWanted,
 )
-from headgate.stores.postgres_append import clean
+from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_HURRY, Line, Lines, Patience
 from headgate.stores.postgres_texts import PostgresNeighbourhood

@@ -1,3 +1,9 @@
+-- columns: arrays that the driver sends as they are (`postgres_columns.py`)
+create domain number_column as bigint[];
+create domain text_column as text[];
+create domain value_column as bytea[];
+create domain truth_column as boolean[];
+
 -- tables: everything a new database needs
 create table definitions (
     tenant text collate "C" not null,

@@ -12,12 +12,8 @@ interleaved; the order is kept for the stores where it matters.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
@@ -31,7 +27,6 @@ from headgate.ports import (
     Append,
     EventRow,
     Head,
-    Move,
     Outcome,
     OverBudget,
     RunRow,
@@ -40,11 +35,11 @@ from headgate.ports import (
     SpendTotal,
     SpendWanted,
 )
-from headgate.stores.budgets import OPENING, opening_parameters
 from headgate.stores.queries import load_queries
 from headgate.stores.spend import INSERT_SPEND, read_estimates, read_spend, read_totals, replace_rows
+from headgate.stores.sqlite_append import insert_run, move_budget, move_head
+from headgate.stores.sqlite_committer import Committer, empty_wal, in_transaction, roll_back
 from headgate.stores.sqlite_file import (
-    BUSY_MILLISECONDS_MAX,
     close_connection,
     open_to_read,
     open_to_write,
@@ -60,11 +55,7 @@ ANSWERS_KEPT_MICROSECONDS = 7 * 86_400 * 1_000_000
 ANSWERS_FORGOTTEN_EVERY_MICROSECONDS = 3_600 * 1_000_000
 
 ALONE_ITEMS_MAX = 16
-QUICK_SECONDS = 0.001
-"""So few items on a disk so quick are committed on the loop: two thread switches would cost more than the wait."""
-
-CHECKPOINT_BUSY_MILLISECONDS_MAX = 200
-"""So long a checkpoint waits for readers, and appends with it."""
+"""So few items are committed on the loop where the disk is quick."""
 
 Result = TypeVar("Result")
 
@@ -87,7 +78,7 @@ class SqliteLog:
         """The newest definition of a tenant's name, as far as it was asked for: only the owner deploys another."""
         self._alone = asyncio.Lock()
         """Held by whoever uses the writer: one transaction at a time, however many callers."""
-        self._committer = None if read_only else _Committer(self._writer)
+        self._committer = None if read_only else Committer(self._writer)
 
     # --- Writing -------------------------------------------------------------------------------------------------
 
@@ -109,13 +100,13 @@ class SqliteLog:
                 else:
                     await committer.commit()
             except BaseException as error:
-                _roll_back(writer)
+                roll_back(writer)
                 if isinstance(error, apsw.Error):
                     raise unavailable(self.path, error) from error
                 raise
             return outcomes
 
-    def _writing(self) -> tuple[apsw.Connection, _Committer]:
+    def _writing(self) -> tuple[apsw.Connection, Committer]:
         if self._writer is None or self._committer is None:
             raise Unavailable(f"{self.path} is open for reading only, or closed; nothing was written.")
         return self._writer, self._committer
@@ -127,9 +118,9 @@ class SqliteLog:
             if item.moves or item.commands:
                 outcome = self._write_apart(writer, item)
             elif item.new is None:
-                outcome = _move_head(writer, item)
+                outcome = move_head(writer, item)
             else:
-                outcome = _insert_run(writer, item.new)
+                outcome = insert_run(writer, item.new)
             outcomes.append(outcome)
             if outcome == "accepted":
                 events.extend(item.rows)
@@ -155,11 +146,11 @@ class SqliteLog:
 
     def _try(self, writer: apsw.Connection, item: Append) -> Outcome:
         if item.run:
-            outcome = _move_head(writer, item) if item.new is None else _insert_run(writer, item.new)
+            outcome = move_head(writer, item) if item.new is None else insert_run(writer, item.new)
             if outcome != "accepted":
                 return outcome
         for move in sorted(item.moves, key=lambda move: move.budget):
-            over = _move_budget(writer, move)
+            over = move_budget(writer, move)
             if over is not None:
                 return over
         try:
@@ -212,7 +203,7 @@ class SqliteLog:
         async with self._alone:
             writer, committer = self._writing()
             try:
-                return await committer.perform(lambda: _in_transaction(writer, work))
+                return await committer.perform(lambda: in_transaction(writer, work))
             except apsw.Error as error:
                 raise unavailable(self.path, error) from error
 
@@ -221,7 +212,7 @@ class SqliteLog:
         async with self._alone:
             writer, committer = self._writing()
             try:
-                await committer.perform(lambda: _empty_wal(writer))
+                await committer.perform(lambda: empty_wal(writer))
             except apsw.BusyError:
                 return False
             except apsw.Error as error:
@@ -389,158 +380,6 @@ class SqliteLog:
     def _row(self, name: str, *parameters: Any) -> RunRow | None:
         rows = self._all(name, *parameters)
         return _run_row(rows[0]) if rows else None
-
-
-class _Committer:
-    """The thread that waits for the disk, one commit at a time."""
-
-    def __init__(self, writer: apsw.Connection | None) -> None:
-        assert writer is not None
-        self._writer = writer
-        self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._seconds = 1.0
-        """How long a commit takes, as a moving average."""
-        self._thread = threading.Thread(target=self._run, name="headgate-commit", daemon=True)
-        self._thread.start()
-
-    @property
-    def quick(self) -> bool:
-        return self._seconds < QUICK_SECONDS
-
-    def commit_here(self) -> None:
-        began = time.perf_counter()
-        self._writer.execute("commit")
-        self._seconds += (time.perf_counter() - began - self._seconds) / 8
-
-    async def commit(self) -> None:
-        """Return when the disk has answered, and not before, even if the caller is cancelled meanwhile."""
-        await self.perform(self.commit_here)
-
-    async def perform(self, work: Callable[[], Result]) -> Result:
-        """Do `work` in the thread; return or raise when it is done, and not before, in the same way."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        results: list[Result] = []
-
-        def do() -> None:
-            failure: BaseException | None = None
-            try:
-                results.append(work())
-            except BaseException as error:  # noqa: BLE001 - told to the one who waits, or he waits for ever
-                failure = error
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_finish, done, failure)
-
-        self._asked.put(do)
-        await _to_the_end(done)
-        return results[0]
-
-    def close(self) -> None:
-        self._asked.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (work := self._asked.get()) is not None:
-            work()
-
-
-async def _to_the_end(done: asyncio.Future[None]) -> None:
-    cancelled: asyncio.CancelledError | None = None
-    while not done.done():
-        try:
-            await asyncio.shield(done)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        except apsw.Error:
-            break
-    if cancelled is not None:
-        done.exception()  # the caller is gone; what the disk said is of no use to anybody
-        raise cancelled
-    done.result()
-
-
-def _finish(done: asyncio.Future[None], failure: BaseException | None) -> None:
-    if failure is None:
-        done.set_result(None)
-    else:
-        done.set_exception(failure)
-
-
-# --- Rows ---------------------------------------------------------------------------------------------------------
-
-
-def _in_transaction(writer: apsw.Connection, work: Callable[[apsw.Connection], Result]) -> Result:
-    writer.execute("begin immediate")
-    try:
-        result = work(writer)
-        writer.execute("commit")
-    except BaseException:
-        _roll_back(writer)
-        raise
-    return result
-
-
-def _empty_wal(writer: apsw.Connection) -> None:
-    writer.set_busy_timeout(CHECKPOINT_BUSY_MILLISECONDS_MAX)
-    try:
-        writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-    finally:
-        writer.set_busy_timeout(BUSY_MILLISECONDS_MAX)
-
-
-def _roll_back(writer: apsw.Connection) -> None:
-    """Leave the writer outside any transaction. SQLite may have rolled back by itself."""
-    with contextlib.suppress(apsw.Error):
-        if not writer.get_autocommit():
-            writer.execute("rollback")
-
-
-def _insert_run(writer: apsw.Connection, run: RunRow) -> Outcome:
-    try:
-        writer.execute(SQL["insert_run"], _run_parameters(run))
-    except apsw.ConstraintError:
-        return "run_exists"
-    return "accepted"
-
-
-def _move_head(writer: apsw.Connection, item: Append) -> Outcome:
-    try:
-        writer.execute(SQL["move_head"], (*item.head, item.run, item.expected_version))
-    except apsw.ConstraintError:  # a retried run's unique key is held by another run by now
-        return "run_exists"
-    return "accepted" if writer.changes() else "version_conflict"
-
-
-def _move_budget(writer: apsw.Connection, move: Move) -> OverBudget | None:
-    if move.limit is not None:
-        _make_budget(writer, move, move.limit)
-    amounts = (move.budget, move.reserve, move.spend)
-    if move.reserve <= 0:
-        writer.execute(SQL["settle_budget"], amounts)
-        return None
-    writer.execute(SQL["settle_budget" if move.beyond else "reserve_budget"], amounts)
-    if writer.changes():
-        return None
-    # A budget that was never made admits nothing.
-    rows = writer.execute(SQL["budget"], (move.budget,))
-    return next((OverBudget(*row) for row in rows), OverBudget(move.budget, 0, 0, 0))
-
-
-def _make_budget(writer: apsw.Connection, move: Move, limit: int) -> None:
-    if move.opening is not None:
-        ((spent,),) = writer.execute(OPENING, opening_parameters(move.opening))
-        writer.execute(SQL["open_budget"], (move.budget, limit, spent))
-    else:
-        writer.execute(SQL["set_budget" if move.sets else "make_budget"], (move.budget, limit))
-
-
-def _run_parameters(run: RunRow) -> tuple[Any, ...]:
-    head = run.head
-    return (
-        *(run.key, run.id, run.tenant, run.workflow, run.definition, run.trace_id, run.parent, run.unique_key),
-        *(run.labels, run.limit, run.content_key, run.created_at),
-        *head,
-    )
 
 
 def _run_row(row: Iterable[Any]) -> RunRow:

@@ -2,7 +2,8 @@
 
 - `log_conformance`: runs made by hand, with which any `ports.Log` can be tried; `vfs`: disks that count their syncs,
   and disks that lose power;
-- `rehearsal`, `stories`, `faults`: the decider alone, stories of commands to tell it, and what must hold after each;
+- `rehearsal`, `story_definitions`, `stories`, `story_checks`, `faults`: the decider alone, definitions and commands to
+  tell it, and what must hold after each;
 - `cases`, `case_file`, `case_runner`: tests of workflows, as values or as files (`load_cases`, `run_case`);
   `recording`: a finished run made into one; `pytest_plugin`: pytest runs them;
 - `clock`, `simulation`: virtual time, and a whole engine in it, the same for the same seed;

@@ -13,7 +13,7 @@ import msgspec
 
 from headgate.core.money import nano
 from headgate.core.values import Price, Usage
-from headgate.engine.worker import current_task
+from headgate.engine.task_context import current_task
 from headgate.llm.provider_errors import refused_here
 from headgate.llm.registry import build_providers
 from headgate.llm.scripted import ScriptedProvider

@@ -13,7 +13,7 @@ from typing import Any
 from headgate.core import events as e
 from headgate.core.catalogue import BUILTINS
 from headgate.core.values import Assignment, Failure
-from headgate.engine.worker import current_task
+from headgate.engine.task_context import current_task
 from headgate.ports import Acknowledged, Admission, CallRequest, Completed, Failed, Report, WorkerProtocol
 from headgate.testing.case_script import Answers
 from headgate.testing.cases import Mismatch

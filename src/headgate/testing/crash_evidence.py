@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.codec import GENESIS, chain, decode
 from headgate.core.view import RunView
 from headgate.engine.audit import Fault, verify
@@ -28,7 +29,7 @@ from headgate.ports import EventRow, Log, OverBudget, RunRow
 from headgate.stores.sqlite import SqliteLog
 from headgate.testing.crashes import Journal
 
-__all__ = ["Evidence", "gather", "gather_from", "problems", "problems_of_books"]
+__all__ = ["Evidence", "gather", "gather_from", "problems", "problems_of_books", "problems_of_log"]
 
 EVENTS_MAX = 1_000_000
 
@@ -55,7 +56,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
     @property
     def forfeits(self) -> int:
-        return sum(isinstance(event, e.CallForfeited) for event in self.events)
+        return sum(isinstance(event, g.CallForfeited) for event in self.events)
 
     @property
     def ledger(self) -> int:
@@ -105,10 +106,14 @@ def problems(evidence: Evidence, *, interrupted: bool) -> list[str]:
 def problems_of_books(evidence: Evidence, *, interrupted: bool) -> list[str]:
     """Return what is wrong with the log and with the money, whatever was promised meanwhile, and however many runs
     were started."""
+    return [*problems_of_log(evidence), *_wrong_calls(evidence, interrupted=interrupted)]
+
+
+def problems_of_log(evidence: Evidence) -> list[str]:
+    """Return what is wrong with the log and its sums, where the providers' log does not say which call it tells of."""
     return [
         *map(str, evidence.faults),
         *_torn_chains(evidence),
-        *_wrong_calls(evidence, interrupted=interrupted),
         *_wrong_money(evidence),
         *_over_admissions(evidence),
     ]
@@ -244,16 +249,16 @@ class _Books:
     """What the log says of each call; admissions by the claim that asked, in order."""
 
     def __init__(self, events: list[e.Event]) -> None:
-        self.admitted: dict[str, list[e.CallAdmitted]] = defaultdict(list)
-        self.settled: dict[str, list[e.CallSettled]] = defaultdict(list)
-        self.forfeited: dict[str, list[e.CallForfeited]] = defaultdict(list)
+        self.admitted: dict[str, list[g.CallAdmitted]] = defaultdict(list)
+        self.settled: dict[str, list[g.CallSettled]] = defaultdict(list)
+        self.forfeited: dict[str, list[g.CallForfeited]] = defaultdict(list)
         for event in events:
             match event:
-                case e.CallAdmitted():
+                case g.CallAdmitted():
                     self.admitted[event.call_id.rpartition("/")[0]].append(event)
-                case e.CallSettled() if event.outcome != "lost":
+                case g.CallSettled() if event.outcome != "lost":
                     self.settled[event.call_id].append(event)
-                case e.CallForfeited():
+                case g.CallForfeited():
                     self.forfeited[event.call_id].append(event)
                 case _:
                     pass
@@ -282,7 +287,7 @@ def _wrong_calls(evidence: Evidence, *, interrupted: bool) -> Iterator[str]:
         yield f"Nothing was interrupted, and {evidence.forfeits} calls were forfeited."
 
 
-def _wrong_call(call: str, bill: int, settled: list[e.CallSettled], forfeits: list[e.CallForfeited]) -> Iterator[str]:
+def _wrong_call(call: str, bill: int, settled: list[g.CallSettled], forfeits: list[g.CallForfeited]) -> Iterator[str]:
     if len(settled) > 1:
         yield f"Call {call} was settled {len(settled)} times."
     if settled and settled[-1].cost != bill:
@@ -293,7 +298,7 @@ def _wrong_call(call: str, bill: int, settled: list[e.CallSettled], forfeits: li
         yield f"Call {call} was forfeited at less than the {bill} that the provider charged."
 
 
-def _wrong_call_never_made(call: str, settled: list[e.CallSettled], forfeits: list[e.CallForfeited]) -> Iterator[str]:
+def _wrong_call_never_made(call: str, settled: list[g.CallSettled], forfeits: list[g.CallForfeited]) -> Iterator[str]:
     if any(event.outcome == "used" for event in settled):
         yield f"Call {call} was settled as used, and no provider was called."
     if len(settled) + len(forfeits) != 1:
@@ -327,9 +332,9 @@ def _wrong_money(evidence: Evidence) -> Iterator[str]:
 def _spent(event: e.Event) -> int:
     """Return what the event adds to what has been spent."""
     match event:
-        case e.CallSettled() if event.outcome != "lost":
+        case g.CallSettled() if event.outcome != "lost":
             return event.cost - event.replaces
-        case e.CallForfeited():
+        case g.CallForfeited():
             return event.amount
         case e.ActivityCompleted() | e.AttemptFailed():
             return event.cost
@@ -350,16 +355,16 @@ def _over_admissions(evidence: Evidence) -> Iterator[str]:
         above = (event.run_id, *outer.get(event.run_id, ()))
         change = _spent(event)
         match event:
-            case e.CallAdmitted():
+            case g.CallAdmitted():
                 open_calls[event.call_id] = event.reservation
                 change = event.reservation
-            case e.CallSettled() if event.outcome != "lost":
+            case g.CallSettled() if event.outcome != "lost":
                 change -= open_calls.pop(event.call_id, 0)
-            case e.CallForfeited():
+            case g.CallForfeited():
                 change -= open_calls.pop(event.call_id, 0)
             case _:
                 pass
         for budget in above:
             stands[budget] += change
-            if isinstance(event, e.CallAdmitted) and stands[budget] > limits.get(budget, 1 << 62):
+            if isinstance(event, g.CallAdmitted) and stands[budget] > limits.get(budget, 1 << 62):
                 yield f"Call {event.call_id} was admitted at {stands[budget]} of {limits[budget]} in budget {budget}."

@@ -157,13 +157,13 @@ WITHOUT_SERVER: dict[str, Promise] = {}
 
 def promise(scenario: Promise) -> Promise:
     """Decorate a scenario of those that every provider is run through."""
-    PROMISES[scenario.__name__] = scenario  # pyright: ignore[reportFunctionMemberAccess] - they are functions
+    PROMISES[scenario.__name__] = scenario  # they are functions
     return scenario
 
 
 def of_all(scenario: Promise) -> Promise:
     """Decorate a scenario that also holds for providers without a server."""
-    WITHOUT_SERVER[scenario.__name__] = scenario  # pyright: ignore[reportFunctionMemberAccess]
+    WITHOUT_SERVER[scenario.__name__] = scenario
     return promise(scenario)
 
 

@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     if not file_path.name.endswith(SUFFIXES) or parent.config.getoption("--headgate-off"):
         return None
-    return CaseFile.from_parent(parent, path=file_path)  # pyright: ignore[reportUnknownVariableType] # pytest's is untyped
+    return CaseFile.from_parent(parent, path=file_path)  # pytest's is untyped
 
 
 class CaseFile(pytest.File):

@@ -15,6 +15,7 @@ import msgspec
 from headgate.authoring import load_definition
 from headgate.core import commands as c
 from headgate.core import events as e
+from headgate.core import gate_events as g
 from headgate.core.decide import advance, decide, wanted
 from headgate.core.decision import Decision
 from headgate.core.definition import Definition
@@ -96,15 +97,15 @@ class Rehearsal:
     def _move(self, event: e.Event) -> None:
         """Move the budgets above the run. A reservation that does not fit is a fault: it was decided by their state."""
         match event:
-            case e.CallAdmitted():
+            case g.CallAdmitted():
                 for name in event.budgets:
                     budget = self._moved(name, reserve=event.reservation)
                     fits = budget.spent + budget.reserved <= budget.limit
                     assert fits or name in event.beyond, f"{event} passes the limit of {budget}"
-            case e.CallSettled() if event.outcome != "lost":
+            case g.CallSettled() if event.outcome != "lost":
                 for name in event.budgets:
                     self._moved(name, reserve=-event.released, spend=event.cost - event.replaces)
-            case e.CallForfeited():
+            case g.CallForfeited():
                 for name in event.budgets:
                     self._moved(name, reserve=-event.amount, spend=event.amount)
             case _:

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for whole stories: any definition, and any commands to its run in any order.
+"""Hypothesis strategies for whole stories: any commands to a run in any order.
 
 Needs Hypothesis, which Headgate does not install. A story is a list of moves, small numbers that `play` reads as a
 command to the run as it is at that moment: so most moves are answers to live tasks, some are repeated, stale or
@@ -8,166 +8,19 @@ absurd, and a story that fails shrinks to a short one.
 from __future__ import annotations
 
 import enum
-from collections import Counter
 from typing import Any
 
 import msgspec
-from hypothesis import assume
 from hypothesis import strategies as st
 
 from headgate.core import commands as c
 from headgate.core import events as e
-from headgate.core.definition import Activity, Backoff, Budget, Definition, Dependency, SignalWait, SubWorkflow
 from headgate.core.errors import HeadgateError
-from headgate.core.graph import analyse
-from headgate.core.plan import Plan, compile_plan
 from headgate.core.run import Run
-from headgate.core.values import Candidate, Failure, Price, SharedBudget, Usage
+from headgate.core.values import Candidate, Failure, Price, Usage
 from headgate.testing.rehearsal import SECOND, Rehearsal
 
-__all__ = [
-    "Move",
-    "bring_to_an_end",
-    "check_order",
-    "check_outcomes",
-    "definitions",
-    "moves",
-    "play",
-    "shared_budgets",
-]
-
-ENDS_MAX = 3_000
-"""So many commands bring any run of `definitions` to its end; one that needs more hangs."""
-
-
-# --- Definitions --------------------------------------------------------------------------------------------------
-
-
-@st.composite
-def definitions(draw: st.DrawFn, *, children: bool = True, activities_max: int = 6) -> Definition:
-    """Draw a workflow: branches, joins, loops (nested, with several tails), fan-outs, delays, signals, budgets."""
-    count = draw(st.integers(1, activities_max))
-    activities = [draw(_activities(number, children=children)) for number in range(count)]
-    for _ in range(draw(st.sampled_from([0, 0, 1, 2, 3]))):
-        _close_a_loop(draw, activities)
-    assume(not analyse(activities).tangles)  # `check` refuses them
-    budget = draw(st.none() | _budgets())
-    timeout = draw(st.sampled_from([None, None, None, 600.0]))
-    return Definition(name="story", activities=tuple(activities), budget=budget, timeout_seconds=timeout)
-
-
-@st.composite
-def _activities(draw: st.DrawFn, number: int, *, children: bool) -> Activity:
-    name = "echo"
-    child, signal, for_each = None, None, None
-    parameters: dict[str, Any] = {}
-    match draw(st.integers(0, 11)):
-        case 0 if children:
-            name, child = "", SubWorkflow("child")
-        case 1:
-            signal = draw(_signal_waits())
-            name = draw(st.sampled_from(["", "echo"]))
-        case 2:
-            name = draw(st.sampled_from(["wait", "approval"]))
-            parameters = (
-                {"duration": "3w"} if name == "wait" else {"title": "?", "timeout": "1h", "on_timeout": "approve"}
-            )
-        case 3 | 4:
-            for_each = draw(st.sampled_from([[], [1], [1, 2, 3], "{{ INPUT.items }}", "{{ INPUT.nothing }}"]))
-        case _:
-            pass
-    return Activity(
-        key=f"a{number}",
-        name=name,
-        parameters=parameters,
-        depends_on=draw(_dependencies(number)),
-        join=draw(st.sampled_from(["default", "default", "default", "all", "any"])),
-        when=draw(st.sampled_from([None, None, None, None, "{{ INPUT.yes }}", "{{ INPUT.no }}", "{{ 1 < 'x' }}"])),
-        for_each=for_each,
-        max_parallel=draw(st.integers(1, 2)),
-        retry=draw(st.sampled_from([None, Backoff(max_attempts=1), Backoff(max_attempts=3)])),
-        on_failure=draw(st.sampled_from(["fail", "fail", "continue"])),
-        delay=draw(st.sampled_from([None, None, None, "30s"])),
-        budget=draw(st.none() | _budgets()),
-        wait_for_signal=signal,
-        workflow=child,
-    )
-
-
-@st.composite
-def _dependencies(draw: st.DrawFn, number: int) -> tuple[Dependency, ...]:
-    if not number:
-        return ()
-    sources = draw(st.lists(st.integers(0, number - 1), min_size=draw(st.integers(0, 1)), max_size=3, unique=True))
-    return tuple(Dependency(f"a{source}", draw(_conditions(f"a{source}"))) for source in sources)
-
-
-def _conditions(key: str) -> st.SearchStrategy[tuple[str, ...]]:
-    texts = [
-        "{{ %s.yes }}",
-        "{{ %s.no }}",
-        "{{ %s.status == 'failed' }}",
-        "{{ %s.status == 'skipped' }}",
-        "{{ %s.error.code == 'broken' }}",
-        "{{ %s.text < 1 }}",
-    ]
-    return st.just(()) | st.just(()) | st.sampled_from([(text % key,) for text in texts])
-
-
-def _signal_waits() -> st.SearchStrategy[SignalWait]:
-    return st.builds(
-        SignalWait,
-        st.sampled_from(["go", "stop"]),
-        st.none() | st.just(60.0),
-        st.sampled_from(["fail", "skip", "continue"]),
-    )
-
-
-def _budgets() -> st.SearchStrategy[Budget]:
-    return st.builds(Budget, st.integers(0, 150), st.sampled_from(["abort", "abort", "fallback", "alert", "ask"]))
-
-
-def shared_budgets() -> st.SearchStrategy[list[SharedBudget]]:
-    """Draw budgets above a run, of all models or of one."""
-    actions = st.sampled_from(["abort", "ask", "alert", "abort"])
-    models = st.sampled_from([(), (), ("m/0",), ("m/0", "m/1")])
-    budget = st.builds(
-        SharedBudget, st.sampled_from(["s1", "s2", "s3"]), st.just("a shared budget"), st.integers(0, 150),
-        action=actions, models=models, warn_percent=st.sampled_from([0, 50]),
-    )  # fmt: skip
-    return st.lists(budget, max_size=3, unique_by=lambda budget: budget.id)
-
-
-def _close_a_loop(draw: st.DrawFn, activities: list[Activity]) -> None:
-    """Add an edge back from some activity to itself or to one before it, with a limit at the head."""
-    tail = draw(st.integers(0, len(activities) - 1))
-    head = draw(st.integers(0, tail))
-    if any(dependency.key == f"a{tail}" for dependency in activities[head].depends_on):
-        return
-    condition = draw(
-        st.sampled_from(
-            [
-                (),
-                ("{{ KEY.yes }}".replace("KEY", f"a{tail}"),),
-                ("{{ KEY.status == 'failed' }}".replace("KEY", f"a{tail}"),),
-            ]
-        )
-    )
-    edge = Dependency(f"a{tail}", condition)
-    was = activities[head]
-    activities[head] = _with(was, depends_on=(*was.depends_on, edge), iteration_limit=draw(st.integers(1, 3)))
-
-
-def _with(activity: Activity, **changes: Any) -> Activity:
-    fields = {name: getattr(activity, name) for name in Activity.__struct_fields__}
-    return Activity(**{**fields, **changes})
-
-
-GIVEN = {"yes": True, "no": False, "items": [1, 2], "nothing": []}
-"""The input of every story."""
-
-
-# --- Moves --------------------------------------------------------------------------------------------------------
+__all__ = ["Move", "moves", "play"]
 
 
 class Act(enum.Enum):
@@ -203,8 +56,6 @@ class Act(enum.Enum):
 Move = tuple[Act, int, int]
 
 OFTEN = [Act.COMPLETE] * 6 + [Act.TICK] * 3 + [Act.ADMIT] * 3 + [Act.SETTLE] * 3 + [Act.SUSPEND] * 2 + [Act.FAIL] * 2
-
-
 MONEY = [Act.ADMIT] * 15 + [Act.SETTLE] * 15 + [Act.FREE] * 10 + [Act.RAISE, Act.REFUSE, Act.FORGET, Act.RAISE_SHARED]
 
 
@@ -375,106 +226,3 @@ def _call_command(rehearsal: Rehearsal, act: Act, path: str, attempt: int, a: in
     outcome: Any = ("used", "used", "used", "never_sent", "lost")[b % 5]
     usage = Usage(cost_nano=min(call.reservation, b * 5)) if outcome == "used" else None
     return c.SettleCall(at=at, call_id=call.call_id, outcome=outcome, usage=usage)
-
-
-# --- What holds of every story ------------------------------------------------------------------------------------
-
-
-def bring_to_an_end(run: Rehearsal) -> None:
-    """Answer whatever the run waits for until it has ended. Raises `AssertionError` where it never does."""
-    for _ in range(ENDS_MAX):
-        if run.run.finished:
-            return
-        caused = run.feed(_answer(run))
-        assert caused, f"the run is {run.run.status} and an answer to what it waits for changed nothing"
-    raise AssertionError(f"the run does not end: {run.statuses}")
-
-
-def _answer(rehearsal: Rehearsal) -> c.Command:
-    run, at = rehearsal.run, rehearsal.at
-    if run.status == "paused":
-        return c.Resume(at=at)
-    if run.tasks:
-        path, place = next(iter(run.tasks.items()))
-        return c.CompleteActivity(at=at, place=path, attempt=place.attempt, output={"yes": True, "no": False})
-    if run.messages:
-        return c.ConfirmMessage(at=at, message=next(iter(run.messages)))
-    for place in run.live_places():
-        wait = place.wait
-        if wait and wait.kind == "signal":
-            return c.Signal(at=at, name=wait.name, key=place.planned.key)
-        if wait and wait.kind == "approval":
-            return c.DecideApproval(at=at, key=place.path)
-        if wait and wait.kind == "child":
-            return c.FinishChild(
-                at=at, place=place.path, attempt=place.attempt, child_run=wait.child_run, status="completed"
-            )
-    assert run.attention_at is not None, f"the run is {run.status} and nothing will ever happen: {rehearsal.statuses}"
-    rehearsal.at = max(at, run.attention_at)
-    return c.Tick(at=rehearsal.at)
-
-
-OUTCOMES = (e.ActivityCompleted, e.AttemptFailed, e.AttemptTimedOut, e.AttemptLost)
-
-
-def check_outcomes(run: Rehearsal) -> None:
-    """Check that of one attempt at most one outcome is recorded."""
-    counts = Counter((event.place, event.attempt) for event in run.kinds(*OUTCOMES))
-    twice = [attempt for attempt, count in counts.items() if count > 1]
-    assert not twice, f"two outcomes of {twice}"
-
-
-ENDS = (e.ActivityCompleted, e.ActivityResolved, e.ActivityFailed, e.ActivitySkipped, e.ActivityCancelled)
-OPENS = (e.ActivityScheduled, e.ActivityWaiting, e.FanOutOpened, e.ActivityResolved)
-
-
-def check_order(run: Rehearsal) -> None:
-    """Check, from the events and the graph alone, that nothing began before what it depends on had ended, and nothing
-    behind a loop before the loop was over."""
-    order = _Order(compile_plan(run.definition))
-    for event in run.events:
-        order.look_at(event)
-
-
-class _Order:
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._ended: dict[int, str] = {}
-        self._begun: set[int] = set()
-        self._over: set[int] = set()
-
-    def look_at(self, event: e.Event) -> None:
-        index = self._plan.index.get(event.place.partition("@")[0])
-        if isinstance(event, e.LoopDecided):
-            self._decide_loop(event)
-        elif isinstance(event, e.RunRetried):
-            self._begin_again(
-                {number for number in range(len(self._plan.activities)) if self._ended.get(number) != "completed"}
-            )
-        elif index is not None:
-            if isinstance(event, OPENS) and index not in self._begun:
-                self._check(index)
-                self._begun.add(index)
-            if isinstance(event, ENDS):
-                completed = isinstance(event, e.ActivityCompleted | e.ActivityResolved)
-                self._ended[index] = "completed" if completed else "otherwise"
-
-    def _decide_loop(self, event: e.LoopDecided) -> None:
-        loop = self._plan.graph.loops[event.loop]
-        if event.again:
-            self._over -= {event.loop, *loop.inner}
-            self._begin_again(set(loop.body))
-        else:
-            self._over.add(event.loop)
-
-    def _begin_again(self, indices: set[int]) -> None:
-        self._begun -= indices
-        for index in indices:
-            self._ended.pop(index, None)
-
-    def _check(self, index: int) -> None:
-        planned = self._plan.activities[index]
-        edges = [self._plan.graph.edges[number] for number in planned.incoming]
-        decided = [edge.source in self._ended and self._over >= set(edge.held_by) for edge in edges]
-        enough = any(decided) if planned.activity.join == "any" else all(decided)
-        assert enough or not edges, f"{planned.key} began before what it depends on had ended"

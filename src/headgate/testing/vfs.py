@@ -69,7 +69,7 @@ class CountingVfs(_Vfs):
     def total(self) -> int:
         return self.syncs.total()
 
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - apsw's
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
         return _CountedFile(self, name, flags)
 
 
@@ -88,7 +88,7 @@ class _CountedFile(apsw.VFSFile):
         self._is_wal = bool(flags[0] & apsw.SQLITE_OPEN_WAL)
         self._descriptor: int | None = None
 
-    def xSync(self, flags: int) -> None:  # noqa: N802 - apsw's
+    def xSync(self, flags: int) -> None:
         if self._descriptor is None:
             super().xSync(flags)
             if self._is_wal:
@@ -97,7 +97,7 @@ class _CountedFile(apsw.VFSFile):
             _sync(self._descriptor)
         self._vfs.syncs[self._path] += 1
 
-    def xClose(self) -> None:  # noqa: N802 - apsw's
+    def xClose(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -144,14 +144,14 @@ class PowerLossVfs(_Vfs):
         """SQLite learns of a failure by its result code; nobody else need."""
         return True
 
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - apsw's
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
         path = _path(name)
         if path and path not in self._plates:
             there = Path(path)
             self._plates[path] = _Plate(there.read_bytes() if there.exists() else b"")
         return _PoweredFile(self, self._plates.get(path) or _Plate(b""), name, flags)
 
-    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802 - apsw's
+    def xDelete(self, filename: str, syncdir: bool) -> None:
         with self._lock:
             if not self.dark:
                 super().xDelete(filename, syncdir)
@@ -235,13 +235,13 @@ class _PoweredFile(apsw.VFSFile):
         """As the disk's."""
         return True
 
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - apsw's
+    def xWrite(self, data: bytes, offset: int) -> None:
         self._vfs.do(self._plate, (offset, bytes(data)))
         super().xWrite(data, offset)
 
-    def xTruncate(self, newsize: int) -> None:  # noqa: N802 - apsw's
+    def xTruncate(self, newsize: int) -> None:
         self._vfs.do(self._plate, (newsize, None))
         super().xTruncate(newsize)
 
-    def xSync(self, flags: int) -> None:  # noqa: N802 - apsw's
+    def xSync(self, flags: int) -> None:
         self._vfs.do(self._plate, _SYNC)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
 from headgate.api.caller import Caller
@@ -47,7 +48,8 @@ class Door:
 @asynccontextmanager
 async def opened() -> AsyncGenerator[Door]:
     async with App(MemoryLog(), environment={}, work=False) as app:
-        application = HttpApplication(ROUTES, app.doors, identify=app.auth.identify)
+        doors = msgspec.structs.replace(app.doors, mode="serve")
+        application = HttpApplication(ROUTES, doors, identify=app.auth.identify)
         async with (
             HttpServer(application, "127.0.0.1", 0) as server,
             httpx2.AsyncClient(base_url=server.url, timeout=30) as client,

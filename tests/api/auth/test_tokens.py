@@ -175,6 +175,41 @@ async def of_whom_there_is_only_without_a_login(house: Any, token: str) -> str:
     return await signed(house, token, sub="client")
 
 
+async def with_an_extension_that_has_to_be_understood(house: Any, token: str) -> str:
+    return await signed(house, token, head={"crit": ["exp"], "exp": 1})
+
+
+async def with_a_key_of_its_own_beside_the_name_of_ours(house: Any, token: str) -> str:
+    return await signed(house, token, head={"jwk": {"kty": "OKP", "crv": "Ed25519", "x": "AAAA"}})
+
+
+async def with_a_signature_that_is_padded(house: Any, token: str) -> str:
+    return f"{token}=="
+
+
+async def with_a_signature_whose_last_bits_differ(house: Any, token: str) -> str:
+    """64 bytes leave four bits over in the last letter: a lax decoder takes any."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return token[:-1] + alphabet[alphabet.index(token[-1]) ^ 1]
+
+
+async def with_a_line_break_in_its_signature(house: Any, token: str) -> str:
+    return f"{token[:-4]}\n{token[-4:]}"
+
+
+async def with_one_part_more(house: Any, token: str) -> str:
+    head, body, signature = token.split(".")
+    return f"{head}.{body}.{body}.{signature}"
+
+
+async def whose_claims_nest_too_deep(house: Any, token: str) -> str:
+    """Signed, for nobody else's get so far."""
+    key_id, key = await house.auth.keys.current()
+    deep = b'{"a":' + b"[" * 2_500
+    text = f"{segment({'alg': 'EdDSA', 'typ': 'JWT', 'kid': key_id})}.{segment(deep)}"
+    return f"{text}.{segment(key.sign(text.encode()))}"
+
+
 async def that_is_no_token(house: Any, token: str) -> str:
     return "hello"
 
@@ -219,6 +254,13 @@ FORGERIES = (
     of_a_secret_that_never_was,
     of_no_kind_of_caller,
     of_whom_there_is_only_without_a_login,
+    with_an_extension_that_has_to_be_understood,
+    with_a_key_of_its_own_beside_the_name_of_ours,
+    with_a_signature_that_is_padded,
+    with_a_signature_whose_last_bits_differ,
+    with_a_line_break_in_its_signature,
+    with_one_part_more,
+    whose_claims_nest_too_deep,
     that_is_no_token,
     that_is_no_text,
     whose_head_is_a_list,
@@ -250,6 +292,22 @@ def test_the_forger_would_succeed_with_what_was_issued(play: Any):
 
         assert (await house.asks(await signed(house, token))).actor == "client:billing"
         assert (await house.asks(await signed(house, token, nbf=house.clock.now() // 1_000_000 + 10))).tenant
+
+    play(scene)
+
+
+def test_a_token_is_a_jwt_that_others_can_read(play: Any):
+    async def scene(house: Any) -> None:
+        token = await house.token("billing", "runs:read", tenant="acme")
+        _, key = await house.auth.keys.current()
+
+        untimed = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+        said = jwt.decode(
+            token, key.public_key(), algorithms=["EdDSA"], audience="api", issuer="headgate", options=untimed
+        )
+
+        assert jwt.get_unverified_header(token).keys() == {"alg", "typ", "kid"}
+        assert (said["sub"], said["tenant"], said["scope"]) == ("client:billing", "acme", "runs:read")
 
     play(scene)
 

@@ -262,6 +262,21 @@ def test_many_attempts_at_once_are_no_way_around(play: Any):
     play(scene)
 
 
+def test_of_many_that_log_in_at_once_with_the_right_secret_nobody_waits_for_more_than_a_moment(play: Any):
+    async def scene(house: Any) -> None:
+        await ann(house)
+        logins = [house.auth.log_in("ann", PASSWORD, address="10.0.0.1") for _ in range(20)]
+
+        ended = await asyncio.gather(*logins, return_exceptions=True)
+
+        refused = [error for error in ended if isinstance(error, TooMany)]
+        assert len(refused) == 20 - FAILURES_BY_NAME_AND_ADDRESS_MAX
+        assert {error.retry_after_seconds for error in refused} == {1.0}
+        await house.auth.log_in("ann", PASSWORD, address="10.0.0.1")
+
+    play(scene)
+
+
 def test_of_failures_only_so_many_are_remembered(play: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(login_attempts, "COUNTS_MAX", 30)
 

@@ -113,8 +113,8 @@ class FakeServer:
 
     async def _notice_hanging_up(self, reader: asyncio.StreamReader) -> None:
         """Return when the caller closes its side; it sends nothing before the answer is complete."""
-        while not reader.at_eof() and not reader._buffer:  # type: ignore[attr-defined]  # to look without taking
-            await reader._wait_for_data("looking")  # type: ignore[attr-defined]
+        while not reader.at_eof() and not reader._buffer:  # to look without taking
+            await reader._wait_for_data("looking")
 
     async def _answer(self, reply: Reply, writer: asyncio.StreamWriter) -> None:
         if not (reply.silent and not reply.chunks):

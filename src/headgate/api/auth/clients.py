@@ -12,14 +12,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
-from headgate.api.auth.acts import AdminActs
+from headgate.api.auth.accounts import Accounts
 from headgate.api.auth.identities import checked_name, checked_scopes, identity, parsed_identity
-from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
-from headgate.ports import Clock, Document, Documents, every_document
+from headgate.core.errors import Invalid, Refused
 
 __all__ = ["CLIENTS_MAX", "KIND", "Client", "Clients", "NewSecret"]
 
@@ -71,16 +70,11 @@ class NewSecret(msgspec.Struct, frozen=True):
     secret: str
 
 
-class Clients:
-    """Every change is recorded as an act of `by`, and told to all nodes by the revision of `KIND`."""
+class Clients(Accounts[Client]):
+    """Who may ask for tokens by a secret."""
 
-    def __init__(
-        self, documents: Documents, clock: Clock, acts: AdminActs, on_change: Callable[[], None] = lambda: None
-    ) -> None:
-        self._documents = documents
-        self._clock = clock
-        self._acts = acts
-        self._on_change = on_change
+    _kind = KIND
+    _of = Client
 
     async def create(self, tenant: str, name: str, scopes: Iterable[str], *, by: str) -> NewSecret:
         """Make a client. Raises `Invalid`, and `Refused` where there is one of the name, even a revoked one: what is
@@ -98,14 +92,6 @@ class Clients:
         await self._acts.record(tenant, by, "client.create", client.id, scopes=list(allowed))
         await self._keep(client, expected=0)
         return NewSecret(client, text)
-
-    async def list(self, tenant: str | None = None) -> list[Client]:
-        """Return the clients of a tenant, or of all, by tenant and name."""
-        return [_client(document) for document in await every_document(self._documents, KIND, tenant=tenant)]
-
-    async def get(self, tenant: str, name: str) -> Client | None:
-        document = await self._documents.get(KIND, tenant, name)
-        return _client(document) if document else None
 
     async def rotate(self, tenant: str, name: str, *, by: str, keep_seconds: float = 0) -> NewSecret:
         """Give a client a new secret. The one before, and its tokens, are good for `keep_seconds` more. Raises
@@ -144,22 +130,6 @@ class Clients:
         if client is None or not right or not client.has_secret(right[0], self._clock.now()):
             return None
         return client, right[0]
-
-    async def _standing(self, tenant: str, name: str) -> tuple[Client, int]:
-        document = await self._documents.get(KIND, tenant, name)
-        if document is None:
-            raise NotFound(f"There is no client {identity(tenant, name)!r}.")
-        return _client(document), document.revision
-
-    async def _keep(self, client: Client, *, expected: int) -> None:
-        body, at = msgspec.msgpack.encode(client), self._clock.now()
-        if await self._documents.put(KIND, client.tenant, client.name, body, at=at, expected=expected) is None:
-            raise Unavailable(f"Somebody else changed the client {client.id!r} at the same time; look, and ask again.")
-        self._on_change()
-
-
-def _client(document: Document) -> Client:
-    return msgspec.msgpack.decode(document.body, type=Client)
 
 
 def _ending(secret: Secret, until: int) -> Secret:

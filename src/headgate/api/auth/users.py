@@ -11,11 +11,12 @@ from typing import Literal, get_args
 
 import msgspec
 
+from headgate.api.auth.accounts import Accounts
 from headgate.api.auth.acts import AdminActs
 from headgate.api.auth.identities import checked_name, identity, parsed_identity
 from headgate.api.auth.passwords import Passwords
-from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
-from headgate.ports import Clock, Document, Documents, every_document
+from headgate.core.errors import Invalid, Refused
+from headgate.ports import Clock, Documents
 
 __all__ = ["KIND", "MIGHTIEST_FIRST", "ROLES", "USERS_MAX", "Role", "User", "Users", "checked_role"]
 
@@ -64,16 +65,16 @@ def checked_role(role: str) -> Role:
     return role
 
 
-class Users:
-    """Every change is recorded as an act of `by`, and told to all nodes by the revision of `KIND`."""
+class Users(Accounts[User]):
+    """Who may log in."""
+
+    _kind = KIND
+    _of = User
 
     def __init__(
         self, documents: Documents, clock: Clock, acts: AdminActs, on_change: Callable[[], None] = lambda: None
     ) -> None:
-        self._documents = documents
-        self._clock = clock
-        self._acts = acts
-        self._on_change = on_change
+        super().__init__(documents, clock, acts, on_change)
         self._passwords = Passwords()
 
     async def create(self, tenant: str, name: str, role: str, password: str, *, by: str) -> User:
@@ -95,14 +96,6 @@ class Users:
         await self._acts.record(tenant, by, "user.create", user.id, role=role, subject=subject)
         await self._keep(user, expected=0)
         return user
-
-    async def list(self, tenant: str | None = None) -> list[User]:
-        """Return the users of a tenant, or of all, by tenant and name."""
-        return [_user(document) for document in await every_document(self._documents, KIND, tenant=tenant)]
-
-    async def get(self, tenant: str, name: str) -> User | None:
-        document = await self._documents.get(KIND, tenant, name)
-        return _user(document) if document else None
 
     async def set_role(self, tenant: str, name: str, role: str, *, by: str) -> User:
         """Give a user another role; raises `Invalid`, `NotFound`."""
@@ -141,22 +134,9 @@ class Users:
         return known if known.role == role else await self.set_role(tenant, name, role, by="oidc")
 
     async def _change(self, tenant: str, name: str, act: str, by: str, **changes: object) -> User:
-        document = await self._documents.get(KIND, tenant, name)
-        if document is None:
-            raise NotFound(f"There is no user {identity(tenant, name)!r}.")
-        user = _user(document)
+        user, revision = await self._standing(tenant, name)
         changed = msgspec.structs.replace(user, generation=user.generation + 1, **changes)
         told = {"role": changed.role} if "role" in changes else {}
         await self._acts.record(tenant, by, act, user.id, **told)
-        await self._keep(changed, expected=document.revision)
+        await self._keep(changed, expected=revision)
         return changed
-
-    async def _keep(self, user: User, *, expected: int) -> None:
-        body, at = msgspec.msgpack.encode(user), self._clock.now()
-        if await self._documents.put(KIND, user.tenant, user.name, body, at=at, expected=expected) is None:
-            raise Unavailable(f"Somebody else changed the user {user.id!r} at the same time; look, and ask again.")
-        self._on_change()
-
-
-def _user(document: Document) -> User:
-    return msgspec.msgpack.decode(document.body, type=User)

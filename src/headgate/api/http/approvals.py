@@ -7,7 +7,6 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from headgate.api.approval_page import PAGE_HEADERS, answers_of, approval_page, ended_page, message_page
 from headgate.api.http.route import Answer, Call, NoQuery, Raw, Route
 from headgate.api.http.wire import RunAnswer, rfc3339, run_answer
 from headgate.core.errors import HeadgateError, Invalid, Refused
@@ -100,16 +99,18 @@ async def show_approval(call: Call[NoQuery, None]) -> Answer:
         link = await call.doors.links.opened(call.path["token"])
         return _asking(link, await call.doors.links.asked(link))
     except BadLink as error:
-        return _page(message_page("This link does not work", error.message), 403)
+        return _not_working(error)
 
 
 async def decide_by_link(call: Call[NoQuery, Raw]) -> Answer:
     """Decide as the page's form says; once it is decided, say what was decided"""
+    from headgate.api.approval_page import answers_of
+
     try:
         link = await call.doors.links.opened(call.path["token"])
         asked = await call.doors.links.asked(link)
     except BadLink as error:
-        return _page(message_page("This link does not work", error.message), 403)
+        return _not_working(error)
     if isinstance(asked, Answered):
         return _asking(link, asked, 409)
     given: dict[str, str] = {}
@@ -126,6 +127,8 @@ async def decide_by_link(call: Call[NoQuery, Raw]) -> Answer:
 
 async def _not_taken(call: Call[Any, Any], link: Link, error: HeadgateError, given: dict[str, str]) -> Answer:
     """Ask once more, saying why; or say what somebody else has decided a moment before."""
+    from headgate.api.approval_page import approval_page
+
     asked = await call.doors.links.asked(link)
     status = 422 if isinstance(error, Invalid) else 409
     if isinstance(asked, Answered):
@@ -134,11 +137,21 @@ async def _not_taken(call: Call[Any, Any], link: Link, error: HeadgateError, giv
 
 
 def _asking(link: Link, asked: OpenApproval | Answered, status: int = 200) -> Answer:
+    from headgate.api.approval_page import approval_page, ended_page
+
     page = ended_page(asked) if isinstance(asked, Answered) else approval_page(asked, by=link.by)
     return _page(page, status)
 
 
+def _not_working(error: BadLink) -> Answer:
+    from headgate.api.approval_page import message_page
+
+    return _page(message_page("This link does not work", error.message), 403)
+
+
 def _page(page: bytes, status: int) -> Answer:
+    from headgate.api.approval_page import PAGE_HEADERS
+
     return Answer(status=status, data=page, headers=PAGE_HEADERS, content_type="text/html; charset=utf-8")
 
 

@@ -2,12 +2,13 @@
 
 uvicorn's quick parser keeps whatever comes as a header, for as long as it comes. Here the head of a request has a size
 and a time, and a whole message a size: a flood is cut off (431), a trickle too, and neither costs more than its bytes.
+An answer's head and body, which uvicorn writes one after the other, leave together: whoever waits wakes once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -20,6 +21,9 @@ HEAD_BYTES_MAX = (64 + 256) * 1024
 HEAD_SECONDS_MAX = 30
 MESSAGE_BYTES_MAX = 2 * BODY_BYTES_MAX
 """On the wire, with chunk sizes and trailers."""
+
+TOGETHER_BYTES_MAX = 64 * 1024
+"""Of one answer; what is longer goes out as it is written."""
 
 TOO_LONG = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
@@ -35,7 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(cast("Any", _Together(transport, self.loop)))
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -52,6 +56,14 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._await_head()
         elif self._bytes > MESSAGE_BYTES_MAX:
             self.transport.close()
+
+    def on_response_complete(self) -> None:
+        cast("_Together", self.transport).send()
+        super().on_response_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self.transport = cast("_Together", self.transport).bare()
+        super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         self._in_head, self._bytes = True, 0
@@ -78,3 +90,42 @@ class BoundedProtocol(HttpToolsProtocol):
     def _head_is_late(self) -> None:
         self._head_due = None
         self.transport.close()
+
+
+class _Together:
+    """A transport that sends what is written when the answer is complete, or in the loop's next turn: in one piece."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        if not self._pieces:
+            self._loop.call_soon(self.send)
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > TOGETHER_BYTES_MAX:
+            self.send()  # so that the transport says when its reader is slow
+
+    def send(self) -> None:
+        """Send what waits."""
+        pieces, size = self._pieces, self._size
+        self._pieces, self._size = [], 0
+        if len(pieces) > 1 and size <= TOGETHER_BYTES_MAX:
+            pieces = [b"".join(pieces)]
+        for piece in pieces:  # large ones are not copied
+            self._transport.write(piece)
+
+    def close(self) -> None:
+        self.send()
+        self._transport.close()
+
+    def bare(self) -> asyncio.Transport:
+        """Return the transport itself, for who goes on with it."""
+        self.send()
+        return self._transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

@@ -8,7 +8,6 @@ import msgspec
 
 from headgate.api.http.route import Answer, Call, NoQuery, Raw, Route
 from headgate.api.http.wire import DefinitionAnswer, DefinitionLine, DefinitionList, rfc3339
-from headgate.authoring.definition_text import document_of, write_yaml
 
 __all__ = ["ROUTES"]
 
@@ -51,6 +50,8 @@ async def list_definitions(call: Call[Page, None]) -> DefinitionList:
 
 async def get_definition(call: Call[Which, None]) -> Answer:
     """Give a definition back, as a file that loads to the same version"""
+    from headgate.authoring.definition_text import document_of, write_yaml
+
     definition = await call.library.one(call.path["name"], call.query.version)
     document: dict[str, Any] = document_of(definition)
     headers = (("etag", f'"{definition.version}"'),)

@@ -10,18 +10,19 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 import msgspec
 
 from headgate.api.feed import Feed, FeedPage, event_id
+from headgate.api.http.query import whole_number
 from headgate.api.http.route import Call
 from headgate.api.http.socket import text_frame
 from headgate.api.http.socket_route import OpenSocket, SocketRoute, Tell
 from headgate.api.http.wire import rfc3339
 from headgate.api.hub import Hub, Topic
+from headgate.core.codec import TYPE_NAMES
 from headgate.core.errors import Invalid
-from headgate.core.events import AnyEvent
 from headgate.ports import EventView
 
 __all__ = ["SOCKETS"]
@@ -31,7 +32,7 @@ RUNS_MAX = 100
 CONTENT_BYTES_MAX = 256 * 1024
 """A larger content is named by where it is."""
 PAGE_EVENTS = 200
-TYPES = frozenset(str(kind.__struct_config__.tag) for kind in get_args(AnyEvent))
+TYPES = frozenset(TYPE_NAMES.values())
 ALSO_CALLED = {
     "workflow_created": "run_started",
     "workflow_completed": "run_completed",
@@ -137,12 +138,13 @@ class _OfRun:
         self._types = types
 
     async def position_of(self, event: str) -> int:
-        run, _, version = event.rpartition(":")
+        run, _, digits = event.rpartition(":")
         if not event:
             return 0
-        if run not in ("", self._run) or not version.isdecimal():
+        version = whole_number(digits)
+        if run not in ("", self._run) or version is None:
             raise Invalid(f"expected from_event_id to be the id of an event of run {self._run}, got {event!r}")
-        return int(version)
+        return version
 
     async def page(self, after: int) -> Page:
         return self._page(await self._events(after=after), after)

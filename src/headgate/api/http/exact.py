@@ -6,16 +6,16 @@ a program wherever its engine is. `/updates` tells what `ports.RunClient.watch` 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, cast, get_type_hints
 
 import msgspec
 
 from headgate.api.http.errors import envelope
-from headgate.api.http.live import PING_SECONDS
+from headgate.api.http.event_stream import event_stream
 from headgate.api.http.route import Answer, Call, NoQuery, Route, Streamed
-from headgate.api.http.runs import LIMIT_MAX, WAIT_SECONDS_MAX
+from headgate.api.http.runs import LIMIT_MAX, ended_within
 from headgate.core.errors import HeadgateError, Invalid
 from headgate.core.view import RunSummary, RunView
 from headgate.ports import EventView, Position, SpendRow, Update
@@ -81,11 +81,9 @@ async def list_exact(call: Call[Listed, None]) -> list[RunSummary]:
 async def get_exact(call: Call[Looked, None]) -> RunView:
     """Show a run in exact types, as it is or as it was after event `at`; with `wait`, when it has ended"""
     query, run = call.query, call.path["id"]
-    if query.wait:
-        async with call.doors.patience.wait(min(max(query.wait, 0.0), WAIT_SECONDS_MAX)):
-            ended = await call.held(call.desk.ended(run))
-            if query.contents:
-                return ended
+    ended = await ended_within(call, run, query.wait)
+    if ended is not None and query.contents:
+        return ended
     return await call.desk.show(run, at=query.at, contents=query.contents)
 
 
@@ -129,25 +127,17 @@ async def get_updates(call: Call[Watched, None]) -> Streamed | Answer:
 
 
 async def _told(updates: AsyncGenerator[Update]) -> AsyncGenerator[bytes]:
-    upcoming: asyncio.Future[Update | None] = asyncio.ensure_future(anext(updates, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait({upcoming}, timeout=PING_SECONDS)
-            if not done:
-                yield b": ping\n\n"
-                continue
-            update = upcoming.result()
-            if update is None:
-                yield b"event: end\ndata: {}\n\n"
-                return
-            yield b"data: %s\n\n" % _encoder.encode(update)
-            upcoming = asyncio.ensure_future(anext(updates, None))
-    except HeadgateError as error:
-        yield b"event: error\ndata: %s\n\n" % _encoder.encode(envelope(error))
-    finally:
-        upcoming.cancel()
-        await asyncio.gather(upcoming, return_exceptions=True)
-        await updates.aclose()
+    """Yield the updates; a run that cannot be watched any more is an `error` in the stream, which has begun."""
+    async with aclosing(event_stream(updates, _frame)) as parts:
+        try:
+            async for part in parts:
+                yield part
+        except HeadgateError as error:
+            yield b"event: error\ndata: %s\n\n" % _encoder.encode(envelope(error))
+
+
+def _frame(update: Update) -> bytes:
+    return b"data: %s\n\n" % _encoder.encode(update)
 
 
 ROUTES = (

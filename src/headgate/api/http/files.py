@@ -20,10 +20,9 @@ from headgate.api.http.route import Call, Chunks, NoQuery, Route, Streamed
 from headgate.api.http.wire import rfc3339
 from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
 from headgate.core.view import RunView
-from headgate.engine.protocol import split_activity_id
 from headgate.ports import FileBeingKept, Files
 
-__all__ = ["ROUTES", "with_uploads"]
+__all__ = ["ROUTES"]
 
 MARK = "$file"
 INPUT = "INPUT"
@@ -31,7 +30,7 @@ INPUT = "INPUT"
 NAME_CHARACTERS_MAX = 200
 PIECE_BYTES = 256 * 1024
 MEDIA_TYPE = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(; ?charset=[\w-]{1,40})?", re.ASCII)
-RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 class FileSent(msgspec.Struct, frozen=True):
@@ -178,44 +177,6 @@ async def _pieces(files: Files, value: dict[str, Any], begin: int, end: int) -> 
         while begin < end and (piece := await asyncio.to_thread(file.read, min(PIECE_BYTES, end - begin))):
             begin += len(piece)
             yield piece
-
-
-# --- Of workers ----------------------------------------------------------------------------------------------------
-
-
-async def with_uploads(call: Call[Any, Any], activity_id: str, output: Any) -> Any:
-    """Return a report's output with the files in it that were sent for its declared outputs.
-
-    Workers written for Kruxia Flow name a file by an address (`postgres://RUN/ACTIVITY/NAME`), or say nothing of it.
-    """
-    run, place, _ = split_activity_id(activity_id)
-    declared = call.records.file_outputs(run, place)
-    if not declared:
-        return output
-    key = place.partition("@")[0].partition("[")[0]
-    sent = await call.doors.uploads.of_activity(call.caller.tenant, run, key)
-    if not sent:
-        return output
-    named = dict(output) if isinstance(output, dict) else {}
-    for name in declared:
-        upload = _meant(named.get(name), name, sent, f"://{run}/{key}/", alone=len(declared) == 1)
-        if upload is not None:
-            named[name] = upload
-    return named if named or output is None else output
-
-
-def _meant(
-    value: Any, name: str, sent: Mapping[str, dict[str, Any]], address: str, *, alone: bool
-) -> dict[str, Any] | None:
-    """Return the file that stands for a declared output, or None: what stands there is the output itself."""
-    if isinstance(value, str) and address in value:
-        return sent.get(value.partition(address)[2])
-    if value is not None:
-        return None
-    named = [file for file in sent if file == name or file.rpartition(".")[0] == name]
-    if not named and alone and len(sent) == 1:
-        named = list(sent)
-    return sent[named[0]] if len(named) == 1 else None
 
 
 ROUTES = (

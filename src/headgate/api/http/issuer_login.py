@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import msgspec
 
 from headgate.api.auth.oidc import LOGIN_SECONDS
@@ -45,6 +43,8 @@ async def begin_issuer_login(call: Call[Then, None]) -> Answer:
 
 async def finish_issuer_login(call: Call[Returned, None]) -> Answer:
     """Take a browser back from the issuer, and keep its session in a cookie"""
+    from html import escape
+
     query = call.query
     if query.error:
         raise Unauthorized(f"The issuer has not let you in: {query.error[:100]!r}.")

@@ -1,25 +1,24 @@
 """Live answers: a run's events as a list, or as an event stream that follows the run to its end.
 
 An event stream resumes: the id of each event is its version, and `Last-Event-ID` (or `after`) says where to go on, with
-no gap and no repeat. A comment every `PING_SECONDS` keeps the connection from looking dead.
+no gap and no repeat.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
 
+from headgate.api.http.event_stream import event_stream
+from headgate.api.http.query import whole_number
 from headgate.api.http.route import Call, Route, Streamed
 from headgate.api.http.wire import rfc3339
 from headgate.core.errors import Invalid
 from headgate.ports import EventView
 
-__all__ = ["PING_SECONDS", "ROUTES"]
+__all__ = ["ROUTES"]
 
-PING_SECONDS = 30.0
 LIMIT_MAX = 10_000
 
 _encoder = msgspec.json.Encoder()
@@ -56,7 +55,8 @@ async def get_events(call: Call[After, None]) -> EventPage | Streamed:
     """Show the log of a run; with `Accept: text/event-stream`, follow it to the run's end"""
     run, after = await call.records.run_id(call.path["id"]), _after(call)
     if "text/event-stream" in call.headers.get("accept", ""):
-        return Streamed(_followed(call, run, after))
+        followed = call.records.follow(run, after=after)
+        return Streamed(event_stream(followed, lambda events: b"".join(_frame(run, event) for event in events)))
     limit = call.query.limit
     if not 1 <= limit <= LIMIT_MAX:
         raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {limit}")
@@ -66,31 +66,10 @@ async def get_events(call: Call[After, None]) -> EventPage | Streamed:
 
 
 def _after(call: Call[After, None]) -> int:
-    last = call.headers.get("last-event-id", "")
-    if last and not last.isdecimal():
+    last = call.headers.get("last-event-id") or "0"
+    if (version := whole_number(last)) is None:
         raise Invalid(f"expected Last-Event-ID to be the id of an event, got {last!r}")
-    return max(int(last or 0), call.query.after)
-
-
-async def _followed(call: Call[After, None], run: str, after: int) -> AsyncGenerator[bytes]:
-    followed = call.records.follow(run, after=after)
-    upcoming: asyncio.Future[list[EventView] | None] = asyncio.ensure_future(anext(followed, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait({upcoming}, timeout=PING_SECONDS)
-            if not done:
-                yield b": ping\n\n"
-                continue
-            events = upcoming.result()
-            if events is None:
-                yield b"event: end\ndata: {}\n\n"
-                return
-            yield b"".join(_frame(run, event) for event in events)
-            upcoming = asyncio.ensure_future(anext(followed, None))
-    finally:
-        upcoming.cancel()
-        await asyncio.gather(upcoming, return_exceptions=True)
-        await followed.aclose()
+    return max(version, call.query.after)
 
 
 def _frame(run: str, event: EventView) -> bytes:

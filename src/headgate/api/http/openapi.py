@@ -46,15 +46,6 @@ code{font:14px ui-monospace,monospace}td{padding:.3rem .8rem .3rem 0;vertical-al
 
 def documented(routes: Sequence[Route], sockets: Sequence[SocketRoute] = ()) -> tuple[Route, ...]:
     """Return the routes with two more: the document itself, and a page that lists what there is, WebSockets too."""
-    from html import escape
-
-    listed = [(route.method, route.address, route.summary) for route in routes]
-    listed += [("WS", BASE + route.path, route.summary) for route in sockets]
-    rows = "".join(
-        f'<tr><td class="method">{method}</td><td><code>{escape(path)}</code></td><td>{escape(summary)}</td></tr>'
-        for method, path, summary in listed
-    )
-    page = (PAGE % rows).encode()
     kept: list[bytes] = []
 
     async def get_openapi(call: Call[NoQuery, None]) -> Answer:
@@ -65,7 +56,7 @@ def documented(routes: Sequence[Route], sockets: Sequence[SocketRoute] = ()) -> 
 
     async def get_docs(call: Call[NoQuery, None]) -> Answer:
         """List what there is, for people"""
-        return Answer(data=page, content_type="text/html; charset=utf-8")
+        return Answer(data=_page(routes, sockets), content_type="text/html; charset=utf-8")
 
     table = (
         *routes,
@@ -73,6 +64,18 @@ def documented(routes: Sequence[Route], sockets: Sequence[SocketRoute] = ()) -> 
         Route(method="GET", path="/docs", function=get_docs, answer=str, scope=""),
     )
     return table
+
+
+def _page(routes: Sequence[Route], sockets: Sequence[SocketRoute]) -> bytes:
+    from html import escape
+
+    listed = [(route.method, route.address, route.summary) for route in routes]
+    listed += [("WS", BASE + route.path, route.summary) for route in sockets]
+    rows = "".join(
+        f'<tr><td class="method">{method}</td><td><code>{escape(path)}</code></td><td>{escape(summary)}</td></tr>'
+        for method, path, summary in listed
+    )
+    return (PAGE % rows).encode()
 
 
 def document_of(routes: Sequence[Route], *, version: str) -> dict[str, Any]:

@@ -10,9 +10,11 @@ import msgspec
 from headgate.api.http.errors import BadRequest
 from headgate.core.errors import Invalid
 
-__all__ = ["QueryShape", "form_fields", "given_fields"]
+__all__ = ["QueryShape", "form_fields", "given_fields", "whole_number"]
 
 QUERY_FIELDS_MAX = 100
+WHOLE_NUMBER_MAX = 2**63 - 1
+"""What databases hold."""
 
 
 def given_fields(query: bytes) -> dict[str, str]:
@@ -32,6 +34,14 @@ def _fields(data: bytes, what: str) -> dict[str, str]:
     except ValueError:
         raise BadRequest(f"{what} is not name=value&…") from None
     return dict(pairs)
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that these digits are; None where they are none, or more than a database holds."""
+    if not text.isdecimal() or len(text) > len(str(WHOLE_NUMBER_MAX)):
+        return None
+    number = int(text)
+    return number if number <= WHOLE_NUMBER_MAX else None
 
 
 class QueryShape:
@@ -55,6 +65,10 @@ class QueryShape:
             takes = ", ".join(sorted(self._names)) or "none"
             raise BadRequest(f"There is no parameter {unknown[0]!r} here; there are: {takes}.")
         try:
-            return msgspec.convert(given, self._shape, strict=False)
+            found = msgspec.convert(given, self._shape, strict=False)
         except msgspec.ValidationError as error:
             raise Invalid(f"The parameters are not right: {error}.") from None
+        for name, value in msgspec.structs.asdict(found).items():
+            if isinstance(value, int) and abs(value) > WHOLE_NUMBER_MAX:
+                raise Invalid(f"expected {name} to be a number of at most 64 bits, got {value}")
+        return found

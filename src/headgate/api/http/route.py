@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import msgspec
 
 from headgate.api.caller import Caller, Scope
+from headgate.core.run_ids import uuid_parts
 
 if TYPE_CHECKING:
     from headgate.api.desk import Desk
@@ -183,4 +184,6 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_named(path: Mapping[str, str]) -> str:
     """Return the run that the parameters of a path name; "" where they name none."""
-    return path.get("id") or path.get("activity", "").partition("~")[0]
+    task = path.get("activity", "")
+    parts = uuid_parts(task)
+    return path.get("id") or (task.partition("~")[0] if parts is None else parts[0])

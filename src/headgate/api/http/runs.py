@@ -25,7 +25,7 @@ from headgate.core.money import dollars, nano
 from headgate.core.view import PlaceView, RunView
 from headgate.ports import RunsWanted, SignalRequest, StartRequest
 
-__all__ = ["LIMIT_MAX", "ROUTES", "WAIT_SECONDS_MAX"]
+__all__ = ["LIMIT_MAX", "ROUTES", "ended_within"]
 
 LIMIT_MAX = 1_000
 WAIT_SECONDS_MAX = 300.0
@@ -139,34 +139,48 @@ async def get_run(call: Call[Look, None]) -> Answer:
     query, run = call.query, call.path["id"]
     if query.at is not None:
         view = await call.desk.show(run, at=query.at, contents=query.outputs)
-        return Answer(_bounded(view, outputs=query.outputs))
+        return Answer(data=_packed(view, outputs=query.outputs))
     return await _seen(call, run, query.wait, outputs=query.outputs)
 
 
 async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, status: int = 200) -> Answer:
     """Return the run, after waiting for its end at most so many seconds."""
-    if wait:
-        async with call.doors.patience.wait(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
-            ended = await call.held(call.desk.ended(run))
-            return Answer(_bounded(ended, outputs=outputs), status)
+    ended = await ended_within(call, run, wait)
+    if ended is not None:
+        return Answer(status=status, data=_packed(ended, outputs=outputs))
     form = "whole" if outputs else "short"
     if (known := call.doors.finished.known(call.caller.tenant, run, form)) is not None:
         return Answer(status=status, data=known)
+    if (view := await call.desk.in_memory(run, contents=outputs)) is not None:
+        return Answer(status=status, data=_packed(view, outputs=outputs))
     row = await call.records.row(run)
     data = call.doors.finished.find(row, form)
     if data is None:
-        answer = _bounded(await call.desk.show(row.id, contents=outputs), outputs=outputs)
-        data = msgspec.json.encode(answer)
-        if answer.event_version == row.head.version:
+        view = await call.desk.show(row.id, contents=outputs)
+        data = _packed(view, outputs=outputs)
+        if view.version == row.head.version:
             call.doors.finished.keep(row, form, data)
     return Answer(status=status, data=data)
 
 
-def _bounded(run: RunView, *, outputs: bool) -> RunAnswer:
-    """Return the run; outputs that are too large together are named by where they are."""
+async def ended_within(call: Call[Any, Any], run: str, wait: float) -> RunView | None:
+    """Return the run when it has ended; None where that takes longer than `wait` seconds, or 0 are given."""
+    if wait:
+        async with call.doors.patience.wait(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
+            return await call.held(call.desk.ended(run))
+    return None
+
+
+def _packed(run: RunView, *, outputs: bool) -> bytes:
+    """Return the answer about a run; outputs that are too large together are named by where they are."""
     answer = run_answer(run, outputs=outputs)
-    if not outputs:
-        return answer
+    data = msgspec.json.encode(answer)
+    if not outputs or len(data) <= INLINE_BYTES_MAX:
+        return data
+    return msgspec.json.encode(_bounded(run, answer))
+
+
+def _bounded(run: RunView, answer: RunAnswer) -> RunAnswer:
     sizes = [len(msgspec.json.encode(activity.outputs)) for activity in answer.activities]
     if sum(sizes) <= INLINE_BYTES_MAX:
         return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from headgate.api.http import (
     access,
     approvals,
+    calls,
     costs,
     definitions,
     event_sockets,
@@ -35,6 +36,7 @@ SOCKETS: tuple[SocketRoute, ...] = (*event_sockets.SOCKETS, *texts.SOCKETS)
 PARTS = (
     runs,
     workers,
+    calls,
     exact,
     live,
     text_reports,

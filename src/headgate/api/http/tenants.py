@@ -14,7 +14,8 @@ from headgate.ports import SecretLine, Tenant
 
 __all__ = ["ROUTES"]
 
-Amount = Annotated[int, msgspec.Meta(ge=0)]
+AMOUNT_MAX = 1_000_000_000_000_000
+Amount = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
 Dollars = Annotated[float, msgspec.Meta(ge=0, le=1_000_000_000)]
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from headgate.api.http.route import Call, NoQuery, Route
 from headgate.api.http.workers import Recorded, activity_id, of_activity
-from headgate.engine.protocol import split_activity_id
+from headgate.engine.worker_calls import split_activity_id
 
 __all__ = ["ROUTES"]
 
@@ -41,32 +41,41 @@ class TextError(msgspec.Struct, frozen=True):
 
 async def stream_token(call: Call[NoQuery, TokenBody]) -> Published:
     """Pass on a piece of the output as it is made"""
-    call.workers.stream(activity_id(call), call.body.text or call.body.token)
+    task = await activity_id(call)
+    call.workers.stream(task, call.body.text or call.body.token)
     await asyncio.sleep(0)  # a worker that never pauses must not keep the loop from those who read
-    return Published(acknowledged=True, warnings=[], subscribers=_watching(call))
+    return Published(acknowledged=True, warnings=[], subscribers=_watching(call, task))
 
 
 async def end_text(call: Call[NoQuery, TextComplete]) -> Recorded:
     """Say that the text is whole; its readers are told the result when it is reported, and in the log"""
-    await call.workers.heartbeat(activity_id(call), worker_id="")
+    await call.workers.heartbeat(await activity_id(call), worker_id="")
     return Recorded(acknowledged=True, warnings=[])
 
 
 async def void_text(call: Call[NoQuery, TextError]) -> Recorded:
     """Say that what was streamed of this attempt is void: its readers are told to begin again"""
-    await call.workers.heartbeat(activity_id(call), worker_id="")
-    call.workers.restart_stream(activity_id(call))
+    task = await activity_id(call)
+    await call.workers.heartbeat(task, worker_id="")
+    call.workers.restart_stream(task)
+    return Recorded(acknowledged=True, warnings=[])
+
+
+async def restart_stream(call: Call[NoQuery, None]) -> Recorded:
+    """Take back what was passed on of this attempt: its text begins again"""
+    call.workers.restart_stream(await activity_id(call))
     return Recorded(acknowledged=True, warnings=[])
 
 
 async def count_subscribers(call: Call[NoQuery, None]) -> Subscribers:
     """Say how many watch the text, so that nobody streams to nobody"""
-    await call.records.run_id(split_activity_id(activity_id(call))[0])
-    return Subscribers(_watching(call))
+    task = await activity_id(call)
+    await call.records.run_id(split_activity_id(task)[0])
+    return Subscribers(_watching(call, task))
 
 
-def _watching(call: Call[Any, Any]) -> int:
-    run, place, _ = split_activity_id(activity_id(call))
+def _watching(call: Call[Any, Any], task: str) -> int:
+    run, place, _ = split_activity_id(task)
     return call.doors.texts.watching(run, place)
 
 
@@ -74,6 +83,7 @@ ROUTES = (
     of_activity("ws/token", stream_token, TokenBody, Published),
     of_activity("ws/complete", end_text, TextComplete, Recorded),
     of_activity("ws/error", void_text, TextError, Recorded),
+    of_activity("ws/restart", restart_stream, None, Recorded),
     Route(
         method="GET",
         path="/activities/{activity}/ws/subscribers",

@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from headgate.api.http.live import PING_SECONDS
+from headgate.api.http.event_stream import PING_SECONDS
 from headgate.api.http.route import Call, Route, Streamed
 from headgate.api.http.socket import FaultFrame, text_frame
 from headgate.api.http.socket_route import OpenSocket, SocketRoute, Tell
@@ -22,7 +22,7 @@ from headgate.api.http.workers import activity_id
 from headgate.api.hub import CLOSED_WHOLE, Hub, Pump, Topic
 from headgate.api.texts import Text, Texts
 from headgate.core.errors import HeadgateError
-from headgate.engine.protocol import split_activity_id
+from headgate.engine.worker_calls import split_activity_id
 from headgate.ports import Position
 
 __all__ = ["ROUTES", "SOCKETS"]
@@ -40,7 +40,7 @@ async def _asked(call: Call[TextQuery, None]) -> tuple[str, str, list[Position]]
     """Return which run and which activity of it is meant, and where the reader is."""
     resume = positions_of(call.headers.get("last-event-id", "") or call.query.offset)
     if "activity" in call.path:
-        run, wanted, _ = split_activity_id(activity_id(call))
+        run, wanted, _ = split_activity_id(await activity_id(call))
     else:
         run, wanted = call.path["id"], call.path["key"]
     run = await call.records.run_id(run)

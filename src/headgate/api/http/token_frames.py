@@ -6,6 +6,7 @@ from typing import Any, assert_never
 
 import msgspec
 
+from headgate.api.http.query import whole_number
 from headgate.api.http.wire import rfc3339
 from headgate.api.texts import Outcome
 from headgate.core.errors import Invalid
@@ -123,6 +124,7 @@ def positions_of(ids: str) -> list[Position]:
 
 def _position(id_: str) -> Position:
     parts = id_.split(":")
-    if len(parts) != 4 or not parts[1].isdecimal() or not parts[2].isdecimal():
+    epoch, offset = map(whole_number, parts[1:3]) if len(parts) == 4 else (None, None)
+    if epoch is None or offset is None:
         raise Invalid(f"expected where to go on to be the `id` of a frame, got {id_!r}")
-    return Position(parts[0], int(parts[1]), int(parts[2]), parts[3])
+    return Position(parts[0], epoch, offset, parts[3])

@@ -6,6 +6,7 @@ Times are RFC 3339 in UTC, money is in dollars, as numbers. Fields of answers ar
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -35,17 +36,21 @@ __all__ = [
     "run_line",
 ]
 
+SECONDS_KEPT_MAX = 1_000
+
 
 def rfc3339(at: int | None) -> str | None:
-    """Return microseconds since 1970 as `2026-01-31T09:00:00.000000Z`, or None for no time."""
+    """Return microseconds since 1970 as `2026-01-31T09:00:00.000001Z`, or None for no time."""
     if not at:
         return None
-    return (
-        datetime.fromtimestamp(at / 1_000_000, UTC)
-        .replace(microsecond=at % 1_000_000)
-        .isoformat()
-        .replace("+00:00", "Z")
-    )
+    second, rest = divmod(at, 1_000_000)
+    return f"{_second(second)}.{rest:06d}Z" if rest else f"{_second(second)}Z"
+
+
+@lru_cache(SECONDS_KEPT_MAX)
+def _second(at: int) -> str:
+    """Return seconds since 1970: most times of an answer are of the same few."""
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None).isoformat()
 
 
 # --- Definitions ---------------------------------------------------------------------------------------------------

@@ -1,40 +1,44 @@
 """Routes of workers: all that the worker protocol says, over HTTP. Any language can host one.
 
-An `activity_id` is opaque and new with each claim: it is the fence. Whoever reports an attempt that is over is told so
-by a warning, or by 409 where there is something to stop.
+The ids of `/workers/poll` are UUIDs, of the run and of the attempt, as workers written for Kruxia Flow take them. Those
+of `/workers/tasks` are the engine's own. Either is taken wherever a run or a task is named. Whoever reports an attempt
+that is over is told so by a warning, or by 409 where there is something to stop.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+import math
+from typing import Any
 
 import msgspec
 
-from headgate.api.http.files import with_uploads
+from headgate.api.http.reported_output import reported_output
+from headgate.api.http.reported_usage import Dollars, UsageReport, unpriced, usage_of
 from headgate.api.http.route import Call, NoQuery, Route
 from headgate.client.worker_frames import SentReport
-from headgate.core.errors import Invalid
-from headgate.core.money import nano
-from headgate.core.values import Assignment, Failure, Usage
-from headgate.ports import Acknowledged, Admission, CallRequest, Completed, Failed, Report, Settlement
+from headgate.core.errors import Invalid, NotFound
+from headgate.core.run_ids import uuid_of, uuid_parts
+from headgate.core.values import Assignment, Failure
+from headgate.ports import (
+    DEFAULT_TENANT,
+    Acknowledged,
+    Completed,
+    Failed,
+    Report,
+    Task,
+)
 
 __all__ = ["ROUTES", "Recorded", "activity_id", "of_activity"]
 
 ACTIVITIES_MAX = 100
 WAIT_SECONDS_MAX = 60.0
 REPORTS_MAX = 1_000
-USD_MAX = 1_000_000
-
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
-Dollars = float | str
-"""As a number, or as its text: workers in Python send decimals so."""
 
 
 class Poll(msgspec.Struct, frozen=True, kw_only=True):
     """Ask for tasks of the queue `worker`, or of several `queues`; the answer is held back until there is one, or the
     time is over. `activities` are those that the worker has: any other is done by the server itself, if it can.
-    `lease`: this worker sends heartbeats, so that its death is noticed sooner."""
+    `lease`: this worker sends heartbeats, so that its death is noticed sooner; it is answered after 20 s at most."""
 
     worker: str = ""
     queues: tuple[str, ...] = ()
@@ -46,14 +50,19 @@ class Poll(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Handed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A task. `workflow_id` is the run's id as a UUID, `run_id` as it stands everywhere else; `activity_id` names this
+    attempt; `timeout_seconds` is rounded up."""
+
     activity_id: str
     workflow_id: str
+    run_id: str
     activity_key: str
     worker: str
     activity_name: str
     parameters: dict[str, Any]
     settings: dict[str, Any]
-    timeout_seconds: float
+    timeout_seconds: int
+    output_definitions: list[dict[str, str]]
     signal_data: Any
     attempt: int
     iteration: int
@@ -78,18 +87,6 @@ class Beat(msgspec.Struct, frozen=True):
 class Beaten(msgspec.Struct, frozen=True):
     acknowledged: bool
     next_heartbeat_seconds: float
-
-
-class UsageReport(msgspec.Struct, frozen=True):
-    """What a worker used of a model by itself. `cost_usd` None: priced by the server where it knows the model."""
-
-    provider: str = ""
-    model: str = ""
-    input_tokens: Tokens = 0
-    output_tokens: Tokens = 0
-    cache_read_tokens: Tokens = 0
-    cache_creation_tokens: Tokens = 0
-    cost_usd: Dollars | None = None
 
 
 class CompleteBody(msgspec.Struct, frozen=True):
@@ -145,30 +142,18 @@ class RecordedFailure(msgspec.Struct, frozen=True):
     warnings: list[str]
 
 
-class CallBody(CallRequest, frozen=True, kw_only=True):
-    """A call's request, and the id that it bears."""
-
-    call_id: str
-
-
-class CallAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`admitted`: the call may go to `model`. `hit`: it need not be made, `answers` are those of equal ones.
-    `denied`: it may not."""
-
-    decision: Literal["admitted", "hit", "denied"]
-    model: str | None = None
-    reservation: int | None = None
-    skipped: tuple[str, ...] = ()
-    answers: tuple[Any, ...] = ()
-    error: Failure | None = None
-
-
-class EffectBody(msgspec.Struct, frozen=True):
-    what: str
-
-
 async def poll_tasks(call: Call[NoQuery, Poll]) -> Polled:
     """Take tasks of a queue; held open until one is due, at most `wait_seconds`"""
+    tasks = await _taken(call)
+    return Polled([_handed(call, task) for task in tasks], len(tasks))
+
+
+async def take_tasks(call: Call[NoQuery, Poll]) -> list[Assignment]:
+    """Take tasks of a queue in exact types; held open until one is due, at most `wait_seconds`"""
+    return [msgspec.structs.replace(task, tenant=DEFAULT_TENANT) for task in await _taken(call)]
+
+
+async def _taken(call: Call[NoQuery, Poll]) -> list[Assignment]:
     body = call.body
     if not 1 <= body.max_activities <= ACTIVITIES_MAX:
         raise Invalid(f"expected max_activities to be 1 to {ACTIVITIES_MAX}, got {body.max_activities}")
@@ -188,19 +173,22 @@ async def poll_tasks(call: Call[NoQuery, Poll]) -> Polled:
     if body.activities is not None:
         call.doors.keep([task for task in tasks if task.activity_name not in body.activities])
         tasks = [task for task in tasks if task.activity_name in body.activities]
-    return Polled([_handed(task) for task in tasks], len(tasks))
+    return tasks
 
 
-def _handed(task: Assignment) -> Handed:
+def _handed(call: Call[NoQuery, Poll], task: Assignment) -> Handed:
+    activity = call.records.activity(task.workflow_id, task.place)
     return Handed(
-        activity_id=task.activity_id.replace("/", "~"),
-        workflow_id=task.workflow_id,
+        activity_id=call.doors.claims.give(call.caller.tenant, call.body.worker_id, task),
+        workflow_id=uuid_of(task.workflow_id) or task.workflow_id,
+        run_id=task.workflow_id,
         activity_key=task.activity_key,
         worker=task.worker,
         activity_name=task.activity_name,
         parameters=task.parameters,
         settings=task.settings,
-        timeout_seconds=task.timeout_seconds,
+        timeout_seconds=math.ceil(task.timeout_seconds),
+        output_definitions=[] if activity is None else [{"name": o.name, "type": o.type} for o in activity.outputs],
         signal_data=task.signal_data,
         attempt=task.attempt,
         iteration=task.iteration,
@@ -215,18 +203,18 @@ def _handed(task: Assignment) -> Handed:
 
 async def heartbeat(call: Call[NoQuery, Beat]) -> Beaten:
     """Keep a claim; 409 says that its attempt is over, so stop working on it"""
-    seconds = await call.workers.heartbeat(
-        activity_id(call), worker_id=call.body.worker_id, progress=call.body.progress
-    )
+    body = call.body
+    task = await activity_id(call, body.worker_id)
+    seconds = await call.workers.heartbeat(task, worker_id=body.worker_id, progress=body.progress)
     return Beaten(acknowledged=True, next_heartbeat_seconds=seconds)
 
 
 async def complete_task(call: Call[NoQuery, CompleteBody]) -> Recorded:
     """Report an output; durable when this is answered, and harmless when repeated"""
     body = call.body
-    report = await _completed(call, activity_id(call), body)
+    report = await _completed(call, await activity_id(call, body.worker_id), body)
     (known,) = await call.workers.report([report], worker_id=body.worker_id)
-    return _recorded(known)
+    return _recorded(call, known, body)
 
 
 async def complete_tasks(call: Call[NoQuery, CompleteMany]) -> RecordedMany:
@@ -234,9 +222,11 @@ async def complete_tasks(call: Call[NoQuery, CompleteMany]) -> RecordedMany:
     body = call.body
     if len(body.activities) > REPORTS_MAX:
         raise Invalid(f"expected at most {REPORTS_MAX} reports, got {len(body.activities)}")
-    reports: list[Report] = [await _completed(call, _opened(one.activity_id), one) for one in body.activities]
+    reports: list[Report] = [
+        await _completed(call, await _opened(call, one.activity_id, body.worker_id), one) for one in body.activities
+    ]
     answers = await call.workers.report(reports, worker_id=body.worker_id)
-    return RecordedMany([_recorded(answer) for answer in answers])
+    return RecordedMany([_recorded(call, *one) for one in zip(answers, body.activities, strict=True)])
 
 
 async def report_tasks(call: Call[NoQuery, Reports]) -> list[Acknowledged]:
@@ -251,106 +241,42 @@ async def fail_task(call: Call[NoQuery, FailBody]) -> RecordedFailure:
     """Report a failure; what was used of models counts all the same"""
     body, error = call.body, call.body.error
     failure = Failure(error.code, error.message, error.retryable, error.retry_after_seconds, error.details)
-    report = Failed(activity_id(call), failure, _usage(call, body))
+    usage = usage_of(call, body.usage, body.cost_usd)
+    report = Failed(await activity_id(call, body.worker_id), failure, usage)
     (known,) = await call.workers.report([report], worker_id=body.worker_id)
-    return RecordedFailure(acknowledged=True, will_retry=known.will_retry, warnings=_warnings(known))
+    return RecordedFailure(acknowledged=True, will_retry=known.will_retry, warnings=_warnings(call, known, body))
 
 
-async def ask_for_call(call: Call[NoQuery, CallBody]) -> CallAnswer:
-    """Ask the gate for a model call; answered when there is an answer, for it may have to wait for money"""
-    body = call.body
-    admission = await call.held(call.workers.admit(activity_id(call), call_id=_opened(body.call_id), request=body))
-    return _call_answer(admission)
+async def activity_id(call: Call[Any, Any], worker_id: str = "") -> str:
+    """Return the claim that a path names, as the engine has it. `worker_id`: of whoever says that it is theirs."""
+    return await _opened(call, call.path["activity"], worker_id)
 
 
-def _call_answer(admission: Admission) -> CallAnswer:
-    from headgate.ports import Admitted, Hit
-
-    if isinstance(admission, Admitted):
-        return CallAnswer(
-            decision="admitted",
-            model=admission.model,
-            reservation=admission.reservation,
-            skipped=admission.skipped,
-        )
-    if isinstance(admission, Hit):
-        return CallAnswer(decision="hit", model=admission.model, answers=admission.answers)
-    return CallAnswer(decision="denied", error=admission.error)
-
-
-async def settle_call(call: Call[NoQuery, Settlement]) -> Recorded:
-    """Say how a call ended: what it used, that it was never sent, or that nobody knows"""
-    call_id = _opened(call.path["call"])
-    await call.workers.settle(activity_id(call), call_id=call_id, settlement=call.body)
-    return Recorded(acknowledged=True, warnings=[])
-
-
-async def begin_effect(call: Call[NoQuery, EffectBody]) -> Recorded:
-    """Say, before doing it, that something is done now that must not be done twice"""
-    await call.workers.begin_effect(activity_id(call), what=call.body.what)
-    return Recorded(acknowledged=True, warnings=[])
-
-
-async def restart_stream(call: Call[NoQuery, None]) -> Recorded:
-    """Take back what was passed on of this attempt: its text begins again"""
-    call.workers.restart_stream(activity_id(call))
-    return Recorded(acknowledged=True, warnings=[])
-
-
-def activity_id(call: Call[Any, Any]) -> str:
-    """Return the id of the task that a path names, as the engine has it."""
-    return _opened(call.path["activity"])
-
-
-def _opened(opaque: str) -> str:
-    """Return an id as the engine has it: on the wire it is one segment of a path, as it is."""
-    return opaque.replace("~", "/")
+async def _opened(call: Call[Any, Any], named: str, worker_id: str) -> str:
+    """Return a claim as the engine has it, of its UUID, or of its id with no slash in it."""
+    parts = uuid_parts(named)
+    if parts is None:
+        return named.replace("~", "/")
+    known = call.doors.claims.find(call.caller.tenant, worker_id, named)
+    if known is not None:
+        return known
+    try:
+        attempt = await call.records.scheduled(*parts)
+    except NotFound:
+        attempt = Task("", parts[0], "", 0)  # one that never was, and is answered as such
+    return await call.workers.claim_of(attempt, worker_id=worker_id)
 
 
 async def _completed(call: Call[Any, Any], task: str, body: CompleteBody) -> Completed:
-    return Completed(task, await with_uploads(call, task, body.output), _usage(call, body))
+    return Completed(task, await reported_output(call, task, body.output), usage_of(call, body.usage, body.cost_usd))
 
 
-def _usage(call: Call[Any, Any], body: CompleteBody | FailBody) -> tuple[Usage, ...]:
-    """Return what the worker used, priced; a cost beyond what its models account for stands alone."""
-    usages = [_priced(call, one) for one in body.usage]
-    told = sum(usage.cost_nano or 0 for usage in usages)
-    if body.cost_usd is not None and (rest := _nano(body.cost_usd) - told) > 0:
-        usages.append(Usage(cost_nano=rest))
-    return tuple(usages)
+def _recorded(call: Call[Any, Any], known: Acknowledged, body: CompleteBody) -> Recorded:
+    return Recorded(acknowledged=True, warnings=_warnings(call, known, body))
 
 
-def _priced(call: Call[Any, Any], one: UsageReport) -> Usage:
-    usage = Usage(
-        provider=one.provider,
-        model=one.model,
-        input_tokens=one.input_tokens + one.cache_read_tokens + one.cache_creation_tokens,
-        output_tokens=one.output_tokens,
-        cache_read_tokens=one.cache_read_tokens,
-        cache_write_tokens=one.cache_creation_tokens,
-    )
-    if one.cost_usd is not None:
-        return msgspec.structs.replace(usage, cost_nano=_nano(one.cost_usd))
-    price = call.doors.price(one.provider, one.model)
-    return usage if price is None else msgspec.structs.replace(usage, cost_nano=price.cost(usage), price=price)
-
-
-def _nano(usd: Dollars) -> int:
-    try:
-        amount = Decimal(str(usd))
-    except ArithmeticError:
-        amount = Decimal("nan")
-    if not (amount.is_finite() and 0 <= amount < USD_MAX):
-        raise Invalid(f"expected cost_usd to be 0 to {USD_MAX:,}, got {usd!r}")
-    return nano(amount)
-
-
-def _recorded(known: Acknowledged) -> Recorded:
-    return Recorded(acknowledged=True, warnings=_warnings(known))
-
-
-def _warnings(known: Acknowledged) -> list[str]:
-    return [known.stale] if known.stale else []
+def _warnings(call: Call[Any, Any], known: Acknowledged, body: CompleteBody | FailBody) -> list[str]:
+    return [*([known.stale] if known.stale else []), *unpriced(call, body.usage)]
 
 
 def of_activity(verb: str, function: Any, body: Any, answer: Any) -> Route:
@@ -368,6 +294,9 @@ def of_activity(verb: str, function: Any, body: Any, answer: Any) -> Route:
 
 ROUTES = (
     Route(method="POST", path="/workers/poll", function=poll_tasks, body=Poll, answer=Polled, scope="workers"),
+    Route(
+        method="POST", path="/workers/tasks", function=take_tasks, body=Poll, answer=list[Assignment], scope="workers"
+    ),
     Route(
         method="POST",
         path="/activities/complete",
@@ -387,8 +316,4 @@ ROUTES = (
     of_activity("heartbeat", heartbeat, Beat, Beaten),
     of_activity("complete", complete_task, CompleteBody, Recorded),
     of_activity("fail", fail_task, FailBody, RecordedFailure),
-    of_activity("calls", ask_for_call, CallBody, CallAnswer),
-    of_activity("calls/{call}/settle", settle_call, Settlement, Recorded),
-    of_activity("effects", begin_effect, EffectBody, Recorded),
-    of_activity("ws/restart", restart_stream, None, Recorded),
 )

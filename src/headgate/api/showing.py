@@ -1,0 +1,151 @@
+"""Runs that are in memory, shown from there: to those who look every moment, and to those who wait for their ends.
+
+Between a decision and its commit a run holds what is not durable yet, and nobody may be told of it. Whoever looks then
+is answered at the commit, when it is. That is sooner than a log can be read, and all who look meanwhile share one view.
+A run that somebody has looked at is kept after its end, for it will be looked at once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+
+from headgate.core.decision import Decision
+from headgate.core.view import RunView, view_run
+from headgate.engine.engine import Engine
+from headgate.engine.lane import Lane
+from headgate.engine.limit_view import with_waits
+from headgate.engine.reader import contents_shown
+from headgate.ports import Cell
+
+__all__ = ["Showing"]
+
+COMMIT_SECONDS_MAX = 0.5
+"""Whoever has looked for longer, for the disk is slow or the append has failed, is shown what the log has."""
+LOOKED_AT_MAX = 10_000
+"""Runs of which is remembered that somebody looks; one beyond that is read from the log after its end."""
+ENDED_MAX = 500
+ENDED_BYTES_MAX = 64 * 1024
+"""Of all contents of a run; one with more is read again."""
+
+_Form = tuple[str, bool]
+"""A run, and whether its contents are wanted."""
+
+
+class Showing:
+    """One per engine. `waits`: what is known of calls that wait for a provider, of which the log says nothing."""
+
+    def __init__(self, engine: Engine, waits: Callable[[], Awaitable[Sequence[Cell]]]) -> None:
+        self._engine = engine
+        self._waits = waits
+        self._endings: dict[str, _Ending] = {}
+        self._at_commit: dict[_Form, asyncio.Future[RunView | None]] = {}
+        self._looked_at: OrderedDict[str, None] = OrderedDict()
+        self._ended: OrderedDict[str, tuple[str, RunView]] = OrderedDict()
+        """Of runs that ended lately: the tenant, and the whole run."""
+        engine.listen(self._committed)
+        engine.follow(self._committed, lambda: ())
+
+    async def current(self, run_id: str, tenant: str | None, *, contents: bool) -> RunView | None:
+        """Return the tenant's run as far as it is durable; None where memory has not all of it, or cannot know it."""
+        if self._engine.others is not None:
+            return None
+        if contents and (ended := self._ended.get(run_id)) is not None and tenant in (None, ended[0]):
+            del self._ended[run_id]  # who looks more often finds answers that are kept as bytes
+            return ended[1]
+        lane = self._engine.loaded(run_id)
+        if lane is None or lane.row.erased or tenant not in (None, lane.row.tenant):
+            return None
+        self._note_look(run_id)
+        if lane.durable:
+            view = self._view(lane, contents=contents) or await self._read(lane)
+        else:
+            view = await self._next(run_id, contents=contents)
+        if view is None or view.finished_at or not (waits := await self._waits()):
+            return view
+        return with_waits(view, waits, self._engine.clock.now())
+
+    async def ended(self, run_id: str, read: Callable[[str], Awaitable[RunView]]) -> RunView:
+        """Return the run with its contents as soon as it has ended; it is read where memory does not hold all of it."""
+        ending = self._endings.setdefault(run_id, _Ending())
+        ending.readers += 1
+        try:
+            await self._engine.finished(run_id)
+            return ending.view or await read(run_id)
+        finally:
+            ending.readers -= 1
+            if not ending.readers:
+                self._endings.pop(run_id, None)
+
+    def forget(self, run_id: str) -> None:
+        """The run was erased or deleted."""
+        self._ended.pop(run_id, None)
+
+    def _note_look(self, run_id: str) -> None:
+        self._looked_at[run_id] = None
+        if len(self._looked_at) > LOOKED_AT_MAX:
+            self._looked_at.popitem(last=False)
+
+    async def _read(self, lane: Lane) -> RunView | None:
+        """Read contents that are in memory no more; the run may have gone on meanwhile."""
+        await self._engine.load_values(lane.row.key, contents_shown(lane.run))
+        return self._view(lane, contents=True) if lane.durable else None
+
+    async def _next(self, run_id: str, *, contents: bool) -> RunView | None:
+        """Return the run as its next commit leaves it."""
+        form = run_id, contents
+        view = self._at_commit.get(form)
+        if view is None:
+            view = self._at_commit[form] = self._engine.loop.create_future()
+        done, _ = await asyncio.wait({view}, timeout=COMMIT_SECONDS_MAX)
+        if done:
+            return view.result()
+        self._at_commit.pop(form, None)
+        return None
+
+    # --- At a commit -------------------------------------------------------------------------------------------------
+
+    def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
+        run_id = lane.run.id
+        self._ended.pop(run_id, None)
+        if self._at_commit:
+            self._tell(lane)
+        if not lane.run.finished or not lane.durable:
+            return
+        looked_at = run_id in self._looked_at
+        if looked_at or run_id in self._endings:
+            view = self._view(lane, contents=True)
+            if (ending := self._endings.get(run_id)) is not None:
+                ending.view = view
+            if looked_at and view is not None:
+                self._keep(lane, view)
+
+    def _tell(self, lane: Lane) -> None:
+        for contents in (True, False):
+            waiting = self._at_commit.pop((lane.run.id, contents), None)
+            if waiting is not None:
+                waiting.set_result(self._view(lane, contents=contents) if lane.durable else None)
+
+    def _keep(self, lane: Lane, view: RunView) -> None:
+        del self._looked_at[view.id]
+        if self._engine.contents.size(lane.row.key) <= ENDED_BYTES_MAX:
+            self._ended[view.id] = lane.row.tenant, view
+            if len(self._ended) > ENDED_MAX:
+                self._ended.popitem(last=False)
+
+    def _view(self, lane: Lane, *, contents: bool) -> RunView | None:
+        """Return what memory has, which is durable; None where some of the contents are not there."""
+        wanted = contents_shown(lane.run) if contents else set[int]()
+        values = self._engine.contents.values(lane.row.key, wanted) if wanted else {}
+        return view_run(lane.run, values, self._engine.clock.now()) if len(values) == len(wanted) else None
+
+
+class _Ending:
+    """Those who wait for a run to end, and what it is then: shown from memory, before that forgets it."""
+
+    __slots__ = ("readers", "view")
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self.view: RunView | None = None

@@ -1,0 +1,86 @@
+"""Addresses of machines in a text: IPv4 and IPv6, also as reports of attacks write them, so that nobody clicks."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from headgate.policies.scrubber import Span
+from headgate.policies.words import stands_before
+
+__all__ = ["machines"]
+
+OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+IPV4_PARTS = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
+IPV4_LIKE = re.compile(r"[0-9][0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
+IPV4 = re.compile(rf"(?<![0-9.])(?:{OCTET}\.){{3}}{OCTET}(?![0-9]|\.[0-9])")
+IPV6_PART = re.compile(r":[0-9A-Fa-f]{0,4}:")
+IPV6_BEGIN = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{1,4}\Z")
+IPV6_REST = re.compile(r"[0-9A-Fa-f:]{2,39}+(?:(?<=:)(?:[0-9]{1,3}\.){3}[0-9]{1,3})?")
+IPV6_COLONS_MIN = 6
+"""So many has one in which no groups are left out and the last two are written as an IPv4 address."""
+NO_MACHINE = re.compile(
+    r"(?:^|\n)#{1,4} \Z|(?<![a-z])(?:"
+    r"sections?|clauses?|chapters?|articles?|§+|versions?|release|firmware|build|v|rev\.?|abschnitt|kapitel|punkt|"
+    r"absatz|ziffer|paragraph|articolo|artículo|sección|capítulo|cláusula|paragraphe|раздел|пункт|第|節|章|版本|oid|"
+    r"programme|driver|kernel)[ \t:]*\Z",
+    re.IGNORECASE,
+)
+NOBODYS = ("127.", "0.0.0.0", "255.")  # noqa: S104 - nothing is bound: these are no machine's addresses
+GROUPS_LEFT_OUT_MAX = 3
+
+
+DEFANGED_MARKS = ("[.", "(.", "[dot", "ip-")
+DEFANGED = re.compile(
+    rf"(?<![0-9])(?:{OCTET}(?:\.|\[\.\]|\(\.\)|\[dot\])){{3}}{OCTET}(?![0-9])|"
+    rf"(?<=ip-)(?:{OCTET}-){{3}}{OCTET}(?![0-9])"
+)
+"""As reports of attacks write them, so that nobody clicks, and as machines are named after them."""
+
+
+def machines(text: str) -> Iterator[Span]:
+    if any(mark in text for mark in DEFANGED_MARKS):
+        yield from (Span(*found.span(), "ip") for found in DEFANGED.finditer(text))
+    if IPV4_PARTS.search(text):
+        for like in IPV4_LIKE.finditer(text):
+            found = IPV4.match(text, like.start())
+            if (
+                found is not None
+                and not found[0].startswith(NOBODYS)
+                and not stands_before(NO_MACHINE, text, found.start())
+            ):
+                yield Span(found.start(), found.end(), "ip")
+    if text.count(":") >= 2:
+        yield from _six(text)
+
+
+def _six(text: str) -> Iterator[Span]:
+    at = 0
+    while (part := IPV6_PART.search(text, at)) is not None:
+        begin = IPV6_BEGIN.search(text, max(at, part.start() - 5), part.start())
+        start = part.start() if begin is None else begin.start()
+        rest = IPV6_REST.match(text, start)
+        assert rest is not None
+        at = rest.end()
+        if "::" not in rest[0] and rest[0].count(":") < IPV6_COLONS_MIN:
+            continue
+        address = rest[0] if rest[0].endswith("::") else rest[0].rstrip(":")
+        for _ in range(GROUPS_LEFT_OUT_MAX):  # what stands before it, as in `addr:2001:db8::1`
+            if _is_ipv6(address):
+                yield Span(start, start + len(address), "ip")
+                break
+            left_out, _, address = address.partition(":")
+            start += len(left_out) + 1
+
+
+def _is_ipv6(address: str) -> bool:
+    if address.count(":") < 2 or not any(digit in address for digit in "0123456789"):
+        return False
+    try:
+        parsed = ipaddress.IPv6Address(address)
+    except ValueError:
+        return False
+    if parsed.is_loopback or parsed.is_unspecified:
+        return False
+    return any(len(group) != 2 for group in address.split(":"))  # a fingerprint, or the address of a network card
