@@ -66,6 +66,7 @@ from headgate.engine.streams import RunStreams
 from headgate.engine.task_rows import TaskRows
 from headgate.engine.telling import Telling
 from headgate.engine.tenants import Tenants
+from headgate.engine.texts_of_neighbours import TextsOfNeighbours
 from headgate.engine.vault import Vault
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
@@ -86,6 +87,7 @@ from headgate.ports import (
     Queue,
     RunRow,
     SharedLog,
+    Streams,
 )
 from headgate.queues.memory import MemoryQueue
 from headgate.queues.store import StoreQueue
@@ -137,7 +139,11 @@ class App:
             self.queue = shared_queue = StoreQueue(log.tasks, self.clock)
             self.engine.rows = TaskRows(shared_queue)
         beside = storage_beside(log, self.clock)
-        self.streams = beside.streams
+        self.streams: Streams = beside.streams
+        self.texts_of_neighbours: TextsOfNeighbours | None = None
+        if beside.neighbourhood is not None:
+            self.streams = self.texts_of_neighbours = TextsOfNeighbours(beside.streams, beside.neighbourhood)
+            self.engine.follow(lambda _, __: None, self.texts_of_neighbours.watched)
         self.documents = beside.documents
         own = self.folder if isinstance(log, SqliteLog | MemoryLog) else None
         sealer = lru_cache(1)(partial(sealer_of, environment, own))
@@ -298,6 +304,9 @@ class App:
         await self.warden.recover()
         if self.neighbours is not None:
             await self.neighbours.open()
+        if self.texts_of_neighbours is not None:
+            self._tasks.append(texts := self.engine.spawn(self.texts_of_neighbours.run(), ""))
+            texts.set_name("headgate-texts")
         self.factors.seed(await self.engine.log.estimates(ESTIMATES_MAX))
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))

@@ -44,7 +44,7 @@ class Watching:
             async for chunk in following.earlier():
                 yield chunk
             while True:
-                chunk = following.take()
+                chunk, over = following.take(), following.over
                 if isinstance(chunk, Ended) and not chunk.offset:
                     async for part in following.instead(chunk):
                         yield part
@@ -52,7 +52,7 @@ class Watching:
                     yield chunk
                 if watcher.has_news and (view := await self._newest(run_id, watcher)) is not None:
                     yield Changed(view)
-                elif chunk is None and watcher.last is not None and following.over:
+                elif chunk is None and watcher.last is not None and over:
                     break
                 elif chunk is None:
                     await watcher.sleep()

@@ -149,10 +149,9 @@ class Following:
 
     async def earlier(self) -> AsyncIterator[Chunk]:
         """Yield what is to be told of the places that had ended when it was begun."""
-        run_id, origin = self._lane.run.id, self._streams.origin
         for one in self._ended:
-            final = self._streams.final(run_id, one.place)
-            async for chunk in chunks_of(one, self._load, self._positions.get(one.place), final, origin):
+            final = self._streams.final(self._lane.run.id, one.place)
+            async for chunk in chunks_of(one, self._load, self._positions.get(one.place), final):
                 yield chunk
 
     async def instead(self, end: Ended) -> AsyncIterator[Chunk]:
@@ -235,20 +234,20 @@ def has_ended(run: Run, wanted: str = "") -> bool:
 
 
 async def chunks_of(
-    ended: EndedPlace, load: Load, position: Position | None = None, final: Final | None = None, origin: str = ""
+    ended: EndedPlace, load: Load, position: Position | None = None, final: Final | None = None
 ) -> AsyncIterator[Chunk]:
     """Yield what a reader at `position` has to be told of a place that has ended: its text, and that it has ended.
 
-    `final` and `origin` say how its text was streamed, where that is known.
+    `final` says how its text was streamed, where that is known.
     """
     data = _text_of(await load(ended.version)).encode("utf-8", "replace") if ended.version else b""
     place, attempt = ended.place, ended.attempt
     epoch, counted_by, length = max(attempt, 1), RESULT, len(data)
     if final is not None and not _is_at(position, epoch, RESULT):
         if ended.status != "completed":
-            epoch, counted_by, length = final.epoch, origin, final.length
+            epoch, counted_by, length = final.epoch, final.origin, final.length
         elif (final.length, final.digest) == (len(data), digest_of(data)):
-            epoch, counted_by = final.epoch, origin
+            epoch, counted_by = final.epoch, final.origin
     offset = 0
     if position is not None and _is_at(position, epoch, counted_by) and position.offset <= length:
         offset = position.offset

@@ -44,6 +44,7 @@ from headgate.ports.model import (
     Thought,
     ToolCall,
 )
+from headgate.ports.neighbourhood import MESSAGE_BYTES_MAX, MirrorStreams, Neighbourhood
 from headgate.ports.outgoing import Letter, Outgoing, Undelivered
 from headgate.ports.policy import (
     NO_GUARDS,
@@ -121,6 +122,7 @@ __all__ = [
     "EVERYTHING",
     "EVERY_RUN",
     "LEASE_MICROSECONDS",
+    "MESSAGE_BYTES_MAX",
     "NO_GUARDS",
     "RESULT",
     "TENANT_FOLDERS",
@@ -186,12 +188,14 @@ __all__ = [
     "LimitStore",
     "Log",
     "Message",
+    "MirrorStreams",
     "Misfire",
     "ModelAnswer",
     "ModelProvider",
     "ModelRequest",
     "Modify",
     "Move",
+    "Neighbourhood",
     "NewEvent",
     "Offer",
     "Opening",

@@ -119,12 +119,14 @@ Chunk = Tokens | Restarted | Gap | Ended
 
 
 class Final(msgspec.Struct, frozen=True):
-    """How the text of an ended place was, when it was streamed to its end; `digest` as `digest_of` makes it."""
+    """How the text of an ended place was, when it was streamed to its end; `digest` as `digest_of` makes it, `origin`
+    who counted."""
 
     attempt: int
     epoch: int
     length: int
     digest: bytes
+    origin: str = ""
 
 
 class Subscription(Protocol):

@@ -28,6 +28,7 @@ from headgate.ports import (
 from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_HURRY, Line, Lines, Patience
+from headgate.stores.postgres_texts import PostgresNeighbourhood
 from headgate.stores.queries import load_queries
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ class PostgresReader:
     def place(self) -> str:
         """Where it is, for people."""
         return str(self._address)
+
+    def neighbourhood(self) -> PostgresNeighbourhood:
+        """Return how the nodes on this log speak to each other of what streams."""
+        return PostgresNeighbourhood(self._address, self._schema)
 
     async def run(self, run_id: str) -> RunRow | None:
         return await self._row("run", clean(run_id))

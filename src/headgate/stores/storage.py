@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
-from headgate.ports import BudgetRules, Cache, Cell, Clock, Documents, LimitStore, Log, Schedules, Streams
+from headgate.ports import (
+    BudgetRules,
+    Cache,
+    Cell,
+    Clock,
+    Documents,
+    LimitStore,
+    Log,
+    MirrorStreams,
+    Neighbourhood,
+    Schedules,
+)
 from headgate.stores.budgets import KeptBudgetRules
 from headgate.stores.cache import KeptCache, MemoryCache
 from headgate.stores.cache_inventory import CacheInventory
@@ -12,10 +23,10 @@ from headgate.stores.cache_table import CacheTable, SqliteCacheTable
 from headgate.stores.documents import MemoryDocuments, SqliteDocuments
 from headgate.stores.limits import MemoryLimits, SqliteLimits, limits_in
 from headgate.stores.memory import MemoryLog
+from headgate.stores.mirror_streams import MirroringStreams
 from headgate.stores.schedules import KeptSchedules
 from headgate.stores.sqlite import SqliteLog
 from headgate.stores.stream_spill import StreamSpill
-from headgate.stores.streams import RingStreams
 
 if TYPE_CHECKING:
     from headgate.stores.postgres_reading import PostgresReader
@@ -25,15 +36,16 @@ __all__ = ["Storage", "cache_inventory_beside", "cells_beside", "documents_besid
 
 class Storage(NamedTuple):
     """Everything that an engine keeps beside its log. `shared`: other processes write to it, too, so that whoever holds
-    something of it in memory looks again each second."""
+    something of it in memory looks again each second; `neighbourhood`: where they are told of what streams."""
 
     documents: Documents
     schedules: Schedules
     budget_rules: BudgetRules
     limits: LimitStore
     cache: Cache
-    streams: Streams
+    streams: MirrorStreams
     shared: bool = False
+    neighbourhood: Neighbourhood | None = None
 
 
 def storage_beside(log: Log, clock: Clock) -> Storage:
@@ -46,8 +58,9 @@ def storage_beside(log: Log, clock: Clock) -> Storage:
         KeptBudgetRules(documents),
         _limits(log, clock),
         MemoryCache() if table is None else KeptCache(table),
-        RingStreams(clock, None if table is None else StreamSpill()),
+        MirroringStreams(clock, None if table is None else StreamSpill()),
         shared=_is_in_postgres(log),
+        neighbourhood=log.neighbourhood() if _is_in_postgres(log) else None,
     )
 
 

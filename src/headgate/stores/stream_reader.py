@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from headgate.ports import Chunk, Ended, ReaderTooSlow, Restarted
-from headgate.stores.stream_text import StreamText
+from headgate.stores.stream_text import Cursor, StreamText
 
 if TYPE_CHECKING:
     from headgate.stores.streams import RingStreams
@@ -24,8 +24,8 @@ class StreamReader:
     def __init__(self, streams: RingStreams, run_id: str, wanted: str, bytes_max: int, wake: asyncio.Event) -> None:
         self.run_id = run_id
         self.wanted = wanted
-        self.cursors: dict[str, list[int]] = {}
-        """Epoch and offset of each place that was read from. Epoch -1: the next one is another, whichever it is."""
+        self.cursors: dict[str, Cursor] = {}
+        """Of each place that was read from."""
         self._streams = streams
         self._bytes_max = bytes_max
         self.news: dict[str, None] = {}
@@ -41,8 +41,8 @@ class StreamReader:
 
     def leave(self, ring: StreamText) -> int:
         """This text is over: it is this reader's to read to its end. Return how many bytes that is."""
-        epoch, offset = self.cursors.get(ring.place, (ring.epoch, 0))
-        unread = ring.shown - (offset if epoch == ring.epoch else 0)
+        cursor = self.cursors.get(ring.place)
+        unread = ring.shown - (cursor.offset if cursor is not None and cursor.is_in(ring) else 0)
         self._left.append(ring)
         self._unread += unread
         self.wake.set()
@@ -86,14 +86,15 @@ class StreamReader:
         return None
 
     def _take_left(self, ring: StreamText) -> Chunk | None:
-        before = self.cursors.get(ring.place, (0, 0))[1]
+        cursor = self.cursors.get(ring.place)
+        before = 0 if cursor is None else cursor.offset
         chunk = self._streams.next_of(ring, self.cursors)
         if isinstance(chunk, Ended):
             self._left.popleft()
             del self.cursors[ring.place]
             self._let_go(ring)
         elif not isinstance(chunk, Restarted):
-            self._unread -= self.cursors[ring.place][1] - before
+            self._unread -= self.cursors[ring.place].offset - before
         return chunk
 
     def _let_go(self, ring: StreamText) -> None:

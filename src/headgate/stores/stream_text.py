@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-__all__ = ["SHOWN_EVERY_MICROSECONDS", "StreamText"]
+__all__ = ["SHOWN_EVERY_MICROSECONDS", "Cursor", "StreamText"]
 
 SHOWN_EVERY_MICROSECONDS = 25_000
 
@@ -13,15 +13,19 @@ class StreamText:
     """One epoch of a place. `shown` of its bytes may be read; those before `begin` have fallen out of the ring."""
 
     __slots__ = (
-        *("attempt", "begin", "buffer", "digest", "due", "epoch", "place"),
-        *("readers", "run_id", "shown", "shown_at", "status"),
+        *("attempt", "begin", "buffer", "digest", "due", "epoch", "origin", "place"),
+        *("readers", "run_id", "shelf", "shown", "shown_at", "status"),
     )
 
-    def __init__(self, run_id: str, place: str, attempt: int, epoch: int) -> None:
+    def __init__(self, run_id: str, place: str, attempt: int, epoch: int, origin: str) -> None:
         self.run_id = run_id
         self.place = place
         self.attempt = attempt
         self.epoch = epoch
+        self.origin = origin
+        """Who counts its epochs."""
+        self.shelf = place
+        """What a spill knows it by, with its run and epoch."""
         self.buffer = bytearray()
         self.begin = 0
         self.shown = 0
@@ -37,3 +41,17 @@ class StreamText:
     @property
     def length(self) -> int:
         return self.begin + len(self.buffer)
+
+
+class Cursor:
+    """Where a reader is: behind `offset` bytes of this epoch of this origin."""
+
+    __slots__ = ("epoch", "offset", "origin")
+
+    def __init__(self, epoch: int, offset: int, origin: str) -> None:
+        self.epoch = epoch
+        self.offset = offset
+        self.origin = origin
+
+    def is_in(self, text: StreamText) -> bool:
+        return self.epoch == text.epoch and self.origin == text.origin

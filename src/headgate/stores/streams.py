@@ -33,9 +33,9 @@ from headgate.ports import (
 )
 from headgate.stores.stream_reader import StreamReader
 from headgate.stores.stream_spill import BLOCK_BYTES, StreamSpill
-from headgate.stores.stream_text import SHOWN_EVERY_MICROSECONDS, StreamText
+from headgate.stores.stream_text import SHOWN_EVERY_MICROSECONDS, Cursor, StreamText
 
-__all__ = ["RingStreams"]
+__all__ = ["PLACES_MAX", "RingStreams"]
 
 RING_BYTES_MAX = 256 * 1024
 """Of a place, where there is a spill: what falls out is read from there."""
@@ -99,11 +99,12 @@ class RingStreams:
             return
         places = self._runs.get(run_id)
         ring = None if places is None else places.get(place)
-        if ring is None or ring.attempt < attempt:
+        if ring is None or ring.attempt < attempt or (ring.attempt == attempt and ring.origin != self.origin):
             ring = self._begin(run_id, place, attempt, ring)
-        if ring is None or ring.attempt > attempt:
-            return
-        data = text.encode("utf-8", "replace")
+        if ring is not None and ring.attempt == attempt:
+            self._add(ring, text.encode("utf-8", "replace"))
+
+    def _add(self, ring: StreamText, data: bytes) -> None:
         ring.buffer += data
         self._bytes += len(data)
         now = self._clock.now()
@@ -128,32 +129,41 @@ class RingStreams:
     def _begin(self, run_id: str, place: str, attempt: int, before: StreamText | None) -> StreamText | None:
         """Return the text of the next epoch, or of the one before where nothing was said in it; None: there may be
         none."""
-        if before is not None and before.length == 0:
+        if before is not None and before.length == 0 and before.origin == self.origin:
             before.attempt = attempt
             return before
         if before is not None:
-            epoch = before.epoch + 1
+            epoch = self._epoch_after(before)
             self._forget(before)
-            ring = StreamText(run_id, place, attempt, epoch)
+            ring = StreamText(run_id, place, attempt, epoch, self.origin)
         elif self._count >= PLACES_MAX or (ring := self._new(run_id, place, attempt)) is None:
             return None
-        self._runs.setdefault(run_id, {})[place] = ring
-        self._count += 1
+        self._put_in(ring)
         if before is not None:
             self._tell(ring)
         return ring
+
+    def _epoch_after(self, before: StreamText | Final) -> int:
+        """Return a number that no epoch of this place has had here; one of another origin may be below ours."""
+        return 1 + (before.epoch if before.origin == self.origin else max(before.epoch, self._epoch_forgotten))
+
+    def _put_in(self, ring: StreamText) -> None:
+        self._runs.setdefault(ring.run_id, {})[ring.place] = ring
+        self._count += 1
 
     def _new(self, run_id: str, place: str, attempt: int) -> StreamText | None:
         """Return a text for a place that has none; None where it has ended with this attempt."""
         ended = self._ended.get((run_id, place))
         if ended is None:
-            return StreamText(run_id, place, attempt, self._epoch_forgotten + 1)
-        return StreamText(run_id, place, attempt, ended.epoch + 1) if attempt > ended.attempt else None
+            return StreamText(run_id, place, attempt, self._epoch_forgotten + 1, self.origin)
+        if attempt <= ended.attempt:
+            return None
+        return StreamText(run_id, place, attempt, self._epoch_after(ended), self.origin)
 
     def _forget(self, ring: StreamText) -> None:
         self._take_out(ring)
         if self._spill is not None:
-            self._spill.drop(ring.run_id, ring.place, ring.epoch)
+            self._spill.drop(ring.run_id, ring.shelf, ring.epoch)
 
     def _take_out(self, ring: StreamText) -> None:
         places = self._runs[ring.run_id]
@@ -207,7 +217,7 @@ class RingStreams:
             del ring.buffer[:cut]
             ring.digest.update(block)
             if self._spill is not None:
-                self._spill.keep(ring.run_id, ring.place, ring.epoch, ring.begin, block)
+                self._spill.keep(ring.run_id, ring.shelf, ring.epoch, ring.begin, block)
             ring.begin += cut
             self._bytes -= cut
 
@@ -234,7 +244,7 @@ class RingStreams:
             return
         ring.shown, ring.status = ring.length, status
         ring.digest.update(ring.buffer)
-        self._remember((run_id, place), Final(ring.attempt, ring.epoch, ring.length, ring.digest.digest()))
+        self._remember((run_id, place), Final(ring.attempt, ring.epoch, ring.length, ring.digest.digest(), ring.origin))
         ring.readers = len(readers)
         unread = [reader.leave(ring) for reader in readers]
         if not any(unread):
@@ -252,7 +262,7 @@ class RingStreams:
     def read_to_its_end(self, ring: StreamText) -> None:
         """Nobody reads this ended text any more."""
         if self._spill is not None:
-            self._spill.drop(ring.run_id, ring.place, ring.epoch)
+            self._spill.drop(ring.run_id, ring.shelf, ring.epoch)
 
     def end(self, run_id: str, status: str) -> None:
         for ring in list(self._runs.get(run_id, {}).values()):
@@ -278,13 +288,14 @@ class RingStreams:
         reader = StreamReader(self, run_id, place, self._reader_bytes_max, wake or asyncio.Event())
         rings = self._runs.get(run_id, {})
         for position in resume:
-            ring, ours = rings.get(position.place), position.origin == self.origin
-            if ours and ring is not None and ring.epoch == position.epoch and position.offset > ring.length:
+            ring, cursor = rings.get(position.place), Cursor(position.epoch, max(position.offset, 0), position.origin)
+            ours = position.origin == self.origin
+            if ours and ring is not None and cursor.is_in(ring) and cursor.offset > ring.length:
                 raise Invalid(
                     f"Epoch {ring.epoch} of {position.place} has {ring.length} bytes; there is no offset "
                     f"{position.offset} yet."
                 )
-            reader.cursors[position.place] = [position.epoch if ours else -1, max(position.offset, 0)]
+            reader.cursors[position.place] = cursor
         self._readers.setdefault(run_id, []).append(reader)
         reader.news.update((known, None) for known in rings if wants(place, known))
         return reader
@@ -303,33 +314,33 @@ class RingStreams:
         if ring is None:
             return None, False
         chunk = self.next_of(ring, reader.cursors)
-        return chunk, reader.cursors[place][1] < ring.shown
+        return chunk, reader.cursors[place].offset < ring.shown
 
-    def next_of(self, ring: StreamText, cursors: dict[str, list[int]]) -> Chunk | None:
+    def next_of(self, ring: StreamText, cursors: dict[str, Cursor]) -> Chunk | None:
         cursor = cursors.get(ring.place)
         if cursor is None:
-            cursor = cursors[ring.place] = [ring.epoch, 0]
-        if cursor[0] != ring.epoch:
-            cursor[:] = ring.epoch, 0
-            return Restarted(ring.place, ring.epoch, ring.attempt, self.origin)
-        offset = cursor[1]
+            cursor = cursors[ring.place] = Cursor(ring.epoch, 0, ring.origin)
+        if not cursor.is_in(ring):
+            cursors[ring.place] = Cursor(ring.epoch, 0, ring.origin)
+            return Restarted(ring.place, ring.epoch, ring.attempt, ring.origin)
+        offset = cursor.offset
         if offset < ring.shown:
             begin, data = self._read(ring, offset)
             if begin > offset:
-                cursor[1] = begin
-                return Gap(ring.place, ring.epoch, offset, begin, ring.attempt, self.origin)
+                cursor.offset = begin
+                return Gap(ring.place, ring.epoch, offset, begin, ring.attempt, ring.origin)
             if data[0] & 0xC0 == 0x80:
                 raise Invalid(f"Offset {offset} of {ring.place} stands inside a character.")
-            cursor[1] += len(data)
-            return Tokens(ring.place, ring.epoch, offset, data.decode(), ring.attempt, self.origin)
+            cursor.offset += len(data)
+            return Tokens(ring.place, ring.epoch, offset, data.decode(), ring.attempt, ring.origin)
         if not ring.status:
             return None
-        return Ended(ring.place, ring.epoch, ring.shown, ring.status, ring.attempt, self.origin)
+        return Ended(ring.place, ring.epoch, ring.shown, ring.status, ring.attempt, ring.origin)
 
     def _read(self, ring: StreamText, offset: int) -> tuple[int, bytes | bytearray]:
         """Return bytes from `offset` on, or from the first one behind it that is kept, and where they begin."""
         if offset < ring.begin:
-            found = self._spill and self._spill.find(ring.run_id, ring.place, ring.epoch, offset)
+            found = self._spill and self._spill.find(ring.run_id, ring.shelf, ring.epoch, offset)
             return found or (min(ring.begin, ring.shown), b"")
         first, last = offset - ring.begin, ring.shown - ring.begin
         if last - first > CHUNK_BYTES_MAX:

@@ -1,0 +1,464 @@
+"""Texts that stream at one node, read at another on the same PostgreSQL: live, from anywhere, whatever is cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from tests.conformance.test_streams import Nobody
+from tests.engine.tapped import TEXT, Tap, Watcher, in_pieces
+from tests.engine.test_two_nodes import until
+from tests.postgres_logs import SCHEMA, Proxy, empty_postgres_log, server_url
+
+from headgate.app import App
+from headgate.engine import texts_of_neighbours, texts_passed_on
+from headgate.engine.text_messages import Passed, messages_of
+from headgate.engine.texts_of_neighbours import TextsOfNeighbours
+from headgate.ports import Chunk, Ended, Restarted, StartRequest, Tokens
+from headgate.stores.mirror_streams import MirroringStreams
+from headgate.stores.postgres import PostgresLog
+from headgate.stores.postgres_texts import PostgresNeighbourhood, channel_of
+from headgate.testing.clock import VirtualClock
+from headgate.testing.stream_conformance import at_hand
+
+ASK = "name: asks\nactivities:\n  ask: {use: llm_prompt, with: {model: [tap/one, tap/two], prompt: Hello}}\n"
+MEGABYTE = "大🦉é" * 120_000
+"""One token of more than a megabyte."""
+
+
+class Node:
+    """An app of a node, with models that say what a test tells them to."""
+
+    def __init__(self, *, work: bool, url: str = "") -> None:
+        self.log = PostgresLog(url or server_url(), schema=SCHEMA)
+        self.tap = Tap()
+        self.app = App(self.log, environment={}, offline=True, work=work, providers={"tap": self.tap})
+        self.texts = self.app.texts_of_neighbours
+
+    async def start(self, definition: str = ASK) -> str:
+        return (await self.app.desk.start(StartRequest(definition=definition))).id
+
+    def watch(self, run_id: str, **rest: Any) -> Watcher:
+        return Watcher(self.app.desk, run_id, **rest)
+
+    @property
+    def hears(self) -> bool:
+        return self.texts._neighbourhood._connection is not None
+
+
+@asynccontextmanager
+async def running(*nodes: Node) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        for node in nodes:
+            await stack.enter_async_context(node.app)
+        for node in nodes:
+            await until(lambda node=node: node.hears)
+        yield
+        for node in nodes:
+            assert node.app.engine.failures == []
+
+
+Scene = Callable[[Node, Node], Awaitable[None]]
+
+
+def play(scene: Scene) -> None:
+    """Play a scene on a node that works and one that is only read at."""
+
+    async def whole() -> None:
+        worker, reader = Node(work=True), Node(work=False)
+        async with running(worker, reader), asyncio.timeout(60):
+            await scene(worker, reader)
+
+    asyncio.run(empty_postgres_log().close())
+    asyncio.run(whole())
+
+
+def said(watcher: Watcher) -> str:
+    return watcher.heard().text
+
+
+# --- Read at the other node ----------------------------------------------------------------------------------------
+
+
+def test_a_text_is_read_at_the_other_node_from_its_beginning_and_as_it_is_made():
+    async def scene(worker: Node, reader: Node) -> None:
+        run_id = await worker.start()
+        worker.tap.say("Once upon ")
+        here = worker.watch(run_id)
+        await until(lambda: said(here) == "Once upon ")
+        there = reader.watch(run_id)
+        await until(lambda: said(there) == "Once upon ")
+        worker.tap.say("a time")
+        await until(lambda: said(there) == "Once upon a time")
+
+        worker.tap.end("Once upon a time")
+        await here.end()
+        await there.end()
+
+        assert there.heard()[:4] == ("Once upon a time", 0, 0, "completed")
+        assert there.heard().position == here.heard().position
+        assert there.updates[-1].run.status == "completed"
+
+    play(scene)
+
+
+def test_a_reader_goes_on_at_the_other_node_where_it_was_and_after_the_end_too():
+    async def scene(worker: Node, reader: Node) -> None:
+        run_id = await worker.start()
+        worker.tap.say(*in_pieces(TEXT[:200]))
+        here = worker.watch(run_id)
+        await until(lambda: said(here) == TEXT[:200])
+        await here.close()
+        before = here.heard()
+
+        there = reader.watch(run_id, resume=[before.position])
+        worker.tap.say(*in_pieces(TEXT[200:]))
+        await until(lambda: there.heard(before=before).text == TEXT)
+        worker.tap.end(TEXT)
+        await there.end()
+        late = reader.watch(run_id, resume=[before.position])
+        await late.end()
+
+        for watcher in (there, late):
+            assert watcher.heard(before=before)[:4] == (TEXT, 0, 0, "completed")
+            assert watcher.chunks()[0].offset == len(TEXT[:200].encode())
+
+    play(scene)
+
+
+def test_what_a_model_said_before_it_failed_is_taken_back_at_the_other_node_too():
+    async def scene(worker: Node, reader: Node) -> None:
+        run_id = await worker.start()
+        there = reader.watch(run_id)
+        worker.tap.say("Half a sen")
+        await until(lambda: said(there) == "Half a sen")
+        worker.tap.fail()
+        await until(lambda: isinstance(there.chunks()[-1], Restarted))
+        worker.tap.say(TEXT, model="two")
+        worker.tap.end(TEXT, model="two")
+        await there.end()
+
+        assert there.heard()[:4] == (TEXT, 1, 0, "completed")
+        assert [chunk.epoch for chunk in there.chunks()] == [1, 2, 2, 2]
+
+    play(scene)
+
+
+def test_a_hundred_readers_of_a_long_text_are_one_there_and_each_has_all_of_it():
+    async def scene(worker: Node, reader: Node) -> None:
+        passed, hear = [], reader.texts._passed
+        reader.texts._passed = lambda run_id, run, chunk: (passed.append(chunk), hear(run_id, run, chunk))
+        run_id = await worker.start()
+        there = [reader.watch(run_id) for _ in range(100)]
+        worker.tap.say(MEGABYTE)
+        await until(lambda: said(there[0]) == MEGABYTE)
+        worker.tap.say("!")
+        worker.tap.end(f"{MEGABYTE}!")
+        for watcher in there:
+            await watcher.end()
+
+            assert watcher.heard()[:4] == (f"{MEGABYTE}!", 0, 0, "completed")
+        assert "".join(chunk.text for chunk in passed if isinstance(chunk, Tokens)) == f"{MEGABYTE}!"
+
+    play(scene)
+
+
+def test_when_the_last_reader_has_gone_nothing_is_passed_on_or_kept():
+    async def scene(worker: Node, reader: Node) -> None:
+        run_id = await worker.start()
+        there = [reader.watch(run_id) for _ in range(2)]
+        worker.tap.say("Once")
+        await until(lambda: said(there[0]) == said(there[1]) == "Once")
+
+        await there[0].close()
+        worker.tap.say(" more")
+        await until(lambda: said(there[1]) == "Once more")
+        await there[1].close()
+
+        await until(lambda: not worker.texts._passed_on._readings)
+        assert reader.texts.watched() == set()
+        assert not reader.texts._streams.mirrored(run_id, "ask")
+
+    play(scene)
+
+
+def test_texts_of_many_runs_and_any_characters_come_each_to_its_own_reader():
+    texts = [f'{number}: \x00\x01\\"{"🦉" * number}' * 100 for number in range(20)]
+
+    async def scene(worker: Node, reader: Node) -> None:
+        runs = []
+        for number, text in enumerate(texts):
+            model = f"m{number}"
+            runs.append(await worker.start(ASK.replace("[tap/one, tap/two]", f"tap/{model}")))
+            worker.tap.say(*in_pieces(text, 100), model=model)
+        there = [reader.watch(run_id) for run_id in runs]
+        for number, text in enumerate(texts):
+            await until(lambda number=number, text=text: said(there[number]) == text)
+            worker.tap.end(text, model=f"m{number}")
+        for watcher, text in zip(there, texts, strict=True):
+            await watcher.end()
+
+            assert watcher.heard()[:4] == (text, 0, 0, "completed")
+
+    play(scene)
+
+
+# --- What breaks ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [(0,), (1,), (0, 1)], ids=["of the worker", "of the reader", "of both"])
+def test_a_connection_that_is_cut_costs_the_reader_at_the_other_node_nothing(
+    cut: Sequence[int], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(texts_of_neighbours, "RENEW_SECONDS", 1e6)  # what heals it is that both say so
+
+    async def whole() -> None:
+        async with Proxy(server_url()) as one, Proxy(server_url()) as two:
+            worker, reader = Node(work=True, url=one.url), Node(work=False, url=two.url)
+            third = Node(work=False)
+            async with running(worker, reader, third), asyncio.timeout(60):
+                run_id = await third.start()
+                there = reader.watch(run_id)
+                worker.tap.say(*in_pieces(TEXT[:300]))
+                await until(lambda: said(there) == TEXT[:300])
+
+                for number in cut:
+                    (one, two)[number].drop()
+                await until(lambda: not all((worker, reader)[number].hears for number in cut))
+                worker.tap.say(*in_pieces(TEXT[300:]))
+                await until(lambda: said(there) == TEXT)
+                worker.tap.end(TEXT)
+                await there.end()
+
+                assert there.heard()[:4] == (TEXT, 0, 0, "completed")
+
+    asyncio.run(empty_postgres_log().close())
+    asyncio.run(whole())
+
+
+def test_when_the_node_that_works_ends_the_text_begins_again_at_whichever_goes_on():
+    async def whole() -> None:
+        first, second, reader = Node(work=True), Node(work=True), Node(work=False)
+        async with running(reader), asyncio.timeout(60):
+            async with running(first):
+                run_id = await first.start()
+                there = reader.watch(run_id)
+                first.tap.say("Half a sen")
+                await until(lambda: said(there) == "Half a sen")
+            async with running(second):
+                second.tap.say(*in_pieces(TEXT))
+                await until(lambda: said(there) == TEXT)
+                second.tap.end(TEXT)
+                await there.end()
+
+        assert there.heard().text == TEXT
+        assert there.heard().restarts >= 1
+        assert [chunk.attempt for chunk in there.chunks() if isinstance(chunk, Ended)] == [2]
+
+    asyncio.run(empty_postgres_log().close())
+    asyncio.run(whole())
+
+
+def test_a_message_that_got_lost_is_asked_for_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(texts_of_neighbours, "ASK_AGAIN_SECONDS", 0.0)
+
+    async def scene(worker: Node, reader: Node) -> None:
+        run_id = await worker.start()
+        there = reader.watch(run_id)
+        worker.tap.say("One ")
+        await until(lambda: said(there) == "One ")
+        with deaf(reader) as lost:
+            worker.tap.say("two ")
+            await until(lambda: lost)
+        worker.tap.say("three")
+        await until(lambda: said(there) == "One two three")
+
+    play(scene)
+
+
+def test_an_end_whose_last_words_do_not_come_is_told_with_the_result(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(texts_of_neighbours, "HELD_SECONDS", 0.2)
+
+    async def scene(worker: Node, reader: Node) -> None:
+        run_id = await worker.start()
+        there = reader.watch(run_id)
+        worker.tap.say("Half a ")
+        await until(lambda: said(there) == "Half a ")
+        with deaf(reader):
+            worker.tap.say("sentence")
+            worker.tap.end("Half a sentence")
+            await there.end()
+
+        assert there.heard()[:4] == ("Half a sentence", 1, 0, "completed")
+
+    play(scene)
+
+
+def test_a_watch_does_not_end_before_a_text_that_ends_while_the_newest_run_is_read():
+    async def scene(worker: Node, reader: Node) -> None:
+        run_id, read = await worker.start(), reader.app.desk.watching._newest
+
+        async def newest(run_id: str, watcher: Any) -> Any:
+            view = await read(run_id, watcher)
+            if watcher.last is not None:
+                await until(lambda: lost)
+                for message in lost:
+                    type(reader.texts)._passed(reader.texts, *message)
+            return view
+
+        there = reader.watch(run_id)
+        worker.tap.say("Once")
+        await until(lambda: said(there) == "Once")
+        with deaf(reader) as lost:
+            reader.app.desk.watching._newest = newest
+            worker.tap.end("Once")
+            await there.end()
+
+        assert there.heard()[:4] == ("Once", 0, 0, "completed")
+
+    play(scene)
+
+
+class deaf:  # noqa: N801 - reads as a word
+    """Within it nothing of what is passed on to the node is heard."""
+
+    def __init__(self, node: Node) -> None:
+        self._texts = node.texts
+        self._lost: list[Any] = []
+
+    def __enter__(self) -> list[Any]:
+        self._texts._passed = lambda *message: self._lost.append(message)
+        return self._lost
+
+    def __exit__(self, *_: object) -> None:
+        del self._texts._passed
+
+
+def test_a_run_that_is_retried_is_not_ended_again_for_who_comes_then():
+    async def whole() -> None:
+        texts = TextsOfNeighbours(MirroringStreams(VirtualClock()), Nobody())
+
+        def hear(chunk: Chunk) -> None:
+            for message in messages_of(Passed("run", chunk)):
+                texts._heard(message)
+
+        early = texts.subscribe("run")
+        hear(Tokens("p", 1, 0, "one", 1, "other"))
+        texts.finish("run", "p", 1, "failed")
+        texts.end("run", "failed")
+        assert not early.over
+        hear(Ended("p", 1, 3, "failed", 1, "other"))
+        assert early.over
+
+        late = texts.subscribe("run")
+        hear(Tokens("p", 2, 0, "two", 2, "other"))
+        texts.finish("run", "p", 2, "completed")
+        hear(Ended("p", 2, 3, "completed", 2, "other"))
+
+        assert [type(chunk) for chunk in await at_hand(late)] == [Tokens, Ended]
+        assert not late.over
+        await texts.close()
+
+    asyncio.run(whole())
+
+
+# --- What it costs, and its bounds ---------------------------------------------------------------------------------
+
+
+def test_where_nobody_reads_nothing_is_said_and_where_nobody_else_does_no_text_is():
+    async def scene(worker: Node, reader: Node) -> None:
+        heard: list[tuple[str, str]] = []
+        connection = await asyncpg.connect(server_url())
+        await connection.execute(f"insert into {SCHEMA}.meta values ('texts_channel', 7) on conflict do nothing")
+        secret = await connection.fetchval(f"select value from {SCHEMA}.meta where name = 'texts_channel'")
+        channels = [channel_of(secret, node) for node in ("", worker.texts.origin, reader.texts.origin)]
+        for channel in channels:
+            await connection.add_listener(channel, lambda _, __, channel, text: heard.append((channel, text)))
+
+        async def spoken(*, at: Node | None) -> list[str]:
+            run_id = await worker.start()
+            heard.clear()
+            watcher = None if at is None else at.watch(run_id)
+            worker.tap.say(*in_pieces(TEXT))
+            if watcher is not None:
+                await until(lambda: said(watcher) == TEXT)
+            worker.tap.end(TEXT)
+            if watcher is not None:
+                await watcher.end()
+            await worker.app.engine.finished(run_id)
+            await connection.execute("notify " + channels[0] + ", 'last'")
+            await until(lambda: heard and heard[-1][1] == "last")
+            return [channel for channel, _ in heard[:-1]]
+
+        assert await spoken(at=None) == []
+        assert set(await spoken(at=worker)) == {channels[0]}
+        assert channels[2] in await spoken(at=reader)
+        await connection.close()
+
+    play(scene)
+
+
+def test_runs_beyond_what_a_node_passes_on_are_read_there_when_they_have_ended(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(texts_passed_on, "PASSED_ON_MAX", 1)
+
+    async def scene(worker: Node, reader: Node) -> None:
+        first = await worker.start()
+        passed = reader.watch(first)
+        await until(lambda: worker.texts._passed_on._readings)
+        second = await worker.start(ASK.replace("one", "three"))
+        beyond = reader.watch(second)
+        worker.tap.say(TEXT)
+        worker.tap.say(TEXT, model="three")
+        await until(lambda: said(passed) == TEXT)
+        assert not beyond.chunks()
+
+        worker.tap.end(TEXT, model="three")
+        await beyond.end()
+
+        assert beyond.heard()[:4] == (TEXT, 0, 0, "completed")
+
+    play(scene)
+
+
+def test_what_is_said_in_one_round_has_a_maximum_and_the_rest_comes_in_the_next(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(texts_passed_on, "ROUND_BYTES_MAX", 1_000)
+    rounds: list[int] = []
+    say = PostgresNeighbourhood.say
+
+    async def counted(self: Any, messages: Sequence[tuple[str, str]]) -> bool:
+        rounds.append(len([text for node, text in messages if node]))
+        return await say(self, messages)
+
+    monkeypatch.setattr(PostgresNeighbourhood, "say", counted)
+
+    async def scene(worker: Node, reader: Node) -> None:
+        runs = [await worker.start(ASK.replace("tap/one", f"tap/m{number}")) for number in range(3)]
+        there = [reader.watch(run_id) for run_id in runs]
+        await until(lambda: len(worker.texts._passed_on._readings) == 3)
+        for number in range(3):
+            worker.tap.say(TEXT, model=f"m{number}")
+        for watcher in there:
+            await until(lambda watcher=watcher: said(watcher) == TEXT)
+
+        assert [count for count in rounds if count] == [1, 1, 1]
+        assert all(isinstance(watcher.chunks()[0], Tokens) for watcher in there)
+
+    play(scene)
+
+
+def test_a_node_that_asks_no_more_is_forgotten(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(texts_passed_on, "LEASE_SECONDS", 0.1)
+
+    async def scene(worker: Node, reader: Node) -> None:
+        run_id = await worker.start()
+        there = reader.watch(run_id)
+        worker.tap.say("Once")
+        await until(lambda: said(there) == "Once")
+
+        await until(lambda: not worker.texts._passed_on._readings)
+
+    play(scene)
