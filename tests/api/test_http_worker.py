@@ -218,5 +218,5 @@ def test_the_command_works_for_a_server_and_drains(tmp_path: Path, reachable: st
     finally:
         for process in (worker, server):
             if process is not None and process.poll() is None:
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)
         server.communicate(timeout=30)

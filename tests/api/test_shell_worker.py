@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         else:
             pytest.fail(f"headgate dev ended with {process.wait()}")
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
 
 
