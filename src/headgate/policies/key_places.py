@@ -153,21 +153,7 @@ PLACES = (
     ),
     # unzip -P fox, ldapsearch -w fox, docker login -p fox
     Place(
-        (
-            "zip ",
-            "sqlcmd",
-            "isql",
-            "rdesktop",
-            "login",
-            "ldap",
-            "openssl",
-            "snmp",
-            "rar ",
-            "/p",
-            "htpasswd",
-            "pass ",
-            "obscure ",
-        ),
+        (" -", "-hp", "/p", "pass ", "obscure "),
         re.compile(
             r"(?:unzip|zip|sqlcmd|rdesktop|isql|bcp|(?:docker|podman|az|oc|cf|helm registry) login)\b[^\n]{0,80}? -[pP] ?[\"']?([^\s\"'-][^\s\"']{3,100})|"
             r"ldap(?:search|add|modify|passwd|whoami)\b[^\n]{0,80}? -w ?[\"']?([^\s\"']{4,100})|"
@@ -278,6 +264,8 @@ NUMBER_NAME_ENDINGS = tuple(
     "ción tion ção cion pin otp tan 2fa mfa code puk cvv cvv2 cvc cvc2 csc zahl nip kode kodu nummer number kod secret confirmation accesso acceso acesso "
     "sicurezza seguridad verifica weryfikacyjny sms porte is ist lautet est es er jest".split()
 )
+NUMBER_NAME_LAST_TWO = frozenset(ending[-2:] for ending in NUMBER_NAME_ENDINGS)
+"""Most words end otherwise, which is told at once."""
 DIRECT = re.compile(
     r"(?:パスワード|パスフレーズ|暗証|合言葉|秘密鍵|キーは|トークン|密码|密碼|口令|密钥|密鑰|秘钥|密匙|令牌|通行码|授权码|비밀번호|비번|암호|토큰|"
     r"كلمة (?:المرور|السر)|كلمه المرور|الرمز|الرقم السري|باسورد|رمز عبور|گذرواژه|پسورد|پاس ورڈ|парол|ключ|токен|секрет|"
@@ -329,7 +317,7 @@ def _numbers(text: str, lowered: str) -> Iterator[Span]:
     for one in NUMBER.finditer(text):
         at = one.start()
         before = lowered[max(0, at - NUMBER_NAME_LENGTH_MAX) : at].rstrip(" :=\"'#-")
-        if before[-1:].isascii() and not before.endswith(NUMBER_NAME_ENDINGS):
+        if before[-1:].isascii() and not (before[-2:] in NUMBER_NAME_LAST_TWO and before.endswith(NUMBER_NAME_ENDINGS)):
             continue
         if NUMBER_NAME.search(lowered, max(0, at - NUMBER_NAME_LENGTH_MAX), at):
             yield key_span(text, at, one.end())

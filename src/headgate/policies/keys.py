@@ -30,7 +30,7 @@ __all__ = ["detect_keys"]
 SPOKEN = frozenset(SPOKEN_NAMES)
 STEMS = (
     *tuple(
-        "@ $ ( = : q z j pass cred token secret parol contras slo api shared acces wd word rase oord kode neno wifi login auth".split()
+        "@ $ ( = : / q z j pass cred token secret paro contras esl hasl api shared acces wd pw word rase oord kode eno wifi login auth anmeld lyk".split()
     ),
     " key",
 )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from headgate.policies.scrubber import Span
-from headgate.policies.words import stands_before
+from headgate.policies.words import Words, stands_before
 
 __all__ = ["machines"]
 
@@ -31,7 +31,7 @@ NOBODYS = ("127.", "0.0.0.0", "255.")  # noqa: S104 - nothing is bound: these ar
 GROUPS_LEFT_OUT_MAX = 3
 
 
-DEFANGED_MARKS = ("[.", "(.", "[dot", "ip-")
+DEFANGED_MARKS = Words(("[.", "(.", "[dot", "ip-"), ("[", "("))
 DEFANGED = re.compile(
     rf"(?<![0-9])(?:{OCTET}(?:\.|\[\.\]|\(\.\)|\[dot\])){{3}}{OCTET}(?![0-9])|"
     rf"(?<=ip-)(?:{OCTET}-){{3}}{OCTET}(?![0-9])"
@@ -40,7 +40,7 @@ DEFANGED = re.compile(
 
 
 def machines(text: str) -> Iterator[Span]:
-    if any(mark in text for mark in DEFANGED_MARKS):
+    if DEFANGED_MARKS.within(text):
         yield from (Span(*found.span(), "ip") for found in DEFANGED.finditer(text))
     if IPV4_PARTS.search(text):
         for like in IPV4_LIKE.finditer(text):

@@ -103,7 +103,7 @@ DATE = re.compile(
     r"\(?(?:[0-9]{1,2}[./-][0-9]{1,2}[./-](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[./-][0-9]{1,2}[./-][0-9]{1,2})(?![0-9])"
 )
 
-OF_A_YEAR = re.compile(r"\A0[0-9]{1,5}/(?:19|20)[0-9]{2}(?![0-9])")
+OF_A_YEAR = re.compile(r"0[0-9]{1,5}/(?:19|20)[0-9]{2}(?![0-9])")
 """The number of a file: 0034/2026."""
 
 
@@ -118,10 +118,12 @@ def phones(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the phone numbers in a part of a text that has digits in it."""
     sure = list(_anywhere(text, start, end)) if ANY_OF_THEM.search(text, start, end) else []
     yield from sure
+    if any(one.start <= start and one.end == end for one in sure):
+        return
     for found in NEAR_A_WORD.finditer(text, start, end):
         span = _span(found)
         known = any(one.start <= span.start and span.end <= one.end for one in sure)
-        if not known and _can_be_dialled(found) and _is_near_a_word(text, found):
+        if not known and not _is_a_date(found) and _is_near_a_word(text, found):
             yield span
 
 
@@ -132,6 +134,8 @@ def _anywhere(text: str, start: int, end: int) -> Iterator[Span]:
             for found in pattern.finditer(text, start, end):
                 if _can_be_dialled(found) and (found[0][0] == "+" or not _is_something_else(text, found.start())):
                     yield _span(found)
+                    if found.start() == start and found.end() == end:
+                        return
 
 
 def _span(found: re.Match[str]) -> Span:
@@ -141,7 +145,11 @@ def _span(found: re.Match[str]) -> Span:
 
 def _can_be_dialled(found: re.Match[str]) -> bool:
     digits = sum(map(str.isdigit, found[0]))
-    return DIGITS_MIN <= digits <= DIGITS_MAX and DATE.match(found[0]) is None and not OF_A_YEAR.search(found[0])
+    return DIGITS_MIN <= digits <= DIGITS_MAX and not _is_a_date(found)
+
+
+def _is_a_date(found: re.Match[str]) -> bool:
+    return DATE.match(found[0]) is not None or OF_A_YEAR.match(found[0]) is not None
 
 
 def _is_something_else(text: str, at: int) -> bool:
