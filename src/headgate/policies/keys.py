@@ -52,6 +52,8 @@ LENGTH_AFTER_MAX = 160
 WORD_BEFORE = re.compile(
     r"([^\s\"'`,;<>(){}\[\]|]{6,100})[\"'`]?,? (?:is|are|was|ist|sind|war|est|sont|es|son|è|é|as|als|comme|como|come|for|für) (?:\w{1,8} ){0,3}\Z"
 )
+PHRASE_MIN = 3
+"""So many quoted words are a secret, whatever the first of them is."""
 ORDINARY = re.compile(r"[0-9]{1,2}[.,]?\Z")
 AMOUNT = re.compile(r"[0-9]{1,3} ?(?:文字|桁|字符|字元|位|个|個|字|日|回|자|일)")
 QUOTATION = r"(?<=[\"'])([^\"'\n]{4,120})(?=[\"'])"
@@ -175,8 +177,9 @@ def _behind_a_sure_name(text: str, lowered: str, start: int, end: int) -> Iterat
         one = NEXT_WORD.match(text, end)
     if one is not None:
         begin, finish = one.span(one.lastindex or 0)
-        first, *_ = text[begin:finish].split(None, 1) or [""]
-        if not is_no_secret(first) and not is_placed(text[begin:finish]) and not CODE.match(text, begin):
+        words = text[begin:finish].split()
+        goes_on = len(words) < PHRASE_MIN and any(map(is_no_secret, words[:1]))
+        if not goes_on and not is_placed(text[begin:finish]) and not CODE.match(text, begin):
             yield key_span(text, begin, finish)
     for complex_one in COMPLEX.finditer(text, max(0, start - PAIR_LENGTH_MAX), start):
         yield key_span(text, *complex_one.span())

@@ -106,7 +106,7 @@ DATE = re.compile(
 )
 """The last is of the years that are counted from the Hijra."""
 
-FOUR_BY_FOUR = re.compile(r"(?<![0-9+])(?!00)[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?![0-9])")
+FOUR_BY_FOUR = re.compile(r"(?<![0-9+])(?<![0-9][ -])(?!00)[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?![ -]?[0-9])")
 """A card, also one that is none: 4111 1111 1111 1112."""
 FOUR_BY_FOUR_LENGTH = 19
 OF_A_YEAR = re.compile(r"0[0-9]{1,5}/(?:19|20)[0-9]{2}(?![0-9])")
