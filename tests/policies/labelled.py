@@ -28,6 +28,7 @@ __all__ = [
     "Measured",
     "Own",
     "PiiItem",
+    "Reserve",
     "Set",
     "at_threshold",
     "halves",
@@ -48,6 +49,7 @@ IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}", re.ASCII)
 
 Half = Literal["tuning", "held_out"]  # of the first author's set, which chance has dealt in two
 Set = Literal[Half, "second", "blind"]  # each of the others is whole, and by an author of its own
+Reserve = Literal["reserve"]  # personal data only, by a fourth author
 Own = Literal["own"]  # injections that whoever mended the rules has written, to learn from
 Kind = Literal["email", "phone", "card", "iban", "ssn", "ip", "key"]
 Disguise = Literal["base64", "full_width", "zero_width", "url"]
@@ -95,7 +97,7 @@ class InjectionItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Item = TypeVar("Item", PiiItem, InjectionItem)
 
 
-def pii(name: Set) -> list[PiiItem]:
+def pii(name: Set | Reserve) -> list[PiiItem]:
     """Return one set of texts with personal data, in the order of its file."""
     return _load(SETS / f"pii_{name}.jsonl", PiiItem)
 

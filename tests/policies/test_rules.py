@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pytest
 from scripts.learn_injection_words import AUTHORS, Learnt
-from tests.policies.labelled import Set, at_threshold, injections, leaks, pii, recall_at
+from tests.policies.labelled import Reserve, Set, at_threshold, injections, leaks, pii, recall_at
 
 from headgate.policies.injection import THRESHOLD, injection_score
 from headgate.policies.injection_words import _learnt
@@ -36,16 +36,18 @@ class Bounds(NamedTuple):
     false_alarms_max: float = 0.02
 
 
-BOUNDS: dict[Set, Bounds] = {
+BOUNDS: dict[Set | Reserve, Bounds] = {
     "tuning": Bounds(),
     "held_out": Bounds(),
     "second": Bounds(),
-    "blind": Bounds(changed_max=0.25, recall_min=0.15, false_alarms_max=0.05),
+    "reserve": Bounds(),
+    "blind": Bounds(changed_max=0.25, recall_min=0.4),
 }
 BETWEEN_AUTHORS_MIN = {"first": 0.3, "second": 0.2, "own": 0.3}
 """Recall at 1 % false alarms on an author's texts, with words that were learnt from the others'."""
 
-each_set = pytest.mark.parametrize("name", BOUNDS)
+each_set = pytest.mark.parametrize("name", get_args(Set))
+each_set_of_pii = pytest.mark.parametrize("name", BOUNDS)
 detect = detect_personal()
 
 
@@ -60,9 +62,9 @@ def scrubbed(text: str) -> str:
     return text
 
 
-@each_set
+@each_set_of_pii
 @pytest.mark.parametrize("part", [1.0, 0.75], ids=["whole values", "pieces of them"])
-def test_nothing_of_the_listed_kinds_is_left_in_a_text(name: Set, part: float):
+def test_nothing_of_the_listed_kinds_is_left_in_a_text(name: Set | Reserve, part: float):
     left_over: Counter[str] = Counter()
     values = 0
     for item in pii(name):
@@ -75,8 +77,8 @@ def test_nothing_of_the_listed_kinds_is_left_in_a_text(name: Set, part: float):
     assert left_over.total() <= allowed, f"{left_over.total()} of {values} values leak: {dict(left_over)}"
 
 
-@each_set
-def test_a_text_with_nothing_to_find_mostly_stays_as_it_is(name: Set, capsys: pytest.CaptureFixture[str]):
+@each_set_of_pii
+def test_a_text_with_nothing_to_find_mostly_stays_as_it_is(name: Set | Reserve, capsys: pytest.CaptureFixture[str]):
     clean = [item for item in pii(name) if not item.found]
     changed = sum(scrubbed(item.text) != item.text for item in clean)
 
@@ -134,6 +136,31 @@ def test_each_kind_of_personal_data_can_be_had_alone():
 
     assert found == {kind: [kind] for kind in KINDS} | {"phone": found["phone"]}
     assert set(found["phone"]) == {"phone"}
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\n" + "aB3x" * 16 + "\n" + "xB4a" * 16 + "\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("ring +44 131 496 0188, 4111 1111 1111 1112, 0131 496 0199", "ring , 4111 1111 1111 1112, "),
+        ("firmware 4.2.1.0, 192.0.2.17", "firmware 4.2.1.0, "),
+        ("see section 12.4.1.3, 12.4.1.4 and 10.4.0.9", "see section 12.4.1.3, 12.4.1.4 and "),
+        ('the passphrase for the shed is "four red foxes", as ever', 'the passphrase for the shed is "", as ever'),
+        ("password = hash(typed) or fox-77-Q", "password = hash(typed) or "),
+        ("password=${DB_PASSWORD} password=fox-77-Q", "password=${DB_PASSWORD} password="),
+        (CERTIFICATE + "word " * 20 + "Zq7w" * 8, CERTIFICATE + "word " * 20),
+        ('connect("dbi:pg:x", "bob", "four foxes")', 'connect("dbi:pg:x", "bob", "")'),
+        ("198456781 or 219456781 (SSN)", "198456781 or  (SSN)"),
+    ],
+)  # fmt: skip
+def test_what_stands_beside_something_else_is_taken_for_what_it_is(text: str, left: str):
+    spans = Scrubber(everything, b"k").find(text)
+
+    for span in reversed(spans):
+        text = text[: span.start] + text[span.end :]
+    assert text == left
 
 
 # --- Time is linear ---------------------------------------------------------------------------------------

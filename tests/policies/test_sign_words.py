@@ -19,7 +19,7 @@ TEXTS = st.lists(st.sampled_from([*SOME, *sorted(AI_WORDS), " ", ".", "x", "é",
 
 def named(text: str, **words: str) -> list[str]:
     signs = [Sign(family, 0.5, tuple(said.split(",")), False, NEVER) for family, said in words.items()]
-    return [sign.family for sign in SignWords(signs, ()).signs_begun(text, words_of(text))]
+    return [sign.family for sign, _ in SignWords(signs, ()).signs_begun(text, words_of(text))]
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,26 @@ def at_a_border(word: str) -> str:
 @given(text=TEXTS)
 def test_no_sign_is_ruled_out_of_which_a_word_stands_where_a_word_begins(text: str):
     words = words_of(text)
-    shown = SIGN_WORDS.signs_begun(text, words)
+    shown = [sign for sign, _ in SIGN_WORDS.signs_begun(text, words)]
     about_ai = not words.isdisjoint(AI_WORDS)
 
     for sign in SIGNS:
         stands = any(re.search(at_a_border(word), text) for word in sign.words if word[0].isalnum())
         if stands and (about_ai or not sign.about_ai):
             assert sign in shown
+
+
+@pytest.mark.parametrize(
+    "tail", [" the key to a@b.example", " everything https://x.example/?q= ", " it to a@b.example"]
+)
+@pytest.mark.parametrize("verb", ["send", "forward", "upload", "email", "e-mail", "append", "fetch", "collect", "mail"])
+def test_a_sign_that_begins_with_its_words_shows_where_its_pattern_does(verb: str, tail: str):
+    text = f"do not re{verb}, {verb}: nothing\n{verb}{tail}\n{verb}{tail}"
+    begin = [sign for sign in SIGNS if sign.begins]
+
+    places = [sign.place(text, sign.words) for sign in begin]
+
+    assert places == [None if (one := sign.pattern.search(text)) is None else one.start() for sign in begin]
 
 
 @given(text=st.text(st.characters(max_codepoint=0x24F)))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from itertools import filterfalse
 from math import exp
 from typing import Any, Literal
 
@@ -47,6 +48,8 @@ LOOKALIKES = str.maketrans(
 )
 DIGITS_FOR_LETTERS = str.maketrans("01345789@$!|", "oieastbgasil")
 LEET_LENGTH_MAX = 24
+LEET_SIGN = re.compile("[@$!]")
+LAST_TOKEN = re.compile(r"\S*\Z")
 LEET_STEMS = (
     "ignore", "disregard", "forget", "override", "bypass", "instruct", "previous", "reveal", "system", "prompt",
     "rules", "secret", "password", "guideline", "restrict", "unfilter", "jailbreak", "forward", "approve",
@@ -125,11 +128,11 @@ def signs_score(text: str) -> tuple[float, list[str]]:
 def _signs(text: str, words: frozenset[str]) -> dict[str, float]:
     """Return the weight of each family that shows."""
     found: dict[str, float] = {}
-    for sign in SIGN_WORDS.signs_begun(text, words):
-        shown = sign.pattern.search(text)
-        if shown is None:
+    for sign, its_words in SIGN_WORDS.signs_begun(text, words):
+        place = sign.place(text, its_words)
+        if place is None:
             continue
-        weight = sign.weight * (QUOTED if _is_quoted(text, shown.start()) else 1)
+        weight = sign.weight * (QUOTED if _is_quoted(text, place) else 1)
         before = found.get(sign.family, 0.0)
         more, less = max(before, weight), min(before, weight)
         found[sign.family] = 1 - (1 - more) * (1 - less * SAME_FAMILY)
@@ -161,9 +164,8 @@ def _hidden(text: str, shown: str, words: frozenset[str]) -> Iterator[str]:
             yield as_read(text.translate(LOOKALIKES))
         if tags := TAG_CHARACTERS.findall(text):
             yield "".join(chr(ord(character) - 0xE0000) for run in tags for character in run).lower()
-    lettered = shown.translate(DIGITS_FOR_LETTERS)
-    if lettered != shown and any(stem in lettered for stem in LEET_STEMS) and _holds_leet(shown, words):
-        yield lettered
+    if _holds_leet(shown, words):
+        yield shown.translate(DIGITS_FOR_LETTERS)
     if len([word for word in words if len(word) == 1]) > 1 and SPACED_BEGUN.search(shown):
         joined = SPACED.sub(lambda run: SPACES.sub("", run[0]), shown)
         if joined != shown:
@@ -177,10 +179,16 @@ def _hidden(text: str, shown: str, words: frozenset[str]) -> Iterator[str]:
 
 
 def _holds_leet(shown: str, words: frozenset[str]) -> bool:
-    tokens = [word for word in words if not word.isalpha()]
-    if any(sign in shown for sign in "@$!"):
-        tokens += [token for token in shown.split() if not token.isalnum()]
-    return any(map(_is_leet, tokens))
+    return any(map(_is_leet, filterfalse(str.isalpha, words))) or any(
+        _is_leet(_around(shown, sign.start())) for sign in LEET_SIGN.finditer(shown)
+    )
+
+
+def _around(text: str, at: int) -> str:
+    """Return what stands around a place up to the next spaces, not much more than may be one word."""
+    begun = LAST_TOKEN.search(text, max(0, at - LEET_LENGTH_MAX), at)
+    assert begun is not None
+    return begun[0] + text[at : at + LEET_LENGTH_MAX].split(None, 1)[0]
 
 
 def _is_leet(token: str) -> bool:

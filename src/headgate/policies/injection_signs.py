@@ -92,9 +92,9 @@ AI_WORDS = frozenset(
 )
 
 
-def _sign(family: str, weight: float, words: str, pattern: str) -> Sign:
+def _sign(family: str, weight: float, words: str, pattern: str, *, begins: bool = False) -> Sign:
     spaced = [word.replace("_", " ").strip() if word != "_" else word for word in words.split()]
-    return Sign(family, weight, tuple(spaced), "assistants?|" in pattern, quick(pattern))
+    return Sign(family, weight, tuple(spaced), "assistants?|" in pattern, quick(pattern), begins)
 
 
 SIGNS = (
@@ -220,12 +220,13 @@ SIGNS = (
     _sign(
         "exfiltration",
         0.5,
-        "send forward upload email transmit append fetch replace end_with posts collect",
+        "send forward upload email e-mail transmit append fetch replace end_with also_posts collect",
         r"\b(?:send|forward|upload|e-?mail|transmit|append|fetch|replace|end with|also posts|collect)\b[^\n]{0,100}?"
         r"(?:\b(?:conversation|everything|memory|secrets?|credentials|tokens?|keys?|password|process\.env|\.ssh|last question|contacts|customer)\b[^\n]{0,80}(?:https?://|@[\w-]+\.)|"
         r"https?://[^\s]{0,80}(?:\{|conversation|\?\w=$|\?\w+= )|invisible image)",
+        begins=True,
     ),
-    _sign("exfiltration", 0.3, "send forward mail", r"\b(?:send|forward|mail)\b[^\n]{0,80}?@[\w-]+\."),
+    _sign("exfiltration", 0.3, "send forward mail", r"\b(?:send|forward|mail)\b[^\n]{0,80}?@[\w-]+\.", begins=True),
     _sign(
         "exfiltration",
         0.45,

@@ -46,7 +46,8 @@ ENDINGS = (
 """How words end that are nothing else either: PGPASSWORD."""
 WEAK = (
     "key keys pin cookie session sessionid sid sig signature otp code schlüssel clé clave chave chiave sleutel klucz "
-    "klíč kulcs nyckel nøgle anahtar ключ κλειδί キー 키 مفتاح कुंजी kid community phpsessid jsessionid sessid jeton gettone toegangssleutel åtkomstnyckel avain api-avain cheie ključ anahtarı login auth wpa wifi wlan salt hash nonce hook webhook dsn"
+    "klíč kulcs nyckel nøgle anahtar ключ κλειδί キー 키 مفتاح कुंजी kid community phpsessid jsessionid sessid jeton gettone toegangssleutel åtkomstnyckel avain api-avain cheie ključ anahtarı login auth wpa wifi wlan salt hash nonce hook webhook dsn appid "
+    "opsgenie pagerduty victorops datadog newrelic sendgrid mailgun postmark"
 ).split()
 """Words that may be: what follows them must look like a secret."""
 

@@ -41,7 +41,7 @@ OPTION = re.compile(
 GIVEN_WORDS = ("pass", "pwd", "token", "secret", "-key", "psk", "shared key")
 PLACES = (
     # root:fox-77@db
-    Place(("@",), re.compile(r":(?<=[\w.-]:)(?=[^\s:/@]*[0-9])([^\s:/@\"']{5,64})@(?=[\w.<-])")),
+    Place(("@",), re.compile(r":(?<=[\w.-]:)(?=[^\s:/@]*[0-9])([^\s:/@\"']{5,64})@(?=[\w.<-])(?!sha[0-9]{3}:)")),
     # sqlplus app/fox-77@db
     Place(
         ("sqlplus", "thin:", "oracle", "userid="),
@@ -68,8 +68,11 @@ PLACES = (
     Place(("community ",), re.compile(_whole("community") + r" ([^\s\"']{4,64}) (?:ro|rw)\b")),
     # auth=("bob", "fox"), login('bob', 'fox')
     Place(
-        ("auth", "login", "credential", "begin(", "connect("),
+        ("auth", "login", "credential", "begin(", "connect(", "connection(", "pdo("),
         re.compile(
+            # connect("dbi:mysql:x", "bob", "fox")
+            r"(?:connect|connection|pdo)\(\s{0,3}[\"'][^\"'\n]{0,80}:[^\"'\n]{0,200}[\"']\s{0,3},\s{0,3}[\"'][^\"'\n]{0,64}[\"']\s{0,3},"
+            r"\s{0,3}[\"']([^\"'\n]{3,100})[\"']|"
             r"(?:auth\s{0,3}=\s{0,3}|login|basicauth|credentials?|authenticate|begin|connect)\(\s{0,3}[\"'][^\"'\n]{0,64}[\"']\s{0,3},"
             r"\s{0,3}[\"']([^\"'\n]{3,100})[\"']"
         ),
@@ -153,27 +156,13 @@ PLACES = (
     ),
     # unzip -P fox, ldapsearch -w fox, docker login -p fox
     Place(
-        (
-            "zip ",
-            "sqlcmd",
-            "isql",
-            "rdesktop",
-            "login",
-            "ldap",
-            "openssl",
-            "snmp",
-            "rar ",
-            "/p",
-            "htpasswd",
-            "pass ",
-            "obscure ",
-        ),
+        (" -", "-hp", "/p", "pass ", "obscure "),
         re.compile(
             r"(?:unzip|zip|sqlcmd|rdesktop|isql|bcp|(?:docker|podman|az|oc|cf|helm registry) login)\b[^\n]{0,80}? -[pP] ?[\"']?([^\s\"'-][^\s\"']{3,100})|"
             r"ldap(?:search|add|modify|passwd|whoami)\b[^\n]{0,80}? -w ?[\"']?([^\s\"']{4,100})|"
             r"openssl\b[^\n]{0,80}? -k [\"']?([^\s\"'/]{4,100})|snmp(?:walk|get|set|bulkwalk)\b[^\n]{0,40}? -c [\"']?([^\s\"']{4,100})|"
             r"rar [^\n]{0,40}?-hp([^\s\"']{4,100})|/p(?:ass)?:([^\s\"'/]{4,100})|htpasswd -[a-z]{0,6}b[a-z]{0,6} \S{1,80} \S{1,64} ([^\s\"']{4,100})|"
-            r"(?:store|key)pass [\"']?([^\s\"'-][^\s\"']{3,100})|obscure [\"']?([^\s\"'-][^\s\"']{3,100})"
+            r"nuget push\b[^\n]{0,120}? -(?:k|ApiKey) [\"']?([^\s\"']{4,100})|(?:store|key)pass [\"']?([^\s\"'-][^\s\"']{3,100})|obscure [\"']?([^\s\"'-][^\s\"']{3,100})"
         ),
         as_written=True,
     ),
@@ -212,7 +201,8 @@ PLACES = (
     Place(
         ("value",),
         re.compile(
-            r"(?:name|key)[\"']?\s{0,4}[:=]\s{0,4}[\"']?[\w.-]{0,40}(?:password|passwd|pwd|secret|token|key)[\w.-]{0,20}[\"']?[,\s]{1,40}"
+            r"(?:name|key)[\"']?\s{0,4}[:=]\s{0,4}[\"']?[\w.-]{0,40}(?:password|passwd|pwd|secret|token|key)"
+            r"(?![._-]?(?:ttl|url|name|type|length|days|age|expiry|expires|min|max|policy|file|path|count)\b)[\w.-]{0,20}[\"']?[,\s]{1,40}"
             r"[\"']?value[\"']?\s{0,4}[:=]\s{0,4}[\"']?([^\s\"',}]{3,200})"
         ),
     ),
@@ -278,11 +268,15 @@ NUMBER_NAME_ENDINGS = tuple(
     "ción tion ção cion pin otp tan 2fa mfa code puk cvv cvv2 cvc cvc2 csc zahl nip kode kodu nummer number kod secret confirmation accesso acceso acesso "
     "sicurezza seguridad verifica weryfikacyjny sms porte is ist lautet est es er jest".split()
 )
+NUMBER_NAME_LAST_TWO = frozenset(ending[-2:] for ending in NUMBER_NAME_ENDINGS)
+"""Most words end otherwise, which is told at once."""
 DIRECT = re.compile(
     r"(?:パスワード|パスフレーズ|暗証|合言葉|秘密鍵|キーは|トークン|密码|密碼|口令|密钥|密鑰|秘钥|密匙|令牌|通行码|授权码|비밀번호|비번|암호|토큰|"
     r"كلمة (?:المرور|السر)|كلمه المرور|الرمز|الرقم السري|باسورد|رمز عبور|گذرواژه|پسورد|پاس ورڈ|парол|ключ|токен|секрет|"
     r"पासवर्ड|कुंजी|পাসওয়ার্ড|கடவுச்சொல்|పాస్|პაროლი|գաղտնաբառ|รหัสผ่าน|โทเค็น|סיסמ[הא]|κωδικ|κλειδί|የይለፍ ቃል)"
-    r"[^\x00-\x7f]{0,12}(?: ?api)?[ :=]{0,3}[^\x00-\x7f]{0,8}[ :=\"'`]{0,4}([!-~ı]{4,200})",
+    r"(?:[^\x00-\x7f]{0,12}(?: ?api)?[ :=]{0,3}[^\x00-\x7f]{0,8}|"
+    # the password for the gate of the suppliers is …
+    r"[^\x00-\x7f]{0,12} (?:[^\x00-\x7f]{1,16} ){0,5}(?:هي|هو|היא|הוא|это|είναι|है))[ :=\"'`]{0,4}([!-~ı]{4,200})",
 )
 
 
@@ -329,7 +323,7 @@ def _numbers(text: str, lowered: str) -> Iterator[Span]:
     for one in NUMBER.finditer(text):
         at = one.start()
         before = lowered[max(0, at - NUMBER_NAME_LENGTH_MAX) : at].rstrip(" :=\"'#-")
-        if before[-1:].isascii() and not before.endswith(NUMBER_NAME_ENDINGS):
+        if before[-1:].isascii() and not (before[-2:] in NUMBER_NAME_LAST_TWO and before.endswith(NUMBER_NAME_ENDINGS)):
             continue
         if NUMBER_NAME.search(lowered, max(0, at - NUMBER_NAME_LENGTH_MAX), at):
             yield key_span(text, at, one.end())

@@ -28,6 +28,7 @@ SHAPES = re.compile(
     r"xai-[A-Za-z0-9]{16,}|gsk_[A-Za-z0-9]{16,}|r8_[A-Za-z0-9]{16,}|pplx-[A-Za-z0-9]{16,}|tvly-[A-Za-z0-9-]{12,}|"
     r"AGE-SECRET-KEY-1[A-Z0-9]{16,}|hv[sbr]\.[A-Za-z0-9_-]{12,}|nfp_[A-Za-z0-9]{12,}|fm[12][ar]?_[A-Za-z0-9+/=_-]{12,}|fo1_[A-Za-z0-9_-]{12,}|"
     r"(?:bot)?[0-9]{8,10}:[A-Za-z0-9_-]{30,}|eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*|"
+    r"(?:sdk|mob|api|key|tok|pat|sk|pk)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|"
     r"[0-9A-Za-z]{32}-us[0-9]{1,2}|v[1-4]\.(?:local|public)\.[A-Za-z0-9_-]{8,}|"
     r"(?=[A-Z0-9-]{0,40}[0-9])(?=[0-9-]{0,40}[A-Z])(?:[A-Z0-9]{4,6}-){2,5}[A-Z0-9]{4,6}(?![A-Za-z0-9-])|"
     r"[MNO][A-Za-z0-9_-]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}|"
@@ -35,11 +36,11 @@ SHAPES = re.compile(
     r"[0-9]/[0-9]{8,}:[A-Za-z0-9]{16,}|(?<![A-Za-z0-9_.-])(?=[A-Za-z0-9_.-]{0,60}[0-9][A-Za-z0-9_.-]{0,60}[0-9])(?=[a-z0-9_.-]{0,60}[A-Z])(?=[A-Z0-9_.-]{0,60}[a-z])"
     r"(?:[A-Za-z0-9_-]{10,400}\.[A-Za-z0-9_-]{4,400}\.[A-Za-z0-9_-]{16,}|[A-Za-z0-9_-]{14,200}\.[A-Za-z0-9_-]{30,})|"
     # what many use: a short word, _ or -, and a long run in which there are digits
-    r"[A-Za-z][A-Za-z0-9]{1,9}(?:[_-][A-Za-z0-9]{1,8}){0,2}[_-](?=[A-Za-z]{0,60}[0-9])(?=[0-9]{0,60}[A-Za-z])[A-Za-z0-9]{20,}"
+    r"(?!sha[0-9]{3}-)[A-Za-z][A-Za-z0-9]{1,9}(?:[_-][A-Za-z0-9]{1,8}){0,2}[_-](?=[A-Za-z]{0,60}[0-9])(?=[0-9]{0,60}[A-Za-z])[A-Za-z0-9]{20,}"
     r")"
 )
 HOOKS = re.compile(
-    r"(?:https?://)?(?:hooks\.[\w.-]+|(?:[a-z]+\.)?discord(?:app)?\.com/api/webhooks|[\w.-]*webhook\.office\.com|"
+    r"(?:https?://)?(?:hooks\.[\w.-]+|(?:[a-z]+\.)?discord(?:app)?\.com/api/webhooks|(?:[\w-]+\.)*webhooks?\.[\w.-]+|"
     r"[\w-]+(?:\.[\w-]+)*\.logic\.azure\.com|maker\.ifttt\.com/trigger|hc-ping\.com|events\.pagerduty\.com/integration|oapi\.dingtalk\.com/robot|api\.telegram\.org/bot|hook\.[a-z0-9.]*make\.com|"
     r"chat\.googleapis\.com/v1/spaces|outlook\.office\.com/webhook|[\w.:-]+/(?:[\w.-]+/){0,4}(?:incoming-)?(?:web)?hooks?(?=/))"
     r"/?[^\s\"'<>)\]]{8,}"

@@ -12,7 +12,7 @@ __all__ = ["KIND", "STOPS", "is_no_secret", "is_odd", "is_placed", "is_random", 
 
 KIND = "key"
 PLACED = re.compile(
-    r"(?:bearer|basic|digest|negotiate) |\$(?:[({]|[A-Za-z_]\w*[\"';,.]*\Z)|<|\{|%\(|%[A-Z_]+%|\*{3}|•{3}|\.\.\.|…|_{3,}|"
+    r"(?:authorization: ?)?(?:bearer|basic|digest|negotiate) |\$(?:[({]|[A-Za-z_]\w*[\"';,.]*\Z)|<|\{|%\(|%[A-Z_]+%|\*{3}|•{3}|\.\.\.|…|_{3,}|"
     r"your[ _-]|os\.\w|process\.\w|env[.\[(]|getenv|getpass|input\(|config[.\[]|settings\.[a-z]|self\.[a-z]|args\.[a-z]|"
     r"\$[A-Z_]+\b|secrets?\.[a-z_.]+\Z|sys\.|exit\(|\[|[a-z_.]+\((?![0-9])|"
     r"(?:bearer|basic|token|x{4,}|your|vault|none|null|nil|undefined|true|false|string|str|required|optional|redacted|masked|"
@@ -20,11 +20,13 @@ PLACED = re.compile(
     re.IGNORECASE,
 )
 HEXADECIMAL = re.compile(r"[0-9a-f-]+|[0-9A-F-]+")
-CONSTANT = re.compile(r"[A-Z]{2,}(?:_[A-Z]{2,})+")
-"""The name of a variable, as DB_PASSWORD."""
+CONSTANT = re.compile(r"[A-Z]{2,}(?:_[A-Z]{2,})*_(?:[A-Z]{2,}|[0-9]{1,2})")
+"""The name of a variable, as DB_PASSWORD, or what somebody has put in the place of a value, as CARD_2."""
 PUBLIC = re.compile(
     r"sha(?:1|224|256|384|512)[-:]|BEGIN [A-Z ]*(?:CERTIFICATE|PUBLIC KEY)|ssh-(?:rsa|ed25519)|ecdsa-", re.IGNORECASE
 )
+BLOCK_BEGUN, BLOCK_ENDS = "BEGIN ", "-----END"
+PUBLIC_BLOCK_MAX = 8_000
 DIGITS_MIN = 6
 MIXED_LENGTH_MIN = 16
 """Letters alone, capital ones among the small, are no word when they are so many."""
@@ -72,8 +74,17 @@ def is_random(value: str, text: str, start: int) -> bool:
     digits = sum(map(str.isdigit, value))
     if "--" in value or digits < 2 or not letters or HEXADECIMAL.fullmatch(value):
         return False
-    turns = sum(_sort(one) != _sort(other) for one, other in pairwise(value))
-    return turns * 3 >= len(value) and PUBLIC.search(text, max(0, start - 80), start) is None
+    runs = value.split("-") if value.islower() else [value]  # the name of a machine has its words between dashes
+    turns = sum(_sort(one) != _sort(other) for run in runs for one, other in pairwise(run))
+    return turns * 3 >= len(value) and not _is_public(text, start)
+
+
+def _is_public(text: str, at: int) -> bool:
+    """Return whether a place is behind what says that all may read it, or within a block of this kind."""
+    if PUBLIC.search(text, max(0, at - 80), at):
+        return True
+    begun = text.rfind(BLOCK_BEGUN, max(0, at - PUBLIC_BLOCK_MAX), at)
+    return begun >= 0 and PUBLIC.match(text, begun) is not None and text.find(BLOCK_ENDS, begun, at) < 0
 
 
 def _sort(character: str) -> int:

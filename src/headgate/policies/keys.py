@@ -30,7 +30,7 @@ __all__ = ["detect_keys"]
 SPOKEN = frozenset(SPOKEN_NAMES)
 STEMS = (
     *tuple(
-        "@ $ ( = : q z j pass cred token secret parol contras slo api shared acces wd word rase oord kode neno wifi login auth".split()
+        "@ $ ( = : / q z j pass cred token secret paro contras esl hasl api shared acces wd pw word rase oord kode eno wifi login auth anmeld lyk".split()
     ),
     " key",
 )
@@ -52,16 +52,21 @@ LENGTH_AFTER_MAX = 160
 WORD_BEFORE = re.compile(
     r"([^\s\"'`,;<>(){}\[\]|]{6,100})[\"'`]?,? (?:is|are|was|ist|sind|war|est|sont|es|son|è|é|as|als|comme|como|come|for|für) (?:\w{1,8} ){0,3}\Z"
 )
+PHRASE_MIN = 3
+"""So many quoted words are a secret, whatever the first of them is."""
 ORDINARY = re.compile(r"[0-9]{1,2}[.,]?\Z")
+AMOUNT = re.compile(r"[0-9]{1,3} ?(?:文字|桁|字符|字元|位|个|個|字|日|回|자|일)")
+QUOTATION = r"(?<=[\"'])([^\"'\n]{4,120})(?=[\"'])"
+"""All of what is quoted: a secret may be of several words."""
 COPULA = re.compile(
     r"(?:\s{1,3}(?:is|was|are|ist|lautet|war|est|es|è|é|era|jest|to|är|er|on|blir|zijn|je|este|là|adalah|-|=|será|now|set|reset|changed|updated|being|namely|still|nun|jetzt)){1,3}"
-    r"[\s:=\"'(]{1,30}([^\s\"'`,;<>(){}\[\]|。、]{4,200})",
+    rf"[\s:=\"'(]{{1,30}}(?:{QUOTATION}|([^\s\"'`,;<>(){{}}\[\]|。、]{{4,200}}))",
     re.IGNORECASE,
 )
 COPULA_LATER = re.compile(
     r"\s(?:for|of|to|on|in|at|für|von|zum|zur|pour|du|de|del|para|di|do|da|voor|van|för|till|til|для|от|к|na|do|pro)"
     r"(?:\s[\w'.&-]{1,24}){1,5}?\s(?:is|was|lautet|ist|war|est|es|è|é|jest|je|är|er|on|este|será|now is)"
-    r"[\s:=\"'(]{1,8}([^\s\"'`,;<>(){}\[\]|。、]{5,200})",
+    rf"[\s:=\"'(]{{1,8}}(?:{QUOTATION}|([^\s\"'`,;<>(){{}}\[\]|。、]{{5,200}}))",
     re.IGNORECASE,
 )
 """the password for the box in the hall is …"""
@@ -71,6 +76,8 @@ DECORATED = re.compile(
     r"([^\s\"'`,;<>(){}\[\]|。、*]{4,200})"
 )
 """**Password:** …, password (mind the case): …, Password......…"""
+CODE = re.compile(r"[A-Za-z_][A-Za-z_.]*(?:\((?![0-9])|<[A-Z][\w., ]{0,40}>)")
+"""What is called, or a kind of something: hash(password), Readonly<Secret>."""
 PAIR_LENGTH_MAX = 60
 USER = re.compile(rf"(?<!\w)(?:{'|'.join(USERS)})\w{{0,8}}[ :=,][^\n]{{1,40}}\Z")
 NEXT_WORD = re.compile(r"[ \t]{1,4}([^\s\"'`,;<>(){}\[\]|。、]{4,200})")
@@ -83,6 +90,7 @@ COPULA_BEFORE = re.compile(
 )
 COPULA_LENGTH_MAX = 34
 TEMPLATE_MAX = 100
+IN_VARIABLE = re.compile(r"\$\{\w*\Z")
 NEXT_FIELD = re.compile(r"&(?:amp;)?[\w.-]{1,40}=")
 GOES_ON = re.compile(r"[ \t]+[^\W\d_]{2}")
 BETWEEN = frozenset("de d del der des do da di von för of l la le el the".split())
@@ -114,7 +122,12 @@ def _separated(text: str) -> Iterator[Span]:
         start, end = one.span(group)
         if group <= QUOTED:
             yield Span(start, end, KIND)
-        elif not (ORDINARY.match(value) or (GOES_ON.match(text, end) and is_no_secret(value))):
+        elif not (
+            ORDINARY.match(value)
+            or AMOUNT.match(value)
+            or CODE.match(text, start)
+            or (GOES_ON.match(text, end) and is_no_secret(value))
+        ):
             more = NEXT_FIELD.search(text, start, end)
             yield key_span(text, start, end if more is None else more.start())
 
@@ -147,7 +160,7 @@ def _spoken(text: str, lowered: str, named: Iterable[str]) -> Iterator[Span]:
     for name in named:
         at = lowered.find(name)
         while at >= 0:
-            if _is_amid_letters(text, at, at + len(name)):
+            if _is_amid_letters(text, at, at + len(name)) or IN_VARIABLE.search(text, max(0, at - NAME_LENGTH_MAX), at):
                 at = lowered.find(name, at + len(name))
                 continue
             if name in SURE_NAMES:
@@ -162,8 +175,12 @@ def _behind_a_sure_name(text: str, lowered: str, start: int, end: int) -> Iterat
     one = COPULA.match(text, end) or COPULA_LATER.match(text, end) or DECORATED.match(text, end)
     if one is None and USER.search(lowered, max(0, start - PAIR_LENGTH_MAX), start):
         one = NEXT_WORD.match(text, end)
-    if one is not None and not is_no_secret(one[1]) and not is_placed(one[1]):
-        yield key_span(text, *one.span(1))
+    if one is not None:
+        begin, finish = one.span(one.lastindex or 0)
+        words = text[begin:finish].split()
+        goes_on = len(words) < PHRASE_MIN and any(map(is_no_secret, words[:1]))
+        if not goes_on and not is_placed(text[begin:finish]) and not CODE.match(text, begin):
+            yield key_span(text, begin, finish)
     for complex_one in COMPLEX.finditer(text, max(0, start - PAIR_LENGTH_MAX), start):
         yield key_span(text, *complex_one.span())
 
@@ -191,6 +208,7 @@ def _said_near(text: str, start: int, end: int, *, sure: bool) -> Iterator[Span]
             and not (one.start() == end and one[0][0].isascii() and one[0][0].isalpha())
             and not _is_in_template(text, one.start())
             and not is_placed(one[0])
+            and not AMOUNT.search(one[0])
             and is_odd(one[0], sure=sure)
         ):
             yield key_span(text, *one.span())

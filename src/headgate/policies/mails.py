@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from headgate.policies.scrubber import Span
+from headgate.policies.words import Words
 
 __all__ = ["mails"]
 
@@ -22,7 +23,7 @@ SPACED_HOST = re.compile(
 """As it comes out of pictures and from careful people: ada @ home . example."""
 AT = r"[(\[{<] ?(?:at|AT|At|@|ät|arroba|chiocciola) ?[)\]}>]"
 DOT = r"(?: ?[(\[{<] ?(?:dot|DOT|\.|punkt|punto|point) ?[)\]}>] ?| (?:dot|DOT|punkt|punto|point) )"
-SAID_MARKS = ("at)", "at]", "at}", "AT)", "AT]", "@)", "@]", "t )", "t ]", " dot ", " DOT ")
+SAID_MARKS = Words(("at)", "at]", "at}", "AT)", "AT]", "@)", "@]", "t )", "t ]", " dot ", " DOT "), (")", "]", "}"))
 SAID = re.compile(
     rf"[{LETTERS}._%+-]{{1,64}} ?"
     rf"(?:{AT} ?[{LETTERS}-]{{1,63}}(?:(?:{DOT}|\.)[{LETTERS}-]{{1,63}}){{1,5}}|"
@@ -42,7 +43,7 @@ def mails(text: str) -> Iterator[Span]:
         if host is not None and start < at:
             yield Span(start, host.end(), "email")
         at = text.find("@", at + 1)
-    if any(mark in text for mark in SAID_MARKS):
+    if SAID_MARKS.within(text):
         yield from (Span(*found.span(), "email") for found in SAID.finditer(text))
 
 

@@ -89,8 +89,8 @@ def _cards(text: str, start: int, end: int) -> Iterator[Span]:
 def _is_no_card(text: str, groups: list[re.Match[str]]) -> bool:
     """Return whether digits are another number: the words before them say so, or it is an object identifier."""
     start, end = groups[0].start(), groups[-1].end()
-    one_by_one = 2 < len(groups) < CARD_DIGITS[0] and any(len(group[0]) == 1 for group in groups)
-    return stands_before(NO_CARD, text, start) or (one_by_one and "." in text[start:end])
+    lengths = {len(group[0]) for group in groups}
+    return stands_before(NO_CARD, text, start) or (1 in lengths and len(lengths) > 1 and "." in text[start:end])
 
 
 def _card_from(groups: list[re.Match[str]], first: int) -> int | None:
@@ -175,16 +175,22 @@ SSN = re.compile(
 )
 SOCIAL = re.compile(
     r"ssn|social|soc\.? ?sec|s\.s\.n|ss ?#|ss no|\btin\b|taxpayer|tax ?id|itin|seguro social|sécurité sociale|\bnss\b|"
-    r"sozialvers|社会保障|社會安全|社会安全|사회보장|соц|الضمان|सामाजिक|previdência|previdenza|w-?[0-9]|1099",
+    r"sozialvers|社会保障|社會安全|社会安全|사회보장|соц|الضمان|सामाजिक|previdência|previdenza|w-?[0-9]|1099|1095|"
+    # as X12 names what follows: REF*SY*, NM1*…*34*
+    r"\bsy\*|\*34\*",
     re.IGNORECASE,
 )
 SOCIAL_CONTEXT = 48
+SOCIAL_AFTER = re.compile(r" ?[(\[,;:=/|-]? ?(?:his |her |my |their |the )?(?:ssn|social sec)", re.IGNORECASE)
+"""219456781 (SSN)"""
 
 
 def _social(text: str, start: int, end: int) -> Iterator[Span]:
     for found in SSN.finditer(text, start, end):
-        if (found[1] and found[1] == found[2] != "_") or SOCIAL.search(
-            text, max(0, found.start() - SOCIAL_CONTEXT), found.start()
+        if (
+            (found[1] and found[1] == found[2] != "_")
+            or SOCIAL.search(text, max(0, found.start() - SOCIAL_CONTEXT), found.start())
+            or SOCIAL_AFTER.match(text, found.end())
         ):
             yield Span(found.start(), found.end(), "ssn")
 

@@ -33,7 +33,7 @@ ANYWHERE = (
     (
         frozenset("0"),
         re.compile(
-            r"(?<![0-9])(?<![0-9][-./,])\(?0[1-9][0-9]{0,3}(?:\)[ ]?|[ .\-/]{1,3})[0-9]{2,8}(?:[ .\-/]{1,2}[0-9]{2,4}){0,4}(?![0-9])"
+            r"(?<![0-9])(?<![0-9][-./,])(?<![A-Z][A-Z])\(?0[1-9][0-9]{0,3}(?:\)[ ]?|[ .\-/]{1,3})[0-9]{2,8}(?:[ .\-/]{1,2}[0-9]{2,4}){0,4}(?![0-9])"
         ),
     ),
     # 0044 20 7946 0321
@@ -97,13 +97,19 @@ NUMBERS = re.compile(
 )
 SOMEBODYS = re.compile(r"\b(?:my|your|his|her|our|their|meine|deine|ihre|mon|mi|il mio|mój|moje|min|мой|minha|meu) \w")
 NO_PHONE = re.compile(
-    r"(?:isbn|issn|ean|gtin|1z(?: [0-9a-z]{3}){0,2}|tracking(?: number)?|doi|iban|order|invoice|serial|org\.? ?n[ro]\.?|orgnr|siret|siren|vat|kvk|nip|regon|abn|sku|art\.?|id|ref|case|ticket|part|no\.|nr\.|#)[ \t:#.=-]*\Z",
+    r"(?:isbn|issn|ean|gtin|imei|〒|plz|postcode|tellimus|tilaus|bestellung|bestelling|beställning|commande|pedido|ordine|zamówienie|"
+    r"заказ|注文番号|订单号?|訂單|1z(?: [0-9a-z]{3}){0,2}|tracking(?: number)?|doi|iban|order|invoice|serial|org\.? ?n[ro]\.?|orgnr|siret|siren|vat|kvk|nip|regon|abn|sku|art\.?|id|ref|case|ticket|part|no\.|nr\.|#)[ \t:#.=-]*\Z",
 )
 DATE = re.compile(
-    r"\(?(?:[0-9]{1,2}[./-][0-9]{1,2}[./-](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[./-][0-9]{1,2}[./-][0-9]{1,2})(?![0-9])"
+    r"\(?(?:[0-9]{1,2}[./-][0-9]{1,2}[./-](?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}[./-][0-9]{1,2}[./-][0-9]{1,2}|"
+    r"1[34][0-9]{2}[./-](?:0?[1-9]|1[0-2])[./-](?:[012]?[0-9]|30))(?![0-9])"
 )
+"""The last is of the years that are counted from the Hijra."""
 
-OF_A_YEAR = re.compile(r"\A0[0-9]{1,5}/(?:19|20)[0-9]{2}(?![0-9])")
+FOUR_BY_FOUR = re.compile(r"(?<![0-9+])(?<![0-9][ -])(?!00)[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?![ -]?[0-9])")
+"""A card, also one that is none: 4111 1111 1111 1112."""
+FOUR_BY_FOUR_LENGTH = 19
+OF_A_YEAR = re.compile(r"0[0-9]{1,5}/(?:19|20)[0-9]{2}(?![0-9])")
 """The number of a file: 0034/2026."""
 
 
@@ -116,12 +122,22 @@ OF_UNITS = re.compile(
 
 def phones(text: str, start: int, end: int) -> Iterator[Span]:
     """Yield the phone numbers in a part of a text that has digits in it."""
+    if end - start >= FOUR_BY_FOUR_LENGTH:
+        for card in FOUR_BY_FOUR.finditer(text, start, end):
+            yield from _phones(text, start, card.start())
+            start = card.end()
+    yield from _phones(text, start, end)
+
+
+def _phones(text: str, start: int, end: int) -> Iterator[Span]:
     sure = list(_anywhere(text, start, end)) if ANY_OF_THEM.search(text, start, end) else []
     yield from sure
+    if any(one.start <= start and one.end == end for one in sure):
+        return
     for found in NEAR_A_WORD.finditer(text, start, end):
         span = _span(found)
         known = any(one.start <= span.start and span.end <= one.end for one in sure)
-        if not known and _can_be_dialled(found) and _is_near_a_word(text, found):
+        if not known and not _is_a_date(found) and _is_near_a_word(text, found):
             yield span
 
 
@@ -132,6 +148,8 @@ def _anywhere(text: str, start: int, end: int) -> Iterator[Span]:
             for found in pattern.finditer(text, start, end):
                 if _can_be_dialled(found) and (found[0][0] == "+" or not _is_something_else(text, found.start())):
                     yield _span(found)
+                    if found.start() == start and found.end() == end:
+                        return
 
 
 def _span(found: re.Match[str]) -> Span:
@@ -139,9 +157,19 @@ def _span(found: re.Match[str]) -> Span:
     return Span(start, found.end(), "phone")
 
 
+def _is_within_a_code(text: str, start: int, end: int) -> bool:
+    """Return whether digits have letters on both sides."""
+    before, after = text[start - 1 : start], text[end : end + 1]
+    return before.isascii() and before.isalpha() and after.isascii() and after.isalpha()
+
+
 def _can_be_dialled(found: re.Match[str]) -> bool:
     digits = sum(map(str.isdigit, found[0]))
-    return DIGITS_MIN <= digits <= DIGITS_MAX and DATE.match(found[0]) is None and not OF_A_YEAR.search(found[0])
+    return DIGITS_MIN <= digits <= DIGITS_MAX and not _is_a_date(found)
+
+
+def _is_a_date(found: re.Match[str]) -> bool:
+    return DATE.match(found[0]) is not None or OF_A_YEAR.match(found[0]) is not None
 
 
 def _is_something_else(text: str, at: int) -> bool:
@@ -150,7 +178,7 @@ def _is_something_else(text: str, at: int) -> bool:
 
 def _is_near_a_word(text: str, found: re.Match[str]) -> bool:
     start, end = found.span()
-    if _is_something_else(text, start) or OF_UNITS.match(text, end):
+    if _is_something_else(text, start) or OF_UNITS.match(text, end) or _is_within_a_code(text, start, end):
         return False
     near = f"{text[max(0, start - CONTEXT_BEFORE) : start]} {text[end : end + CONTEXT_AFTER]}".lower()
     if WORDS.within(near):

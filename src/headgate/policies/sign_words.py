@@ -7,7 +7,7 @@ how the words of the text begin, the others by marks that they have in common.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -24,13 +24,30 @@ MARKS = ("<", "{", "[", "|", "]", "`", "=", ">", "*", "/", ":", "#", "?", "(")
 
 class Sign(NamedTuple):
     """A family of attempts, how much one of them says (0 to 1), words of which one must be there (where one begins as a
-    word does, so must a word of the text), whether a model must be spoken of, and the pattern."""
+    word does, so must a word of the text), whether a model must be spoken of, and the pattern. Where that `begins` with
+    one of the words, it is tried only where these stand."""
 
     family: str
     weight: float
     words: tuple[str, ...]
     about_ai: bool
     pattern: re.Pattern[str]
+    begins: bool = False
+
+    def place(self, text: str, words: Iterable[str]) -> int | None:
+        """Return where a text in small letters shows it, of which these of its words stand there."""
+        if not self.begins:
+            shown = self.pattern.search(text)
+            return None if shown is None else shown.start()
+        places = sorted(place for word in words for place in _places(text, word))
+        return next((place for place in places if self.pattern.match(text, place)), None)
+
+
+def _places(text: str, word: str) -> Iterator[int]:
+    at = text.find(word)
+    while at >= 0:
+        yield at
+        at = text.find(word, at + len(word))
 
 
 class SignWords:
@@ -54,20 +71,23 @@ class SignWords:
         self._marked = Words(filter(str.isascii, others), MARKS)
         self._foreign = Words(word for word in others if not word.isascii())
 
-    def signs_begun(self, text: str, words: frozenset[str]) -> list[Sign]:
-        """Return the signs of which a word stands in a text in small letters, whose own words are given."""
+    def signs_begun(self, text: str, words: frozenset[str]) -> list[tuple[Sign, list[str]]]:
+        """Return the signs of which words stand in a text in small letters, whose own words are given; and these."""
         begun = {*map(FIRST_THREE, words), *map(FIRST_FOUR, words)}
         found = [
             word
             for first in begun & self._begun.keys()
             for word, more in self._begun[first]
-            if begun.issuperset(more) and word in text
+            if word == first or (begun.issuperset(more) and word in text)
         ]
         if any(mark in text for mark in MARKS):
             found += self._marked.within(text)
         if not text.isascii():
             found += self._foreign.within(text)
         about_ai = not words.isdisjoint(self._ai_words)
-        numbers = {number for word in found for number in self._numbers[word]}
-        shown = [self._signs[number] for number in sorted(numbers)]
-        return [sign for sign in shown if about_ai or not sign.about_ai]
+        words_of_sign: dict[int, list[str]] = {}
+        for word in found:
+            for number in self._numbers[word]:
+                words_of_sign.setdefault(number, []).append(word)
+        shown = [(self._signs[number], words_of_sign[number]) for number in sorted(words_of_sign)]
+        return [(sign, its_words) for sign, its_words in shown if about_ai or not sign.about_ai]

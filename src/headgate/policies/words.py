@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
-__all__ = ["Words", "stands_before", "words_of"]
+__all__ = ["Words", "ascii_words", "stands_before", "words_of"]
 
 WORD = re.compile(r"\w+")
 SPACE_FOR_SIGNS = {code: " " for code in range(128) if not WORD.match(chr(code))}
+TEXTS_KNOWN_MAX = 2
+"""Of so many texts the words are known: who asks for them twice does so at once."""
 
 
 def words_of(text: str) -> frozenset[str]:
     """Return the words of a text: what is of letters, digits and `_`."""
-    if text.isascii():  # the same, in half the time
-        return frozenset(text.translate(SPACE_FOR_SIGNS).split())
-    return frozenset(WORD.findall(text))
+    return frozenset(ascii_words(text) if text.isascii() else WORD.findall(text))
+
+
+@lru_cache(maxsize=TEXTS_KNOWN_MAX)
+def ascii_words(text: str) -> tuple[str, ...]:
+    """Return the words of a text of ASCII as they come, in half the time that a pattern takes."""
+    return tuple(text.translate(SPACE_FOR_SIGNS).split())
 
 
 CONTEXT = 24
