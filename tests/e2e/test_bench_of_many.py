@@ -55,7 +55,7 @@ def test_a_worker_outside_is_measured_on_both_stores(folder: Path):
     }
     for store in ("sqlite", "postgresql"):
         assert figures[f"{store} hc3"]["per_second"] > 0
-        assert figures[f"{store} hc3"]["worker_processor_us"] > 0
+        assert figures[f"{store} hc3"]["worker_processor_us"] >= 0  # by ticks of 10 ms: a quick run may take none
         assert 0 < figures[f"{store} naps"]["ratio"] < 10
         assert figures[f"{store} dispatch"]["tasks"] >= 3
         assert figures[f"{store} dispatch"]["p50_ms"] > 0
