@@ -6,10 +6,10 @@ Where a stem is not in the text, none of its words is; nor is a word in other le
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-__all__ = ["Words", "ascii_words", "stands_before", "words_of"]
+__all__ = ["Words", "ascii_words", "places_of", "stands_before", "words_of"]
 
 WORD = re.compile(r"\w+")
 SPACE_FOR_SIGNS = {code: " " for code in range(128) if not WORD.match(chr(code))}
@@ -26,6 +26,14 @@ def words_of(text: str) -> frozenset[str]:
 def ascii_words(text: str) -> tuple[str, ...]:
     """Return the words of a text of ASCII as they come, in half the time that a pattern takes."""
     return tuple(text.translate(SPACE_FOR_SIGNS).split())
+
+
+def places_of(word: str, text: str) -> Iterator[int]:
+    """Yield where a word stands in a text."""
+    at = text.find(word)
+    while at >= 0:
+        yield at
+        at = text.find(word, at + len(word))
 
 
 CONTEXT = 24
