@@ -145,6 +145,7 @@ CERTIFICATE = "-----BEGIN CERTIFICATE-----\n" + "aB3x" * 16 + "\n" + "xB4a" * 16
     ("text", "left"),
     [
         ("ring +44 131 496 0188, 4111 1111 1111 1112, 0131 496 0199", "ring , 4111 1111 1111 1112, "),
+        ("GB26MIDL40051512345674 0131 496 0199, 192.0.2.17 0131 496 0188", " ,  "),
         ("firmware 4.2.1.0, 192.0.2.17", "firmware 4.2.1.0, "),
         ("see section 12.4.1.3, 12.4.1.4 and 10.4.0.9", "see section 12.4.1.3, 12.4.1.4 and "),
         ('the passphrase for the shed is "four red foxes", as ever', 'the passphrase for the shed is "", as ever'),

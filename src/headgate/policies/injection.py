@@ -22,7 +22,7 @@ from typing import Any, Literal
 from headgate.policies.forms import encoded_runs, forms_of
 from headgate.policies.injection_signs import ABOUT, SIGN_WORDS
 from headgate.policies.injection_words import words_score
-from headgate.policies.words import words_of
+from headgate.policies.words import places_of, words_of
 from headgate.ports.policy import Allow, Decision, Deny, PolicyCall
 
 __all__ = ["THRESHOLD", "Injection", "as_read", "injection_score", "signs_score"]
@@ -48,7 +48,7 @@ LOOKALIKES = str.maketrans(
 )
 DIGITS_FOR_LETTERS = str.maketrans("01345789@$!|", "oieastbgasil")
 LEET_LENGTH_MAX = 24
-LEET_SIGN = re.compile("[@$!]")
+LEET_SIGNS = ("@", "$", "!")
 LAST_TOKEN = re.compile(r"\S*\Z")
 LEET_STEMS = (
     "ignore", "disregard", "forget", "override", "bypass", "instruct", "previous", "reveal", "system", "prompt",
@@ -180,7 +180,7 @@ def _hidden(text: str, shown: str, words: frozenset[str]) -> Iterator[str]:
 
 def _holds_leet(shown: str, words: frozenset[str]) -> bool:
     return any(map(_is_leet, filterfalse(str.isalpha, words))) or any(
-        _is_leet(_around(shown, sign.start())) for sign in LEET_SIGN.finditer(shown)
+        _is_leet(_around(shown, at)) for sign in LEET_SIGNS for at in places_of(sign, shown)
     )
 
 

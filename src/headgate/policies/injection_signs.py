@@ -187,7 +187,7 @@ SIGNS = (
     _sign(
         "address",
         0.5,
-        "note notice message hint hinweis attention instruction dear reminder memo p.s word_to warning todo hello hey hi_ step to_the for_the for_your for_any to_any to_ai for_ai to_the_ai",
+        "note notice message hint hinweis attention instruction dear reminder memo p.s word_to warning todo hello hey hi_ step to_the for_the for_your for_any to_any to_ai for_ai",
         rf"(?:\b(?:notes?|notice|messages?|hint|instructions?|reminder|memo|p\.s\.?|word|warning|todo|directive|information|step)\b:? ?(?:\w+ ){{0,2}}(?:to|for)|\b(?:dear|attention|hello|hey|hi)\b,?|(?:^|[.\n\"*#/%{{(\[>] ?)(?:to|for)) (?:the |any |all |every |your )?(?:{AI})\b(?! (?:is|was|of|number|train|act))",
     ),
     _sign(
@@ -196,7 +196,7 @@ SIGNS = (
         "reading processing read_this summari visiting browsing handling indexing review edits_this who_reads that_sorts comment",
         rf"\b{AI}\b (?:\w+ ){{0,2}}(?:reading|processing|that (?:reads?|sorts|summari\w+|process\w*)|summari[sz]ing|visiting|browsing|handling|indexing|reviewing|which reads|edits this|who read)",
     ),
-    _sign("address", 0.45, "if_you_are if_you're if_an_ if_a_", rf"\bif (?:you are|you're|an|a) (?:an? )?(?:{AI})\b"),
+    _sign("address", 0.45, "if_you_are if_you're if_a", rf"\bif (?:you are|you're|an|a) (?:an? )?(?:{AI})\b"),
     _sign(
         "address",
         0.4,

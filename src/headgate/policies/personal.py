@@ -35,7 +35,7 @@ def detect_personal(kinds: Iterable[str] | None = None) -> Detect:
         for find in anywhere:
             found += find(text)
         if among_digits:
-            for start, end in _digits(text):
+            for start, end in _not_within(found, _digits(text)):
                 for find in among_digits:
                     found += find(text, start, end)
         return found
@@ -59,6 +59,17 @@ def _digits(text: str) -> Iterator[tuple[int, int]]:
         start -= 2 * (start - 1 > at and text[start - 2 : start] == "+ ")
         yield start, end
         at = end
+
+
+def _not_within(found: Iterable[Span], runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the runs that are not a part of what has been found already: an account is no phone number as well."""
+    spans = iter(sorted(found))
+    span = next(spans, None)
+    for start, end in runs:
+        while span is not None and span.end < end:
+            span = next(spans, None)
+        if span is None or start < span.start:
+            yield start, end
 
 
 # --- Cards --------------------------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ how the words of the text begin, the others by marks that they have in common.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
-from headgate.policies.words import Words
+from headgate.policies.words import Words, places_of
 
 __all__ = ["Sign", "SignWords"]
 
@@ -39,15 +39,8 @@ class Sign(NamedTuple):
         if not self.begins:
             shown = self.pattern.search(text)
             return None if shown is None else shown.start()
-        places = sorted(place for word in words for place in _places(text, word))
+        places = sorted(place for word in words for place in places_of(word, text))
         return next((place for place in places if self.pattern.match(text, place)), None)
-
-
-def _places(text: str, word: str) -> Iterator[int]:
-    at = text.find(word)
-    while at >= 0:
-        yield at
-        at = text.find(word, at + len(word))
 
 
 class SignWords:
