@@ -23,8 +23,8 @@ from bench.workflows import Load, gated_chain, text_chain
 from headgate.app import App
 from headgate.core.decision import Decision
 from headgate.core.events import ActivitySuspended
-from headgate.engine.engine import Start
 from headgate.engine.lane import Lane
+from headgate.engine.start import Start
 from headgate.stores.sqlite import SqliteLog
 
 __all__ = ["measure_resume", "measure_size"]

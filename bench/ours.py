@@ -17,7 +17,7 @@ from bench.shapes import MeasuredLog, RecordingLog
 from bench.syncs import SyncCounter
 from bench.workflows import Load
 from headgate.app import App, tune_process
-from headgate.engine.engine import Start
+from headgate.engine.start import Start
 
 __all__ = ["deeds_of", "evidence_of", "measure", "opened", "record_shape"]
 

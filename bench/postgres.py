@@ -29,7 +29,7 @@ from bench.figures import latency_figures, median, rounded
 from bench.others.postgres import postgres_server
 from bench.workflows import LOADS, Load
 from headgate.app import App, tune_process
-from headgate.engine.engine import Start
+from headgate.engine.start import Start
 from headgate.stores.postgres import PostgresLog
 
 __all__ = ["ROOT", "measure_postgres", "measured_alone", "server"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.core.run_ids import RUN_ID_BITS, as_run_id, run_id_of, uuid_of, uuid_parts
-from headgate.engine.engine import new_run_id
+from headgate.engine.start import new_run_id
 
 numbers = st.integers(0, (1 << RUN_ID_BITS) - 1)
 versions = st.integers(0, (1 << 22) - 1)

@@ -12,7 +12,7 @@ from headgate.app import App
 from headgate.core.codec import content_value, decode
 from headgate.core.definition import Definition
 from headgate.core.events import Event
-from headgate.engine.engine import Start
+from headgate.engine.start import Start
 from headgate.ports import Log, RunRow, StartRequest
 from headgate.stores.memory import MemoryLog
 from headgate.testing.clock import VirtualClock

@@ -17,8 +17,8 @@ from headgate.core.plan import compile_plan
 from headgate.core.replay import replay
 from headgate.core.values import Candidate, Price, Usage
 from headgate.engine.call_cache import SAME_CALL_SECONDS_MAX
-from headgate.engine.engine import Start
 from headgate.engine.spend import rebuild_spend
+from headgate.engine.start import Start
 from headgate.llm.scripted import ScriptedProvider
 from headgate.ports import CallRequest, Completed, Denied, Hit, Kept, Settlement
 from headgate.stores.cache import MemoryCache

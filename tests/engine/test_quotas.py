@@ -11,8 +11,8 @@ import pytest
 from headgate.authoring import load_definition
 from headgate.core.errors import Invalid, NotFound, OverQuota, Refused
 from headgate.engine import tenants as tenants_module
-from headgate.engine.engine import Start
 from headgate.engine.quotas import Quotas
+from headgate.engine.start import Start
 from headgate.ports import RunsWanted, StartRequest, Tenant
 
 WAITS = load_definition("name: waits\nactivities:\n  ask: {use: approval}\n")

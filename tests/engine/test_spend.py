@@ -22,8 +22,9 @@ from headgate.core.errors import NotFound
 from headgate.core.plan import compile_plan
 from headgate.core.usage_sums import COUNTS
 from headgate.core.values import Candidate, Failure, Price, Usage, Variant
-from headgate.engine.engine import Start, fold_run
+from headgate.engine.folding import fold_run
 from headgate.engine.spend import rebuild_spend
+from headgate.engine.start import Start
 from headgate.llm.scripted import ScriptedProvider
 from headgate.ports import (
     Admitted,

@@ -17,8 +17,8 @@ from headgate.app import App
 from headgate.authoring import load_definition
 from headgate.core.codec import decode
 from headgate.core.gate_events import CallRequested
-from headgate.engine.engine import Start
 from headgate.engine.logs import PlainFormatter
+from headgate.engine.start import Start
 from headgate.ports import Tenant
 from headgate.stores.sqlite import SqliteLog
 

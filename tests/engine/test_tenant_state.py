@@ -12,7 +12,7 @@ from headgate.activities.tenant_state import confined
 from headgate.app import App, stateless_activities
 from headgate.authoring import load_definition
 from headgate.core.values import Assignment
-from headgate.engine.engine import Start
+from headgate.engine.start import Start
 from headgate.ports import Attempt, state_folder_of
 from headgate.stores.memory import MemoryLog
 

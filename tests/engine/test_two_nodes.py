@@ -24,7 +24,7 @@ from headgate.core.errors import Refused, StaleAttempt
 from headgate.engine import neighbours
 from headgate.engine.audit import verify
 from headgate.engine.budget_scopes import budget_id
-from headgate.engine.engine import Start
+from headgate.engine.start import Start
 from headgate.ports import Admitted, Changed, Completed, Settlement, StartRequest
 from headgate.queues.store import HELD_TOGETHER_MAX
 from headgate.stores.postgres import PostgresLog

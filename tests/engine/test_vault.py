@@ -15,9 +15,9 @@ from headgate.authoring import load_definition
 from headgate.core.definition import Definition
 from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
 from headgate.engine import vault as vault_module
-from headgate.engine.engine import Start
 from headgate.engine.logs import PlainFormatter
 from headgate.engine.sealing import Sealer
+from headgate.engine.start import Start
 from headgate.engine.vault import Vault
 from headgate.ports import SecretLine
 from headgate.stores.documents import MemoryDocuments

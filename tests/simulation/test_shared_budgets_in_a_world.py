@@ -12,7 +12,7 @@ import pytest
 from headgate.authoring import load_definition
 from headgate.core import gate_events as g
 from headgate.engine.budget_scopes import rule_id
-from headgate.engine.engine import Start
+from headgate.engine.start import Start
 from headgate.ports import Append, BudgetRule, Log, Outcome, SpendRow
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog

@@ -17,7 +17,7 @@ from headgate.core import events as e
 from headgate.core import gate_events as g
 from headgate.core.definition import Definition
 from headgate.engine import engine as engine_module
-from headgate.engine.engine import Start
+from headgate.engine.start import Start
 from headgate.ports import Append, Log, Outcome
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog

@@ -17,7 +17,7 @@ from headgate.core.errors import Refused
 from headgate.core.view import RunSummary, RunView, view_run
 from headgate.engine.approvals import check_answer, open_approvals
 from headgate.engine.budget_keeper import BudgetKeeper
-from headgate.engine.engine import Engine, Start
+from headgate.engine.engine import Engine
 from headgate.engine.erasure import Eraser
 from headgate.engine.gate import Gate
 from headgate.engine.hooks import Hooks
@@ -26,6 +26,7 @@ from headgate.engine.reader import Reader, summary_of
 from headgate.engine.retention import Retention
 from headgate.engine.scheduler import Scheduler
 from headgate.engine.signal_with_start import SignalSent, signal_with_start
+from headgate.engine.start import Start
 from headgate.engine.streams import RunStreams
 from headgate.engine.tenants import Tenants
 from headgate.engine.vault import Vault

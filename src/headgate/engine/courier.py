@@ -16,8 +16,9 @@ from headgate.core.errors import HeadgateError, NotFound, Refused, Unavailable
 from headgate.core.run import Message
 from headgate.core.values import Failure
 from headgate.core.view import outputs_of, result_versions
-from headgate.engine.engine import Engine, Start
+from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
+from headgate.engine.start import Start
 
 __all__ = ["Courier"]
 

@@ -20,52 +20,33 @@ from headgate.core import commands as c
 from headgate.core.codec import GENESIS, content_value, decode
 from headgate.core.decision import Decision
 from headgate.core.definition import Definition
-from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unavailable
+from headgate.core.errors import HeadgateError, NotFound, Refused, Unavailable
 from headgate.core.fold import apply
 from headgate.core.plan import Plan, compile_plan, load_plan
 from headgate.core.run import Run
-from headgate.core.run_ids import RUN_ID_BITS, run_id_of
 from headgate.engine.appender import Appender
 from headgate.engine.contents import ContentCache
+from headgate.engine.folding import fold_run
 from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.engine.logs import current_trace
 from headgate.engine.policy_settings import scrubbed_input
 from headgate.engine.shared_budgets import SharedBudgets
+from headgate.engine.start import Start, new_run_id, row_of, start_command
 from headgate.engine.task_rows import TaskRows
-from headgate.ports import DEFAULT_TENANT, NO_GUARDS, Append, Clock, Guards, Head, Log, RunRow, SharedLog
+from headgate.ports import DEFAULT_TENANT, NO_GUARDS, Append, Clock, Guards, Log, RunRow, SharedLog
 
 if TYPE_CHECKING:
     from headgate.engine.quotas import Quotas
 
-__all__ = ["Engine", "Start", "fold_run", "no_run"]
+__all__ = ["Engine", "no_run"]
 
 LANES_MAX = 20_000
 """Runs kept in memory; beyond that, the idle one that was used longest ago is dropped."""
 
-PAGE_EVENTS = 5_000
 BRINGS_CONTENT = (c.Retry, c.Signal, c.DecideApproval)
 """What people may ask of an ended run that would give it content again."""
 INSIST_TRIES_MAX = 16
 """About four minutes in all; what cannot be written then is taken up by the next start of the process."""
-
-
-class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is started with. `run_id` given: starting it again is harmless. `limit` is in nano-dollars."""
-
-    workflow: str
-    version: str | None = None
-    input: Any = None
-    run_id: str = ""
-    tenant: str = DEFAULT_TENANT
-    mode: str = "realtime"
-    limit: int | None = None
-    outer: tuple[str, ...] = ()
-    parent: tuple[str, str, int] | None = None
-    labels: dict[str, str] = {}
-    unique_key: str = ""
-    trace_id: str = ""
-    command_id: str = ""
-    actor: str = "client"
 
 
 Listener = Callable[[Lane, Sequence[Decision]], None]
@@ -210,7 +191,7 @@ class Engine:
     async def _start(self, start: Start, plan: Plan, value: Any, content_key: bytes) -> RunRow:
         lane = self._new_lane(start, plan, content_key)
         try:
-            await lane.submit(_start_command(start, plan, value, lane.row, self.clock.now()))
+            await lane.submit(start_command(start, plan, value, lane.row, self.clock.now()))
         except AlreadyThere:
             # Another start with the same key or id was faster, between our look and our append.
             if (known := await self._started_before(start)) is not None:
@@ -237,23 +218,7 @@ class Engine:
         run_id = start.run_id or self.random_id()
         if run_id in self._lanes:
             raise Refused(f"Run {run_id} is being started already.")
-        now = self.clock.now()
-        limit = start.limit if start.limit is not None else plan.definition.budget and plan.definition.budget.limit
-        row = RunRow(
-            key=self.log.new_key(),
-            id=run_id,
-            tenant=start.tenant,
-            workflow=plan.definition.name,
-            definition=plan.version,
-            trace_id=start.trace_id or secrets.token_hex(16),
-            parent=start.parent[0] if start.parent else "",
-            unique_key=start.unique_key,
-            labels=msgspec.json.encode({**plan.definition.labels, **start.labels}, order="sorted").decode(),
-            limit=limit,
-            content_key=content_key,
-            created_at=now,
-            head=Head("created", 0, GENESIS, None, 0, 0, 0, now, None, ""),
-        )
+        row = row_of(start, plan, run_id, key=self.log.new_key(), content_key=content_key, at=self.clock.now())
         lane = self._lanes[run_id] = Lane(self, Run(run_id, plan), row, GENESIS)
         return lane
 
@@ -483,43 +448,6 @@ async def _nothing(definition: Definition) -> None:
     """Nobody must know."""
 
 
-async def fold_run(log: Log, row: RunRow, plan: Plan, *, at_version: int | None = None) -> Run:
-    """Return the run as its log says, up to `at_version`."""
-    run = Run(row.id, plan)
-    last = row.head.version if at_version is None else min(at_version, row.head.version)
-    while run.version < last:
-        page = await log.events(row.key, after=run.version, limit=min(PAGE_EVENTS, last - run.version))
-        if not page:
-            raise Invalid(f"The log of run {row.id} ends at event {run.version}; its head says {row.head.version}.")
-        for stored in page:
-            apply(run, decode(stored.data)[0])
-    return run
-
-
-def _start_command(start: Start, plan: Plan, value: Any, row: RunRow, now: int) -> c.StartRun:
-    parent_run, parent_place, parent_attempt = start.parent or ("", "", 0)
-    has_children = any(activity.activity.workflow for activity in plan.activities)
-    outer = (*start.outer, f"tree:{row.id}") if has_children and row.limit is not None else start.outer
-    return c.StartRun(
-        at=now,
-        command_id=start.command_id,
-        actor=start.actor,
-        workflow=row.workflow,
-        definition=row.definition,
-        trace_id=row.trace_id,
-        input=value,
-        tenant=row.tenant,
-        mode="batch" if start.mode == "batch" else "realtime",
-        limit=start.limit,
-        outer=outer,
-        parent_run=parent_run,
-        parent_place=parent_place,
-        parent_attempt=parent_attempt,
-        labels={**plan.definition.labels, **start.labels},
-        unique_key=start.unique_key,
-    )
-
-
 def _erased(run_id: str) -> Refused:
     return Refused(f"Run {run_id} was erased: nothing that would bring it new content is taken. Start another.")
 
@@ -527,8 +455,3 @@ def _erased(run_id: str) -> Refused:
 def no_run(run_id: str) -> NotFound:
     """Return what is said of a run that is not there, or not for whoever asks."""
     return NotFound(f"There is no run {run_id!r}.")
-
-
-def new_run_id() -> str:
-    """Return a new run id: 20 characters, unique by 100 random bits, easy to read out and to shorten."""
-    return run_id_of(secrets.randbits(RUN_ID_BITS))

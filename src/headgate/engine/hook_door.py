@@ -9,10 +9,11 @@ from collections.abc import Mapping
 import msgspec
 
 from headgate.core.errors import Invalid, Refused
-from headgate.engine.engine import Engine, Start
+from headgate.engine.engine import Engine
 from headgate.engine.hook_request import CompiledHook, Wanted, compiled_hook, is_authentic, wanted
 from headgate.engine.hooks import Hooks
 from headgate.engine.signal_with_start import SignalSent, signal_keyed, signal_with_start
+from headgate.engine.start import Start
 from headgate.ports import Hook, RunRow
 
 __all__ = ["BadSignature", "HookDoor", "Taken"]

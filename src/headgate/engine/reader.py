@@ -18,7 +18,7 @@ from headgate.core.plan import Plan, load_plan
 from headgate.core.run import Run
 from headgate.core.run_ids import as_run_id
 from headgate.core.view import RunSummary, RunView, output_versions, result_versions, view_run
-from headgate.engine.engine import fold_run
+from headgate.engine.folding import fold_run
 from headgate.engine.limit_view import with_waits
 from headgate.engine.streams import chunks_of, ended_places
 from headgate.ports import (

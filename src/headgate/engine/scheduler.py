@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unavailable
-from headgate.engine.engine import Engine, Start
+from headgate.engine.engine import Engine
+from headgate.engine.start import Start
 from headgate.ports import Clock, Schedule, Schedules
 
 __all__ = ["Scheduler", "changed_schedule", "checked_schedule", "named", "next_time", "next_times", "times_between"]

@@ -13,7 +13,8 @@ import msgspec
 
 from headgate.core import commands as c
 from headgate.core.errors import Invalid, NotFound, Refused
-from headgate.engine.engine import Engine, Start
+from headgate.engine.engine import Engine
+from headgate.engine.start import Start
 from headgate.ports import RunRow
 
 __all__ = ["SignalSent", "signal_keyed", "signal_with_start"]

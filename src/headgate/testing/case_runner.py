@@ -20,8 +20,8 @@ from headgate.core import events as e
 from headgate.core.codec import decode as decode_event
 from headgate.core.errors import HeadgateError, Refused
 from headgate.core.run import Place, Run
-from headgate.engine.engine import Start
 from headgate.engine.reader import Reader
+from headgate.engine.start import Start
 from headgate.ports import ActivityFunction, Append, Log, Outcome
 from headgate.stores.memory import MemoryLog
 from headgate.testing.case_definition import definition_of, load_for

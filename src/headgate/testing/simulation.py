@@ -26,7 +26,8 @@ from headgate.core.plan import compile_plan
 from headgate.core.replay import replay, state_of
 from headgate.core.run import Run
 from headgate.core.values import Assignment, Candidate, Failure, Price, Usage
-from headgate.engine.engine import Start, fold_run
+from headgate.engine.folding import fold_run
+from headgate.engine.start import Start
 from headgate.ports import (
     Admitted,
     Append,
