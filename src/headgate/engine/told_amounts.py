@@ -6,6 +6,9 @@ where it is stored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
+
 from headgate.core.errors import Invalid
 from headgate.core.values import Price, Rates, Usage
 from headgate.ports import CallRequest
@@ -16,6 +19,11 @@ COST_NANO_MAX = 10**15
 """A million dollars: of one call."""
 TOKENS_MAX = 10**9
 CANDIDATES_MAX = 20
+
+RATES = Rates.__struct_fields__
+TOKENS = tuple(name for name in Usage.__struct_fields__ if name.endswith("_tokens"))
+rates_of, tokens_of = attrgetter(*RATES), attrgetter(*TOKENS)
+"""All of them at once: every call is looked at."""
 
 
 def check_request(request: CallRequest) -> None:
@@ -35,19 +43,23 @@ def check_request(request: CallRequest) -> None:
 def _check_price(price: Price) -> None:
     of_variants = [tier for variant in price.variants for tier in variant.tiers]
     for rates in (price, *price.tiers, *price.variants, *of_variants):
-        for name in Rates.__struct_fields__:
-            amount = getattr(rates, name, None)
-            if amount is not None:
-                _check(f"the price of {name}", amount, COST_NANO_MAX)
+        amounts = [amount for amount in rates_of(rates) if amount is not None]
+        if not _fit(amounts, COST_NANO_MAX):
+            for name, amount in zip(RATES, rates_of(rates), strict=True):
+                _check(f"the price of {name}", amount or 0, COST_NANO_MAX)
 
 
 def check_usage(usage: Usage) -> None:
     """Raise `Invalid` for amounts that cannot be."""
-    for name in usage.__struct_fields__:
-        if name.endswith("_tokens"):
-            _check(name, getattr(usage, name), TOKENS_MAX)
+    if not _fit(tokens_of(usage), TOKENS_MAX):
+        for name, amount in zip(TOKENS, tokens_of(usage), strict=True):
+            _check(name, amount, TOKENS_MAX)
     if usage.cost_nano is not None:
         _check("cost_nano", usage.cost_nano, COST_NANO_MAX)
+
+
+def _fit(amounts: Sequence[int], most: int) -> bool:
+    return min(amounts) >= 0 and max(amounts) <= most
 
 
 def _check(name: str, amount: int, most: int) -> None:

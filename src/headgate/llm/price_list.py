@@ -81,10 +81,18 @@ class Listed:
         self._prices = prices
         self._variants = variants
         self._made: dict[tuple[int, ...], Price | None] = {}
+        self._newest: tuple[int, Price | None] | None = None
+        """The second that was asked for last, and the price then: prices change by the day, or by the minute of it."""
 
     def price(self, at: int) -> Price | None:
         """Return the price at a time (microseconds), or None: it cannot be expressed."""
-        when = datetime.fromtimestamp(at / 1_000_000, UTC)
+        second = at // 1_000_000
+        if self._newest is None or self._newest[0] != second:
+            self._newest = second, self._price_at(second)
+        return self._newest[1]
+
+    def _price_at(self, second: int) -> Price | None:
+        when = datetime.fromtimestamp(second, UTC)
         held = [number for number, dated in enumerate(self._prices) if dated.holds(when)]
         active = [number for number, variant in enumerate(self._variants) if variant.holds(when)]
         key = (held[-1] if held else 0, *active)
