@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from headgate.core.errors import HeadgateError, Invalid, Unavailable
 from headgate.stores.postgres_columns import take_columns
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
 __all__ = ["SETTINGS_TO_APPEND", "SETTINGS_TO_HURRY", "Line", "Lines", "Patience", "dial"]
+
+Result = TypeVar("Result")
 
 CONNECT_SECONDS_MAX = 5.0
 STATEMENT_SECONDS_MAX = 60.0
@@ -134,6 +136,24 @@ class Lines:
             finally:
                 if not line.connection.is_closed():
                     self._idle.append(line)
+
+    async def asked(self, ask: Callable[[Line], Awaitable[Result]], *, patience_seconds: float, so_far: str) -> Result:
+        """Do what may be done twice, on any connection that works. Raises what `ask` raises of ours, and `Unavailable`,
+        which says `so_far`, when patience is over."""
+        patience = Patience(patience_seconds)
+        while True:
+            try:
+                async with self.line(patience) as line:
+                    return await ask(line)
+            except HeadgateError:
+                raise
+            except Exception as error:
+                kind = kind_of(error)
+                if kind == "ours":
+                    raise
+                if kind not in ("lost", "again") or patience.over:
+                    raise self._address.problem(error, so_far) from None
+            await patience.wait()
 
     def _here(self) -> asyncio.Semaphore:
         """Return what is waited for on this loop. What was made on another, which is over, is forgotten."""

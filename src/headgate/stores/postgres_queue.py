@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from headgate.core.errors import HeadgateError
 from headgate.ports import EVERYTHING, Claim, Hint, Length, Offer, Overdue, Task
 from headgate.stores.postgres_columns import clean
-from headgate.stores.postgres_errors import Address, kind_of
-from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, Patience, dial
+from headgate.stores.postgres_errors import Address
+from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, dial
 from headgate.stores.queries import load_queries
 
 __all__ = ["PostgresTasks"]
@@ -139,20 +138,7 @@ class PostgresTasks:
 
     async def _asked(self, ask: Callable[[Line], Awaitable[Result]], lines: Lines) -> Result:
         """Do what may be done twice."""
-        patience = Patience(self._patience_seconds)
-        while True:
-            try:
-                async with lines.line(patience) as line:
-                    return await ask(line)
-            except HeadgateError:
-                raise
-            except Exception as error:
-                kind = kind_of(error)
-                if kind == "ours":
-                    raise
-                if kind not in ("lost", "again") or patience.over:
-                    raise self._address.problem(error, "No task was changed.") from None
-            await patience.wait()
+        return await lines.asked(ask, patience_seconds=self._patience_seconds, so_far="No task was changed.")
 
     async def close(self) -> None:
         await self._claiming.close()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from headgate.core.codec import decode
-from headgate.core.errors import HeadgateError
 from headgate.ports import (
     DEFAULT_TENANT,
     EVERY_RUN,
@@ -26,8 +25,8 @@ from headgate.ports import (
     SpendWanted,
 )
 from headgate.stores.postgres_columns import clean
-from headgate.stores.postgres_errors import Address, kind_of
-from headgate.stores.postgres_lines import SETTINGS_TO_HURRY, Line, Lines, Patience
+from headgate.stores.postgres_errors import Address
+from headgate.stores.postgres_lines import SETTINGS_TO_HURRY, Line, Lines
 from headgate.stores.postgres_texts import PostgresNeighbourhood
 from headgate.stores.queries import load_queries
 
@@ -224,20 +223,8 @@ class PostgresReader:
 
     async def _asked(self, ask: Callable[[Line], Awaitable[Result]], lines: Lines | None = None) -> Result:
         """Do what may be done twice, on any connection that works."""
-        patience = Patience(self._patience_seconds)
-        while True:
-            try:
-                async with (lines or self._readers).line(patience) as line:
-                    return await ask(line)
-            except HeadgateError:
-                raise
-            except Exception as error:
-                kind = kind_of(error)
-                if kind == "ours":
-                    raise
-                if kind not in ("lost", "again") or patience.over:
-                    raise self._address.problem(error, "Nothing was changed.") from None
-            await patience.wait()
+        lines = lines or self._readers
+        return await lines.asked(ask, patience_seconds=self._patience_seconds, so_far="Nothing was changed.")
 
 
 def _run_row(row: Any) -> RunRow:
