@@ -14,11 +14,11 @@ from typing import Any
 from bench.figures import latency_figures, rounded
 from bench.shapes import MeasuredLog
 from bench.syncs import SyncCounter
-from headgate.app import tune_process
 from headgate.core import events as e
 from headgate.core.codec import GENESIS, chain, content_bytes, digest, encode
 from headgate.engine.appender import Appender
 from headgate.ports import Append, Head, Log, Offer, Outcome, RunRow
+from headgate.process import tune_process
 
 __all__ = ["events_through", "measure_events"]
 

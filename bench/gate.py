@@ -16,8 +16,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from headgate.app import App, tune_process
+from headgate.app import App
 from headgate.ports import Message, ModelProvider, ModelRequest, StartRequest
+from headgate.process import tune_process
 from headgate.stores.sqlite import SqliteLog
 
 __all__ = ["measure"]

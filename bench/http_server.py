@@ -22,10 +22,11 @@ from bench.syncs import SyncCounter
 from bench.workflows import LOADS, PARKED, nap
 from headgate.api.http import HttpApplication, HttpServer
 from headgate.api.http.table import ROUTES
-from headgate.app import App, tune_process
+from headgate.app import App
 from headgate.core.decision import Decision
 from headgate.core.events import ActivityScheduled
 from headgate.engine.lane import Lane
+from headgate.process import run_serving, tune_process
 from headgate.stores.postgres import PostgresLog
 
 __all__ = ["ServerOrder"]
@@ -91,4 +92,4 @@ async def _evidence(app: App, order: ServerOrder, runs: dict[str, int], counter:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(msgspec.json.decode(sys.argv[1], type=ServerOrder)))
+    run_serving(serve(msgspec.json.decode(sys.argv[1], type=ServerOrder)))

@@ -17,11 +17,11 @@ from typing import Any
 from bench.figures import rounded
 from bench.workflows import nap
 from headgate.activities.echo import echo
-from headgate.app import tune_process
 from headgate.client.http_line import HttpLine
 from headgate.client.http_worker import HttpProtocol
 from headgate.core.values import Assignment
 from headgate.engine.worker import Worker
+from headgate.process import run_serving, tune_process
 
 __all__ = ["SLOTS", "WORKER_ID"]
 
@@ -63,4 +63,4 @@ async def work(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(int(sys.argv[1])))
+    run_serving(work(int(sys.argv[1])))

@@ -16,8 +16,9 @@ from bench.figures import latency_figures, rounded
 from bench.shapes import MeasuredLog, RecordingLog
 from bench.syncs import SyncCounter
 from bench.workflows import Load
-from headgate.app import App, tune_process
+from headgate.app import App
 from headgate.engine.start import Start
+from headgate.process import tune_process
 
 __all__ = ["deeds_of", "evidence_of", "measure", "opened", "record_shape"]
 

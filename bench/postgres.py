@@ -28,8 +28,9 @@ from bench.events import events_through
 from bench.figures import latency_figures, median, rounded
 from bench.others.postgres import postgres_server
 from bench.workflows import LOADS, Load
-from headgate.app import App, tune_process
+from headgate.app import App
 from headgate.engine.start import Start
+from headgate.process import run_serving, tune_process
 from headgate.stores.postgres import PostgresLog
 
 __all__ = ["ROOT", "measure_postgres", "measured_alone", "server"]
@@ -163,4 +164,4 @@ async def _audit(log: PostgresLog) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(perform(*json.loads(sys.argv[1])))))
+    print(json.dumps(run_serving(perform(*json.loads(sys.argv[1])))))

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import latency_figures, rounded
-from headgate.app import App, tune_process
+from headgate.app import App
 from headgate.core.values import Price, Usage
 from headgate.ports import Changed, Message, ModelAnswer, ModelRequest, StartRequest, Tokens
+from headgate.process import tune_process
 from headgate.stores.sqlite import SqliteLog
 
 __all__ = ["measure_streams"]

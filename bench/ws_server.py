@@ -14,8 +14,9 @@ from bench.figures import rounded
 from headgate.api.caller import EVERYTHING, Caller, Unauthorized
 from headgate.api.http import HttpApplication, HttpServer
 from headgate.api.http.table import ROUTES, SOCKETS
-from headgate.app import App, tune_process
+from headgate.app import App
 from headgate.ports import StartRequest
+from headgate.process import run_serving, tune_process
 from headgate.stores.sqlite import SqliteLog
 
 __all__: list[str] = []
@@ -107,4 +108,4 @@ def say(answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    run_serving(main(Path(sys.argv[1])))

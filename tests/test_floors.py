@@ -35,6 +35,7 @@ FLOORS = {
     "mcp": 3,
     "ui": 3,
     "app": 4,
+    "process": 4,
     "testing": 4,
     "sdk": 5,
     "cli": 6,

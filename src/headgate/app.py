@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import secrets as random
 import shutil
@@ -96,7 +95,7 @@ from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.stores.storage import storage_beside
 
-__all__ = ["App", "secrets_of", "stateless_activities", "tune_process"]
+__all__ = ["App", "secrets_of", "stateless_activities"]
 
 SECRET_PREFIXES = ("HEADGATE_SECRET_", "KRUXIAFLOW_SECRET_")
 
@@ -418,14 +417,3 @@ def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
     for prefix in reversed(SECRET_PREFIXES):
         found |= {name.removeprefix(prefix): value for name, value in environment.items() if name.startswith(prefix)}
     return found
-
-
-def tune_process() -> None:
-    """Set the garbage collector for a process that owns an engine; called once, after the imports.
-
-    What is imported stays for good, so it is frozen out of every collection; runs make many small values that reference
-    counting frees, so the young generation is looked at less often.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)

@@ -33,7 +33,7 @@ def dev(common: Common, port: int, no_worker: bool, **rest: Any) -> int:
     engine = msgspec.structs.replace(make_engine(**rest, work=not no_worker), run_schedules=True)
     make_state_folder(common)
     common.say_database()
-    return run_loop(_serve(common, engine, port))
+    return run_loop(_serve(common, engine, port), serving=True)
 
 
 async def _serve(common: Common, engine: Engine, port: int) -> int:

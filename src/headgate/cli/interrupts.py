@@ -19,9 +19,13 @@ __all__ = ["run_loop"]
 T = TypeVar("T")
 
 
-def run_loop(work: Coroutine[Any, Any, T]) -> T:
+def run_loop(work: Coroutine[Any, Any, T], *, serving: bool = False) -> T:
     """Return what the coroutine returns. Ctrl-C raises KeyboardInterrupt after everything is closed; SIGTERM and
-    SIGHUP end the process with their code, likewise."""
+    SIGHUP end the process with their code, likewise. `serving`: it lasts, and has many connections."""
+    if serving:
+        from headgate.process import run_serving
+
+        return run_serving(_terminable(work))
     return asyncio.run(_terminable(work))
 
 

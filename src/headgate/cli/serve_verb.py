@@ -84,7 +84,7 @@ def serve(common: Common, **given: Any) -> int:
     common.say_database()
     for sentence in strangers(os.environ):
         common.output.notice(sentence)
-    return run_loop(_serve(common, engine, serving))
+    return run_loop(_serve(common, engine, serving), serving=True)
 
 
 def _serving(given: dict[str, Any]) -> Serving:

@@ -46,7 +46,7 @@ async def open_session(database: Place, engine: Engine) -> AsyncGenerator[Sessio
 
 
 def _tune() -> None:
-    from headgate.app import tune_process
+    from headgate.process import tune_process
 
     tune_process()
 

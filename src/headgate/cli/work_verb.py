@@ -44,7 +44,7 @@ def work(common: Common, forever: bool, no_worker: bool, **rest: Any) -> int:
     else:
         require_database(common)
     common.say_database()
-    return run_loop(_work(common, engine, forever=forever))
+    return run_loop(_work(common, engine, forever=forever), serving=forever)
 
 
 async def _work(common: Common, engine: Engine, *, forever: bool) -> int:

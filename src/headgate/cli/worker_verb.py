@@ -77,7 +77,7 @@ def worker(
         common.output.notice(f"Working for the server at {url}.")
     else:
         connect = _to_owner(common, worker_id)
-    run_loop(_work(common, engine, connect, worker_id, queues or STD, concurrency, drain))
+    run_loop(_work(common, engine, connect, worker_id, queues or STD, concurrency, drain), serving=True)
 
 
 def _to_owner(common: Common, worker_id: str) -> Connect:
