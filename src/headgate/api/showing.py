@@ -40,7 +40,9 @@ class Showing:
         self._engine = engine
         self._waits = waits
         self._endings: dict[str, _Ending] = {}
-        self._at_commit: dict[_Form, asyncio.Future[RunView | None]] = {}
+        self._at_commit: dict[_Form, _AtCommit] = {}
+        """Those asked for longest ago stand first."""
+        self._alarm: asyncio.TimerHandle | None = None
         self._looked_at: OrderedDict[str, None] = OrderedDict()
         self._ended: OrderedDict[str, tuple[str, RunView]] = OrderedDict()
         """Of runs that ended lately: the tenant, and the whole run."""
@@ -94,38 +96,53 @@ class Showing:
 
     async def _next(self, run_id: str, *, contents: bool) -> RunView | None:
         """Return the run as its next commit leaves it."""
-        form = run_id, contents
-        view = self._at_commit.get(form)
-        if view is None:
-            view = self._at_commit[form] = self._engine.loop.create_future()
-        done, _ = await asyncio.wait({view}, timeout=COMMIT_SECONDS_MAX)
-        if done:
-            return view.result()
-        self._at_commit.pop(form, None)
-        return None
+        loop = self._engine.loop
+        asked = self._at_commit.get((run_id, contents))
+        if asked is None:
+            asked = self._at_commit[run_id, contents] = _AtCommit(loop.time() + COMMIT_SECONDS_MAX)
+            if self._alarm is None:
+                self._alarm = loop.call_at(asked.until, self._answer_late)
+        view: asyncio.Future[RunView | None] = loop.create_future()
+        asked.readers.append(view)
+        return await view
+
+    def _answer_late(self) -> None:
+        """Tell all whose commit has not come in time that memory cannot know. One alarm is set, for who asked first."""
+        now = self._engine.loop.time()
+        while self._at_commit:
+            form, asked = next(iter(self._at_commit.items()))
+            if asked.until > now:
+                self._alarm = self._engine.loop.call_at(asked.until, self._answer_late)
+                return
+            del self._at_commit[form]
+            asked.answer(None)
+        self._alarm = None
 
     # --- At a commit -------------------------------------------------------------------------------------------------
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         run_id = lane.run.id
         self._ended.pop(run_id, None)
-        if self._at_commit:
-            self._tell(lane)
+        whole = self._tell(lane) if self._at_commit else None
         if not lane.run.finished or not lane.durable:
             return
         looked_at = run_id in self._looked_at
         if looked_at or run_id in self._endings:
-            view = self._view(lane, contents=True)
+            view = whole or self._view(lane, contents=True)
             if (ending := self._endings.get(run_id)) is not None:
                 ending.view = view
             if looked_at and view is not None:
                 self._keep(lane, view)
 
-    def _tell(self, lane: Lane) -> None:
-        for contents in (True, False):
-            waiting = self._at_commit.pop((lane.run.id, contents), None)
-            if waiting is not None:
-                waiting.set_result(self._view(lane, contents=contents) if lane.durable else None)
+    def _tell(self, lane: Lane) -> RunView | None:
+        """Answer those who wait for this commit; return the run with its contents, if one of them wanted it so."""
+        view = None
+        for contents in (False, True):
+            asked = self._at_commit.pop((lane.run.id, contents), None)
+            view = None if asked is None or not lane.durable else self._view(lane, contents=contents)
+            if asked is not None:
+                asked.answer(view)
+        return view
 
     def _keep(self, lane: Lane, view: RunView) -> None:
         del self._looked_at[view.id]
@@ -139,6 +156,21 @@ class Showing:
         wanted = contents_shown(lane.run) if contents else set[int]()
         values = self._engine.contents.values(lane.row.key, wanted) if wanted else {}
         return view_run(lane.run, values, self._engine.clock.now()) if len(values) == len(wanted) else None
+
+
+class _AtCommit:
+    """Those who look at a run between a decision and its commit, and until when they wait for it."""
+
+    __slots__ = ("readers", "until")
+
+    def __init__(self, until: float) -> None:
+        self.readers: list[asyncio.Future[RunView | None]] = []
+        self.until = until
+
+    def answer(self, view: RunView | None) -> None:
+        for reader in self.readers:
+            if not reader.done():  # it is when its reader has gone
+                reader.set_result(view)
 
 
 class _Ending:

@@ -192,10 +192,7 @@ def _asks(run: Run, place: Place) -> Call | None:
 def _view_place(run: Run, place: Place, values: Values, now: int) -> PlaceView:
     activity = place.planned.activity
     fan = place.fan
-    budget = run.budget_of(activity.key)
-    asks = _asks(run, place)
-    live = tuple(fan.live.values())[:ITEMS_SHOWN_MAX] if fan and place.item < 0 else ()
-    return PlaceView(
+    view = PlaceView(
         key=activity.key,
         place=place.path,
         name=activity.name or ("workflow" if activity.workflow else "signal"),
@@ -206,21 +203,29 @@ def _view_place(run: Run, place: Place, values: Values, now: int) -> PlaceView:
         error_code=place.code,
         error=place.error,
         waiting_for=explain_place(run, place, now),
-        waits=place.wait.kind if place.wait else "budget" if asks else "",
-        needed_limit=needed_limit(asks) if asks else 0,
-        raises=asks.raises if asks else "",
-        line=asks.line if asks else "",
-        until=(place.wait.until or 0) if place.wait else 0,
         scheduled_at=place.scheduled_at,
         started_at=place.started_at,
         ended_at=place.ended_at,
         cost=place.cost,
         reserved=place.reserved,
-        limit=budget.limit if budget and place.item < 0 else None,
         worker=place.worker,
         input_hash=place.input_hash,
         reused=place.reused,
         saved=place.saved,
+    )
+    budget = run.budget_of(activity.key)
+    asks = _asks(run, place) if run.asking_calls else None
+    if fan is None and place.wait is None and budget is None and asks is None:
+        return view
+    live = tuple(fan.live.values())[:ITEMS_SHOWN_MAX] if fan and place.item < 0 else ()
+    return msgspec.structs.replace(
+        view,
+        waits=place.wait.kind if place.wait else "budget" if asks else "",
+        needed_limit=needed_limit(asks) if asks else 0,
+        raises=asks.raises if asks else "",
+        line=asks.line if asks else "",
+        until=(place.wait.until or 0) if place.wait else 0,
+        limit=budget.limit if budget and place.item < 0 else None,
         child_run=place.wait.child_run if place.wait else "",
         count=fan.count if fan and place.item < 0 else None,
         done=fan.done if fan and place.item < 0 else 0,

@@ -166,8 +166,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         """Raise `Forbidden` for whoever may not ask this. The one place where a ticket is held to its run: it reads
         what names that run in its path, and nothing else."""
         caller.require(self.scope)
-        reads_a_run = self.method == "GET" and self.path.startswith(OF_A_RUN)
-        caller.require_run(run_named(path) if reads_a_run else "")
+        if caller.run:
+            reads_a_run = self.method == "GET" and self.path.startswith(OF_A_RUN)
+            caller.require_run(run_named(path) if reads_a_run else "")
 
     @property
     def answers(self) -> tuple[Any, ...]:
