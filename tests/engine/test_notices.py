@@ -10,7 +10,7 @@ import pytest
 from tests.mail_server import MailServer
 from tests.receiver import Receiver
 
-from headgate.core.fold import REMINDERS_MAX
+from headgate.core.fold_waits import REMINDERS_MAX
 from headgate.core.signatures import is_signed_by, secret_bytes, secret_text
 from headgate.engine.notices import MailSettings
 

@@ -14,7 +14,7 @@ from headgate.core import events as e
 from headgate.core.codec import content_value, decode
 from headgate.core.errors import Invalid, Problem, Refused
 from headgate.core.json_schema import problems_with
-from headgate.core.run import Wait
+from headgate.core.place import Wait
 from headgate.engine.engine import Engine
 from headgate.ports import RunRow
 

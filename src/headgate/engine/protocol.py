@@ -18,7 +18,7 @@ from headgate.core import events as e
 from headgate.core.decision import Decision
 from headgate.core.definition import PolicyUse
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, StaleAttempt, Unavailable
-from headgate.core.run import Place
+from headgate.core.place import Place
 from headgate.core.values import Assignment, Failure
 from headgate.engine.assignment import assignment_of
 from headgate.engine.cache import NO_CACHE, result_key, reused_output

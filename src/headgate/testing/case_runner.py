@@ -19,7 +19,8 @@ from headgate.app import App
 from headgate.core import events as e
 from headgate.core.codec import decode as decode_event
 from headgate.core.errors import HeadgateError, Refused
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 from headgate.engine.reader import Reader
 from headgate.engine.start import Start
 from headgate.ports import ActivityFunction, Append, Log, Outcome
