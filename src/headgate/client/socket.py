@@ -14,7 +14,8 @@ from typing import Any, Literal
 import msgspec
 
 from headgate.client.address import Address
-from headgate.client.frames import LINE_BYTES_MAX, RESULTS, Answer, OwnerGone, Request, as_error
+from headgate.client.client_frames import RESULTS
+from headgate.client.frames import LINE_BYTES_MAX, Answer, OwnerGone, Request, as_error
 from headgate.core.errors import Invalid
 from headgate.core.view import RunSummary, RunView
 from headgate.ports import (
