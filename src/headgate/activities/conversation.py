@@ -16,8 +16,8 @@ from typing import Any, cast
 import msgspec
 
 from headgate.activities.conversation_store import Conversations, Summary, Turn
-from headgate.activities.gated_call import targets
 from headgate.activities.llm_prompt import llm_prompt
+from headgate.activities.targets import targets
 from headgate.core.model_list import entries_of, read_entry
 from headgate.ports import (
     NO_GUARDS,

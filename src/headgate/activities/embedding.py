@@ -12,9 +12,10 @@ from typing import Any, cast
 import msgspec
 
 from headgate.activities.call_cost import max_cost_of
-from headgate.activities.gated_call import Answered, Target, ask_first_available, asked_hash, targets
+from headgate.activities.gated_call import Answered, ask_first_available, asked_hash
 from headgate.activities.llm_prompt import usage_fields
 from headgate.activities.policed import Policed
+from headgate.activities.targets import Target, targets
 from headgate.activities.tenant_providers import providers_of
 from headgate.core.model_list import ModelEntry, read_entry
 from headgate.core.money import dollars
