@@ -168,7 +168,7 @@ class App:
                 self.engine, log.tasks, self.queue, self.warden, self.dispatcher, self.ledger, self.gate
             )
         self.cache = cache or beside.cache
-        self.protocol.cache, self.protocol.reuse = self.cache, reuse
+        self.protocol.results.cache, self.protocol.results.reuse = self.cache, reuse
         self.gate.calls.cache, self.gate.calls.reuse = self.cache, reuse
         self.files = self.protocol.files = FolderFiles(self.folder)
         self.factors = TokenFactors()
