@@ -143,7 +143,7 @@ class App:
         self.texts_of_neighbours: TextsOfNeighbours | None = None
         if beside.neighbourhood is not None:
             self.streams = self.texts_of_neighbours = TextsOfNeighbours(beside.streams, beside.neighbourhood)
-            self.engine.follow(lambda _, __: None, self.texts_of_neighbours.watched)
+            self.engine.news.follow(lambda _, __: None, self.texts_of_neighbours.watched)
         self.documents = beside.documents
         own = self.folder if isinstance(log, SqliteLog | MemoryLog) else None
         sealer = lru_cache(1)(partial(sealer_of, environment, own))

@@ -75,7 +75,7 @@ class Answered(msgspec.Struct, frozen=True):
 
 async def open_approvals(engine: Engine, row: RunRow) -> list[OpenApproval]:
     """Return what waits for a person's decision in a run."""
-    lane = await engine.lane_at(row.id, row.head.version)
+    lane = await engine.news.lane_at(row.id, row.head.version)
     waits = [(place.path, place.wait) for place in lane.run.live_places() if place.wait is not None]
     asking = [(path, wait) for path, wait in waits if wait.kind == "approval"]
     values = await engine.load_values(row.key, {wait.content for _, wait in asking if wait.content})

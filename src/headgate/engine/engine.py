@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from headgate.core import commands as c
-from headgate.core.codec import GENESIS, content_value, decode
+from headgate.core.codec import GENESIS, content_value
 from headgate.core.decision import Decision
 from headgate.core.definition import Definition
-from headgate.core.errors import HeadgateError, NotFound, Refused, Unavailable
-from headgate.core.fold import apply
+from headgate.core.errors import NotFound, Refused, Unavailable
 from headgate.core.plan import Plan, compile_plan, load_plan
 from headgate.core.run import Run
 from headgate.engine.appender import Appender
@@ -29,6 +28,7 @@ from headgate.engine.contents import ContentCache
 from headgate.engine.folding import fold_run
 from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.engine.logs import current_trace
+from headgate.engine.news import Listener, News
 from headgate.engine.policy_settings import scrubbed_input
 from headgate.engine.shared_budgets import SharedBudgets
 from headgate.engine.start import Start, new_run_id, row_of, start_command
@@ -47,9 +47,6 @@ BRINGS_CONTENT = (c.Retry, c.Signal, c.DecideApproval)
 """What people may ask of an ended run that would give it content again."""
 INSIST_TRIES_MAX = 16
 """About four minutes in all; what cannot be written then is taken up by the next start of the process."""
-
-
-Listener = Callable[[Lane, Sequence[Decision]], None]
 
 
 class Engine:
@@ -74,9 +71,9 @@ class Engine:
         self._plans: dict[tuple[str, str], Plan] = {}
         """By tenant and version: what one tenant has deployed, another cannot start."""
         self._listeners: list[Listener] = []
-        self._followers: list[tuple[Listener, Callable[[], Iterable[str]]]] = []
         self.others: SharedLog | None = log if isinstance(log, SharedLog) else None
         """The log, where other processes write it, too: what is in memory here may be old."""
+        self.news = News(self)
         self.rows: TaskRows | None = None
         """Makes rows of tasks, where others are to see them."""
         self.gathering: list[Lane] | None = None
@@ -107,21 +104,11 @@ class Engine:
         """Have `listener` called on the loop after each commit, with the decisions that it made durable."""
         self._listeners.append(listener)
 
-    def follow(self, listener: Listener, watched: Callable[[], Iterable[str]]) -> None:
-        """Have `listener` called also for what other processes have made of runs that are `watched` here: the
-        decisions are theirs, and may be none where the run was just read."""
-        self._followers.append((listener, watched))
-
     @property
     def open_calls(self) -> tuple[int, int]:
         """Return how many model calls of runs in memory are open, and what they have reserved (nano-dollars)."""
         runs = [lane.run for lane in self._lanes.values()]
         return sum(len(run.calls) for run in runs), sum(run.reserved for run in runs)
-
-    @property
-    def watched(self) -> set[str]:
-        """The runs of which somebody here wants news."""
-        return {*self._ends, *(run_id for _, watched in self._followers for run_id in watched())}
 
     def spawn(self, work: Coroutine[Any, Any, Any], trace_id: str) -> asyncio.Task[Any]:
         """Run something for a run beside the loop's other work; a failure of it is the engine's, is kept and logged."""
@@ -207,7 +194,7 @@ class Engine:
 
     async def _started_before(self, start: Start) -> RunRow | None:
         if start.command_id and (answer := await self.log.answer(start.tenant, start.command_id)) is not None:
-            return await self._row(answer.decode())
+            return await self.row(answer.decode())
         if start.run_id and (row := await self.log.run(start.run_id)) is not None:
             return row
         if start.unique_key and (row := await self.log.run_by_unique_key(start.tenant, start.unique_key)) is not None:
@@ -306,47 +293,8 @@ class Engine:
             loading.add_done_callback(lambda _: self._loading.pop(run_id, None))
         return await asyncio.shield(loading)
 
-    async def lane_at(self, run_id: str, version: int) -> Lane:
-        """Return the run's lane, at least as new as `version`, which is in the log. Raises `NotFound`."""
-        lane = self._lanes.get(run_id) or await self.lane(run_id)
-        while lane.head.version < version:
-            await self.catch_up(lane)
-            lane = await self.lane(run_id)
-        return lane
-
-    async def lane_now(self, run_id: str) -> Lane:
-        """Return the run's lane, as new as the log. Raises `NotFound`."""
-        return await self.lane_at(run_id, (await self._row(run_id)).head.version)
-
-    async def catch_up(self, lane: Lane) -> None:
-        """Fold into the run what other processes have written, and tell those who follow it."""
-        run_id = lane.run.id
-        if not lane.idle:  # its append meets theirs, and is decided upon it; so is what appends nothing
-            with contextlib.suppress(HeadgateError):
-                await self.submit(run_id, c.Tick(at=self.clock.now(), actor="timer"))
-            return
-        before = lane.run.version
-        row = await self._row(run_id)
-        stored = await self.log.events(lane.row.key, after=before, limit=max(0, row.head.version - before))
-        if not lane.idle or lane.run.version != before or self._lanes.get(run_id) is not lane:
-            return
-        theirs = Decision(lane.run, {}, at=row.head.updated_at, actor="engine", cause="")
-        for one in stored:
-            event = decode(one.data)[0]
-            apply(lane.run, event)
-            theirs.events.append(event)
-        lane.row, lane.head, lane.hash = row, row.head, row.head.hash
-        self.followed(lane, [theirs])
-        self.idle(lane)
-
-    def followed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
-        """Tell those who follow the run what others have made of it."""
-        for listener, _ in self._followers:
-            listener(lane, decisions)
-        self._tell_end(lane)
-
     async def _load(self, run_id: str) -> Lane:
-        row = await self._row(run_id)
+        row = await self.row(run_id)
         plan = await self.plan(row.workflow, row.definition, tenant=row.tenant)
         run = await fold_run(self.log, row, plan)
         lane = self._lanes[run_id] = Lane(self, run, row, row.head.hash)
@@ -355,7 +303,8 @@ class Engine:
             self.read_again(lane)
         return lane
 
-    async def _row(self, run_id: str) -> RunRow:
+    async def row(self, run_id: str) -> RunRow:
+        """Return the run's row as it is in the log. Raises `NotFound`."""
         row = await self.log.run(run_id)
         if row is None:
             raise no_run(run_id)
@@ -421,14 +370,20 @@ class Engine:
             listener(lane, decisions)
         if self.rows is not None:
             self.rows.committed(item)
-        self._tell_end(lane)
+        self.tell_end(lane)
 
-    def _tell_end(self, lane: Lane) -> None:
+    def tell_end(self, lane: Lane) -> None:
+        """Tell those who wait for the end of the run, if it has come."""
         if lane.run.finished and (waiting := self._ends.pop(lane.run.id, None)):
             row = lane.listed
             for future in waiting:
                 if not future.done():
                     future.set_result(row)
+
+    @property
+    def awaited(self) -> Iterable[str]:
+        """The runs whose end somebody waits for."""
+        return self._ends.keys()
 
     async def finished(self, run_id: str) -> RunRow:
         """Return the run's row once it has finished."""
@@ -436,7 +391,7 @@ class Engine:
         self._ends.setdefault(run_id, []).append(future)
         lane = self._lanes.get(run_id)
         if lane is None or lane.head.finished_at is not None:
-            row = await self._row(run_id)
+            row = await self.row(run_id)
             if row.head.finished_at is not None:
                 with contextlib.suppress(KeyError, ValueError):
                     self._ends[run_id].remove(future)

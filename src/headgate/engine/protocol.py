@@ -155,7 +155,7 @@ class LocalProtocol(WorkerCalls):
         task = claim.task
         lane = self._engine.loaded(task.run_id)
         if lane is None or lane.head.version < claim.version:
-            lane = await self._engine.lane_at(task.run_id, claim.version)
+            lane = await self._engine.news.lane_at(task.run_id, claim.version)
         run = lane.run
         place = run.tasks.get(task.place)
         if place is None or place.attempt != task.attempt or run.status in ("paused", "cancelling"):

@@ -70,7 +70,7 @@ class RunStreams:
         self._next_commit: dict[str, list[Callable[[Lane], None]]] = {}
         """What readers do at the next commit of a run."""
         engine.listen(self._committed)
-        engine.follow(self._committed, lambda: self._next_commit)
+        engine.news.follow(self._committed, lambda: self._next_commit)
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         run = lane.run
