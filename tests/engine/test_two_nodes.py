@@ -275,7 +275,7 @@ def test_a_call_that_waits_for_money_is_woken_when_the_other_node_settles(hints:
 
 async def claimed(node: Node, limit: int | None = None) -> str:
     """Start a run below the budget `shared` on a node, and claim its first task there."""
-    await node.engine.deploy(TWO_CALLS)
+    await node.engine.definitions.deploy(TWO_CALLS)
     start = Start(workflow=TWO_CALLS.name, limit=limit, outer=("shared",))
     row = await node.engine.start(start)
     async with asyncio.timeout(PATIENCE_SECONDS):

@@ -108,7 +108,7 @@ class Desk(ScheduleDesk, AdminDesk):
                 read=given_files(request.files),
             )
             name = definition.name
-            version, _ = await self._engine.deploy(definition, tenant=self._whose)
+            version, _ = await self._engine.definitions.deploy(definition, tenant=self._whose)
         start = Start(
             workflow=name,
             version=version,

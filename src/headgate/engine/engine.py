@@ -10,21 +10,20 @@ import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from headgate.core import commands as c
 from headgate.core.codec import GENESIS, content_value
 from headgate.core.decision import Decision
 from headgate.core.definition import Definition
 from headgate.core.errors import NotFound, Refused, Unavailable
-from headgate.core.plan import Plan, compile_plan, load_plan
+from headgate.core.plan import Plan
 from headgate.core.run import Run
 from headgate.engine.appender import Appender
 from headgate.engine.contents import ContentCache
+from headgate.engine.definitions import Definitions
 from headgate.engine.folding import fold_run
 from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.engine.logs import current_trace
@@ -33,7 +32,7 @@ from headgate.engine.policy_settings import scrubbed_input
 from headgate.engine.shared_budgets import SharedBudgets
 from headgate.engine.start import Start, new_run_id, row_of, start_command
 from headgate.engine.task_rows import TaskRows
-from headgate.ports import DEFAULT_TENANT, NO_GUARDS, Append, Clock, Guards, Log, RunRow, SharedLog
+from headgate.ports import NO_GUARDS, Append, Clock, Guards, Log, RunRow, SharedLog
 
 if TYPE_CHECKING:
     from headgate.engine.quotas import Quotas
@@ -62,14 +61,11 @@ class Engine:
         self.random_id = random_id or new_run_id
         self.guards: Guards = NO_GUARDS
         """What cuts personal data out of inputs, where a definition says so."""
-        self.before_deploying: Callable[[Definition], Awaitable[None]] = _nothing
-        """Called before a definition is kept: whoever must know of its runs can be ready before there is one."""
+        self.definitions = Definitions(log, clock)
         self.quotas: Quotas | None = None
         """What tenants may use, where somebody says so."""
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Lane]] = {}
-        self._plans: dict[tuple[str, str], Plan] = {}
-        """By tenant and version: what one tenant has deployed, another cannot start."""
         self._listeners: list[Listener] = []
         self.others: SharedLog | None = log if isinstance(log, SharedLog) else None
         """The log, where other processes write it, too: what is in memory here may be old."""
@@ -125,30 +121,6 @@ class Engine:
             self.failures.append(error)
             self.loop.call_exception_handler({"message": "Headgate engine task failed", "exception": error})
 
-    # --- Definitions ---------------------------------------------------------------------------------------------
-
-    async def deploy(self, definition: Definition, *, tenant: str = DEFAULT_TENANT) -> tuple[str, bool]:
-        """Keep a tenant's definition; return its version and whether it is new. Deploying the same again changes
-        nothing."""
-        await self.before_deploying(definition)
-        plan = self._plans.get((tenant, definition.version)) or compile_plan(definition)
-        self._plans[tenant, plan.version] = plan
-        body, now = msgspec.json.encode(definition), self.clock.now()
-        return plan.version, await self.log.save_definition(plan.version, definition.name, body, now, tenant=tenant)
-
-    async def plan(self, name: str, version: str | None = None, *, tenant: str = DEFAULT_TENANT) -> Plan:
-        """Return the plan of a definition that the tenant has deployed, the newest of the name unless `version` says
-        which."""
-        if version is not None and (known := self._plans.get((tenant, version))) is not None:
-            return known
-        found = await self.log.definition(name, version, tenant=tenant)
-        if found is None:
-            raise NotFound(f"There is no workflow {name!r}" + (f" of version {version}." if version else "."))
-        version, body = found
-        if (tenant, version) not in self._plans:
-            self._plans[tenant, version] = load_plan(msgspec.json.decode(body, type=Definition))
-        return self._plans[tenant, version]
-
     # --- Commands ------------------------------------------------------------------------------------------------
 
     async def start(self, start: Start) -> RunRow:
@@ -166,7 +138,7 @@ class Engine:
             raise Unavailable(
                 "More is waiting to be written than the disk keeps up with; start this run a little later."
             )
-        plan = await self.plan(start.workflow, start.version, tenant=start.tenant)
+        plan = await self.definitions.plan(start.workflow, start.version, tenant=start.tenant)
         value = validate_input(plan.definition, {} if start.input is None else start.input)
         content_key = secrets.token_bytes(16)
         value = self.scrubbed(plan.definition, value, content_key)
@@ -295,7 +267,7 @@ class Engine:
 
     async def _load(self, run_id: str) -> Lane:
         row = await self.row(run_id)
-        plan = await self.plan(row.workflow, row.definition, tenant=row.tenant)
+        plan = await self.definitions.plan(row.workflow, row.definition, tenant=row.tenant)
         run = await fold_run(self.log, row, plan)
         lane = self._lanes[run_id] = Lane(self, run, row, row.head.hash)
         if run_id in self._dropped:
@@ -397,10 +369,6 @@ class Engine:
                     self._ends[run_id].remove(future)
                 return row
         return await future
-
-
-async def _nothing(definition: Definition) -> None:
-    """Nobody must know."""
 
 
 def _erased(run_id: str) -> Refused:

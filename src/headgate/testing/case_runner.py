@@ -129,8 +129,8 @@ class _Performance:
     async def _live_on(self, app: App) -> None:
         await app.__aenter__()
         for source, text in self._case.children.items():
-            await app.engine.deploy(load_for(self._case, text, source, self._functions))
-        version, _ = await app.engine.deploy(self._definition)
+            await app.engine.definitions.deploy(load_for(self._case, text, source, self._functions))
+        version, _ = await app.engine.definitions.deploy(self._definition)
         # The same `command_id` starts once: after a crash this gives the run that is there.
         row = await app.engine.start(
             Start(
