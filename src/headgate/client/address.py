@@ -32,7 +32,7 @@ def choose_address(database: Path) -> Address:
 
     A path too long for a socket gets one in a new folder of its own, which only this user may enter.
     """
-    if sys.platform == "win32":  # pragma: no cover - another platform
+    if sys.platform == "win32":
         return Address(token=secrets.token_urlsafe(24))
     resolved = database.resolve()
     path = resolved.with_name(f"{resolved.name}.sock")
