@@ -30,14 +30,6 @@ activities:
 
 
 @pytest.fixture
-def sink() -> Iterator[MailServer]:
-    sink = MailServer()
-    sink.start()
-    yield sink
-    sink.stop()
-
-
-@pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with Receiver() as receiver:
         yield receiver
