@@ -67,7 +67,7 @@ async def measure_size(path: Path, *, length: int, activities: int) -> dict[str,
 
 async def _deploy(app: App, loads: dict[str, Load]) -> None:
     for load in loads.values():
-        await app.engine.deploy(load.definition)
+        await app.engine.definitions.deploy(load.definition)
 
 
 async def _write(app: App, load: Load, count: int) -> None:

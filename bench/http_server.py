@@ -49,7 +49,7 @@ async def serve(order: ServerOrder) -> None:
     async with _opened(order, counter) as app:
         due = _due_times(app) if order.stamps else {}
         for load in KNOWN.values():
-            await app.engine.deploy(load.definition)
+            await app.engine.definitions.deploy(load.definition)
         async with HttpServer(HttpApplication(ROUTES, app.doors, loopback_only=True), "127.0.0.1", 0) as server:
             print(server.port, flush=True)
             runs = json.loads(await asyncio.to_thread(sys.stdin.readline) or "{}")

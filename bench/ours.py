@@ -41,7 +41,7 @@ async def measure(load: Load, path: Path, *, seconds_min: float, counted: bool =
     """Return the figures of one repetition that lasted at least `seconds_min`, after a warm-up."""
     counter = SyncCounter() if counted else None
     async with opened(path, counter=counter) as app:
-        await app.engine.deploy(load.definition)
+        await app.engine.definitions.deploy(load.definition)
         count, total = await _warm_up(app, load, seconds_min)
         figures = await _timed(app, load, count)
         total += count
@@ -125,7 +125,7 @@ def deeds_of(app: App, runs: dict[str, int], loads: dict[str, Load]) -> dict[str
 async def record_shape(load: Load, path: Path) -> dict[str, Any]:
     """Return what one finished run of the load really wrote, append by append (see `shapes`)."""
     async with opened(path, record=True) as app:
-        await app.engine.deploy(load.definition)
+        await app.engine.definitions.deploy(load.definition)
         await _timed(app, load, load.in_flight * 4)
         log = app.engine.log
         assert isinstance(log, RecordingLog)

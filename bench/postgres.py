@@ -119,7 +119,7 @@ async def _runs(log: PostgresLog, load: Load, in_flight: int, seconds_min: float
     """Start runs as others finish, for so many seconds after a warm-up of one."""
     tune_process()
     async with App(log, environment={}) as app:
-        await app.engine.deploy(load.definition)
+        await app.engine.definitions.deploy(load.definition)
         latencies: list[float] = []
 
         async def client(until: float) -> None:

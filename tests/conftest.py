@@ -6,10 +6,13 @@ import ast
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.mail_server import MailServer
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "headgate"
@@ -68,6 +71,17 @@ def house() -> dict[str, SourceModule]:
     found = [_parse(path) for path in sorted(SOURCE.rglob("*.py"))]
     assert len(found) > 50, f"{SOURCE} holds hardly anything: is this the right folder?"
     return {module.name: module for module in found}
+
+
+@pytest.fixture
+def sink() -> Iterator[MailServer]:
+    """A mail server on loopback that keeps what it takes."""
+    from tests.mail_server import MailServer  # aiosmtpd is for tests of mails alone
+
+    sink = MailServer()
+    sink.start()
+    yield sink
+    sink.stop()
 
 
 def _parse(path: Path) -> SourceModule:

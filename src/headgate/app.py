@@ -13,18 +13,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
 
-from headgate.activities.echo import echo
-from headgate.activities.email_send import EmailSend
-from headgate.activities.embedding import embedding
-from headgate.activities.files import file_read, file_write
-from headgate.activities.http_request import HttpSettings, close_connections, http_request
-from headgate.activities.llm_prompt import llm_prompt
+from headgate.activities.builtin_activities import Builtins
+from headgate.activities.http_request import HttpSettings
 from headgate.activities.outgoing import CheckedOutgoing
-from headgate.activities.postgres import Postgres
-from headgate.activities.retrieval import retrieval_activities
-from headgate.activities.script import Scripts, ScriptSettings
-from headgate.activities.sqlite_query import sqlite_query
-from headgate.activities.tenant_state import confined
+from headgate.activities.script import ScriptSettings
 from headgate.api.auth import Auth
 from headgate.api.caller import Caller
 from headgate.api.desk import Desk
@@ -79,7 +71,6 @@ from headgate.ports import (
     BudgetRules,
     Cache,
     Clock,
-    Guards,
     KeptLog,
     Log,
     ModelProvider,
@@ -142,7 +133,7 @@ class App:
         self.texts_of_neighbours: TextsOfNeighbours | None = None
         if beside.neighbourhood is not None:
             self.streams = self.texts_of_neighbours = TextsOfNeighbours(beside.streams, beside.neighbourhood)
-            self.engine.follow(lambda _, __: None, self.texts_of_neighbours.watched)
+            self.engine.news.follow(lambda _, __: None, self.texts_of_neighbours.watched)
         self.documents = beside.documents
         own = self.folder if isinstance(log, SqliteLog | MemoryLog) else None
         sealer = lru_cache(1)(partial(sealer_of, environment, own))
@@ -167,7 +158,7 @@ class App:
                 self.engine, log.tasks, self.queue, self.warden, self.dispatcher, self.ledger, self.gate
             )
         self.cache = cache or beside.cache
-        self.protocol.cache, self.protocol.reuse = self.cache, reuse
+        self.protocol.results.cache, self.protocol.results.reuse = self.cache, reuse
         self.gate.calls.cache, self.gate.calls.reuse = self.cache, reuse
         self.files = self.protocol.files = FolderFiles(self.folder)
         self.factors = TokenFactors()
@@ -182,21 +173,16 @@ class App:
         )
         self.guards = self.engine.guards = PolicyGuards(policies)
         self.protocol.policies = process_policies(environment)
-        self.postgres = Postgres()
-        self.scripts = Scripts(scripts or ScriptSettings(), folder=self.folder / "frames")
+        self.builtins = Builtins(
+            self.providers,
+            self.guards,
+            self.clock,
+            http=http,
+            scripts=scripts or ScriptSettings(),
+            frames=self.folder / "frames",
+        )
         self.worker = Worker(
-            self.protocol,
-            builtins=confined(
-                self.postgres.activities
-                | {
-                    "email_send": EmailSend(self.clock),
-                    "file_read": file_read(self.files),
-                    "file_write": file_write(self.files),
-                }
-                | retrieval_activities(self.providers, self.folder, self.guards)
-                | _builtins(self.providers, self.guards, http, self.scripts)
-            ),
-            activities=activities,
+            self.protocol, builtins=self.builtins.beside(self.files, self.folder), activities=activities
         )
         self.dispatcher.stop_claims = self.worker.stop
         self.warden.stop_claims = self.worker.stop
@@ -331,16 +317,13 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.worker.close()
-        await self.scripts.close()
+        await self.builtins.close()
         if self.neighbours is not None:
             await self.neighbours.close()
         await self.gate.close()
         await self.engine.close()
         await self.cache.close()
         await self.streams.close()
-        with contextlib.suppress(Exception):
-            await close_connections()
-        await self.postgres.close()
         await close_providers(self.providers)
         await self.engine.log.close()
         if self._folder_is_ours:
@@ -353,19 +336,6 @@ def _budget_command(environment: Mapping[str, str]) -> BudgetCommand | None:
         return BudgetCommand(text) if text else None
     except ValueError as error:
         raise Invalid(f"HEADGATE_ON_BUDGET_ALERT: expected a command and its words, got {text!r}: {error}.") from None
-
-
-def _builtins(
-    providers: Mapping[str, ModelProvider], guards: Guards, http: HttpSettings, scripts: Scripts
-) -> dict[str, ActivityFunction]:
-    return {
-        "echo": echo,
-        "sqlite_query": sqlite_query,
-        "embedding": embedding(providers, guards),
-        "http_request": http_request(http),
-        "llm_prompt": llm_prompt(providers, guards),
-        "script": scripts.run,
-    }
 
 
 @contextlib.asynccontextmanager
@@ -393,20 +363,14 @@ async def stateless_activities(
         demo_pace_seconds=demo_pace_seconds,
         prices=open_prices(environment, prices_in),
     )
-    postgres, scripts = Postgres(), Scripts(ScriptSettings(), folder=scratch / "frames")
     http = HttpSettings(private_addresses="all" if private_addresses is None else private_addresses)
+    builtins = Builtins(
+        providers, PolicyGuards(policies), clock, http=http, scripts=ScriptSettings(), frames=scratch / "frames"
+    )
     try:
-        # Over the control socket come tasks of all tenants; those over HTTP are the worker's own, and do not say whose.
-        yield confined(
-            _builtins(providers, PolicyGuards(policies), http, scripts)
-            | postgres.activities
-            | {"email_send": EmailSend(clock)}
-        )
+        yield builtins.stateless
     finally:
-        await scripts.close()
-        with contextlib.suppress(Exception):
-            await close_connections()
-        await postgres.close()
+        await builtins.close()
         await close_providers(providers)
         shutil.rmtree(scratch, ignore_errors=True)
 

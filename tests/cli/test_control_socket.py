@@ -10,7 +10,7 @@ import pytest
 
 from headgate.api import socket as server_module
 from headgate.api.socket import SocketServer
-from headgate.client import frames
+from headgate.client import client_frames
 from headgate.client.address import Address, choose_address, parse_address
 from headgate.client.frames import OwnerGone
 from headgate.client.socket import SocketClient
@@ -285,4 +285,4 @@ def test_a_path_too_long_for_a_socket_gets_a_short_one_in_a_private_folder(tmp_p
 
 
 def test_the_protocol_has_a_result_for_every_verb():
-    assert frames.VERBS.keys() == frames.RESULTS.keys()
+    assert client_frames.VERBS.keys() == client_frames.RESULTS.keys()

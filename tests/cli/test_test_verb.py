@@ -6,23 +6,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.flow_with_cases import CASES, FLOW
 
 from headgate.cli.program import run_program
-
-FLOW = """name: w
-inputs: {n: integer}
-activities:
-  a: {use: echo, with: {n: "{{ INPUT.n }}"}}
-outputs: {n: "{{ a.echo.n }}"}
-"""
-CASES = """cases:
-  - name: three is three
-    input: {n: 3}
-    expect: {outputs: {n: 3}}
-  - name: three is four
-    input: {n: 3}
-    expect: {outputs: {n: 4}}
-"""
 
 
 @pytest.fixture

@@ -110,7 +110,9 @@ async def live(order: dict[str, Any]) -> None:
 async def follow(app: App, order: dict[str, Any], journal: Journal) -> None:
     """Start the run, or find it started, and see it to its end."""
     known = {"providers": frozenset({"scripted"}), "activities": frozenset({"note", "stumble", "tally"})}
-    await app.engine.deploy(load_definition((FLOWS / "below.yaml").read_bytes(), source="below.yaml", **known))
+    await app.engine.definitions.deploy(
+        load_definition((FLOWS / "below.yaml").read_bytes(), source="below.yaml", **known)
+    )
     text = (FLOWS / f"{order['flow']}.yaml").read_text()
     value = {} if order["flow"] == "tight" else {"text": "fish"}
     run = await app.desk.start(StartRequest(definition=text, input=value, command_id="start"))

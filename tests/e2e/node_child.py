@@ -50,7 +50,9 @@ async def live(order: dict[str, Any]) -> None:
 
 async def start_all(app: App, order: dict[str, Any]) -> None:
     known = {"providers": frozenset({"scripted"}), "activities": frozenset({"note", "stumble", "tally"})}
-    await app.engine.deploy(load_definition((FLOWS / "below.yaml").read_bytes(), source="below.yaml", **known))
+    await app.engine.definitions.deploy(
+        load_definition((FLOWS / "below.yaml").read_bytes(), source="below.yaml", **known)
+    )
     for number in range(order["starts"]):
         flow = ("chain", "fan", "timed")[number % 3]
         request = StartRequest(

@@ -79,21 +79,13 @@ def warehouse() -> Iterator[Warehouse]:
     server.server_close()
 
 
-@pytest.fixture
-def sink() -> Iterator[MailServer]:
-    sink = MailServer()
-    sink.start()
-    yield sink
-    sink.stop()
-
-
 class Office:
     """A folder with a log and a table of orders, a warehouse and a mail server beside it."""
 
     def __init__(self, folder: Path, warehouse: Warehouse, sink: MailServer) -> None:
         self.folder = folder
         self.warehouse = warehouse
-        self.secrets = {"HEADGATE_SECRET_MAIL": f"smtp://127.0.0.1:{sink.port}?tls=none"}
+        self.secrets = {"HEADGATE_SECRET_MAIL": sink.url}
 
     def receive(self, *mails: str) -> list[tuple[RunView, list[EventView]]]:
         """Run the example for each mail, one after the other."""

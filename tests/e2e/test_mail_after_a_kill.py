@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,6 @@ activities:
     with: {smtp_url: "smtp://127.0.0.1:%d?tls=none", from: a@example.org, to: b@example.org, subject: hi, text_body: hi}
   after: {use: echo, after: [mail]}
 """
-
-
-@pytest.fixture
-def sink() -> Iterator[MailServer]:
-    sink = MailServer()
-    sink.start()
-    yield sink
-    sink.stop()
 
 
 def killed_at(sink: MailServer, folder: Path, command: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,13 @@ WAITS = 3
 MATCHING = "date,payer,text,amount\n2026-06-02,C. Okafor,R-1002,96.40\n2026-06-03,Station,R-1005 tables,210.00\n"
 
 
-@pytest.fixture
-def sink() -> Iterator[MailServer]:
-    sink = MailServer()
-    sink.start()
-    yield sink
-    sink.stop()
-
-
 class Desk:
     """The command line in a folder, with the mail server's address in its secrets."""
 
     def __init__(self, folder: Path, sink: MailServer) -> None:
         self.folder = folder
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADGATE_")}
-        self.environment["HEADGATE_SECRET_MAIL"] = f"smtp://127.0.0.1:{sink.port}?tls=none"
+        self.environment["HEADGATE_SECRET_MAIL"] = sink.url
 
     def begin(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -34,7 +34,7 @@ class Bench:
     async def start(self, definition: str | Definition, given: Any = None, **fields: Any) -> str:
         if isinstance(definition, str):
             return (await self.app.desk.start(StartRequest(definition=definition, input=given, **fields))).id
-        await self.app.engine.deploy(definition, tenant=fields.get("tenant", "default"))
+        await self.app.engine.definitions.deploy(definition, tenant=fields.get("tenant", "default"))
         return (await self.app.engine.start(Start(workflow=definition.name, input=given, **fields))).id
 
     async def finished(self, run_id: str) -> RunRow:

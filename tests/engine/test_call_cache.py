@@ -260,7 +260,7 @@ def test_two_tenants_share_no_answer(play: Any):
 
     async def scene(bench: Any) -> None:
         for tenant in ("acme", "umbrella", "acme"):
-            await bench.app.engine.deploy(definition, tenant=tenant)
+            await bench.app.engine.definitions.deploy(definition, tenant=tenant)
             started = await bench.app.engine.start(Start(workflow="asks", input=TIDES, tenant=tenant))
             assert (await bench.finished(started.id)).head.status == "completed"
 

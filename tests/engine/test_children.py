@@ -32,7 +32,7 @@ async def children(bench: Any) -> list[Any]:
 
 
 async def begin(bench: Any, text: str, child: str = CHILD) -> str:
-    await bench.app.engine.deploy(load_definition(child, activities=ACTIVITIES))
+    await bench.app.engine.definitions.deploy(load_definition(child, activities=ACTIVITIES))
     return await bench.start(text)
 
 

@@ -312,7 +312,7 @@ def test_a_timer_is_not_put_off_by_a_message_of_another_run(play):
     child = Definition(name="child", activities=(Activity(key="x", name="echo", queue="nobody"),))
 
     async def scene(bench: Any) -> None:
-        await bench.app.engine.deploy(child)
+        await bench.app.engine.definitions.deploy(child)
         timed = await bench.start("name: t\nactivities: {w: {use: wait, with: {duration: 1s}}}")
         await bench.until(lambda: bench.clock.next_alarm is not None)
         await bench.start("name: p\nactivities: {sub: {workflow: child}}")

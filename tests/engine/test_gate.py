@@ -617,15 +617,21 @@ def test_a_storm_of_errors_opens_the_circuit_and_one_probe_closes_it(gated):
     gated(scene, lambda request: broken() if weather["storm"] else "yes")
 
 
+async def probed(bench: Any, lab: Lab) -> str:
+    """Open the circuit by failures, let its pause go by, and return the run whose call tries it."""
+    for _ in range(FAILURES):
+        await bench.finished(await bench.start(asking(retry=1)))
+    bench.clock.advance(seconds=15)
+    probe = await bench.start(asking(retry=1))
+    await bench.until(lambda: len(lab.asked) == FAILURES + 1)
+    return probe
+
+
 def test_while_a_probe_is_under_way_nobody_else_asks(gated):
     release, said = asyncio.Event(), [broken() for _ in range(FAILURES)]
 
     async def scene(bench: Any, lab: Lab) -> None:
-        for _ in range(FAILURES):
-            await bench.finished(await bench.start(asking(retry=1)))
-        bench.clock.advance(seconds=15)
-        probe = await bench.start(asking(retry=1))
-        await bench.until(lambda: len(lab.asked) == FAILURES + 1)
+        probe = await probed(bench, lab)
 
         denied = await bench.start(asking(retry=1))
         assert (await bench.finished(denied)).head.status == "failed"
@@ -641,11 +647,7 @@ def test_a_probe_that_is_cancelled_makes_room_for_another(gated):
     hang, said = asyncio.Event(), [broken() for _ in range(FAILURES)]
 
     async def scene(bench: Any, lab: Lab) -> None:
-        for _ in range(FAILURES):
-            await bench.finished(await bench.start(asking(retry=1)))
-        bench.clock.advance(seconds=15)
-        probe = await bench.start(asking(retry=1))
-        await bench.until(lambda: len(lab.asked) == FAILURES + 1)
+        probe = await probed(bench, lab)
         await bench.app.desk.cancel(probe)
         await bench.finished(probe)
         await bench.rest()

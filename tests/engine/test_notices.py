@@ -10,7 +10,7 @@ import pytest
 from tests.mail_server import MailServer
 from tests.receiver import Receiver
 
-from headgate.core.fold import REMINDERS_MAX
+from headgate.core.fold_waits import REMINDERS_MAX
 from headgate.core.signatures import is_signed_by, secret_bytes, secret_text
 from headgate.engine.notices import MailSettings
 
@@ -27,14 +27,6 @@ notify: {on: [waiting], email: ann@example.org}
 activities:
   ask: {use: approval, with: {title: "Publish <this> & that?", body: "All of it.", remind_after: 1d}}
 """
-
-
-@pytest.fixture
-def sink() -> Iterator[MailServer]:
-    sink = MailServer()
-    sink.start()
-    yield sink
-    sink.stop()
 
 
 @pytest.fixture

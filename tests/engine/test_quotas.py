@@ -38,7 +38,7 @@ async def unfinished(bench: Any, tenant: str = "acme") -> int:
 async def made(bench: Any, **quotas: Any) -> None:
     for tenant in ("acme", "bolt"):
         for definition in (WAITS, ABOVE):
-            await bench.app.engine.deploy(definition, tenant=tenant)
+            await bench.app.engine.definitions.deploy(definition, tenant=tenant)
     await bench.app.desk.set_tenant(Tenant(name="acme", **quotas))
 
 

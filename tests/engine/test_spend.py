@@ -7,13 +7,13 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.vendor_server import VendorServer
 
 from headgate.app import App
 from headgate.authoring import load_definition
@@ -306,37 +306,16 @@ activities:
 """
 
 
-class Vendor:
+class Vendor(VendorServer):
     """An OpenAI-compatible server that fails now and then, and writes down what it would put on the bill."""
 
     def __init__(self, seed: int) -> None:
-        self._random = Random(seed)
+        super().__init__(seed)
         self.bill: Counter[tuple[str, int, int, int, int]] = Counter()
         self.refused = self.cut = 0
 
-    async def __aenter__(self) -> Vendor:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while await self._answer(reader, writer):
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
-        request = json.loads(await reader.readexactly(length))
-        chance = self._random.random()
+    async def answer(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+        chance = self.random.random()
         if chance < 0.05:
             self.refused += 1
             writer.write(b"HTTP/1.1 500 Oh\r\ncontent-length: 2\r\n\r\n{}")
@@ -353,8 +332,8 @@ class Vendor:
 
     def _said(self, model: str, *, streamed: bool) -> tuple[str, bytes]:
         named = {"gpt-4o": "gpt-4o-2024-08-06"}.get(model, model)
-        tokens, said = self._random.randint(1, 5_000), self._random.randint(0, 500)
-        cached = self._random.choice([0, self._random.randint(0, tokens)])
+        tokens, said = self.random.randint(1, 5_000), self.random.randint(0, 500)
+        cached = self.random.choice([0, self.random.randint(0, tokens)])
         fresh, again, out = LISTED[named]
         self.bill[named, tokens, cached, said, (tokens - cached) * fresh + cached * again + said * out] += 1
         usage = {

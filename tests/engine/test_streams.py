@@ -34,6 +34,14 @@ def play_tap(play: Any, tap: Tap) -> Any:
 # --- While it is made ----------------------------------------------------------------------------------------------
 
 
+async def half_said(bench: Any, tap: Tap, definition: str) -> Watcher:
+    """Start a run and watch it until half a sentence of its text is there."""
+    watcher = Watcher(bench.app.desk, await bench.start(definition))
+    tap.say("Half a sen")
+    await bench.until(lambda: watcher.chunks())
+    return watcher
+
+
 def test_a_reader_gets_every_token_then_the_outcome_then_the_finished_run(play_tap: Any, tap: Tap):
     async def scene(bench: Any) -> None:
         run_id = await bench.start(ASK)
@@ -55,10 +63,7 @@ def test_a_reader_gets_every_token_then_the_outcome_then_the_finished_run(play_t
 
 def test_text_that_a_model_said_before_it_failed_is_taken_back_before_the_next_one_is_asked(play_tap: Any, tap: Tap):
     async def scene(bench: Any) -> None:
-        run_id = await bench.start(ASK.replace("tap/one", "[tap/one, tap/two]"))
-        watcher = Watcher(bench.app.desk, run_id)
-        tap.say("Half a sen")
-        await bench.until(lambda: watcher.chunks())
+        watcher = await half_said(bench, tap, ASK.replace("tap/one", "[tap/one, tap/two]"))
         tap.fail()
         await bench.until(lambda: isinstance(watcher.chunks()[-1], Restarted))
         tap.say(TEXT, model="two")
@@ -73,10 +78,7 @@ def test_text_that_a_model_said_before_it_failed_is_taken_back_before_the_next_o
 
 def test_another_attempt_takes_back_what_the_one_before_it_said_as_soon_as_it_is_scheduled(play_tap: Any, tap: Tap):
     async def scene(bench: Any) -> None:
-        run_id = await bench.start(ASK.replace("prompt: Hello}", "prompt: Hello}, retry: {max_attempts: 2}"))
-        watcher = Watcher(bench.app.desk, run_id)
-        tap.say("Half a sen")
-        await bench.until(lambda: watcher.chunks())
+        watcher = await half_said(bench, tap, ASK.replace("prompt: Hello}", "prompt: Hello}, retry: {max_attempts: 2}"))
         tap.fail()
         await bench.until(lambda: isinstance(watcher.chunks()[-1], Restarted))
         bench.clock.advance(seconds=3_600)
@@ -92,10 +94,7 @@ def test_another_attempt_takes_back_what_the_one_before_it_said_as_soon_as_it_is
 
 def test_a_text_that_fails_for_good_ends_so_and_what_was_said_of_it_stays(play_tap: Any, tap: Tap):
     async def scene(bench: Any) -> None:
-        run_id = await bench.start(ASK)
-        watcher = Watcher(bench.app.desk, run_id)
-        tap.say("Half a sen")
-        await bench.until(lambda: watcher.chunks())
+        watcher = await half_said(bench, tap, ASK)
         tap.fail(retryable=False, code="refused_by_provider")
         await watcher.end()
 

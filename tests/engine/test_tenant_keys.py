@@ -59,7 +59,7 @@ def played(folder: Path, scene: Scene, *replies: Reply, process_key: str = PROCE
 
 async def run_of(app: App, tenant: str, text: str = "hello", source: str = ASKS) -> Any:
     definition = load_definition(source, providers=frozenset({"openai"}), activities=frozenset({"look"}))
-    await app.engine.deploy(definition, tenant=tenant)
+    await app.engine.definitions.deploy(definition, tenant=tenant)
     given = {"text": text} if "INPUT" in source else {}
     started = await app.engine.start(Start(workflow=definition.name, input=given, tenant=tenant))
     return await app.engine.finished(started.id)

@@ -40,7 +40,7 @@ activities:
 
 async def run_of(app: App, tenant: str, source: str, given: Any = None) -> Any:
     definition = load_definition(source, providers=frozenset({"demo"}))
-    await app.engine.deploy(definition, tenant=tenant)
+    await app.engine.definitions.deploy(definition, tenant=tenant)
     started = await app.engine.start(Start(workflow=definition.name, input=given, tenant=tenant))
     row = await app.engine.finished(started.id)
     return row, (await app.desk.show(row.id)).outputs

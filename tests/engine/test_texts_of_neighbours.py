@@ -81,6 +81,14 @@ def said(watcher: Watcher) -> str:
     return watcher.heard().text
 
 
+async def begun(worker: Node, reader: Node, words: str) -> Watcher:
+    """Start a run at one node, have these words said, and watch it at the other until they are there."""
+    there = reader.watch(await worker.start())
+    worker.tap.say(words)
+    await until(lambda: said(there) == words)
+    return there
+
+
 # --- Read at the other node ----------------------------------------------------------------------------------------
 
 
@@ -132,10 +140,7 @@ def test_a_reader_goes_on_at_the_other_node_where_it_was_and_after_the_end_too()
 
 def test_what_a_model_said_before_it_failed_is_taken_back_at_the_other_node_too():
     async def scene(worker: Node, reader: Node) -> None:
-        run_id = await worker.start()
-        there = reader.watch(run_id)
-        worker.tap.say("Half a sen")
-        await until(lambda: said(there) == "Half a sen")
+        there = await begun(worker, reader, "Half a sen")
         worker.tap.fail()
         await until(lambda: isinstance(there.chunks()[-1], Restarted))
         worker.tap.say(TEXT, model="two")
@@ -267,10 +272,7 @@ def test_a_message_that_got_lost_is_asked_for_again(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(texts_of_neighbours, "ASK_AGAIN_SECONDS", 0.0)
 
     async def scene(worker: Node, reader: Node) -> None:
-        run_id = await worker.start()
-        there = reader.watch(run_id)
-        worker.tap.say("One ")
-        await until(lambda: said(there) == "One ")
+        there = await begun(worker, reader, "One ")
         with deaf(reader) as lost:
             worker.tap.say("two ")
             await until(lambda: lost)
@@ -284,10 +286,7 @@ def test_an_end_whose_last_words_do_not_come_is_told_with_the_result(monkeypatch
     monkeypatch.setattr(texts_of_neighbours, "HELD_SECONDS", 0.2)
 
     async def scene(worker: Node, reader: Node) -> None:
-        run_id = await worker.start()
-        there = reader.watch(run_id)
-        worker.tap.say("Half a ")
-        await until(lambda: said(there) == "Half a ")
+        there = await begun(worker, reader, "Half a ")
         with deaf(reader):
             worker.tap.say("sentence")
             worker.tap.end("Half a sentence")
@@ -454,11 +453,9 @@ def test_a_node_that_asks_no_more_is_forgotten(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(texts_passed_on, "LEASE_SECONDS", 0.1)
 
     async def scene(worker: Node, reader: Node) -> None:
-        run_id = await worker.start()
-        there = reader.watch(run_id)
-        worker.tap.say("Once")
-        await until(lambda: said(there) == "Once")
+        there = await begun(worker, reader, "Once")
 
         await until(lambda: not worker.texts._passed_on._readings)
+        assert said(there) == "Once"
 
     play(scene)

@@ -148,7 +148,7 @@ def test_what_would_append_nothing_is_decided_again_on_what_the_other_has_made_o
     async def scene(first: Node, second: Node) -> None:
         run_id = await first.start(TWO_DOORS)
         await first.act(run_id, c.Pause(at=0))
-        await second.engine.lane_now(run_id)
+        await second.engine.news.lane_now(run_id)
         await first.act(run_id, c.Resume(at=0))
 
         decision = await second.act(run_id, c.Pause(at=0))  # there it is paused already
@@ -190,7 +190,7 @@ def test_commands_to_both_nodes_at_once_are_all_taken():
 def test_a_budget_is_raised_by_so_much_more_than_the_other_node_has_made_it():
     async def scene(first: Node, second: Node) -> None:
         run_id = await first.start(TWO_DOORS, limit=100)
-        await second.engine.lane_now(run_id)
+        await second.engine.news.lane_now(run_id)
         await first.app.desk.raise_budget(run_id, to=500)
 
         await second.app.desk.raise_budget(run_id, more=50)
@@ -275,7 +275,7 @@ def test_a_call_that_waits_for_money_is_woken_when_the_other_node_settles(hints:
 
 async def claimed(node: Node, limit: int | None = None) -> str:
     """Start a run below the budget `shared` on a node, and claim its first task there."""
-    await node.engine.deploy(TWO_CALLS)
+    await node.engine.definitions.deploy(TWO_CALLS)
     start = Start(workflow=TWO_CALLS.name, limit=limit, outer=("shared",))
     row = await node.engine.start(start)
     async with asyncio.timeout(PATIENCE_SECONDS):

@@ -177,7 +177,7 @@ def test_runs_read_their_own_tenants_secrets_and_nothing_that_is_kept_or_logged_
 
 
 async def run_of(app: App, definition: Definition, tenant: str) -> Any:
-    await app.engine.deploy(definition, tenant=tenant)
+    await app.engine.definitions.deploy(definition, tenant=tenant)
     started = await app.engine.start(Start(workflow=definition.name, tenant=tenant))
     return await app.engine.finished(started.id)
 
@@ -191,7 +191,7 @@ def test_a_report_of_a_claim_that_another_process_gave_is_searched_for_its_tenan
     async def scene() -> None:
         async with App(open_log(), environment={}, folder=tmp_path) as app:
             await app.desk.set_secret("API_TOKEN", SECRET, tenant="acme")
-            await app.engine.deploy(definition, tenant="acme")
+            await app.engine.definitions.deploy(definition, tenant="acme")
             run = await app.engine.start(Start(workflow="outside", tenant="acme"))
             (task,) = await app.protocol.poll(["outside"], worker_id="w", count=1, wait_seconds=20)
         async with App(open_log(), environment={}, folder=tmp_path) as app:

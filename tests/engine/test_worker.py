@@ -59,6 +59,20 @@ def test_a_user_activity_that_blocks_starves_nothing(play, kind: str):
     play(scene, activities={"blocks": function}, clock=WallClock())
 
 
+def hanging() -> tuple[Any, threading.Event, threading.Event]:
+    """Return an activity that hangs, and what says that it has begun and that it was cancelled."""
+    begun, cancelled = threading.Event(), threading.Event()
+
+    async def hangs(parameters: Any, context: Any) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    return hangs, begun, cancelled
+
+
 def test_many_that_block_leave_room_for_everything_that_is_not_user_code(play):
     release = threading.Event()
 
@@ -79,14 +93,7 @@ def test_many_that_block_leave_room_for_everything_that_is_not_user_code(play):
 
 
 def test_an_attempt_that_takes_too_long_is_cancelled_and_fails_as_timed_out(play):
-    begun, cancelled = threading.Event(), threading.Event()
-
-    async def hangs(parameters: Any, context: Any) -> None:
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
+    hangs, begun, cancelled = hanging()
 
     async def scene(bench: Any) -> None:
         run_id = await bench.start("name: t\nactivities: {a: {use: hangs, timeout: 10s, retry: 1}}")
@@ -206,14 +213,7 @@ def test_a_secret_reaches_the_activity_and_nothing_that_is_stored(play):
 
 
 def test_a_worker_is_told_to_stop_when_the_run_is_cancelled(play):
-    begun, cancelled = threading.Event(), threading.Event()
-
-    async def hangs(parameters: Any, context: Any) -> None:
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
+    hangs, begun, cancelled = hanging()
 
     async def scene(bench: Any) -> None:
         run_id = await bench.start("name: t\nactivities: {a: {use: hangs}, b: {use: echo, after: [a]}}")

@@ -9,10 +9,10 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
+from tests.vendor_server import VendorServer
 
 from headgate.core import events as e
 from headgate.core import gate_events as g
@@ -35,47 +35,26 @@ Numbers = tuple[int, int]
 """Tokens in and out of an answer: no two answers have the same, so they say which one a row is of."""
 
 
-class Vendor:
+class Vendor(VendorServer):
     """An OpenAI-compatible server in this process, which outlives the engine. `bill`: charge by the answer's numbers.
 
     It answers, or answers and hangs up in the middle, or hangs up after it has charged, or refuses for nothing.
     """
 
     def __init__(self, seed: int) -> None:
-        self._random = Random(seed)
+        super().__init__(seed)
         self._numbers = [(given, made) for given in range(1, PROMPT_TOKENS_MAX) for made in range(2, 300, 7)]
-        self._random.shuffle(self._numbers)
+        self.random.shuffle(self._numbers)
         self.bill: dict[Numbers, int] = {}
         self.how: Counter[str] = Counter()
         self.charged = asyncio.Condition()
-
-    async def __aenter__(self) -> Vendor:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
 
     async def until_charged(self, answers: int) -> None:
         async with self.charged:
             await self.charged.wait_for(lambda: len(self.bill) >= answers)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while await self._answer(reader, writer):
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
-        request = json.loads(await reader.readexactly(length))
-        chance = self._random.random()
+    async def answer(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+        chance = self.random.random()
         if chance < 0.04:
             self.how["refused"] += 1
             writer.write(b"HTTP/1.1 429 Busy\r\nretry-after: 0\r\ncontent-length: 2\r\n\r\n{}")
@@ -97,7 +76,7 @@ class Vendor:
 
     async def _charge(self) -> dict[str, Any]:
         given, made = self._numbers.pop()
-        cached, thought = self._random.randint(0, given), self._random.randint(0, made)
+        cached, thought = self.random.randint(0, given), self.random.randint(0, made)
         tokens = {"fresh": given - cached, "cached": cached, "said": made - thought, "thought": thought}
         millionths = sum(number * RATES[name] for name, number in tokens.items())
         async with self.charged:

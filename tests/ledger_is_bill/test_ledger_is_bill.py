@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from tests.ledger_is_bill import vendors
 
-from headgate.activities.gated_call import ask_first_available, targets
+from headgate.activities.gated_call import ask_first_available
+from headgate.activities.targets import targets
 from headgate.app import App
 from headgate.ports import Attempt, ModelRequest, SpendRow, StartRequest
 from headgate.stores.memory import MemoryLog

@@ -17,7 +17,7 @@ from tests.llm.fakes.rigs import KEY, KINDS, Kind, rig_of
 from tests.llm.fakes.server import json_reply
 from tests.llm.fakes.tls import server_context
 
-from headgate.activities.gated_call import targets
+from headgate.activities.targets import targets
 from headgate.core.errors import Invalid
 from headgate.llm.provider_settings import TIMEOUT_SECONDS, VENDORS, own_names, read_settings
 from headgate.llm.registry import build_providers, close_providers

@@ -9,21 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-
-FLOW = """name: w
-inputs: {n: integer}
-activities:
-  a: {use: echo, with: {n: "{{ INPUT.n }}"}}
-outputs: {n: "{{ a.echo.n }}"}
-"""
-CASES = """cases:
-  - name: three is three
-    input: {n: 3}
-    expect: {outputs: {n: 3}}
-  - name: three is four
-    input: {n: 3}
-    expect: {outputs: {n: 4}}
-"""
+from tests.flow_with_cases import CASES, FLOW
 
 
 @pytest.fixture

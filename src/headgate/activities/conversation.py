@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
 from headgate.activities.conversation_store import Conversations, Summary, Turn
-from headgate.activities.gated_call import targets
 from headgate.activities.llm_prompt import llm_prompt
+from headgate.activities.parameters import wrong_parameters
+from headgate.activities.targets import targets
 from headgate.core.model_list import entries_of, read_entry
 from headgate.ports import (
     NO_GUARDS,
@@ -32,6 +34,8 @@ from headgate.ports import (
 )
 
 __all__ = ["conversation"]
+
+_invalid = partial(wrong_parameters, "conversation")
 
 ROLES = ("user", "assistant", "system")
 ID_CHARACTERS_MAX = 200
@@ -274,7 +278,3 @@ def _whole(given: dict[str, Any], name: str, default: int, least: int, most: int
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise _invalid(f"expected {name} to be a whole number from {least} to {most:,}, got {value!r}")
     return value
-
-
-def _invalid(message: str) -> Attempt:
-    return Attempt.failed("invalid_parameters", f"conversation: {message}.", retryable=False)

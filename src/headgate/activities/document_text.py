@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ import msgspec
 
 from headgate.activities.document_formats import bytes_of, media_type_of, read_document
 from headgate.activities.file_values import is_file_value, path_of
+from headgate.activities.parameters import refuse_unknown, wrong_parameters
 from headgate.core.errors import Invalid
 from headgate.ports import ActivityContext, ActivityFunction, Attempt, state_folder_of
 
 __all__ = ["document_text"]
+
+_invalid = partial(wrong_parameters, "document_text")
 
 FILE_BYTES_MAX = 50 * 1024 * 1024
 PAGE_BREAK = "\f"
@@ -54,9 +58,7 @@ def document_text(folder: Path) -> ActivityFunction:
 
 
 def _source(folder: Path, parameters: dict[str, Any]) -> _Source:
-    unknown = sorted(parameters.keys() - _KNOWN)
-    if unknown:
-        raise _invalid(f"expected parameters of {', '.join(sorted(_KNOWN))}, got {unknown[0]}")
+    refuse_unknown(parameters, _KNOWN, "document_text")
     file, content, media_type = (parameters.get(name) for name in ("file", "content", "media_type"))
     if (file is None) == (content is None):
         raise _invalid(f"expected either file or content, got {'neither' if file is None else 'both'}")
@@ -114,7 +116,3 @@ def _bytes(name: str, path: Path) -> bytes:
     except OSError as error:
         message = f"document_text: {name} cannot be read: {error.strerror}."
         raise Attempt.failed("file_missing", message, retryable=False) from None
-
-
-def _invalid(message: str) -> Attempt:
-    return Attempt.failed("invalid_parameters", f"document_text: {message}.", retryable=False)

@@ -7,14 +7,17 @@ reused, each text is kept by itself, and only those that are not there are sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import msgspec
 
 from headgate.activities.call_cost import max_cost_of
-from headgate.activities.gated_call import Answered, Target, ask_first_available, asked_hash, targets
+from headgate.activities.gated_call import Answered, ask_first_available, asked_hash
 from headgate.activities.llm_prompt import usage_fields
+from headgate.activities.parameters import wrong_parameters
 from headgate.activities.policed import Policed
+from headgate.activities.targets import Target, targets
 from headgate.activities.tenant_providers import providers_of
 from headgate.core.model_list import ModelEntry, read_entry
 from headgate.core.money import dollars
@@ -24,7 +27,6 @@ from headgate.ports import (
     NO_GUARDS,
     ActivityContext,
     ActivityFunction,
-    Attempt,
     EmbeddingAnswer,
     Guards,
     Hit,
@@ -35,6 +37,8 @@ from headgate.ports import (
 )
 
 __all__ = ["embedding"]
+
+_invalid = partial(wrong_parameters, "embedding")
 
 BATCH_SIZE = 100
 BATCH_SIZE_MAX = 2048
@@ -81,10 +85,6 @@ def _parsed(parameters: dict[str, Any]) -> tuple[ModelEntry, list[str], int]:
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= BATCH_SIZE_MAX:
         raise _invalid(f"expected batch_size to be a whole number from 1 to {BATCH_SIZE_MAX}, got {size!r}")
     return entry, cast("list[str]", inputs), size
-
-
-def _invalid(message: str) -> Attempt:
-    return Attempt.failed("invalid_parameters", f"embedding: {message}.", retryable=False)
 
 
 class _Vector(msgspec.Struct, frozen=True):

@@ -28,12 +28,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar, assert_never
 
 import msgspec
 
-from headgate.core.model_list import ModelEntry
+from headgate.activities.passing_over import another_may_help, is_filtered, who_cannot
+from headgate.activities.targets import Target
 from headgate.core.values import CallError, Candidate, Failure, PassedOver, Price, Usage
 from headgate.ports import (
     ActivityContext,
@@ -45,59 +46,17 @@ from headgate.ports import (
     Hit,
     Kept,
     ModelAnswer,
-    ModelProvider,
-    ModelRequest,
     ProviderError,
     Settlement,
 )
 
-__all__ = ["Answered", "Target", "ask_first_available", "asked_hash", "request_hash", "targets"]
+__all__ = ["Answered", "ask_first_available", "asked_hash", "request_hash"]
 
-ELSEWHERE = frozenset(
-    {"rate_limited", "quota_exhausted", "provider_unavailable", "timed_out", "connection_failed"}
-    | {
-        "malformed_response",
-        "context_too_long",
-        "content_filter",
-        "missing_capability",
-        "demo_cannot",
-        "missing_address",
-        "missing_key",
-    }
-)
-"""Codes of failures that say nothing against asking the next model."""
-MODELS_MAX = 20
 PAUSE_SECONDS = 0.5
 PAUSE_SECONDS_MAX = 8.0
 """The first pause before a model is asked again, and the longest, where its provider asks for none."""
 
 Answer = TypeVar("Answer", ModelAnswer, EmbeddingAnswer)
-
-
-class Target(msgspec.Struct, frozen=True):
-    """A model that may be asked: `provider_name` and `model` are the two halves of what the author wrote."""
-
-    provider_name: str
-    model: str
-    provider: ModelProvider
-    tier: str = ""
-    """The service tier that is asked for; empty: the standard one."""
-    attempts: int = 1
-    """How often it is asked before the next one is."""
-    hurries: bool = False
-    """While a rate keeps it waiting the next one is asked."""
-    account: str = ""
-    """Which of its provider's keys it is asked with."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.provider_name}/{self.model}"
-
-    @property
-    def price(self) -> Price | None:
-        """What the model costs; None: that, or what it costs at the tier that is asked for, is not known."""
-        price = self.provider.price(self.model)
-        return price if price is not None and price.at_tier(self.tier) is not None else None
 
 
 class Answered(msgspec.Struct, Generic[Answer], frozen=True):
@@ -109,40 +68,6 @@ class Answered(msgspec.Struct, Generic[Answer], frozen=True):
     cost: int
     simulated: bool
     budget_skipped: tuple[str, ...]
-
-
-def targets(
-    models: Sequence[str | ModelEntry], providers: Mapping[str, ModelProvider], activity: str, tier: str = ""
-) -> tuple[Target, ...]:
-    """Return the models by their names, "provider/model", split at the first slash. Of two that are
-    equal the first counts.
-
-    Raises `Attempt` (`invalid_parameters`) for a name without its two halves, or of an unknown provider.
-    """
-    if not 1 <= len(models) <= MODELS_MAX:
-        raise _invalid(f"{activity}: expected model to name 1 to {MODELS_MAX} models, got {len(models)}")
-    found: dict[str, Target] = {}
-    for one in models:
-        entry = ModelEntry(one) if isinstance(one, str) else one
-        name = entry.model
-        provider_name, _, model = name.partition("/")
-        if not provider_name or not model:
-            raise _invalid(f'{activity}: expected model to be "provider/model", got {name!r}')
-        if provider_name not in providers:
-            known = ", ".join(sorted(providers))
-            raise _invalid(
-                f"{activity}: expected model {name!r} to begin with a provider of this process ({known}); "
-                f"set HEADGATE_PROVIDER_{provider_name.upper()}_BASE_URL to add one"
-            )
-        provider = providers[provider_name]
-        account = getattr(provider, "account", "")  # `HasAccounts`; to ask for that by `isinstance` takes longer
-        hurries = entry.when_limited == "next"
-        found.setdefault(name, Target(provider_name, model, provider, tier, entry.attempts, hurries, account))
-    return tuple(found.values())
-
-
-def _invalid(message: str) -> Attempt:
-    return Attempt.failed("invalid_parameters", f"{message}.", retryable=False)
 
 
 def request_hash(request: object, models: Sequence[str]) -> str:
@@ -162,7 +87,8 @@ def _hash(value: object) -> str:
     try:
         return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
     except (TypeError, ValueError, OverflowError) as error:
-        raise _invalid(f"The request to the model cannot be written as JSON: {error}") from None
+        message = f"The request to the model cannot be written as JSON: {error}."
+        raise Attempt.failed("invalid_parameters", message, retryable=False) from None
 
 
 async def ask_first_available(
@@ -218,7 +144,9 @@ class _Asking(Generic[Answer]):
         """What has failed and not been told to the gate yet."""
 
     async def first_answer(self) -> Answered[Answer] | Hit:
-        self._leave_out_who_cannot()
+        cannot = who_cannot(self.left, self.request)
+        self.left = [target for target in self.left if target.name not in cannot]
+        self.passed_over = [PassedOver(name, why, "missing_capability") for name, why in cannot.items()]
         while self.left:
             call_id, admission = await self._admit()
             match admission:
@@ -234,15 +162,6 @@ class _Asking(Generic[Answer]):
                 case _:
                     assert_never(admission)
         raise Attempt(self._failure())
-
-    def _leave_out_who_cannot(self) -> None:
-        """Pass over models that are known not to be able to; if none could, they say so themselves."""
-        if len(self.left) == 1:
-            return
-        cannot = {target.name: why for target in self.left if (why := _cannot(target, self.request))}
-        if len(cannot) < len(self.left):
-            self.left = [target for target in self.left if target.name not in cannot]
-            self.passed_over = [PassedOver(name, why, "missing_capability") for name, why in cannot.items()]
 
     async def _admit(self) -> tuple[str, Admitted | Hit | Denied]:
         digest = request_hash(self.request, [target.name for target in self.left])
@@ -286,7 +205,7 @@ class _Asking(Generic[Answer]):
         except ProviderError as error:
             await self._settle(call_id, _settlement(error, target, self.prices[target.name]))
             self.errors.append(error)
-            if not _another_may_help(error):
+            if not another_may_help(error):
                 raise Attempt(self._failure()) from None
             self._go_on(target, error)
             return None
@@ -296,7 +215,7 @@ class _Asking(Generic[Answer]):
         answered = self._answered(target, answer)
         kept = self.keep(answer) if self.reuse else ()
         await self._settle(call_id, Settlement.used(answered.usage, rates=answer.rates, answers=kept))
-        if len(self.left) > 1 and _is_filtered(answer):
+        if len(self.left) > 1 and is_filtered(answer):
             message = f"{target.name} answered with nothing: its content filter stopped it."
             self.errors.append(ProviderError(message, status=200, code="content_filter"))
             self._go_on(target, self.errors[-1])
@@ -370,10 +289,6 @@ def _price_of_answer(asked: Price | None, answered: Price | None) -> Price | Non
     return answered
 
 
-def _another_may_help(error: ProviderError) -> bool:
-    return error.kind in ELSEWHERE or error.status == 429 or error.status >= 500
-
-
 def _settlement(error: ProviderError, target: Target, asked: Price | None) -> Settlement:
     cause = CallError(error.kind, error.status, error.retry_after_seconds)
     if error.usage is not None:
@@ -385,24 +300,6 @@ def _settlement(error: ProviderError, target: Target, asked: Price | None) -> Se
         )
     outcome = "never_sent" if not error.sent or error.status >= 300 else "lost"
     return Settlement(outcome, error=cause, rates=error.rates)
-
-
-def _cannot(target: Target, request: object) -> str:
-    """Return why the model is known not to be able to take the request, or nothing."""
-    cannot: Callable[[ModelRequest], str] | None = getattr(target.provider, "cannot", None)  # `ports.Foresees`
-    if cannot is None or not isinstance(request, ModelRequest):
-        return ""
-    return cannot(msgspec.structs.replace(request, model=target.model))
-
-
-def _is_filtered(answer: ModelAnswer | EmbeddingAnswer) -> bool:
-    """Say whether a content filter left nothing of the answer."""
-    return (
-        isinstance(answer, ModelAnswer)
-        and answer.finish_reason == "ContentFilter"
-        and not answer.content.strip()
-        and not answer.tool_calls
-    )
 
 
 def _priced(usage: Usage, target: Target, asked: Price | None, answered: str) -> Usage:

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from headgate.activities.parameters import wrong_parameters
 from headgate.ports import Attempt
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class HttpParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def invalid_parameters(message: str) -> Attempt:
     """Return the failure for parameters that no further attempt makes right."""
-    return Attempt.failed("invalid_parameters", f"http_request: {message}.", retryable=False)
+    return wrong_parameters("http_request", message)
 
 
 def as_pairs(fields: dict[str, Any], where: str) -> list[tuple[str, str]]:

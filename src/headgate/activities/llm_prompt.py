@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 
 from headgate.activities.call_cost import max_cost_of
-from headgate.activities.gated_call import Answered, Target, ask_first_available, asked_hash, targets
+from headgate.activities.gated_call import Answered, ask_first_available, asked_hash
 from headgate.activities.policed import Policed
 from headgate.activities.prompt_parameters import models_of, request_of
+from headgate.activities.targets import Target, targets
 from headgate.activities.tenant_providers import providers_of
 from headgate.core.json_schema import problems_with
 from headgate.core.money import dollars

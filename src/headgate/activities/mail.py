@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
 
+from headgate.activities.parameters import wrong_parameters
 from headgate.ports import Attempt
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ async def send_mail(
 
 def invalid_mail(what: str) -> Attempt:
     """Return the failure for a mail that cannot be sent as it is asked for."""
-    return Attempt.failed("invalid_parameters", f"{NAME}: {what}.", retryable=False)
+    return wrong_parameters(NAME, what)
 
 
 def _server(url: str) -> _Server:

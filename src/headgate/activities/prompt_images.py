@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from headgate.activities.parameters import wrong_parameters
 from headgate.ports import Attempt
 
 __all__ = ["image_urls", "split_parts"]
+
+_invalid = partial(wrong_parameters, "llm_prompt")
 
 IMAGES_MAX = 50
 IMAGE_BYTES_MAX = 20 * 1024 * 1024
@@ -114,7 +118,3 @@ def _of_bytes(content: bytes, place: str) -> str:
 
 def _too_large(place: str) -> Attempt:
     return _invalid(f"expected {place} to have at most {IMAGE_BYTES_MAX // 1024**2} MB")
-
-
-def _invalid(message: str) -> Attempt:
-    return Attempt.failed("invalid_parameters", f"llm_prompt: {message}.", retryable=False)

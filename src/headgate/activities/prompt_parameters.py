@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from headgate.activities.parameters import wrong_parameters
 from headgate.activities.prompt_images import image_urls, split_parts
 from headgate.core.model_list import ModelEntry, entries_of, read_entry
 from headgate.ports import Attempt, Message, ModelRequest, Thought, ToolCall
@@ -36,7 +37,7 @@ Value = TypeVar("Value")
 
 def invalid(message: str) -> Attempt:
     """Return the failure for parameters that no further attempt makes right."""
-    return Attempt.failed("invalid_parameters", f"llm_prompt: {message}.", retryable=False)
+    return wrong_parameters("llm_prompt", message)
 
 
 def models_of(parameters: Mapping[str, Any]) -> tuple[ModelEntry, ...]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from headgate.activities.parameters import wrong_parameters
 from headgate.activities.script_child import CHANNEL_CLOSED
 from headgate.activities.script_frames import remove_unfinished
 from headgate.activities.script_pool import Interpreters
@@ -24,6 +26,8 @@ from headgate.core.values import Assignment, Failure
 from headgate.ports import ActivityContext, ActivityFunction, Attempt
 
 __all__ = ["ScriptSettings", "Scripts", "script"]
+
+_invalid = partial(wrong_parameters, "script")
 
 HINTS: dict[int, str] = {
     signal.SIGKILL: "Most often that is the system, out of memory.",
@@ -131,10 +135,6 @@ def _input(parameters: dict[str, Any], task: Assignment) -> Any:
         return parameters["inputs"]
     others = {name: value for name, value in parameters.items() if name not in ("script", "script_file")}
     return others or task.settings.get("script_input", {})
-
-
-def _invalid(message: str) -> Attempt:
-    return Attempt.failed("invalid_parameters", f"script: {message}.", retryable=False)
 
 
 # --- The result ----------------------------------------------------------------------------------------

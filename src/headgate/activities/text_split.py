@@ -6,16 +6,20 @@ It computes and does nothing else, so an attempt that runs again gives the same 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from headgate.activities.file_values import is_file_value, path_of
+from headgate.activities.parameters import refuse_unknown, wrong_parameters
 from headgate.activities.text_borders import Borders
 from headgate.activities.text_parts import By, Span, parts_of
 from headgate.core.errors import Invalid
 from headgate.ports import ActivityContext, ActivityFunction, Attempt, state_folder_of
 
 __all__ = ["text_split"]
+
+_invalid = partial(wrong_parameters, "text_split")
 
 SIZE = 1_200
 SIZE_MAX = 1_000_000
@@ -35,9 +39,7 @@ def text_split(folder: Path) -> ActivityFunction:
     """
 
     async def split(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
-        unknown = sorted(parameters.keys() - _KNOWN)
-        if unknown:
-            raise _invalid(f"expected parameters of {', '.join(sorted(_KNOWN))}, got {unknown[0]}")
+        refuse_unknown(parameters, _KNOWN, "text_split")
         size = _whole(parameters, "size", SIZE, 1, SIZE_MAX)
         overlap = _whole(parameters, "overlap", 0, 0, size // 2)
         by = parameters.get("by") or "paragraph"
@@ -104,7 +106,3 @@ def _whole(parameters: dict[str, Any], name: str, default: int, least: int, most
         half = " (half of size)" if name == "overlap" else ""
         raise _invalid(f"expected {name} to be a whole number from {least} to {most}{half}, got {value!r}")
     return value
-
-
-def _invalid(message: str) -> Attempt:
-    return Attempt.failed("invalid_parameters", f"text_split: {message}.", retryable=False)

@@ -12,18 +12,22 @@ import hashlib
 import re
 from collections import Counter
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
 from headgate.activities.embedding import embedding
+from headgate.activities.parameters import refuse_unknown, wrong_parameters
 from headgate.activities.vector_arithmetic import unit_vector
 from headgate.activities.vector_store import Collection, Item, Kept
 from headgate.core.money import dollars, nano
 from headgate.ports import NO_GUARDS, ActivityContext, ActivityFunction, Attempt, Guards, Providers, state_folder_of
 
-__all__ = ["Spent", "collection_named", "invalid", "vector_index"]
+__all__ = ["Spent", "collection_named", "vector_index"]
+
+_invalid = partial(wrong_parameters, "vector_index")
 
 BATCH_SIZE = 100
 ITEMS_PER_CALL_MAX = 20_000
@@ -151,15 +155,13 @@ def collection_named(name: object, activity: str) -> str:
     """Return the name of a collection. Raises `Attempt` (`invalid_parameters`) for what can be none."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         shown = repr(name) if isinstance(name, str) and len(name) < 100 else type(name).__name__
-        raise invalid(activity, f"expected collection to be 1 to 64 letters, digits, _ and -, got {shown}")
+        raise wrong_parameters(activity, f"expected collection to be 1 to 64 letters, digits, _ and -, got {shown}")
     return name
 
 
 def _parsed(parameters: dict[str, Any]) -> _Asked:
     given = {name: value for name, value in parameters.items() if value is not None}
-    unknown = sorted(given.keys() - _KNOWN)
-    if unknown:
-        raise _invalid(f"expected parameters of {', '.join(sorted(_KNOWN))}, got {unknown[0]}")
+    refuse_unknown(given, _KNOWN, "vector_index")
     collection = collection_named(given.get("collection"), "vector_index")
     model, replace = given.get("model"), given.get("replace", False)
     if not isinstance(model, str):
@@ -228,12 +230,3 @@ def _metadata(value: object, where: str) -> dict[str, Any]:
     if (size := len(msgspec.json.encode(value))) > METADATA_BYTES_MAX:
         raise _invalid(f"{where} has {size:,} bytes, the most is {METADATA_BYTES_MAX:,}")
     return cast("dict[str, Any]", value)
-
-
-def invalid(activity: str, message: str) -> Attempt:
-    """Return the failure for parameters that no further attempt makes right."""
-    return Attempt.failed("invalid_parameters", f"{activity}: {message}.", retryable=False)
-
-
-def _invalid(message: str) -> Attempt:
-    return invalid("vector_index", message)

@@ -6,18 +6,22 @@ It changes nothing. An attempt that runs again pays for the query's vector again
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import msgspec
 
 from headgate.activities.embedding import embedding
+from headgate.activities.parameters import refuse_unknown, wrong_parameters
 from headgate.activities.vector_arithmetic import DIGITS, Found, unit_vector
-from headgate.activities.vector_index import Spent, collection_named, invalid
+from headgate.activities.vector_index import Spent, collection_named
 from headgate.activities.vector_store import Collection, Fits
 from headgate.ports import NO_GUARDS, ActivityContext, ActivityFunction, Attempt, Guards, Providers, state_folder_of
 
 __all__ = ["vector_search"]
+
+_invalid = partial(wrong_parameters, "vector_search")
 
 TOP = 5
 TOP_MAX = 1_000
@@ -136,9 +140,7 @@ def _ranked(mode: Mode, near: list[Found], worded: list[Found]) -> list[_Ranked]
 
 def _parsed(parameters: dict[str, Any]) -> _Asked:
     given = {name: value for name, value in parameters.items() if value is not None}
-    unknown = sorted(given.keys() - _KNOWN)
-    if unknown:
-        raise _invalid(f"expected parameters of {', '.join(sorted(_KNOWN))}, got {unknown[0]}")
+    refuse_unknown(given, _KNOWN, "vector_search")
     collection = collection_named(given.get("collection"), "vector_search")
     query, top, mode = given.get("query"), given.get("top", TOP), given.get("mode", "hybrid")
     if not isinstance(query, str) or not query.strip() or len(query) > QUERY_CHARACTERS_MAX:
@@ -171,7 +173,3 @@ def _where(where: object) -> Fits | None:
 def _same(left: object, right: object) -> bool:
     """Return whether two JSON values are equal; Python alone would take true for 1."""
     return left == right and isinstance(left, bool) == isinstance(right, bool)
-
-
-def _invalid(message: str) -> Attempt:
-    return invalid("vector_search", message)

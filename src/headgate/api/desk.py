@@ -108,7 +108,7 @@ class Desk(ScheduleDesk, AdminDesk):
                 read=given_files(request.files),
             )
             name = definition.name
-            version, _ = await self._engine.deploy(definition, tenant=self._whose)
+            version, _ = await self._engine.definitions.deploy(definition, tenant=self._whose)
         start = Start(
             workflow=name,
             version=version,
@@ -200,7 +200,7 @@ class Desk(ScheduleDesk, AdminDesk):
     async def raise_budget(self, run: str, *, to: int = 0, more: int = 0, key: str = "", by: str = "") -> RunView:
         row = await self._reader.find(run)
         if more:
-            budget = (await self._engine.lane_at(row.id, row.head.version)).run.budget_of(key)
+            budget = (await self._engine.news.lane_at(row.id, row.head.version)).run.budget_of(key)
             to = more + (0 if budget is None else budget.limit)
         return await self._act(
             row.id, c.RaiseBudget(at=self._now, actor=self._signed(by), limit=to, key=key, by=self._named(by))

@@ -42,7 +42,7 @@ class Library:
         from headgate.authoring import load_definition
 
         definition = load_definition(text, source=source, providers=self._providers, activities=self._activities)
-        version, new = await self._engine.deploy(definition, tenant=self._tenant)
+        version, new = await self._engine.definitions.deploy(definition, tenant=self._tenant)
         return Deployed(definition, version, self._engine.clock.now(), new)
 
     async def all(self, *, limit: int = 100, after: str = "") -> list[Deployed]:

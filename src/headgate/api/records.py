@@ -41,7 +41,7 @@ class Records:
         self._tenant: str | None = None
         self._followers: dict[str, set[asyncio.Event]] = {}
         engine.listen(self._committed)
-        engine.follow(self._committed, lambda: self._followers)
+        engine.news.follow(self._committed, lambda: self._followers)
 
     def of(self, tenant: str) -> Records:
         """Return the same records as far as a tenant's runs go: for it there are no others."""

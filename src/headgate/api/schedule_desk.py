@@ -57,7 +57,7 @@ class ScheduleDesk(Asker):
     async def _scheduled(self, schedule: Schedule, text: str, files: dict[str, str]) -> tuple[Definition, str]:
         """Return the definition that a schedule is of, and the version of its runs (empty: the newest then)."""
         if not text:
-            plan = await self._engine.plan(schedule.workflow, schedule.version or None, tenant=self._whose)
+            plan = await self._engine.definitions.plan(schedule.workflow, schedule.version or None, tenant=self._whose)
             return plan.definition, schedule.version
         from headgate.authoring import given_files, load_definition
 
@@ -68,7 +68,7 @@ class ScheduleDesk(Asker):
             activities=self._activities,
             read=given_files(files),
         )
-        version, _ = await self._engine.deploy(loaded, tenant=self._whose)
+        version, _ = await self._engine.definitions.deploy(loaded, tenant=self._whose)
         return loaded, version
 
     async def backfill_schedule(self, name: str, since: int, until: int) -> list[str]:

@@ -47,7 +47,7 @@ class Showing:
         self._ended: OrderedDict[str, tuple[str, RunView]] = OrderedDict()
         """Of runs that ended lately: the tenant, and the whole run."""
         engine.listen(self._committed)
-        engine.follow(self._committed, lambda: ())
+        engine.news.follow(self._committed, lambda: ())
 
     async def current(self, run_id: str, tenant: str | None, *, contents: bool) -> RunView | None:
         """Return the tenant's run as far as it is durable; None where memory has not all of it, or cannot know it."""

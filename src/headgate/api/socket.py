@@ -19,7 +19,8 @@ import msgspec
 
 from headgate.api.worker_door import WorkerDoor
 from headgate.client.address import Address
-from headgate.client.frames import LINE_BYTES_MAX, VERBS, Answer, Request, WireError, error_of
+from headgate.client.client_frames import VERBS
+from headgate.client.frames import LINE_BYTES_MAX, Answer, Request, WireError, error_of
 from headgate.core.errors import HeadgateError, Invalid, Refused, Unavailable
 from headgate.ports import Client, Documents, Update
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from headgate.core.errors import NotFound
-from headgate.core.run import Place
+from headgate.core.place import Place
 from headgate.core.view import output_of, output_versions
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane

@@ -28,7 +28,7 @@ class Watching:
         self.listens: Callable[[Run], bool] = lambda run: False
         """Whether somebody waits for all the calls of the run that ask a person."""
         engine.listen(self._committed)
-        engine.follow(self._committed, lambda: self._watchers)
+        engine.news.follow(self._committed, lambda: self._watchers)
 
     async def watch(
         self, run_id: str, *, tokens: bool, place: str, resume: Sequence[Position]

@@ -42,27 +42,30 @@ def signal(common: Common, run: str, name: str, key: str, data: str | None, **re
     return _act(common, run, f"signalled {name!r} to", lambda c: c.signal(run, name, key=key, data=payload), **rest)
 
 
-@click.command()
-@common
-@click.argument("run")
-@click.argument("activity", default="")
-@click.option("--comment", metavar="TEXT", default="", help="Why.")
-@click.option("--data", metavar="JSON", help="The answers to the approval's form: JSON, a file, or - for stdin.")
-@click.option("--by", metavar="NAME", help="Who decides [default: your login name].")
-@_going_on
+def _decision(verb: Any) -> Any:
+    """Make a verb of a function that decides an approval."""
+    for give in (
+        _going_on,
+        click.option("--by", metavar="NAME", help="Who decides [default: your login name]."),
+        click.option(
+            "--data", metavar="JSON", help="The answers to the approval's form: JSON, a file, or - for stdin."
+        ),
+        click.option("--comment", metavar="TEXT", default="", help="Why."),
+        click.argument("activity", default=""),
+        click.argument("run"),
+        common,
+    ):
+        verb = give(verb)
+    return click.command()(verb)
+
+
+@_decision
 def approve(common: Common, run: str, activity: str, **rest: Any) -> int:
     """Approve what RUN waits for; ACTIVITY says which approval, where several are open."""
     return _decide(common, run, activity, approved=True, **rest)
 
 
-@click.command()
-@common
-@click.argument("run")
-@click.argument("activity", default="")
-@click.option("--comment", metavar="TEXT", default="", help="Why.")
-@click.option("--data", metavar="JSON", help="The answers to the approval's form: JSON, a file, or - for stdin.")
-@click.option("--by", metavar="NAME", help="Who decides [default: your login name].")
-@_going_on
+@_decision
 def reject(common: Common, run: str, activity: str, **rest: Any) -> int:
     """Reject what RUN waits for; ACTIVITY says which approval, where several are open."""
     return _decide(common, run, activity, approved=False, **rest)
@@ -83,7 +86,10 @@ def _decide(
 
     payload = _data(data)
     who = user_name() if by is None else by
-    act: Act = lambda c: c.decide(run, key=activity, approved=approved, by=who, comment=comment, data=payload)  # noqa: E731 - named for its type
+
+    def act(client: Client) -> Awaitable[RunView]:
+        return client.decide(run, key=activity, approved=approved, by=who, comment=comment, data=payload)
+
     return _act(common, run, "approved in" if approved else "rejected in", act, **rest)
 
 

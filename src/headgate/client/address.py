@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["Address", "choose_address", "parse_address"]
+from headgate.client.frames import LINE_BYTES_MAX, OwnerGone
+
+__all__ = ["Address", "choose_address", "open_address", "parse_address"]
 
 PATH_BYTES_MAX = 100
 """The system's limit is 104 or 108 bytes, its end included."""
@@ -32,7 +35,7 @@ def choose_address(database: Path) -> Address:
 
     A path too long for a socket gets one in a new folder of its own, which only this user may enter.
     """
-    if sys.platform == "win32":  # pragma: no cover - another platform
+    if sys.platform == "win32":
         return Address(token=secrets.token_urlsafe(24))
     resolved = database.resolve()
     path = resolved.with_name(f"{resolved.name}.sock")
@@ -47,3 +50,13 @@ def parse_address(text: str) -> Address | None:
         return msgspec.json.decode(text, type=Address)
     except msgspec.MsgspecError:
         return None
+
+
+async def open_address(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection to whoever answers there. Raises `OwnerGone`."""
+    try:
+        if address.path:
+            return await asyncio.open_unix_connection(address.path, limit=LINE_BYTES_MAX)
+        return await asyncio.open_connection("127.0.0.1", address.port, limit=LINE_BYTES_MAX)
+    except OSError as error:
+        raise OwnerGone(f"Nobody answers at {address.path or address.port}: {error.strerror or error}.") from error

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from headgate.client.address import Address
-from headgate.client.frames import LINE_BYTES_MAX, RESULTS, Answer, OwnerGone, Request, as_error
+from headgate.client.address import Address, open_address
+from headgate.client.client_frames import RESULTS
+from headgate.client.frames import LINE_BYTES_MAX, Answer, OwnerGone, Request, as_error
 from headgate.core.errors import Invalid
 from headgate.core.view import RunSummary, RunView
 from headgate.ports import (
@@ -203,14 +204,7 @@ class SocketClient:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        address = self._address
-        try:
-            if address.path:
-                reader, writer = await asyncio.open_unix_connection(address.path, limit=LINE_BYTES_MAX)
-            else:
-                reader, writer = await asyncio.open_connection("127.0.0.1", address.port, limit=LINE_BYTES_MAX)
-        except OSError as error:
-            raise OwnerGone(f"Nobody answers at {address.path or address.port}: {error.strerror or error}.") from error
+        reader, writer = await open_address(self._address)
         try:
             yield reader, writer
         finally:

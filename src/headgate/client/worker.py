@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from headgate.client.address import Address
+from headgate.client.address import Address, open_address
 from headgate.client.frames import LINE_BYTES_MAX, Answer, OwnerGone, Request, as_error
 from headgate.client.stream_pieces import StreamPieces
 from headgate.client.worker_frames import WORKER_VERBS, Hello, SentAdmission, SentReport, Welcome
@@ -187,13 +187,7 @@ class _Link:
 
     @classmethod
     async def to(cls, address: Address, hello: Hello) -> _Link:
-        try:
-            if address.path:
-                reader, writer = await asyncio.open_unix_connection(address.path, limit=LINE_BYTES_MAX)
-            else:
-                reader, writer = await asyncio.open_connection("127.0.0.1", address.port, limit=LINE_BYTES_MAX)
-        except OSError as error:
-            raise OwnerGone(f"Nobody answers at {address.path or address.port}: {error.strerror or error}.") from error
+        reader, writer = await open_address(address)
         link = cls(address, reader, writer)
         try:
             link.tell("work", msgspec.to_builtins(hello))

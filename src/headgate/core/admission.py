@@ -19,7 +19,8 @@ from headgate.core.budget_levels import Level, Over, beyond, levels_above, own_l
 from headgate.core.codes import POLICY_DENIED, POLICY_FAILED
 from headgate.core.commands import AdmitCall, FreeBudget, SettleCall
 from headgate.core.decision import Decision
-from headgate.core.run import Call, Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Call, Run
 from headgate.core.token_budget import Shortage, shortage
 from headgate.core.values import Candidate, SharedBudget
 

@@ -13,8 +13,9 @@ from headgate.core.codes import APPROVAL_NEEDED
 from headgate.core.conclude import schedule
 from headgate.core.decision import Decision
 from headgate.core.errors import Invalid, NotFound, StaleAttempt
+from headgate.core.place import Place
 from headgate.core.retry import LOST_ATTEMPTS_MAX, retry_delay
-from headgate.core.run import Place, Run
+from headgate.core.run import Run
 from headgate.core.timers import fire_timers
 from headgate.core.values import Failure
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from headgate.core.definition import Budget
 from headgate.core.money import show
-from headgate.core.run import Call, Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Call, Run
 from headgate.core.values import Candidate, SharedBudget
 
 __all__ = ["Level", "Over", "beyond", "levels_above", "own_levels", "scope_of"]

@@ -14,7 +14,8 @@ from headgate.core.definition import ITEMS_MAX, ITERATION_LIMIT_DEFAULT
 from headgate.core.duration import parse_instant, parse_microseconds
 from headgate.core.errors import Invalid
 from headgate.core.expression import ExpressionError
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 
 __all__ = ["conclude", "handled", "resolve", "schedule"]
 

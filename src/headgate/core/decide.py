@@ -30,7 +30,8 @@ from headgate.core.conclude import conclude, resolve, schedule
 from headgate.core.decision import Decision
 from headgate.core.errors import NotFound, Refused, StaleAttempt
 from headgate.core.names import needed
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 from headgate.core.timers import fire_timers
 from headgate.core.values import Failure
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from headgate.core import events as e
 from headgate.core.fold import apply
 from headgate.core.names import Names
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 
 __all__ = ["ABSENT", "Decision"]
 

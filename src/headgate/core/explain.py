@@ -9,7 +9,8 @@ from headgate.core.asking import question
 from headgate.core.budget_levels import scope_of
 from headgate.core.duration import show_seconds
 from headgate.core.money import NANO, show
-from headgate.core.run import Call, Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Call, Run
 
 __all__ = ["explain_place", "explain_run", "how_to_raise", "needed_limit"]
 

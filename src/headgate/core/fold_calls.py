@@ -12,7 +12,8 @@ from typing import Any
 from headgate.core import events as e
 from headgate.core import gate_events as g
 from headgate.core.definition import Budget
-from headgate.core.run import Call, Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Call, Run
 from headgate.core.token_budget import book_tokens, hold_tokens, tokens_of
 
 __all__ = ["CALL_FOLDS", "count", "forget_calls", "spend"]

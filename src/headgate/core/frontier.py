@@ -6,9 +6,10 @@ which `conclude` works off in the same append. The cost of an end is the number 
 
 from __future__ import annotations
 
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 
-__all__ = ["begin", "close", "decide_edge", "end_loop", "repeat_loop", "restart"]
+__all__ = ["begin", "close", "decide_edge", "end_loop", "opened", "repeat_loop", "restart"]
 
 UNDECIDED, APPLIES, DROPPED = 0, 1, 2
 
@@ -18,6 +19,14 @@ def begin(run: Run) -> None:
     for place in run.places:
         if not place.planned.needs:
             run.ready[place.planned.index] = None
+
+
+def opened(run: Run, place: Place) -> None:
+    """It was decided what becomes of the activity: it is up for decision no more."""
+    if place.item < 0:
+        run.ready.pop(place.planned.index, None)
+        run.resumed.pop(place.planned.index, None)
+        place.again = False
 
 
 def close(run: Run, place: Place) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from headgate.core.catalogue import BUILTINS
 from headgate.core.money import dollars
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 from headgate.core.scope import ActivityView
 
 __all__ = ["Names", "Values", "needed"]

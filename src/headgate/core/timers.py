@@ -6,7 +6,7 @@ from headgate.core import events as e
 from headgate.core.admission import forfeit
 from headgate.core.conclude import resolve, schedule
 from headgate.core.decision import Decision
-from headgate.core.run import Place
+from headgate.core.place import Place
 
 __all__ = ["fire_timers"]
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from headgate.core.definition import policies_of
-from headgate.core.run import Call, Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Call, Run
 from headgate.core.values import Candidate, Usage
 
 __all__ = ["TOKEN_BUDGET", "Shortage", "book_tokens", "hold_tokens", "shortage", "tokens_of"]

@@ -11,7 +11,8 @@ import msgspec
 
 from headgate.core.explain import explain_place, explain_run, needed_limit
 from headgate.core.names import Values
-from headgate.core.run import Call, Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Call, Run
 
 __all__ = [
     "PlaceView",

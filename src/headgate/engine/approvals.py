@@ -14,7 +14,7 @@ from headgate.core import events as e
 from headgate.core.codec import content_value, decode
 from headgate.core.errors import Invalid, Problem, Refused
 from headgate.core.json_schema import problems_with
-from headgate.core.run import Wait
+from headgate.core.place import Wait
 from headgate.engine.engine import Engine
 from headgate.ports import RunRow
 
@@ -75,7 +75,7 @@ class Answered(msgspec.Struct, frozen=True):
 
 async def open_approvals(engine: Engine, row: RunRow) -> list[OpenApproval]:
     """Return what waits for a person's decision in a run."""
-    lane = await engine.lane_at(row.id, row.head.version)
+    lane = await engine.news.lane_at(row.id, row.head.version)
     waits = [(place.path, place.wait) for place in lane.run.live_places() if place.wait is not None]
     asking = [(path, wait) for path, wait in waits if wait.kind == "approval"]
     values = await engine.load_values(row.key, {wait.content for _, wait in asking if wait.content})

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from headgate.core.names import Names
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 from headgate.core.scope import View
 from headgate.core.values import Assignment
 from headgate.core.view import output_of

@@ -24,7 +24,8 @@ import msgspec
 from headgate.core.codec import content_value
 from headgate.core.definition import Activity
 from headgate.core.names import Names
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 from headgate.core.values import Assignment
 from headgate.ports import Cache, Reusable
 

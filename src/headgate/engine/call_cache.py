@@ -24,7 +24,7 @@ from headgate.core import gate_events as g
 from headgate.core.codec import content_bytes, content_value
 from headgate.core.decision import Decision
 from headgate.core.errors import Invalid
-from headgate.core.run import Place
+from headgate.core.place import Place
 from headgate.core.values import Failure
 from headgate.engine.cache import NO_CACHE, caches_calls, call_key
 from headgate.engine.engine import Engine

@@ -16,7 +16,8 @@ from headgate.core import events as e
 from headgate.core.decision import Decision
 from headgate.core.duration import parse_instant, parse_microseconds
 from headgate.core.errors import HeadgateError, Invalid, StaleAttempt, Unavailable
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 from headgate.core.values import Failure
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane

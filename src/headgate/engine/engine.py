@@ -10,30 +10,29 @@ import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from headgate.core import commands as c
-from headgate.core.codec import GENESIS, content_value, decode
+from headgate.core.codec import GENESIS, content_value
 from headgate.core.decision import Decision
 from headgate.core.definition import Definition
-from headgate.core.errors import HeadgateError, NotFound, Refused, Unavailable
-from headgate.core.fold import apply
-from headgate.core.plan import Plan, compile_plan, load_plan
+from headgate.core.errors import NotFound, Refused, Unavailable
+from headgate.core.plan import Plan
 from headgate.core.run import Run
 from headgate.engine.appender import Appender
 from headgate.engine.contents import ContentCache
+from headgate.engine.definitions import Definitions
 from headgate.engine.folding import fold_run
 from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.engine.logs import current_trace
+from headgate.engine.news import Listener, News
 from headgate.engine.policy_settings import scrubbed_input
 from headgate.engine.shared_budgets import SharedBudgets
 from headgate.engine.start import Start, new_run_id, row_of, start_command
 from headgate.engine.task_rows import TaskRows
-from headgate.ports import DEFAULT_TENANT, NO_GUARDS, Append, Clock, Guards, Log, RunRow, SharedLog
+from headgate.ports import NO_GUARDS, Append, Clock, Guards, Log, RunRow, SharedLog
 
 if TYPE_CHECKING:
     from headgate.engine.quotas import Quotas
@@ -49,9 +48,6 @@ INSIST_TRIES_MAX = 16
 """About four minutes in all; what cannot be written then is taken up by the next start of the process."""
 
 
-Listener = Callable[[Lane, Sequence[Decision]], None]
-
-
 class Engine:
     """One per process and database. Everything happens on the loop that `open` ran on."""
 
@@ -65,18 +61,15 @@ class Engine:
         self.random_id = random_id or new_run_id
         self.guards: Guards = NO_GUARDS
         """What cuts personal data out of inputs, where a definition says so."""
-        self.before_deploying: Callable[[Definition], Awaitable[None]] = _nothing
-        """Called before a definition is kept: whoever must know of its runs can be ready before there is one."""
+        self.definitions = Definitions(log, clock)
         self.quotas: Quotas | None = None
         """What tenants may use, where somebody says so."""
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Lane]] = {}
-        self._plans: dict[tuple[str, str], Plan] = {}
-        """By tenant and version: what one tenant has deployed, another cannot start."""
         self._listeners: list[Listener] = []
-        self._followers: list[tuple[Listener, Callable[[], Iterable[str]]]] = []
         self.others: SharedLog | None = log if isinstance(log, SharedLog) else None
         """The log, where other processes write it, too: what is in memory here may be old."""
+        self.news = News(self)
         self.rows: TaskRows | None = None
         """Makes rows of tasks, where others are to see them."""
         self.gathering: list[Lane] | None = None
@@ -107,21 +100,11 @@ class Engine:
         """Have `listener` called on the loop after each commit, with the decisions that it made durable."""
         self._listeners.append(listener)
 
-    def follow(self, listener: Listener, watched: Callable[[], Iterable[str]]) -> None:
-        """Have `listener` called also for what other processes have made of runs that are `watched` here: the
-        decisions are theirs, and may be none where the run was just read."""
-        self._followers.append((listener, watched))
-
     @property
     def open_calls(self) -> tuple[int, int]:
         """Return how many model calls of runs in memory are open, and what they have reserved (nano-dollars)."""
         runs = [lane.run for lane in self._lanes.values()]
         return sum(len(run.calls) for run in runs), sum(run.reserved for run in runs)
-
-    @property
-    def watched(self) -> set[str]:
-        """The runs of which somebody here wants news."""
-        return {*self._ends, *(run_id for _, watched in self._followers for run_id in watched())}
 
     def spawn(self, work: Coroutine[Any, Any, Any], trace_id: str) -> asyncio.Task[Any]:
         """Run something for a run beside the loop's other work; a failure of it is the engine's, is kept and logged."""
@@ -137,30 +120,6 @@ class Engine:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.failures.append(error)
             self.loop.call_exception_handler({"message": "Headgate engine task failed", "exception": error})
-
-    # --- Definitions ---------------------------------------------------------------------------------------------
-
-    async def deploy(self, definition: Definition, *, tenant: str = DEFAULT_TENANT) -> tuple[str, bool]:
-        """Keep a tenant's definition; return its version and whether it is new. Deploying the same again changes
-        nothing."""
-        await self.before_deploying(definition)
-        plan = self._plans.get((tenant, definition.version)) or compile_plan(definition)
-        self._plans[tenant, plan.version] = plan
-        body, now = msgspec.json.encode(definition), self.clock.now()
-        return plan.version, await self.log.save_definition(plan.version, definition.name, body, now, tenant=tenant)
-
-    async def plan(self, name: str, version: str | None = None, *, tenant: str = DEFAULT_TENANT) -> Plan:
-        """Return the plan of a definition that the tenant has deployed, the newest of the name unless `version` says
-        which."""
-        if version is not None and (known := self._plans.get((tenant, version))) is not None:
-            return known
-        found = await self.log.definition(name, version, tenant=tenant)
-        if found is None:
-            raise NotFound(f"There is no workflow {name!r}" + (f" of version {version}." if version else "."))
-        version, body = found
-        if (tenant, version) not in self._plans:
-            self._plans[tenant, version] = load_plan(msgspec.json.decode(body, type=Definition))
-        return self._plans[tenant, version]
 
     # --- Commands ------------------------------------------------------------------------------------------------
 
@@ -179,7 +138,7 @@ class Engine:
             raise Unavailable(
                 "More is waiting to be written than the disk keeps up with; start this run a little later."
             )
-        plan = await self.plan(start.workflow, start.version, tenant=start.tenant)
+        plan = await self.definitions.plan(start.workflow, start.version, tenant=start.tenant)
         value = validate_input(plan.definition, {} if start.input is None else start.input)
         content_key = secrets.token_bytes(16)
         value = self.scrubbed(plan.definition, value, content_key)
@@ -207,7 +166,7 @@ class Engine:
 
     async def _started_before(self, start: Start) -> RunRow | None:
         if start.command_id and (answer := await self.log.answer(start.tenant, start.command_id)) is not None:
-            return await self._row(answer.decode())
+            return await self.row(answer.decode())
         if start.run_id and (row := await self.log.run(start.run_id)) is not None:
             return row
         if start.unique_key and (row := await self.log.run_by_unique_key(start.tenant, start.unique_key)) is not None:
@@ -306,48 +265,9 @@ class Engine:
             loading.add_done_callback(lambda _: self._loading.pop(run_id, None))
         return await asyncio.shield(loading)
 
-    async def lane_at(self, run_id: str, version: int) -> Lane:
-        """Return the run's lane, at least as new as `version`, which is in the log. Raises `NotFound`."""
-        lane = self._lanes.get(run_id) or await self.lane(run_id)
-        while lane.head.version < version:
-            await self.catch_up(lane)
-            lane = await self.lane(run_id)
-        return lane
-
-    async def lane_now(self, run_id: str) -> Lane:
-        """Return the run's lane, as new as the log. Raises `NotFound`."""
-        return await self.lane_at(run_id, (await self._row(run_id)).head.version)
-
-    async def catch_up(self, lane: Lane) -> None:
-        """Fold into the run what other processes have written, and tell those who follow it."""
-        run_id = lane.run.id
-        if not lane.idle:  # its append meets theirs, and is decided upon it; so is what appends nothing
-            with contextlib.suppress(HeadgateError):
-                await self.submit(run_id, c.Tick(at=self.clock.now(), actor="timer"))
-            return
-        before = lane.run.version
-        row = await self._row(run_id)
-        stored = await self.log.events(lane.row.key, after=before, limit=max(0, row.head.version - before))
-        if not lane.idle or lane.run.version != before or self._lanes.get(run_id) is not lane:
-            return
-        theirs = Decision(lane.run, {}, at=row.head.updated_at, actor="engine", cause="")
-        for one in stored:
-            event = decode(one.data)[0]
-            apply(lane.run, event)
-            theirs.events.append(event)
-        lane.row, lane.head, lane.hash = row, row.head, row.head.hash
-        self.followed(lane, [theirs])
-        self.idle(lane)
-
-    def followed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
-        """Tell those who follow the run what others have made of it."""
-        for listener, _ in self._followers:
-            listener(lane, decisions)
-        self._tell_end(lane)
-
     async def _load(self, run_id: str) -> Lane:
-        row = await self._row(run_id)
-        plan = await self.plan(row.workflow, row.definition, tenant=row.tenant)
+        row = await self.row(run_id)
+        plan = await self.definitions.plan(row.workflow, row.definition, tenant=row.tenant)
         run = await fold_run(self.log, row, plan)
         lane = self._lanes[run_id] = Lane(self, run, row, row.head.hash)
         if run_id in self._dropped:
@@ -355,7 +275,8 @@ class Engine:
             self.read_again(lane)
         return lane
 
-    async def _row(self, run_id: str) -> RunRow:
+    async def row(self, run_id: str) -> RunRow:
+        """Return the run's row as it is in the log. Raises `NotFound`."""
         row = await self.log.run(run_id)
         if row is None:
             raise no_run(run_id)
@@ -421,14 +342,20 @@ class Engine:
             listener(lane, decisions)
         if self.rows is not None:
             self.rows.committed(item)
-        self._tell_end(lane)
+        self.tell_end(lane)
 
-    def _tell_end(self, lane: Lane) -> None:
+    def tell_end(self, lane: Lane) -> None:
+        """Tell those who wait for the end of the run, if it has come."""
         if lane.run.finished and (waiting := self._ends.pop(lane.run.id, None)):
             row = lane.listed
             for future in waiting:
                 if not future.done():
                     future.set_result(row)
+
+    @property
+    def awaited(self) -> Iterable[str]:
+        """The runs whose end somebody waits for."""
+        return self._ends.keys()
 
     async def finished(self, run_id: str) -> RunRow:
         """Return the run's row once it has finished."""
@@ -436,16 +363,12 @@ class Engine:
         self._ends.setdefault(run_id, []).append(future)
         lane = self._lanes.get(run_id)
         if lane is None or lane.head.finished_at is not None:
-            row = await self._row(run_id)
+            row = await self.row(run_id)
             if row.head.finished_at is not None:
                 with contextlib.suppress(KeyError, ValueError):
                     self._ends[run_id].remove(future)
                 return row
         return await future
-
-
-async def _nothing(definition: Definition) -> None:
-    """Nobody must know."""
 
 
 def _erased(run_id: str) -> Refused:

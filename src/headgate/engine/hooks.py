@@ -58,7 +58,7 @@ class Hooks:
         """Raise what `add` would."""
         _check(hook)
         if hook.workflow:
-            await self._engine.plan(hook.workflow, hook.version or None, tenant=hook.tenant)
+            await self._engine.definitions.plan(hook.workflow, hook.version or None, tenant=hook.tenant)
         known = await self.all(hook.tenant)
         if any(one.name == hook.name for one in known):
             raise _taken(hook)

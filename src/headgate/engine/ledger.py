@@ -45,7 +45,7 @@ class Ledger:
         self._turn = asyncio.Event()
         engine.shared.waiting = self._lines.length
         engine.listen(self._committed)
-        engine.follow(self._committed, lambda: {run_id for run_id, _ in self._waiting})
+        engine.news.follow(self._committed, lambda: {run_id for run_id, _ in self._waiting})
 
     async def admit(self, run_id: str, place: str, attempt: int, *, call_id: str, request: CallRequest) -> Admission:
         """Return the answer for this call, after waiting if only others' reservations keep it out, or if a person is

@@ -147,7 +147,7 @@ class Neighbours:
         while True:
             await self._heard.wait()
             self._heard.clear()
-            wanted = self._engine.watched
+            wanted = self._engine.news.watched
             if not self._look_at_all:
                 wanted &= self._to_look_at
             self._look_at_all = False
@@ -163,9 +163,9 @@ class Neighbours:
         for run_id, version in (await self._engine.others.versions(list(run_ids))).items():
             lane = self._engine.loaded(run_id)
             if lane is None:
-                self._engine.followed(await self._engine.lane(run_id), [])
+                self._engine.news.tell(await self._engine.lane(run_id), [])
             elif lane.head.version < version:
-                await self._engine.catch_up(lane)
+                await self._engine.news.catch_up(lane)
 
     # --- Patrol ------------------------------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class Neighbours:
 
     async def _found(self, run_id: str) -> Lane | None:
         try:
-            return await self._engine.lane_now(run_id)
+            return await self._engine.news.lane_now(run_id)
         except NotFound:  # it was deleted meanwhile
             return None
 

@@ -90,7 +90,7 @@ class Notices:
         self._begun = False
         self.outbox = make_outbox(NAME, self)
         engine.listen(self._committed)
-        engine.before_deploying = self._begin
+        engine.definitions.before_deploying = self._begin
 
     async def run(self) -> None:
         await self.outbox.run()
@@ -131,7 +131,9 @@ class Notices:
 
     async def _notify_of(self, run: RunRow) -> Notify | None:
         try:
-            return (await self._engine.plan(run.workflow, run.definition, tenant=run.tenant)).definition.notify
+            return (
+                await self._engine.definitions.plan(run.workflow, run.definition, tenant=run.tenant)
+            ).definition.notify
         except NotFound:
             return None
 

@@ -18,7 +18,8 @@ from headgate.core.catalogue import BUILTINS
 from headgate.core.definition import Definition, PolicyUse, policies_of
 from headgate.core.expression import Reference
 from headgate.core.names import Names
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 from headgate.core.scope import EVERY, View
 from headgate.ports.policy import Guards, texts_of
 

@@ -18,24 +18,23 @@ from headgate.core import events as e
 from headgate.core.decision import Decision
 from headgate.core.definition import PolicyUse
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, StaleAttempt, Unavailable
-from headgate.core.run import Place
+from headgate.core.place import Place
 from headgate.core.values import Assignment, Failure
 from headgate.engine.assignment import assignment_of
-from headgate.engine.cache import NO_CACHE, result_key, reused_output
+from headgate.engine.cache import result_key, reused_output
 from headgate.engine.engine import Engine
 from headgate.engine.file_values import with_files, with_texts
 from headgate.engine.gate import Gate
-from headgate.engine.lane import Lane
 from headgate.engine.leases import HEARTBEAT_SECONDS, held_open_seconds, lease_seconds
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.policy_settings import policy_settings
 from headgate.engine.rendering import reads_secrets, render, rendering_needs
+from headgate.engine.result_cache import ResultCache, completion_of
 from headgate.engine.told_amounts import check_usage
 from headgate.engine.vault import NO_SECRETS, Vault
 from headgate.engine.worker_calls import HeldClaim, WorkerCalls, split_activity_id
 from headgate.ports import (
     Acknowledged,
-    Cache,
     Claim,
     Completed,
     Failed,
@@ -61,15 +60,10 @@ class LocalProtocol(WorkerCalls):
 
     def __init__(self, engine: Engine, queue: Queue, gate: Gate, streams: Streams, vault: Vault) -> None:
         super().__init__(engine, queue, gate, streams, vault)
-        self.cache: Cache = NO_CACHE
+        self.results = ResultCache(engine)
         self.files: Files | None = None
         self.policies: tuple[PolicyUse, ...] = ()
         """The policies of the process: every model call goes through them first."""
-        self.reuse = True
-        """False: results are kept, and none is reused."""
-        self._made: dict[tuple[str, str, int], Reusable] = {}
-        """Results on their way into the log, by run, place and attempt: kept for reuse when they have got there."""
-        engine.listen(self._keep_results)
         self.own_keys_only: Callable[[str], Awaitable[bool]] = _never
         """Whether a tenant's model calls may not use the keys of the process."""
         self.claims = 0
@@ -161,7 +155,7 @@ class LocalProtocol(WorkerCalls):
         task = claim.task
         lane = self._engine.loaded(task.run_id)
         if lane is None or lane.head.version < claim.version:
-            lane = await self._engine.lane_at(task.run_id, claim.version)
+            lane = await self._engine.news.lane_at(task.run_id, claim.version)
         run = lane.run
         place = run.tasks.get(task.place)
         if place is None or place.attempt != task.attempt or run.status in ("paused", "cancelling"):
@@ -190,8 +184,7 @@ class LocalProtocol(WorkerCalls):
         except HeadgateError as error:
             self._refuse(claim, error)
             return None
-        now = self._engine.clock.now()
-        if key and self.reuse and (kept := await self.cache.find(run.tenant, key, now)) is not None:
+        if key and (kept := await self.results.find(run.tenant, key)) is not None:
             self._complete_from_cache(claim, place, rendered.input_hash, kept)
             return None
         # After the keys of caches were made, and into nothing that is kept.
@@ -227,18 +220,7 @@ class LocalProtocol(WorkerCalls):
         task, output = claim.task, reused_output(kept)
         if place.planned.activity.name == "llm_prompt" and isinstance(output, dict):
             self._streams.publish(task.run_id, task.place, task.attempt, str(output.get("content") or ""))
-        command = c.CompleteActivity(
-            at=self._engine.clock.now(),
-            actor="engine",
-            place=task.place,
-            attempt=task.attempt,
-            output=output,
-            started_at=claim.claimed_at,
-            input_hash=input_hash,
-            cached=True,
-            saved=kept.saves,
-            simulated=isinstance(output, dict) and output.get("simulated") is True,
-        )
+        command = completion_of(claim, input_hash, output, saved=kept.saves, now=self._engine.clock.now())
 
         def told(answer: asyncio.Future[Decision]) -> None:
             self.release(claim.activity_id)
@@ -334,7 +316,7 @@ class LocalProtocol(WorkerCalls):
             now=now,
         )
         if held.cache_key and isinstance(command, c.CompleteActivity):
-            self._note_result(task, held, command)
+            self.results.note(task, held, command)
         return self._engine.submit_soon(task.run_id, command)
 
     def _with_files(self, report: Report, task: Task) -> Report:
@@ -352,43 +334,13 @@ class LocalProtocol(WorkerCalls):
             return Failed(report.activity_id, Failure("file_not_kept", message), report.usage)
         return msgspec.structs.replace(report, output=output)
 
-    def _note_result(self, task: Task, held: HeldClaim, command: c.CompleteActivity) -> None:
-        lane = self._engine.loaded(task.run_id)
-        place = lane and lane.run.tasks.get(command.place)
-        if lane is None or place is None or place.attempt != command.attempt:
-            return
-        activity = place.planned.activity
-        assert activity.cache is not None
-        self._made[task.run_id, task.place, task.attempt] = Reusable(
-            tenant=lane.run.tenant,
-            key=held.cache_key,
-            workflow=lane.run.plan.definition.name,
-            activity=activity.key,
-            name=activity.name,
-            at=command.at,
-            expires_at=command.at + int(activity.cache.ttl_seconds * 1_000_000),
-            saves=max(0, place.cost - held.cost + command.cost),
-            output=command.encoded,
-        )
-
-    def _keep_results(self, lane: Lane, decisions: Sequence[Decision]) -> None:
-        """Keep the results that have got into the log, before what they made due is handed out: it may be equal."""
-        if not self._made:
-            return
-        for decision in decisions:
-            for event in decision.events:
-                if type(event) is e.ActivityCompleted:
-                    made = self._made.pop((lane.run.id, event.place, event.attempt), None)
-                    if made is not None:
-                        self.cache.keep(made)
-
     def release(self, activity_id: str) -> None:
         """The claim is over: keep nothing for it."""
         self._queue.finish(activity_id)
         self._held.pop(activity_id, None)
         self._masks.pop(activity_id, None)
-        if self._made:
-            self._made.pop(split_activity_id(activity_id), None)
+        if self.results.under_way:
+            self.results.forget(*split_activity_id(activity_id))
 
 
 async def _never(tenant: str) -> bool:

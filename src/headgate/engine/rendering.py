@@ -14,8 +14,9 @@ import msgspec
 
 from headgate.core.expression import Template
 from headgate.core.names import Names, Values, needed
+from headgate.core.place import Place
 from headgate.core.plan import Planned, reads_of
-from headgate.core.run import Place, Run
+from headgate.core.run import Run
 from headgate.core.scope import MarkedSecrets, SecretView
 
 __all__ = ["Rendered", "reads_secrets", "render", "rendering_needs"]

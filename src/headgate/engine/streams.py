@@ -17,8 +17,10 @@ import msgspec
 from headgate.core import events as e
 from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError
+from headgate.core.fold_items import ITEM_STATUS
+from headgate.core.place import Place
 from headgate.core.plan import Planned
-from headgate.core.run import Place, Run
+from headgate.core.run import Run
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
 from headgate.ports import (
@@ -44,7 +46,7 @@ OUTCOMES: dict[type[e.Event], str] = {
     e.ActivityFailed: "failed",
     e.ActivityCancelled: "cancelled",
 }
-ITEM_STATUSES = ("", "completed", "failed", "cancelled")
+ITEM_STATUSES = ("", *ITEM_STATUS)
 
 Load = Callable[[int], Awaitable[Any]]
 """Gives the content of an event by its version; None where there is none any more."""
@@ -68,7 +70,7 @@ class RunStreams:
         self._next_commit: dict[str, list[Callable[[Lane], None]]] = {}
         """What readers do at the next commit of a run."""
         engine.listen(self._committed)
-        engine.follow(self._committed, lambda: self._next_commit)
+        engine.news.follow(self._committed, lambda: self._next_commit)
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         run = lane.run

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from headgate.policies.key_numbers import code_numbers
 from headgate.policies.key_values import is_placed, key_span
 from headgate.policies.scrubber import Span
 
@@ -252,24 +253,6 @@ FIELDS = re.compile(r":[0-9*]{1,5}:[\w*-]{1,64}:[\w*-]{1,64}:([^\s:]{3,100})(?=\
 HOST = re.compile(r"(?<![\w.-])[\w.*-]{1,100}\Z")
 HOST_LENGTH_MAX = 100
 FIELDS_MIN = 4
-# PIN: 4711
-NUMBER = re.compile(r"[0-9](?<=[^0-9A-Za-z.,_/+-][0-9])[0-9]{2,7}(?![0-9A-Za-z]|[.,:-][0-9])")
-NUMBER_NAME = re.compile(
-    r"(?:\b(?:pin|otp|tan|2fa|mfa|passcode|puk|cvv|cvv2|cvc|cvc2|csc|pincode|geheimzahl|nip|пин)\b(?:[ -]?(?:code|kode|kodu|nummer|number|код|kod))?|"
-    r"(?:verification|confirmation|security|one-time|login|access|door|gate|alarm|entry|safe|lock|unlock|activation|auth\w*|2fa|sms|your) (?:pass)?code|"
-    r"(?:bestätigungs|sicherheits|zugangs|tür|freischalt|verifizierungs|einmal)code|code (?:de |d')?(?:vérification|confirmation|sécurité|secret|accès|pin|porte)|"
-    r"código de (?:verificación|seguridad|acceso|verificação|segurança|acesso)|codice di (?:verifica|sicurezza|accesso)|"
-    r"код (?:подтверждения|доступа|безопасности|из смс)|doğrulama kodu|kod (?:weryfikacyjny|dostępu|sms)|verificatiecode|beveiligingscode|"
-    r"验证码|驗證碼|校验码|安全码|pin码|密码|認証コード|確認コード|暗証番号|인증번호|인증 코드|핀번호|비밀번호|رمز التحقق|الرمز السري|קוד אימות|קוד סודי)"
-    r"[ ]?(?:is|ist|lautet|est|es|è|é|är|er|jest|:|=|:|は|是|为|то|—|-)?[ :=:\"'#]{0,3}\Z"
-)
-NUMBER_NAME_LENGTH_MAX = 36
-NUMBER_NAME_ENDINGS = tuple(
-    "ción tion ção cion pin otp tan 2fa mfa code puk cvv cvv2 cvc cvc2 csc zahl nip kode kodu nummer number kod secret confirmation accesso acceso acesso "
-    "sicurezza seguridad verifica weryfikacyjny sms porte is ist lautet est es er jest".split()
-)
-NUMBER_NAME_LAST_TWO = frozenset(ending[-2:] for ending in NUMBER_NAME_ENDINGS)
-"""Most words end otherwise, which is told at once."""
 DIRECT = re.compile(
     r"(?:パスワード|パスフレーズ|暗証|合言葉|秘密鍵|キーは|トークン|密码|密碼|口令|密钥|密鑰|秘钥|密匙|令牌|通行码|授权码|비밀번호|비번|암호|토큰|"
     r"كلمة (?:المرور|السر)|كلمه المرور|الرمز|الرقم السري|باسورد|رمز عبور|گذرواژه|پسورد|پاس ورڈ|парол|ключ|токен|секрет|"
@@ -295,7 +278,7 @@ def placed_keys(text: str, lowered: str, words: frozenset[str]) -> Iterator[Span
         yield from _in_places(text, lowered, words)
     if text.count(":") >= FIELDS_MIN:
         yield from _in_password_files(text)
-    yield from _numbers(text, lowered)
+    yield from code_numbers(text, lowered)
     if not text.isascii():
         for one in DIRECT.finditer(lowered):
             if not is_placed(text[one.start(1) : one.end(1)]):
@@ -317,13 +300,3 @@ def _in_password_files(text: str) -> Iterator[Span]:
         at = one.start()
         if HOST.search(text, max(0, at - HOST_LENGTH_MAX), at) and not is_placed(one[1]):
             yield key_span(text, *one.span(1))
-
-
-def _numbers(text: str, lowered: str) -> Iterator[Span]:
-    for one in NUMBER.finditer(text):
-        at = one.start()
-        before = lowered[max(0, at - NUMBER_NAME_LENGTH_MAX) : at].rstrip(" :=\"'#-")
-        if before[-1:].isascii() and not (before[-2:] in NUMBER_NAME_LAST_TWO and before.endswith(NUMBER_NAME_ENDINGS)):
-            continue
-        if NUMBER_NAME.search(lowered, max(0, at - NUMBER_NAME_LENGTH_MAX), at):
-            yield key_span(text, at, one.end())

@@ -130,7 +130,7 @@ def _unwritable(path: Path, error: OSError) -> Unavailable:
     )
 
 
-if sys.platform == "win32":  # pragma: no cover - the other half of the file runs on this platform
+if sys.platform == "win32":
     import msvcrt
 
     def _lock(descriptor: int) -> None:

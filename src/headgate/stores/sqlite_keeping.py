@@ -104,8 +104,9 @@ class SqliteKeeping:
                 ):
                     after = 0
                     while left and (rows := list(reader.execute(SQL[query], (after, page)))):
-                        for after, content in rows:  # noqa: B007 - the last one is where the next page begins
+                        for _, content in rows:
                             left -= digests_in(content)
+                        after = rows[-1][0]
             finally:
                 close_connection(reader)
         except apsw.Error as error:

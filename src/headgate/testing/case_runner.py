@@ -19,7 +19,8 @@ from headgate.app import App
 from headgate.core import events as e
 from headgate.core.codec import decode as decode_event
 from headgate.core.errors import HeadgateError, Refused
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 from headgate.engine.reader import Reader
 from headgate.engine.start import Start
 from headgate.ports import ActivityFunction, Append, Log, Outcome
@@ -128,8 +129,8 @@ class _Performance:
     async def _live_on(self, app: App) -> None:
         await app.__aenter__()
         for source, text in self._case.children.items():
-            await app.engine.deploy(load_for(self._case, text, source, self._functions))
-        version, _ = await app.engine.deploy(self._definition)
+            await app.engine.definitions.deploy(load_for(self._case, text, source, self._functions))
+        version, _ = await app.engine.definitions.deploy(self._definition)
         # The same `command_id` starts once: after a crash this gives the run that is there.
         row = await app.engine.start(
             Start(

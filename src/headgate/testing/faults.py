@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headgate.core.run import Place, Run
+from headgate.core.place import Place
+from headgate.core.run import Run
 
 __all__ = ["faults_of", "limits_passed"]
 

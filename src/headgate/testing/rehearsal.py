@@ -22,9 +22,10 @@ from headgate.core.definition import Definition
 from headgate.core.errors import HeadgateError
 from headgate.core.explain import explain_place, explain_run
 from headgate.core.fold import apply
+from headgate.core.place import Place
 from headgate.core.plan import compile_plan
 from headgate.core.replay import replay, state_of
-from headgate.core.run import Call, Place, Run
+from headgate.core.run import Call, Run
 from headgate.core.values import Candidate, Failure, Price, SharedBudget, Usage
 from headgate.testing.clock import NOON
 from headgate.testing.faults import faults_of, limits_passed

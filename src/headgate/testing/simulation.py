@@ -152,7 +152,7 @@ class World:
         await app.__aenter__()
         asyncio.get_running_loop().create_task(self._work())
         for definition in self.definitions.values():
-            await app.engine.deploy(definition)
+            await app.engine.definitions.deploy(definition)
         for rule in self._rules:
             if not any(kept.id == rule.id for kept in await self._kept_rules.all()):
                 await app.budgets.set(rule)
