@@ -22,13 +22,14 @@ from headgate.core.decision import Decision
 from headgate.core.definition import Definition
 from headgate.core.errors import HeadgateError, NotFound, Refused, Unavailable
 from headgate.core.fold import apply
-from headgate.core.plan import Plan, compile_plan, load_plan
+from headgate.core.plan import Plan
 from headgate.core.run import Run
 from headgate.engine.appender import Appender
 from headgate.engine.contents import ContentCache
 from headgate.engine.folding import fold_run
 from headgate.engine.lane import AlreadyThere, Lane, Order
 from headgate.engine.logs import current_trace
+from headgate.engine.plans import Plans
 from headgate.engine.policy_settings import scrubbed_input
 from headgate.engine.shared_budgets import SharedBudgets
 from headgate.engine.start import Start, new_run_id, row_of, start_command
@@ -71,8 +72,7 @@ class Engine:
         """What tenants may use, where somebody says so."""
         self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Lane]] = {}
-        self._plans: dict[tuple[str, str], Plan] = {}
-        """By tenant and version: what one tenant has deployed, another cannot start."""
+        self._plans = Plans(log, many_writers=isinstance(log, SharedLog))
         self._listeners: list[Listener] = []
         self._followers: list[tuple[Listener, Callable[[], Iterable[str]]]] = []
         self.others: SharedLog | None = log if isinstance(log, SharedLog) else None
@@ -144,23 +144,14 @@ class Engine:
         """Keep a tenant's definition; return its version and whether it is new. Deploying the same again changes
         nothing."""
         await self.before_deploying(definition)
-        plan = self._plans.get((tenant, definition.version)) or compile_plan(definition)
-        self._plans[tenant, plan.version] = plan
+        plan = self._plans.compiled(definition, tenant)
         body, now = msgspec.json.encode(definition), self.clock.now()
         return plan.version, await self.log.save_definition(plan.version, definition.name, body, now, tenant=tenant)
 
     async def plan(self, name: str, version: str | None = None, *, tenant: str = DEFAULT_TENANT) -> Plan:
         """Return the plan of a definition that the tenant has deployed, the newest of the name unless `version` says
         which."""
-        if version is not None and (known := self._plans.get((tenant, version))) is not None:
-            return known
-        found = await self.log.definition(name, version, tenant=tenant)
-        if found is None:
-            raise NotFound(f"There is no workflow {name!r}" + (f" of version {version}." if version else "."))
-        version, body = found
-        if (tenant, version) not in self._plans:
-            self._plans[tenant, version] = load_plan(msgspec.json.decode(body, type=Definition))
-        return self._plans[tenant, version]
+        return await self._plans.plan(name, version, tenant)
 
     # --- Commands ------------------------------------------------------------------------------------------------
 
