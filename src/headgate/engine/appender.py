@@ -143,7 +143,7 @@ class Appender:
 
 
 def _opens(item: Append) -> bool:
-    return any(move.opening is not None for move in item.moves)
+    return bool(item.moves) and any(move.opening is not None for move in item.moves)
 
 
 def _unheard(items: Sequence[Append], outcomes: Sequence[Outcome], seconds: float) -> None:

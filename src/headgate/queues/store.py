@@ -21,6 +21,7 @@ from headgate.queues.memory import MemoryQueue
 __all__ = ["StoreQueue"]
 
 NODE_CHARACTERS = 12
+NOBODY_ASKED = (0, 0.0)
 CLAIMED_TOGETHER_MAX = 100
 HELD_TOGETHER_MAX = 16
 """Of the tasks of one append: the rest of a fan-out is for any node that has a worker free."""
@@ -53,13 +54,16 @@ class StoreQueue:
 
     def offer(self, task: Task, version: int, beside: int) -> Offer:
         now = asyncio.get_running_loop().time()
-        likely = [self._asked.get((task.queue, tenant), (0, 0.0)) for tenant in (None, task.tenant)]
-        asked = sum(count for count, until in likely if until >= now)
+        asked = self._asked_for(task.queue, None, now) + self._asked_for(task.queue, task.tenant, now)
         few = beside < HELD_TOGETHER_MAX
         free = (task.queue, task.tenant) in self._free
         held = few and not free and self._here.depth(task.queue) + beside < asked
         node = self.node if asked and few else ""
         return Offer(task.run_id, task.place, task.attempt, task.queue, version, node, held, task.tenant)
+
+    def _asked_for(self, queue: str, tenant: str | None, now: float) -> int:
+        count, until = self._asked.get((queue, tenant), NOBODY_ASKED)
+        return count if until >= now else 0
 
     def born(self, offers: Sequence[Offer]) -> None:
         for offer in offers:

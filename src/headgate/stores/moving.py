@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from headgate.core.errors import Refused, Unavailable
 from headgate.stores.postgres_append import clean_labels
-from headgate.stores.postgres_columns import clean
+from headgate.stores.postgres_rows import clean
 from headgate.stores.postgres_schema import checked_name
 from headgate.stores.queries import load_queries
 

@@ -25,13 +25,14 @@ from headgate.stores.postgres_append import (
     arguments_of,
     budgets_of,
     outcomes_of,
+    sent_to,
     spend_json,
 )
-from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_errors import Address, kind_of
 from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, Patience, dial
 from headgate.stores.postgres_queue import PostgresTasks
 from headgate.stores.postgres_reading import PostgresReader
+from headgate.stores.postgres_rows import clean
 from headgate.stores.postgres_schema import checked_name
 from headgate.stores.queries import load_queries
 
@@ -82,7 +83,7 @@ class PostgresLog(PostgresReader):
         address = Address(url)
         super().__init__(address, checked_name(schema or address.schema), patience_seconds, read_only=read_only)
         self._lanes = Lines(
-            self._address, self._schema, LANES_MAX, SETTINGS_TO_APPEND, read_only=read_only, columns=not read_only
+            self._address, self._schema, LANES_MAX, SETTINGS_TO_APPEND, read_only=read_only, rows=not read_only
         )
         self.lanes = LANES_MAX
         if lease_seconds < LEASE_SECONDS_MIN:
@@ -153,8 +154,9 @@ class PostgresLog(PostgresReader):
         for _ in range(RETRIES_MAX):
             try:
                 async with self._lanes.line(patience) as line:
-                    sent = (line.position_offset, ANSWERS_KEPT_MICROSECONDS, forget_before, *arguments)
-                    row = await line.connection.fetchrow(SQL["append"], *sent)
+                    sent = sent_to(line.row_types, arguments)
+                    first = line.position_offset, ANSWERS_KEPT_MICROSECONDS, forget_before
+                    row = await line.connection.fetchrow(SQL["append"], *first, *sent)
                     assert row is not None
                     outcomes = outcomes_of(row["outcomes"], row["over"], budgets)
                     return await _as_it_was(line, batch, outcomes) if unknown else outcomes

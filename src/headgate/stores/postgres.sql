@@ -1,27 +1,12 @@
 -- append: a whole batch; the outcome of each item
 select outcomes, over from append_batch(
-    position_offset => $1, answers_kept => $2, forget_before => $3, i_run => $4::number_column,
-    i_expected => $5::number_column, i_new => $6::truth_column, i_apart => $7::truth_column,
-    i_limit => $8::number_column, h_status => $9::text_column, h_version => $10::number_column,
-    h_hash => $11::value_column, h_attention_at => $12::number_column, h_tasks => $13::number_column,
-    h_cost => $14::number_column, h_reserved => $15::number_column, h_updated_at => $16::number_column,
-    h_finished_at => $17::number_column, h_error => $18::text_column, h_simulated => $19::truth_column,
-    n_item => $20::number_column, n_once => $21::truth_column, n_id => $22::text_column, n_tenant => $23::text_column,
-    n_workflow => $24::text_column, n_definition => $25::text_column, n_trace_id => $26::text_column,
-    n_parent => $27::text_column, n_unique_key => $28::text_column, n_labels => $29::text_column,
-    n_money_limit => $30::number_column, n_content_key => $31::value_column, n_created_at => $32::number_column,
-    e_item => $33::number_column, e_version => $34::number_column, e_at => $35::number_column,
-    e_type => $36::text_column, e_data => $37::value_column, e_hash => $38::value_column,
-    e_content => $39::value_column, b_item => $40::number_column, b_digest => $41::value_column,
-    b_data => $42::value_column, budget_ids => $43::text_column, m_item => $44::number_column,
-    m_budget => $45::number_column, m_reserve => $46::number_column, m_spend => $47::number_column,
-    m_limit => $48::number_column, m_beyond => $49::truth_column, m_sets => $50::truth_column,
-    m_opening => $51::text_column, c_item => $52::number_column, c_tenant => $53::text_column, c_id => $54::text_column,
-    c_at => $55::number_column, c_answer => $56::value_column, s_item => $57::number_column, s_row => $58::text_column,
-    lease => $59, q_item => $60::number_column, q_run_id => $61::text_column, q_place => $62::text_column,
-    q_attempt => $63::number_column, q_queue => $64::text_column, q_version => $65::number_column,
-    q_node => $66::text_column, q_held => $67::truth_column, q_tenant => $68::text_column, f_item => $69::number_column,
-    f_run_id => $70::text_column, f_place => $71::text_column, f_attempt => $72::number_column)
+    position_offset => $1, answers_kept => $2, forget_before => $3, items => $4::item_rows, plain => $5,
+    starts => $6::start_rows, new_events => $7::event_rows, new_blobs => $8::blob_rows, budget_ids => $9::text[],
+    moves => $10::move_rows, commands => $11::command_rows, new_spend => $12::spend_rows, lease => $13,
+    offers => $14::offer_rows, ended => $15::ended_rows)
+
+-- row_types: the kinds of rows that an append takes, and the server's numbers for them
+select typname, oid from pg_type where typnamespace = $1::text::regnamespace and typname = any ($2)
 
 -- was_written: which of these events are in the log, as they were sent
 select wanted.run, wanted.version from unnest($1::bigint[], $2::bigint[], $3::bytea[]) as wanted (run, version, hash)
@@ -213,8 +198,10 @@ select id, version from runs where id = any ($1)
 select run_id, place, attempt, queue, tenant, version from claim_tasks($1, $2, $3, $4, $5, $6, $7)
 
 -- add_task: a row that got lost
-insert into queue (run_id, place, attempt, queue, version, node, tenant, holder, worker, offered_at)
-values ($1, $2, $3, $4, $5, $6, $7, '', '', (extract(epoch from clock_timestamp()) * 1000000)::bigint)
+insert into queue (run_id, place, attempt, queue, version, node, tenant, holder, worker, number, offered_at)
+select $1, $2, $3, $4, $5, $6, $7, '', '', (pg_current_xact_id()::text::bigint + value) << 20,
+    (extract(epoch from clock_timestamp()) * 1000000)::bigint
+from meta where name = 'position_offset'
 on conflict do nothing
 
 -- renew_tasks: which tasks are in their node's hands; their leases are prolonged, unless somebody is at work on the row

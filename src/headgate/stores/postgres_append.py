@@ -1,7 +1,7 @@
 """A batch of appends as the arguments of `append_batch`, and what it answers as outcomes.
 
-PostgreSQL takes a whole batch as arrays, one for each column: the work per row is then in compiled code. `apart` and
-`once` tell the function which items have to do with each other (`postgres_append.sql`).
+PostgreSQL takes a whole batch as a few arrays of rows: the work per row is then in compiled code. `apart` and `once`
+tell the function which items have to do with each other (`postgres_append.sql`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,22 @@ from typing import Any
 
 import msgspec
 
-from headgate.ports import Append, Opening, Outcome, OverBudget, RunRow, SpendRow
-from headgate.stores.postgres_columns import Columns, clean, numbers, texts, truths, values
+from headgate.ports import Append, Move, NewEvent, Offer, Opening, Outcome, OverBudget, SpendRow
+from headgate.stores.postgres_rows import (
+    N,
+    Rows,
+    RowTypes,
+    bytes_head,
+    clean,
+    number_or_null,
+    numbers_of,
+    row,
+    rows,
+    text,
+    text_or_null,
+    value,
+    words,
+)
 
 __all__ = [
     "ANSWERS_KEPT_MICROSECONDS",
@@ -22,6 +36,7 @@ __all__ = [
     "budgets_of",
     "clean_labels",
     "outcomes_of",
+    "sent_to",
     "spend_json",
 ]
 
@@ -32,16 +47,7 @@ EVENTS_MAX = (1 << 20) - 1
 WORDS: tuple[Outcome, ...] = ("accepted", "version_conflict", "run_exists", "repeated")
 OVER_BUDGET = 4
 
-ITEMS = Columns(numbers, numbers, truths, truths, numbers)
-HEADS = Columns(texts, numbers, values, numbers, numbers, numbers, numbers, numbers, numbers, texts, truths)
-NEW = Columns(numbers, truths, texts, texts, texts, texts, texts, texts, texts, texts, numbers, values, numbers)
-EVENTS = Columns(numbers, numbers, numbers, texts, values, values, values)
-BLOBS = Columns(numbers, values, values)
-MOVES = Columns(numbers, numbers, numbers, numbers, numbers, truths, truths, texts)
-COMMANDS = Columns(numbers, texts, texts, numbers, values)
-SPEND = Columns(numbers, texts)
-OFFERS = Columns(numbers, texts, texts, numbers, texts, numbers, texts, truths, texts)
-OVER = Columns(numbers, texts, texts, numbers)
+NOTHING = text("")
 
 
 def budgets_of(batch: Sequence[Append]) -> list[str]:
@@ -49,35 +55,33 @@ def budgets_of(batch: Sequence[Append]) -> list[str]:
     return sorted({clean(move.budget) for item in batch for move in item.moves})
 
 
-def arguments_of(batch: Sequence[Append], budgets: Sequence[str], lease: int) -> list[Any]:
+def arguments_of(batch: Sequence[Append], budgets: Sequence[str], lease: int) -> list[Rows | list[str] | int]:
     """Return the arguments of `append_batch` that describe the batch; items are numbered from 1. A task that is born
     in somebody's hands has a lease of so many microseconds."""
     together = _Together(batch)
-    items = [
-        (item.run, item.expected_version, item.new is not None, together.apart(item), item.limit) for item in batch
-    ]
-    heads = [item.head if item.new is None else item.new.head for item in batch]
-    new = [(number, together.once(item), *_run(item.new)) for number, item in _numbered(batch) if item.new is not None]
-    events = [(number, *row[1:]) for number, item in _numbered(batch) for row in item.rows]
-    blobs = [(number, *blob) for number, item in _numbered(batch) for blob in item.blobs]
-    commands = [(number, *command) for number, item in _numbered(batch) for command in item.commands]
-    spend = [(number, spend_json(row)) for number, item in _numbered(batch) for row in item.spend]
-    offers = [(number, *offer) for number, item in _numbered(batch) for offer in item.offers]
-    over = [(number, run_id, *one) for number, item in _numbered(batch) for run_id, *one in item.over]
+    judged = [(number, item, together.apart(item)) for number, item in _numbered(batch)]
+    plain = sum(item.new is None and not apart for _, item, apart in judged)
+    offers = ((number, offer) for number, item in _numbered(batch) for offer in item.offers)
+    events = ((number, event) for number, item in _numbered(batch) for event in item.rows)
     return [
-        *ITEMS.of(items),
-        *HEADS.of(heads),
-        *NEW.of(new),
-        *EVENTS.of(events),
-        *BLOBS.of(blobs),
-        texts(budgets),
-        *MOVES.of(_moves(batch, budgets)),
-        *COMMANDS.of(commands),
-        *SPEND.of(spend),
+        rows("item_row", [_item(number, item, apart=apart) for number, item, apart in judged]),
+        plain,
+        rows("start_row", [_start(n, item, once=together.once(item)) for n, item in _numbered(batch) if item.new]),
+        rows("event_row", [_event(number, item, event) for number, (item, event) in enumerate(events, 1)]),
+        rows("blob_row", [_blob(n, item.run, *blob) for n, item in _numbered(batch) for blob in item.blobs]),
+        list(budgets),
+        rows("move_row", _moves(batch, budgets)),
+        rows("command_row", [_command(n, *command) for n, item in _numbered(batch) for command in item.commands]),
+        rows("spend_row", [_spend(n, spend) for n, item in _numbered(batch) for spend in item.spend]),
         lease,
-        *OFFERS.of(offers),
-        *OVER.of(over),
+        rows("offer_row", [_offer(number, *offer) for number, offer in enumerate(offers, 1)]),
+        rows("ended_row", [_ended(n, *ended) for n, item in _numbered(batch) for ended in item.over]),
     ]
+
+
+def sent_to(types: RowTypes, arguments: Sequence[Rows | list[str] | int]) -> list[Any]:
+    """Return the arguments as a server takes them that has these numbers for kinds of rows."""
+    return [one.of(types) if isinstance(one, Rows) else one for one in arguments]
 
 
 def outcomes_of(codes: Sequence[int], over: Sequence[int], budgets: Sequence[str]) -> list[Outcome]:
@@ -128,24 +132,101 @@ def _numbered(batch: Sequence[Append]) -> Iterable[tuple[int, Append]]:
     return enumerate(batch, 1)
 
 
-def _run(run: RunRow) -> tuple[Any, ...]:
-    return (
-        *(run.id, run.tenant, run.workflow, run.definition, run.trace_id, run.parent, run.unique_key, run.labels),
-        *(run.limit, run.content_key, run.created_at),
+# --- Rows, their columns as `postgres_schema.sql` has them ------------------------------------------------------------
+
+_one, _two, _four, _five, _eight = map(numbers_of, (1, 2, 4, 5, 8))
+
+
+def _item(number: int, item: Append, *, apart: bool) -> bytes:
+    head = item.head if item.new is None else item.new.head
+    status, version, hashed, attention_at, tasks, cost, reserved, updated_at, finished_at, error, simulated = head
+    expected = item.expected_version
+    return row(
+        17,
+        _eight(
+            *(N, number, N, item.run, N, expected, N, version, N, tasks, N, cost, N, reserved, N, updated_at),
+        ),
+        number_or_null(attention_at),
+        number_or_null(finished_at),
+        number_or_null(item.limit),
+        words(item.new is not None, apart, simulated, status),
+        text(error) if error else NOTHING,
+        value(hashed),
     )
 
 
-def _moves(batch: Sequence[Append], budgets: Sequence[str]) -> list[tuple[Any, ...]]:
+def _start(number: int, item: Append, *, once: bool) -> bytes:
+    assert item.new is not None
+    run, head = item.new, item.new.head
+    version, tasks, cost, reserved, updated_at = head.version, head.tasks, head.cost, head.reserved, head.updated_at
+    return row(
+        25,
+        _four(N, number, N, run.key, N, version, N, tasks),
+        _four(N, cost, N, reserved, N, run.created_at, N, updated_at),
+        number_or_null(head.attention_at),
+        number_or_null(head.finished_at),
+        number_or_null(run.limit if item.limit is None else item.limit),
+        words(once, head.simulated),
+        text(run.id),
+        words(run.tenant, run.workflow, run.definition),
+        text(run.trace_id),
+        text(run.parent),
+        text(run.unique_key),
+        text(run.labels),
+        words(head.status),
+        text(head.error),
+        value(run.content_key),
+        value(head.hash),
+    )
+
+
+def _event(number: int, item: int, event: NewEvent) -> bytes:
+    run, version, at, kind, data, hashed, content = event
+    first = _five(N, item, N, number, N, run, N, version, N, at)
+    return row(9, first, words(kind), bytes_head(len(data)), data, value(hashed), value(content))
+
+
+def _blob(item: int, run: int, digest: bytes, data: bytes) -> bytes:
+    return row(4, _two(N, item, N, run), value(digest), bytes_head(len(data)), data)
+
+
+def _moves(batch: Sequence[Append], budgets: Sequence[str]) -> list[bytes]:
     """Each item's moves by budget, moves of one budget in their order."""
     number_of = {budget: number for number, budget in enumerate(budgets, 1)}
     return [
-        (
-            *(number, number_of[clean(move.budget)], move.reserve, move.spend, move.limit, move.beyond, move.sets),
-            None if move.opening is None else _opening(move.opening),
-        )
+        _move(number, number_of[clean(move.budget)], move)
         for number, item in _numbered(batch)
         for move in sorted(item.moves, key=lambda move: number_of[clean(move.budget)])
     ]
+
+
+def _move(item: int, budget: int, move: Move) -> bytes:
+    return row(
+        8,
+        _four(N, item, N, budget, N, move.reserve, N, move.spend),
+        number_or_null(move.limit),
+        words(move.beyond, move.sets),
+        text_or_null(None if move.opening is None else _opening(move.opening)),
+    )
+
+
+def _command(item: int, tenant: str, command_id: str, at: int, answer: bytes) -> bytes:
+    return row(5, _two(N, item, N, at), words(tenant), text(command_id), value(answer))
+
+
+def _spend(item: int, spend: SpendRow) -> bytes:
+    return row(2, _one(N, item), text(spend_json(spend)))
+
+
+def _offer(number: int, item: int, offer: Offer) -> bytes:
+    run_id, place, attempt, queue, version, node, held, tenant = offer
+    return row(
+        10, _four(N, item, N, number, N, attempt, N, version), words(run_id), words(place, queue, node, tenant, held)
+    )
+
+
+def _ended(item: int, run_id: str, place: str, attempt: int) -> bytes:
+    return row(4, _two(N, item, N, attempt), words(run_id), words(place))
 
 
 def _opening(opening: Opening) -> str:

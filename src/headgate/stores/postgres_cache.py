@@ -7,8 +7,8 @@ from typing import Any
 
 from headgate.ports import Reusable
 from headgate.stores.cache_table import CacheLine, CacheSum, Uses, digest_of
-from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_reading import PostgresReader
+from headgate.stores.postgres_rows import clean
 from headgate.stores.queries import load_queries
 
 __all__ = ["PostgresCacheTable"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from headgate.ports import Document
-from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_reading import PostgresReader
+from headgate.stores.postgres_rows import clean
 from headgate.stores.queries import load_queries
 
 __all__ = ["PostgresDocuments"]

@@ -33,7 +33,7 @@ from headgate.stores.keeping import (
     within,
 )
 from headgate.stores.kept_files import KeptFiles, digests_in
-from headgate.stores.postgres_columns import clean
+from headgate.stores.postgres_rows import clean
 from headgate.stores.queries import load_queries
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headgate.ports import Cell, Clock, Swap
-from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_reading import PostgresReader
+from headgate.stores.postgres_rows import clean
 from headgate.stores.queries import load_queries
 
 __all__ = ["PostgresLimits", "all_cells"]

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from headgate.core.errors import HeadgateError, Invalid, Unavailable
-from headgate.stores.postgres_columns import take_columns
 from headgate.stores.postgres_errors import Address, kind_of
+from headgate.stores.postgres_rows import RowTypes, take_rows
 from headgate.stores.postgres_schema import look_at_schema, settle_schema
 
 if TYPE_CHECKING:
@@ -47,17 +47,18 @@ SETTINGS_TO_HURRY = {"synchronous_commit": "off"}
 
 
 class Line(NamedTuple):
-    """A connection, and what is added to the transaction ids of its server."""
+    """A connection, what is added to the transaction ids of its server, and its numbers for what appends take."""
 
     connection: Connection[Any]
     position_offset: int
+    row_types: RowTypes
 
 
 async def dial(
-    address: Address, schema: str, settings: Mapping[str, str], *, read_only: bool = False, columns: bool = False
+    address: Address, schema: str, settings: Mapping[str, str], *, read_only: bool = False, rows: bool = False
 ) -> Line:
     """Connect, and see to it that the tables are there; `read_only`: raise `NotFound` where they are not. With
-    `columns` it takes arrays as bytes (`postgres_columns.py`). Raises what the driver raises, `Refused`, `Invalid`."""
+    `rows` it takes them as bytes (`postgres_rows.py`). Raises what the driver raises, `Refused`, `Invalid`."""
     try:
         import asyncpg
     except ImportError:
@@ -71,9 +72,7 @@ async def dial(
     try:
         settle = look_at_schema if read_only else settle_schema
         position_offset = await settle(connection, schema, address.place)
-        if columns:
-            await take_columns(connection, schema)
-        return Line(connection, position_offset)
+        return Line(connection, position_offset, await take_rows(connection, schema) if rows else {})
     except BaseException:
         connection.terminate()
         raise
@@ -107,10 +106,10 @@ class Lines:
         settings: Mapping[str, str] = MappingProxyType({}),
         *,
         read_only: bool = False,
-        columns: bool = False,
+        rows: bool = False,
     ) -> None:
         self._address, self._schema, self._count, self._settings = address, schema, count, settings
-        self._read_only, self._columns = read_only, columns
+        self._read_only, self._rows = read_only, rows
         self._idle: list[Line] = []
         self._free: asyncio.Semaphore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -183,7 +182,7 @@ class Lines:
             await patience.wait()
 
     async def _dial(self) -> Line:
-        more = {"read_only": self._read_only, "columns": self._columns}
+        more = {"read_only": self._read_only, "rows": self._rows}
         return await dial(self._address, self._schema, self._settings, **more)
 
     def _worth_waiting(self, error: BaseException) -> bool:

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from headgate.ports import EVERYTHING, Claim, Hint, Length, Offer, Overdue, Task
-from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_errors import Address
 from headgate.stores.postgres_lines import SETTINGS_TO_APPEND, Line, Lines, dial
+from headgate.stores.postgres_rows import clean
 from headgate.stores.queries import load_queries
 
 __all__ = ["PostgresTasks"]

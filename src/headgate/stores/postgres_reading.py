@@ -24,9 +24,9 @@ from headgate.ports import (
     SpendTotal,
     SpendWanted,
 )
-from headgate.stores.postgres_columns import clean
 from headgate.stores.postgres_errors import Address
 from headgate.stores.postgres_lines import SETTINGS_TO_HURRY, Line, Lines
+from headgate.stores.postgres_rows import clean
 from headgate.stores.postgres_texts import PostgresNeighbourhood
 from headgate.stores.queries import load_queries
 

@@ -33,7 +33,7 @@ SQL = load_queries("postgres.sql")
 
 ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
     1: (
-        ("postgres_schema.sql", "columns"),
+        ("postgres_schema.sql", "rows"),
         ("postgres_schema.sql", "tables"),
         ("postgres_schema.sql", "triggers"),
         ("postgres_append.sql", "append"),

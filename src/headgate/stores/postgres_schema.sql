@@ -1,8 +1,41 @@
--- columns: arrays that the driver sends as they are (`postgres_columns.py`)
-create domain number_column as bigint[];
-create domain text_column as text[];
-create domain value_column as bytea[];
-create domain truth_column as boolean[];
+-- rows: what an append takes; their arrays are sent as they are (`postgres_rows.py`)
+create type item_row as (
+    item bigint, run bigint, expected bigint, version bigint, tasks bigint, cost bigint, reserved bigint,
+    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, is_new boolean, is_apart boolean,
+    simulated boolean, status text collate "C", error text, hash bytea
+);
+create type start_row as (
+    item bigint, key bigint, version bigint, tasks bigint, cost bigint, reserved bigint, created_at bigint,
+    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, once boolean, simulated boolean,
+    id text collate "C", tenant text collate "C", workflow text collate "C", definition text, trace_id text,
+    parent text collate "C", unique_key text collate "C", labels text, status text collate "C", error text,
+    content_key bytea, hash bytea
+);
+create type event_row as (
+    item bigint, number bigint, run bigint, version bigint, at bigint, type text collate "C", data bytea, hash bytea,
+    content bytea
+);
+create type blob_row as (item bigint, run bigint, digest bytea, data bytea);
+create type move_row as (
+    item bigint, budget bigint, reserve bigint, spend bigint, money_limit bigint, beyond boolean, sets boolean,
+    opening text
+);
+create type command_row as (item bigint, at bigint, tenant text collate "C", id text collate "C", answer bytea);
+create type spend_row as (item bigint, row text);
+create type offer_row as (
+    item bigint, number bigint, attempt bigint, version bigint, run_id text collate "C", place text collate "C",
+    queue text collate "C", node text collate "C", tenant text collate "C", held boolean
+);
+create type ended_row as (item bigint, attempt bigint, run_id text collate "C", place text collate "C");
+create domain item_rows as item_row[];
+create domain start_rows as start_row[];
+create domain event_rows as event_row[];
+create domain blob_rows as blob_row[];
+create domain move_rows as move_row[];
+create domain command_rows as command_row[];
+create domain spend_rows as spend_row[];
+create domain offer_rows as offer_row[];
+create domain ended_rows as ended_row[];
 
 -- tables: everything a new database needs
 create table definitions (
@@ -117,14 +150,14 @@ create table queue (
     node text collate "C" not null,
     holder text collate "C" not null,
     worker text collate "C" not null,
-    number bigint generated always as identity,
+    number bigint not null,
     offered_at bigint not null,
     claimed_at bigint,
     lease_length bigint,
     lease_until bigint,
     deadline bigint,
     primary key (run_id, place, attempt)
-) with (fillfactor = 50, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);
+) with (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);
 create index queue_free on queue (queue, node, number) where lease_until is null;
 create index queue_free_for_all on queue (queue, number) where lease_until is null;
 create index queue_free_of_tenant on queue (queue, tenant, number) where lease_until is null;
