@@ -1,7 +1,8 @@
 """Passwords of people: kept as Argon2id hashes, compared off the loop, a few at a time.
 
 Argon2id takes memory and time on purpose, so that whoever has the database cannot try many. The figures are OWASP's
-second recommendation (19 MiB, two passes, one lane): some 20 ms here, and at most `HASHES_MAX` times 19 MiB at once.
+second recommendation (19 MiB, two passes, one lane): some 20 ms here, and at most `HASHES_MAX` times 19 MiB. The threads
+are their own, for the C library keeps for a thread what it has once used: any thread of the process would keep 19 MiB.
 `cryptography` computes them, which is here for the tokens anyway: one library less to trust than with argon2-cffi.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from headgate.api.caller import TooMany
@@ -32,7 +34,7 @@ class Passwords:
     """`hash` and `verify`. Raises `TooMany` where more than `WAITING_MAX` wait for their turn."""
 
     def __init__(self) -> None:
-        self._room = asyncio.Semaphore(HASHES_MAX)
+        self._threads = ThreadPoolExecutor(HASHES_MAX, thread_name_prefix="headgate-password")
         self._waiting = 0
         self._of_nobody = ""
 
@@ -57,8 +59,7 @@ class Passwords:
             raise TooMany("Too many log in at this moment; try again in a few seconds.", retry_after_seconds=5)
         self._waiting += 1
         try:
-            async with self._room:
-                return await asyncio.to_thread(function, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
         finally:
             self._waiting -= 1
 
