@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from tests.policies.labelled import Haystack, PiiItem, Set, leaks, pii
+from tests.policies.labelled import Found, Haystack, PiiItem, Set, leaks, pii
 
 from headgate.app import App
 from headgate.core.values import Price, Usage
@@ -26,6 +26,10 @@ SET: Set = "blind"
 """Whoever mends rules runs this with `second` in its place, and leaves the blind set to the one run that counts."""
 LEAKS_MAX = 0
 PATIENCE_SECONDS = 120.0
+BLOCK_CHARACTERS = 256 * 1024
+"""What is searched at once: read in every way it takes a hundred times its length, and a database has megabytes."""
+OVERLAP_CHARACTERS = 16 * 1024
+"""More than a value has in any disguise, so that each is whole in one block."""
 DEFINITION = """
 name: letters
 policies: [{use: pii, restore: false}, {use: secrets, restore: false}]
@@ -131,12 +135,19 @@ async def run_all(items: list[PiiItem], provider: Remembers, streamed: list[str]
 
 def expect_no_leaks(items: list[PiiItem], said: dict[str, str | bytes]) -> None:
     """Fail with the number of values that can be read, by place and kind, and with no text."""
-    found: Counter[str] = Counter()
+    found: set[tuple[str, str, Found]] = set()  # two blocks show what lies in both
     for place, text in said.items():
-        haystack = Haystack(text)
-        for item in items:
-            found.update(f"{one.kind} {one.disguise or 'plain'} in {place}" for one in leaks(item, haystack))
-    assert found.total() <= LEAKS_MAX, f"{found.total()} values got out: {dict(found)}"
+        for block in blocks(text):
+            haystack = Haystack(block)
+            found.update((place, item.id, one) for item in items for one in leaks(item, haystack))
+    kinds = Counter(f"{one.kind} {one.disguise or 'plain'} in {place}" for place, _, one in found)
+    assert len(found) <= LEAKS_MAX, f"{len(found)} values got out: {dict(kinds)}"
+
+
+def blocks(text: str | bytes) -> Iterator[str | bytes]:
+    step = BLOCK_CHARACTERS - OVERLAP_CHARACTERS
+    for start in range(0, max(1, len(text) - OVERLAP_CHARACTERS), step):
+        yield text[start : start + BLOCK_CHARACTERS]
 
 
 def test_the_search_finds_what_got_out():
@@ -144,3 +155,12 @@ def test_the_search_finds_what_got_out():
 
     with pytest.raises(AssertionError, match="1 values got out"):
         expect_no_leaks([item], {"somewhere": f"x {item.found[0].value} y"})
+
+
+@pytest.mark.parametrize("before", [BLOCK_CHARACTERS - 10, 2 * BLOCK_CHARACTERS - OVERLAP_CHARACTERS - 10])
+def test_the_search_finds_what_lies_between_two_blocks(before: int):
+    item = pii("tuning")[0]
+    said = "-" * before + item.found[0].value + "-" * 20
+
+    with pytest.raises(AssertionError, match="1 values got out"):
+        expect_no_leaks([item], {"somewhere": said.encode()})

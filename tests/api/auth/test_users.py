@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -165,6 +166,21 @@ def test_hashes_are_computed_a_few_at_a_time_and_not_too_many_wait(play: Any, mo
         assert sorted(type(error).__name__ for error in ended) == ["InvalidClient"] * 3 + ["TooMany"] * 5
 
     play(scene)
+
+
+def test_passwords_are_hashed_in_few_threads_however_many_the_process_has(monkeypatch: pytest.MonkeyPatch):
+    """What a thread has once used the C library keeps for it: 19 MiB each."""
+    used: set[str] = set()
+    monkeypatch.setattr(passwords, "_verify", lambda *_: bool(used.add(threading.current_thread().name)))
+
+    async def scene() -> None:
+        ours = passwords.Passwords()
+        await asyncio.gather(*(ours.verify("x", "kept") for _ in range(20)))
+
+    asyncio.run(scene())
+
+    assert used
+    assert used <= {f"headgate-password_{number}" for number in range(passwords.HASHES_MAX)}
 
 
 # --- Too many failures ---------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """Passwords of people: kept as Argon2id hashes, compared off the loop, a few at a time.
 
 Argon2id takes memory and time on purpose, so that whoever has the database cannot try many. The figures are OWASP's
-second recommendation (19 MiB, two passes, one lane): some 20 ms here, and at most `HASHES_MAX` times 19 MiB at once.
+second recommendation (19 MiB, two passes, one lane): some 20 ms here, and at most `HASHES_MAX` times 19 MiB.
+The process has threads for it alone: the C library keeps for a thread what it has once used, and any other would keep
+19 MiB, too.
 `cryptography` computes them, which is here for the tokens anyway: one library less to trust than with argon2-cffi.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from headgate.api.caller import TooMany
@@ -26,13 +29,13 @@ WAITING_MAX = 100
 T = TypeVar("T")
 
 MEMORY_KIB, PASSES, LANES = 19 * 1024, 2, 1
+THREADS = ThreadPoolExecutor(HASHES_MAX, thread_name_prefix="headgate-password")  # none is started before it is needed
 
 
 class Passwords:
     """`hash` and `verify`. Raises `TooMany` where more than `WAITING_MAX` wait for their turn."""
 
     def __init__(self) -> None:
-        self._room = asyncio.Semaphore(HASHES_MAX)
         self._waiting = 0
         self._of_nobody = ""
 
@@ -57,8 +60,7 @@ class Passwords:
             raise TooMany("Too many log in at this moment; try again in a few seconds.", retry_after_seconds=5)
         self._waiting += 1
         try:
-            async with self._room:
-                return await asyncio.to_thread(function, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(THREADS, function, *arguments)
         finally:
             self._waiting -= 1
 
