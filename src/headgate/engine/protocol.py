@@ -387,6 +387,7 @@ class LocalProtocol(WorkerCalls):
         self._queue.finish(activity_id)
         self._held.pop(activity_id, None)
         self._masks.pop(activity_id, None)
+        self._told.forget(activity_id)
         if self._made:
             self._made.pop(split_activity_id(activity_id), None)
 
