@@ -216,8 +216,11 @@ def test_when_the_node_is_killed_that_a_worker_tells_a_text_to_readers_get_it_wh
             one.model.let(WORDS - 20)
             maker.begin()
             await maker.ready()
+            back = one.read_at(maker)
+            await one.until(lambda: all(reader.connections for reader in back), "it is read at again")
             await one.told(maker, other)
 
-            assert all(reader.restarts >= 1 for reader in (*here, *there))
+            assert len(one.calls) == 1
+            assert {reader.restarts for reader in (*here, *there)} == {1}
 
     asyncio.run(scene())
