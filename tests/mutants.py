@@ -575,6 +575,35 @@ MUTANTS = (
         f"{ZOMBIE}[file]",
     ),
     Mutant(
+        "a text that lacks a piece passes for whole",
+        (Edit("src/headgate/engine/told_texts.py", "        if offset > known:\n            return None\n", ""),),
+        "tests/engine/test_told_texts.py",
+    ),
+    Mutant(
+        "a text goes on at a node that has not its beginning",
+        (
+            Edit(
+                "src/headgate/engine/worker_calls.py",
+                "        if offset is not None:\n            new",
+                "        if offset is None:\n            new",
+            ),
+        ),
+        "tests/e2e/test_texts_after_a_kill.py::"
+        "test_when_the_node_is_killed_that_a_worker_tells_a_text_to_readers_get_it_whole",
+    ),
+    Mutant(
+        "the end of another text of the attempt ends this one",
+        (
+            Edit(
+                "src/headgate/stores/mirror_streams.py",
+                "                return None\n            if isinstance(chunk, Ended)",
+                "                return True\n            if isinstance(chunk, Ended)",
+            ),
+        ),
+        "tests/engine/test_texts_of_neighbours.py::"
+        "test_the_end_of_another_text_of_the_attempt_is_not_the_end_of_the_one_that_is_read",
+    ),
+    Mutant(
         "provider: a redirect is followed",
         (
             Edit(

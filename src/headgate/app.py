@@ -8,7 +8,7 @@ import os
 import secrets as random
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
@@ -311,21 +311,32 @@ class App:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._work or self._schedules_run:
-            await self.telling.finish()
+        async with contextlib.AsyncExitStack() as closing:
+            for close in reversed(self._in_closing_order()):
+                closing.push_async_callback(close)  # each is called, whatever fails or is cancelled before it
+
+    def _in_closing_order(self) -> list[Callable[[], Awaitable[None]]]:
+        return [
+            *([self.telling.finish] if self._work or self._schedules_run else []),
+            self._end_tasks,
+            self.worker.close,
+            self.builtins.close,
+            *([self.neighbours.close] if self.neighbours is not None else []),
+            self.gate.close,
+            self.engine.close,
+            self.cache.close,
+            self.streams.close,
+            partial(close_providers, self.providers),
+            self.engine.log.close,
+            self._remove_folder,
+        ]
+
+    async def _end_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.worker.close()
-        await self.builtins.close()
-        if self.neighbours is not None:
-            await self.neighbours.close()
-        await self.gate.close()
-        await self.engine.close()
-        await self.cache.close()
-        await self.streams.close()
-        await close_providers(self.providers)
-        await self.engine.log.close()
+
+    async def _remove_folder(self) -> None:
         if self._folder_is_ours:
             shutil.rmtree(self.folder, ignore_errors=True)
 

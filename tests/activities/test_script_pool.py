@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from asyncio import base_subprocess
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ import pytest
 
 from headgate.activities.script import Scripts, ScriptSettings, _request
 from headgate.activities.script_process import ScriptProcess
+from headgate.app import App
 from headgate.core.values import Assignment
+from headgate.stores.sqlite import SqliteLog
 
 pytestmark = pytest.mark.slow  # every script is a process
 
@@ -208,3 +212,75 @@ def test_a_script_whose_end_is_cut_short_too_leaves_no_child_that_its_loop_has_n
         return process._process.returncode
 
     assert asyncio.run(story()) == -signal.SIGKILL
+
+
+# --- Cancelled meanwhile --------------------------------------------------------------------------------------------
+
+
+async def cancelled_twice(work: Coroutine[Any, Any, object]) -> None:
+    task = asyncio.create_task(work)
+    for _ in range(2):
+        await asyncio.sleep(0)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.fixture
+def unheard(monkeypatch: pytest.MonkeyPatch) -> Callable[[Coroutine[Any, Any, None]], list[Any]]:
+    """Return a function that plays a story, and returns the children whose ends its loop had not heard when it closed.
+
+    The collector finds them, in the middle of something else. News of a child's end comes when the loop has turned a
+    few times more, as on a busy machine.
+    """
+    kind: Any = base_subprocess.BaseSubprocessTransport
+    begin, heard = kind.__init__, kind._process_exited
+    begun: list[Any] = []
+
+    def note(transport: Any, *arguments: Any, **named: Any) -> None:
+        begun.append(transport)
+        begin(transport, *arguments, **named)
+
+    def hear_later(transport: Any, code: int, turns: int = 50) -> None:
+        if turns:
+            transport._loop.call_soon(hear_later, transport, code, turns - 1)
+        else:
+            heard(transport, code)
+
+    def play(story: Coroutine[Any, Any, None]) -> list[Any]:
+        asyncio.run(story)
+        assert begun
+        return [transport for transport in begun if transport.get_returncode() is None]
+
+    monkeypatch.setattr(kind, "__init__", note)
+    monkeypatch.setattr(kind, "_process_exited", hear_later)
+    return play
+
+
+def test_of_a_process_whose_start_is_cut_short_twice_the_end_is_heard(unheard: Any):
+    async def story() -> None:
+        await cancelled_twice(ScriptProcess.start(ScriptSettings()))
+
+    assert unheard(story()) == []
+
+
+def test_of_interpreters_that_wait_the_end_is_heard_though_their_closing_is_cut_short(unheard: Any):
+    async def story() -> None:
+        scripts = Scripts(ScriptSettings(warm_max=2))
+        await run(scripts, "pass")
+        await scripts.interpreters.refilled()
+        await cancelled_twice(scripts.close())
+        assert scripts.interpreters.warm == 0
+
+    assert unheard(story()) == []
+
+
+def test_of_interpreters_that_wait_the_end_is_heard_though_their_engine_is_told_to_end_while_it_ends(unheard: Any):
+    async def story() -> None:
+        app = App(SqliteLog(":memory:"), environment={}, offline=True)
+        await app.__aenter__()
+        await run(app.scripts, "pass")
+        await app.scripts.interpreters.refilled()
+        await cancelled_twice(app.__aexit__())
+
+    assert unheard(story()) == []

@@ -277,6 +277,37 @@ def test_a_reader_goes_on_behind_its_last_frame_over_either_door(play: Any):
     play(scene)
 
 
+def test_a_piece_that_comes_again_is_told_once_and_a_text_that_lacks_one_is_void(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(TALKING)
+        run = (await desk.start("talking"))["workflow_id"]
+        task = await taken(desk)
+
+        async def tell(*pieces: tuple[int, str]) -> None:
+            for offset, text in pieces:
+                assert (await desk.post(f"{task}/ws/token", {"text": text, "offset": offset})).status_code == 200
+
+        async with watching(desk, f"/workflows/{run}/activities/say/ws") as connection:
+            await tell((0, "zwölf "), (0, "zwölf "), (7, "Eulen"), (4, "lf Eulen."))
+            told = await frames(connection, until="token")
+            while not told[-1]["text"].endswith("."):
+                told += await frames(connection, until="token")
+            assert "".join(frame["text"] for frame in told) == "zwölf Eulen."
+
+            await tell((20, " Alle"), (25, " schlafen."))  # and what stands before 20 does not come
+            assert [frame["type"] for frame in await frames(connection, until="restart")] == ["restart"]
+            await desk.post(f"{task}/ws/restart", {"offset": 35})
+            await tell((36, "Keine."))
+            await desk.post(f"{task}/ws/restart", {"offset": 35})
+            assert (await frames(connection, until="token"))[-1]["text"] == "Keine."
+            await desk.post(f"{task}/complete", {"worker_id": "w", "output": "Keine."})
+            assert [frame["type"] for frame in await frames(connection)] == ["end", "complete"]
+
+        assert (await desk.post(f"{task}/ws/token", {"text": "x", "offset": -1})).status_code == 422
+
+    play(scene)
+
+
 def test_a_text_that_is_void_begins_again_and_a_failure_is_the_last_frame(play: Any):
     async def scene(desk: Any) -> None:
         await desk.deploy(TALKING)

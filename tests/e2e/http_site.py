@@ -36,7 +36,7 @@ from headgate.ports import Acknowledged, Completed, Log
 from headgate.stores.places import open_log, place_of
 from headgate.testing.crashes import Journal
 
-__all__ = ["LEASE_SECONDS", "PATIENCE_SECONDS", "Process", "Site", "Witness"]
+__all__ = ["LEASE_SECONDS", "LOOK_SECONDS", "PATIENCE_SECONDS", "Process", "Site", "Witness"]
 
 LEASE_SECONDS = 12.0
 PATIENCE_SECONDS = float(os.environ.get("HTTP_SITE_PATIENCE_SECONDS", "90"))
@@ -123,11 +123,17 @@ class Site:
     activities take at most, so that some are under way whenever something is killed."""
 
     def __init__(
-        self, folder: Path, server: PrivatePostgres | None = None, *, seed: int = 1, nap_seconds: float = 0.2
+        self,
+        folder: Path,
+        server: PrivatePostgres | None = None,
+        *,
+        seed: int = 1,
+        nap_seconds: float = 0.2,
+        model: ModelServer | None = None,
     ) -> None:
         self.folder = folder
         self.server = server
-        self.model = ModelServer(seed, lambda number, key: time.sleep(random.uniform(0, nap_seconds)))
+        self.model = model or ModelServer(seed, lambda number, key: time.sleep(random.uniform(0, nap_seconds)))
         self.nodes: list[Process] = []
         self.workers: list[Process] = []
         self.journal = folder / "journal"
@@ -183,10 +189,13 @@ class Site:
 
     # --- Processes -----------------------------------------------------------------------------------------------
 
-    def begin_node(self) -> Process:
-        port = free_port()
-        words = ["serve", "--port", str(port), "--no-worker", "--activities", str(ACTIVITIES)]
-        node = Process(f"node-{len(self.nodes)}", self.folder, words, self._environment)
+    def begin_node(self, *, works: bool = False) -> Process:
+        """Begin a node; one that works asks models with its own name as the key."""
+        port, name = free_port(), f"node-{len(self.nodes)}"
+        words = ["serve", "--port", str(port), "--activities", str(ACTIVITIES)]
+        if not works:
+            words.append("--no-worker")
+        node = Process(name, self.folder, words, self._environment | {"HEADGATE_PROVIDER_FAKE_API_KEY": name})
         node.url = f"http://127.0.0.1:{port}"
         node.begin()
         self.nodes.append(node)
@@ -217,6 +226,15 @@ class Site:
         line = HttpLine(node.url, login=self._login, patience_seconds=patience_seconds)
         self._lines.append(line)
         return line
+
+    async def authorization(self, node: Process) -> dict[str, str]:
+        """Return the headers of a request that has logged in. Raises `httpx2.TransportError` while the node is away."""
+        body = {"grant_type": "client_credentials", "client_id": self._login.id, "client_secret": self._login.secret}
+        async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
+            answer = await client.post(f"{node.url}/oauth/token", json=body)
+        if answer.status_code != 200:
+            raise httpx2.RemoteProtocolError(answer.text)
+        return {"authorization": f"Bearer {answer.json()['access_token']}"}
 
     # --- What is known -------------------------------------------------------------------------------------------
 

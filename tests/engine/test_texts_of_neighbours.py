@@ -367,6 +367,34 @@ def test_a_run_that_is_retried_is_not_ended_again_for_who_comes_then():
     asyncio.run(whole())
 
 
+def test_the_end_of_another_text_of_the_attempt_is_not_the_end_of_the_one_that_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(texts_of_neighbours, "HELD_SECONDS", 0.05)
+
+    async def whole() -> None:
+        texts = TextsOfNeighbours(MirroringStreams(VirtualClock()), Nobody())
+        reader = texts.subscribe("run")
+        for chunk in (
+            Tokens("p", 1, 0, "half", 1, "a node that was killed"),
+            Tokens("p", 1, 0, "the rest", 1, "as it came back"),
+            Ended("p", 1, 8, "completed", 1, "as it came back"),
+        ):
+            for message in messages_of(Passed("run", chunk)):
+                texts._heard(message)
+
+        texts.finish("run", "p", 1, "completed")
+
+        told = [await reader.next()]
+        while not isinstance(told[-1], Ended):
+            told.append(await reader.next())
+        assert [(type(chunk), chunk.epoch) for chunk in told] == [(Tokens, 1), (Restarted, 2), (Ended, 2)]
+        assert told[-1].offset == 0, "so that the result is told instead"
+        await texts.close()
+
+    asyncio.run(whole())
+
+
 # --- What it costs, and its bounds ---------------------------------------------------------------------------------
 
 

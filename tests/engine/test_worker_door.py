@@ -23,7 +23,18 @@ from headgate.core import gate_events as g
 from headgate.core.errors import Invalid, Refused, StaleAttempt, Unavailable
 from headgate.core.values import Candidate, Failure, Price, Usage
 from headgate.engine.worker import Worker
-from headgate.ports import Admitted, CallRequest, Completed, Denied, Failed, Hit, Kept, Settlement
+from headgate.ports import (
+    Admitted,
+    CallRequest,
+    Completed,
+    Denied,
+    Failed,
+    Hit,
+    Kept,
+    Restarted,
+    Settlement,
+    Tokens,
+)
 
 PRICE = Price(input=1_000_000_000)
 REQUEST = CallRequest("h", (Candidate("lab/m", 100, PRICE),))
@@ -168,6 +179,30 @@ def test_more_calls_may_wait_for_money_than_a_connection_is_long_and_the_settlem
         await asyncio.gather(*(use(answer, task) for answer, task in zip(asking, tasks, strict=True)))
         assert len(tasks) == 200
         assert len(await kinds(site, run_id, g.CallWaiting)) > worker_door.WORKERS_MAX
+
+    at(scene)
+
+
+def test_a_text_of_which_a_piece_was_dropped_is_taken_back_and_one_that_begins_again_is_told(
+    at: Any, monkeypatch: pytest.MonkeyPatch
+):
+    async def scene(site: Site) -> None:
+        run_id, protocol, task = await site.begin()
+        reader = site.bench.app.streams.subscribe(run_id)
+        protocol.stream(task.activity_id, "Half a ")
+        assert isinstance(await reader.next(), Tokens)
+
+        with monkeypatch.context() as crowded:
+            crowded.setattr(client_worker, "STREAM_BYTES_MAX", -1)
+            protocol.stream(task.activity_id, "sen")
+        protocol.stream(task.activity_id, "tence")
+        assert isinstance(await reader.next(), Restarted)
+        protocol.restart_stream(task.activity_id)
+        protocol.stream(task.activity_id, "Whole")
+
+        chunk = await reader.next()
+        assert isinstance(chunk, Tokens)
+        assert (chunk.text, chunk.offset) == ("Whole", 0)
 
     at(scene)
 

@@ -52,9 +52,9 @@ def test_a_text_whose_beginning_is_missing_is_asked_for_and_one_that_is_void_is_
     async def scene(streams: MirroringStreams) -> None:
         assert not streams.mirror("run", tokens(3, "late"))
         assert streams.mirror("run", tokens(0, "two", attempt=2))
-        assert streams.mirror("run", tokens(3, "void", epoch=9))
+        assert streams.mirror("run", tokens(3, "void", epoch=9)) is None
         streams.finish("run", "p", 2, "completed")
-        assert streams.mirror("run", tokens(3, "more", attempt=2))
+        assert streams.mirror("run", tokens(3, "more", attempt=2)) is None
 
         assert await at_hand(streams.subscribe("run")) == []
 
@@ -65,7 +65,7 @@ def test_of_two_texts_the_later_attempt_is_read_and_of_one_attempt_the_first_tha
     async def scene(streams: MirroringStreams) -> None:
         reader = streams.subscribe("run")
         streams.mirror("run", tokens(0, "first"))
-        streams.mirror("run", tokens(0, "half", origin="third"))
+        assert streams.mirror("run", tokens(0, "half", origin="third")) is None
         heard = Heard.of(await at_hand(reader))
         assert heard == ("first", 0, 0, "", Position("p", 1, 5, "other"))
 
@@ -136,7 +136,7 @@ def test_places_beyond_the_maximum_are_not_kept(monkeypatch: Any):
     async def scene(streams: MirroringStreams) -> None:
         streams.mirror("run", tokens(0, "one"))
 
-        assert streams.mirror("other run", tokens(0, "two"))
+        assert streams.mirror("other run", tokens(0, "two")) is None
 
         assert streams.mirrored("other run", "p") == 0
 

@@ -62,7 +62,12 @@ class Builtins:
 
     async def close(self) -> None:
         """End what they have opened, when none of them runs any more."""
-        await self._scripts.close()
-        with contextlib.suppress(Exception):
-            await close_connections()
-        await self._postgres.close()
+        async with contextlib.AsyncExitStack() as closing:  # each is closed, whatever fails or is cancelled before it
+            closing.push_async_callback(self._postgres.close)
+            closing.push_async_callback(_close_connections)
+            closing.push_async_callback(self._scripts.close)
+
+
+async def _close_connections() -> None:
+    with contextlib.suppress(Exception):
+        await close_connections()

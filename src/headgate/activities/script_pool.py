@@ -52,9 +52,18 @@ class Interpreters:
     async def close(self) -> None:
         """End those that wait. What is taken afterwards is started for its script."""
         self._closing.set()
-        await self.refilled()
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            await self.refilled()
+        except asyncio.CancelledError as error:
+            cancelled = error
         while self._warm:
-            await self._warm.popleft().close()
+            try:
+                await self._warm.popleft().close()
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:  # whoever cancels the closing gets his way when all have ended
+            raise cancelled
 
     async def _waiting(self) -> ScriptProcess | None:
         while self._warm:

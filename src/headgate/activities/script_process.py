@@ -17,7 +17,7 @@ import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import msgspec
 
@@ -88,17 +88,28 @@ class ScriptProcess:
             theirs.enter_context(lifeline_end)
             ours.enter_context(lifeline)
             handed = (far_channel.fileno(), lifeline_end.fileno())
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-u", "-X", "utf8", "-c", BEGIN, *map(str, handed), str(os.getpid()), PACKAGES),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=out_end,
-                stderr=err_end,
-                pass_fds=handed,
-                start_new_session=True,
-                cwd=settings.base_directory,
-                env=_environment(settings),
+            starting = asyncio.create_task(
+                asyncio.create_subprocess_exec(
+                    *(sys.executable, "-I", "-u", "-X", "utf8", "-c", BEGIN),
+                    *(*map(str, handed), str(os.getpid()), PACKAGES),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=out_end,
+                    stderr=err_end,
+                    pass_fds=handed,
+                    start_new_session=True,
+                    cwd=settings.base_directory,
+                    env=_environment(settings),
+                )
             )
-            return cls(settings, process, (channel, stdout, stderr), ours.pop_all())
+            # Cancelled while it starts one, asyncio waits for the end of that; cancelled again, it leaves it unheard.
+            cancelled = await _over(starting)
+            if cancelled is not None and (starting.cancelled() or starting.exception()):
+                raise cancelled
+            started = cls(settings, starting.result(), (channel, stdout, stderr), ours.pop_all())
+            if cancelled is not None:
+                await started.close()
+                raise cancelled
+            return started
 
     @property
     def alive(self) -> bool:
@@ -208,6 +219,17 @@ class ScriptProcess:
             below = descendants_of(self._process.pid)
             _signal_group(self._process.pid, signal.SIGKILL)
             kill(below)
+
+
+async def _over(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """Wait until the task is over, whoever cancels meanwhile; return that."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
 
 
 def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[IO[bytes], IO[bytes]]:

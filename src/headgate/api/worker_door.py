@@ -23,7 +23,7 @@ from headgate.client.frames import LINE_BYTES_MAX, Answer, Request, WireError, e
 from headgate.client.worker_frames import PROTOCOL, SILENCE_SECONDS_MAX, WORKER_VERBS, Hello, SentAdmission, Welcome
 from headgate.core.errors import HeadgateError, Invalid, Refused, Unavailable
 from headgate.core.values import Assignment, Failure
-from headgate.ports import Failed, WorkerProtocol
+from headgate.ports import Failed, WorkerHost
 
 __all__ = ["REQUESTS_MAX", "WorkerDoor"]
 
@@ -42,7 +42,7 @@ class WorkerDoor:
 
     def __init__(
         self,
-        protocol: WorkerProtocol,
+        protocol: WorkerHost,
         *,
         lose: Callable[[Sequence[str], str], Awaitable[None]],
         keep: Callable[[Sequence[Assignment]], None],
@@ -133,10 +133,10 @@ class _Session:
             return
         if request.verb == "stream":
             with suppress(HeadgateError):
-                self._protocol.stream(arguments.activity_id, arguments.text)
+                self._protocol.stream(arguments.activity_id, arguments.text, arguments.offset)
         elif request.verb == "restart_stream":
             with suppress(HeadgateError):
-                self._protocol.restart_stream(arguments.activity_id)
+                self._protocol.restart_stream(arguments.activity_id, arguments.offset)
         elif request.verb == "cancel":
             if (task := self._under_way.get(arguments.request)) is not None:
                 task.cancel()

@@ -92,7 +92,7 @@ class HttpProtocol:
 
     async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]:
         for report in reports:
-            self._pieces.flush_one(report.activity_id)
+            self._pieces.end(report.activity_id)
         await asyncio.gather(*(self._last[one.activity_id] for one in reports if one.activity_id in self._last))
         if worker_id not in self._reports:
             self._reports[worker_id] = GatheredReports(partial(self._report, worker_id))
@@ -121,10 +121,11 @@ class HttpProtocol:
     def stream(self, activity_id: str, text: str) -> None:
         if len(self._sending) < STREAMS_MAX:
             self._pieces.add(activity_id, text)
+        else:
+            self._pieces.drop(activity_id, text)
 
     def restart_stream(self, activity_id: str) -> None:
-        self._pieces.flush_one(activity_id)  # what was said before belongs to the text that is taken back
-        self._send_after(activity_id, "ws/restart", b"")
+        self._send_after(activity_id, "ws/restart", {"offset": self._pieces.restart(activity_id)})
 
     async def close(self) -> None:
         """Send what was streamed, and close the connections."""
@@ -134,8 +135,8 @@ class HttpProtocol:
 
     # --- Streams -------------------------------------------------------------------------------------------------
 
-    def _send_text(self, activity_id: str, text: str) -> None:
-        self._send_after(activity_id, "ws/token", {"token": text})
+    def _send_text(self, activity_id: str, text: str, offset: int) -> None:
+        self._send_after(activity_id, "ws/token", {"token": text, "offset": offset})
 
     def _send_after(self, activity_id: str, verb: str, body: Any) -> None:
         """Send one thing after the other of each claim, so that its text stays in order."""

@@ -92,7 +92,7 @@ class SocketProtocol:
     async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]:
         sent = [report for report in reports if report.activity_id not in self._over]
         for report in sent:
-            self._pieces.flush_one(report.activity_id)
+            self._pieces.end(report.activity_id)
         found = await self._insist("report", reports=[_sendable(report) for report in sent]) if sent else []
         known = {one.activity_id: one for one in found}
         for report in reports:
@@ -114,11 +114,13 @@ class SocketProtocol:
     def stream(self, activity_id: str, text: str) -> None:
         if self._link is not None and not self._link.crowded:
             self._pieces.add(activity_id, text)
+        else:
+            self._pieces.drop(activity_id, text)
 
     def restart_stream(self, activity_id: str) -> None:
-        self._pieces.flush_one(activity_id)  # what was said before belongs to the text that is taken back
+        offset = self._pieces.restart(activity_id)
         if self._link is not None and not self._link.crowded:
-            self._link.tell("restart_stream", {"activity_id": activity_id})
+            self._link.tell("restart_stream", {"activity_id": activity_id, "offset": offset})
 
     async def close(self) -> None:
         """Leave. What this worker still has in hand is offered to others at once."""
@@ -126,9 +128,9 @@ class SocketProtocol:
         if self._link is not None:
             await self._link.close()
 
-    def _send_text(self, activity_id: str, text: str) -> None:
+    def _send_text(self, activity_id: str, text: str, offset: int) -> None:
         if self._link is not None and not self._link.crowded:
-            self._link.tell("stream", {"activity_id": activity_id, "text": text})
+            self._link.tell("stream", {"activity_id": activity_id, "text": text, "offset": offset})
 
     # --- Requests ------------------------------------------------------------------------------------------------
 

@@ -138,10 +138,12 @@ class _BeginEffect(_Arguments, frozen=True):
 class _Stream(_Arguments, frozen=True):
     activity_id: str
     text: str
+    offset: int | None = None
 
 
 class _RestartStream(_Arguments, frozen=True):
     activity_id: str
+    offset: int | None = None
 
 
 class _Cancel(_Arguments, frozen=True):

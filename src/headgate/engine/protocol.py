@@ -339,6 +339,7 @@ class LocalProtocol(WorkerCalls):
         self._queue.finish(activity_id)
         self._held.pop(activity_id, None)
         self._masks.pop(activity_id, None)
+        self._told.forget(activity_id)
         if self.results.under_way:
             self.results.forget(*split_activity_id(activity_id))
 

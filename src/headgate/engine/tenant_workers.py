@@ -80,13 +80,13 @@ class TenantWorkers:
         if not await self._protocol.belongs(activity_id, self._tenant):
             raise no_run(split_activity_id(activity_id)[0])
 
-    def stream(self, activity_id: str, text: str) -> None:
+    def stream(self, activity_id: str, text: str, offset: int | None = None) -> None:
         if self._protocol.tenant_of(activity_id) == self._tenant:
-            self._protocol.stream(activity_id, text)
+            self._protocol.stream(activity_id, text, offset)
 
-    def restart_stream(self, activity_id: str) -> None:
+    def restart_stream(self, activity_id: str, offset: int | None = None) -> None:
         if self._protocol.tenant_of(activity_id) == self._tenant:
-            self._protocol.restart_stream(activity_id)
+            self._protocol.restart_stream(activity_id, offset)
 
 
 def _of_no_run(report: Report) -> Acknowledged:

@@ -192,9 +192,9 @@ class TextsOfNeighbours:
 
     def _passed(self, run_id: str, run: _Run, chunk: Chunk) -> None:
         followed = self._streams.mirror(run_id, chunk)
-        if not followed:
+        if followed is False:
             self._ask_anew(run_id, run)
-        if not self._streams.mirrored(run_id, chunk.place):
+        if followed is None or not self._streams.mirrored(run_id, chunk.place):
             return
         run.places.add(chunk.place)
         end = run.held.get(chunk.place)

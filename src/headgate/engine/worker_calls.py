@@ -17,6 +17,7 @@ from headgate.engine.engine import Engine
 from headgate.engine.gate import Gate
 from headgate.engine.masking import MaskedStream, masked
 from headgate.engine.told_amounts import check_request, check_usage
+from headgate.engine.told_texts import ToldTexts
 from headgate.engine.vault import Vault
 from headgate.ports import Admission, CallRequest, Completed, Kept, Queue, Report, Settlement, Streams
 
@@ -52,6 +53,7 @@ class WorkerCalls:
         self._held: dict[str, HeldClaim] = {}
         self._masks: dict[str, MaskedStream] = {}
         """Of claims that secrets went into and that have streamed something."""
+        self._told = ToldTexts()
         self._stopped: dict[str, tuple[int, int]] = {}
         """Of claims whose calls wait for money: how many do, and the time that the attempt has left (microseconds)."""
         self.deadline_set: Callable[[int], None] = lambda deadline: None
@@ -123,7 +125,13 @@ class WorkerCalls:
 
     # --- Streams ---------------------------------------------------------------------------------------------------
 
-    def stream(self, activity_id: str, text: str) -> None:
+    def stream(self, activity_id: str, text: str, offset: int | None = None) -> None:
+        if offset is not None:
+            new = self._told.add(activity_id, text, offset)
+            if new is None:  # what is here is no beginning of the text: its readers get the result
+                self._take_back(activity_id)
+                return
+            text = new
         run_id, place, attempt = split_activity_id(activity_id)
         held = self._held.get(activity_id)
         if held is None:
@@ -138,7 +146,11 @@ class WorkerCalls:
         if mask is not None and isinstance(report, Completed):
             self._streams.publish(*split_activity_id(report.activity_id), mask.rest())
 
-    def restart_stream(self, activity_id: str) -> None:
+    def restart_stream(self, activity_id: str, offset: int | None = None) -> None:
+        if offset is None or self._told.restart(activity_id, offset):
+            self._take_back(activity_id)
+
+    def _take_back(self, activity_id: str) -> None:
         self._masks.pop(activity_id, None)
         self._streams.restart(*split_activity_id(activity_id))
 

@@ -16,9 +16,10 @@ MESSAGE_BYTES_MAX = 7_500
 class MirrorStreams(Streams, Protocol):
     """Streams that hold, besides their own, texts that other nodes stream, as those count them."""
 
-    def mirror(self, run_id: str, chunk: Chunk) -> bool:
-        """Add what another node has streamed; what is here already, or void, is let be. Return False where something
-        is missing before it: then it is not added. An `Ended` ends nothing: it asks whether the text is whole."""
+    def mirror(self, run_id: str, chunk: Chunk) -> bool | None:
+        """Add what another node has streamed; what is here already is let be. Return False where something is missing
+        before it: then it is not added; None for one of a text that is not read here, as it is void or another one is.
+        An `Ended` ends nothing: it asks whether the text is whole."""
         ...
 
     def mirrored(self, run_id: str, place: str) -> int:

@@ -165,7 +165,8 @@ class WorkerProtocol(Protocol):
 
 
 class WorkerHost(WorkerProtocol, Protocol):
-    """The worker protocol as a process has it that hands out tasks: it knows what a worker's silence means."""
+    """The worker protocol as a process has it that hands out tasks: it knows what a worker's silence means, and what is
+    missing of what it streams."""
 
     async def poll(
         self,
@@ -184,4 +185,14 @@ class WorkerHost(WorkerProtocol, Protocol):
         """Return the `activity_id` of the worker's claim of an attempt; `worker_id` empty: of whoever holds it. Where
         there is none, it is one of a claim that is over: its outcome is still taken if the attempt is the current
         one."""
+        ...
+
+    def stream(self, activity_id: str, text: str, offset: int | None = None) -> None:
+        """The same. `offset`: how many bytes the worker has streamed of the attempt before this piece, each restart
+        counting as one. What comes again is let be; a text of which something has not come here is taken back, and its
+        readers get the result."""
+        ...
+
+    def restart_stream(self, activity_id: str, offset: int | None = None) -> None:
+        """The same; a restart that comes again is let be, and after one nothing is missing."""
         ...

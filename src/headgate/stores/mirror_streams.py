@@ -18,11 +18,11 @@ __all__ = ["MirroringStreams"]
 class MirroringStreams(RingStreams):
     """`ports.MirrorStreams`."""
 
-    def mirror(self, run_id: str, chunk: Chunk) -> bool:
+    def mirror(self, run_id: str, chunk: Chunk) -> bool | None:
         ring = self._ring(run_id, chunk.place)
         if ring is None or (ring.epoch, ring.origin) != (chunk.epoch, chunk.origin):
             if not self._is_news(run_id, chunk, ring):
-                return True
+                return None
             if isinstance(chunk, Ended) or (isinstance(chunk, Tokens) and chunk.offset):
                 return False
             ring = self._begin_mirrored(run_id, chunk, ring)

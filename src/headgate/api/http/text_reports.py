@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,11 +14,22 @@ from headgate.engine.worker_calls import split_activity_id
 __all__ = ["ROUTES"]
 
 
+Offset = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class TokenBody(msgspec.Struct, frozen=True):
-    """A piece of the text, as `text` or `token`."""
+    """A piece of the text, as `text` or `token`. `offset`: how many bytes were streamed of this attempt before it, a
+    restart counting as one; so a piece that comes again is known, and a text that lacks one is not told as whole."""
 
     text: str = ""
     token: str = ""
+    offset: Offset | None = None
+
+
+class RestartBody(msgspec.Struct, frozen=True):
+    """`offset`: how many bytes were streamed of this attempt before, earlier restarts counting as one each."""
+
+    offset: Offset | None = None
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -42,7 +53,7 @@ class TextError(msgspec.Struct, frozen=True):
 async def stream_token(call: Call[NoQuery, TokenBody]) -> Published:
     """Pass on a piece of the output as it is made"""
     task = await activity_id(call)
-    call.workers.stream(task, call.body.text or call.body.token)
+    call.workers.stream(task, call.body.text or call.body.token, call.body.offset)
     await asyncio.sleep(0)  # a worker that never pauses must not keep the loop from those who read
     return Published(acknowledged=True, warnings=[], subscribers=_watching(call, task))
 
@@ -61,9 +72,9 @@ async def void_text(call: Call[NoQuery, TextError]) -> Recorded:
     return Recorded(acknowledged=True, warnings=[])
 
 
-async def restart_stream(call: Call[NoQuery, None]) -> Recorded:
+async def restart_stream(call: Call[NoQuery, RestartBody]) -> Recorded:
     """Take back what was passed on of this attempt: its text begins again"""
-    call.workers.restart_stream(await activity_id(call))
+    call.workers.restart_stream(await activity_id(call), call.body.offset)
     return Recorded(acknowledged=True, warnings=[])
 
 
@@ -83,7 +94,7 @@ ROUTES = (
     of_activity("ws/token", stream_token, TokenBody, Published),
     of_activity("ws/complete", end_text, TextComplete, Recorded),
     of_activity("ws/error", void_text, TextError, Recorded),
-    of_activity("ws/restart", restart_stream, None, Recorded),
+    of_activity("ws/restart", restart_stream, RestartBody, Recorded),
     Route(
         method="GET",
         path="/activities/{activity}/ws/subscribers",
