@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from headgate.api.http.query import Count, Seconds
 from headgate.api.http.route import Answer, Call, NoQuery, Route
 from headgate.api.http.wire import (
     ActivityOutput,
@@ -22,6 +23,7 @@ from headgate.api.http.wire import (
 )
 from headgate.core.errors import Invalid, NotFound
 from headgate.core.money import dollars, nano
+from headgate.core.run import RunStatus
 from headgate.core.view import PlaceView, RunView
 from headgate.ports import RunsWanted, SignalRequest, StartRequest
 
@@ -35,24 +37,24 @@ TERMINAL = frozenset({"completed", "failed", "skipped", "cancelled"})
 
 
 class Wait(msgspec.Struct, frozen=True):
-    wait: float = 0.0
+    wait: Seconds = 0.0
     """Seconds to wait for the end of the run; the answer comes at once when it has ended."""
 
 
 class Look(msgspec.Struct, frozen=True):
-    wait: float = 0.0
+    wait: Seconds = 0.0
     at: int | None = None
     outputs: bool = True
 
 
 class Filter(msgspec.Struct, frozen=True):
-    status: str | None = None
+    status: RunStatus | None = None
     definition_name: str | None = None
     created_after: str | None = None
     created_before: str | None = None
     q: str = ""
     limit: int = 50
-    offset: int = 0
+    offset: Count = 0
     cursor: str | None = None
 
 
@@ -166,7 +168,7 @@ async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, s
 async def ended_within(call: Call[Any, Any], run: str, wait: float) -> RunView | None:
     """Return the run when it has ended; None where that takes longer than `wait` seconds, or 0 are given."""
     if wait:
-        async with call.doors.patience.wait(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
+        async with call.doors.patience.wait(min(wait, WAIT_SECONDS_MAX)):
             return await call.held(call.desk.ended(run))
     return None
 
