@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+import json
 from typing import Any
 
 import pytest
@@ -46,5 +49,54 @@ def test_a_parameter_out_of_its_bounds_is_refused_and_not_guessed_at(path: str, 
 
         assert answer.status_code == 422
         assert name in answer.json()["error"]["message"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"POST /api/v1/workflows HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{}",
+        b"POST /api/v1/workflows HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /api/v1/workflows HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["TLS", "a negative length", "two lengths", "a bad chunk"],
+)
+def test_what_is_no_request_is_refused_in_the_envelope(sent: bytes, play: Any):
+    async def scene(desk: Any) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", desk.client.base_url.port)
+        writer.write(sent)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"\r\nx-request-id: " in head
+        assert b"\r\nx-trace-id: " in head
+        assert json.loads(body)["error"]["code"] == "BAD_REQUEST"
+
+    play(scene)
+
+
+def test_a_method_that_a_path_does_not_take_is_answered_with_those_that_it_takes(play: Any):
+    async def scene(desk: Any) -> None:
+        answer = await desk.client.put("/workflows", json={})
+
+        assert answer.status_code == 405
+        assert answer.headers["allow"] == "GET, HEAD, POST"
+        assert "GET, HEAD, POST" in answer.json()["error"]["message"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("path", ["/workflows", "/workflow_definitions", "/files/a.txt"])
+def test_a_compressed_body_is_refused_by_name_and_kept_by_nobody(path: str, play: Any):
+    async def scene(desk: Any) -> None:
+        packed = gzip.compress(HELLO.encode())
+
+        answer = await desk.client.post(path, content=packed, headers={"content-encoding": "gzip"})
+
+        assert answer.status_code == 400
+        assert "Content-Encoding: gzip" in answer.json()["error"]["message"]
 
     play(scene)

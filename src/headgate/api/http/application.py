@@ -100,15 +100,16 @@ class HttpApplication:
             self.doors.metrics.answered(exchange.route, exchange.status)
 
     def _route(self, scope: Scope) -> _Endpoint:
-        partial = False
+        allowed: set[str] = set()
         for route in self._router.routes:
             match, found = route.matches(scope)
             if match is Match.FULL:
                 scope["path_params"] = found["path_params"]
                 return cast("_Endpoint", found["endpoint"])
-            partial = partial or match is Match.PARTIAL
-        if partial:
-            raise NotAllowed(f"{scope['path']} does not take {scope['method']}.")
+            if match is Match.PARTIAL:
+                allowed |= cast("StarletteRoute", route).methods or set()
+        if allowed:
+            raise NotAllowed(scope["path"], scope["method"], allowed)
         raise NotFound(f"There is no {scope['path']} here; {BASE}/docs lists what there is.")
 
 
@@ -166,6 +167,8 @@ class _Endpoint:
     async def _read(self, exchange: _Exchange) -> Any:
         if self._route.body is None:
             return None
+        if (coding := exchange.headers.get("content-encoding", "identity")) != "identity":
+            raise BadRequest(f"A compressed body (Content-Encoding: {coding}) is not taken; send it as it is.")
         content_type = exchange.headers.get("content-type", "")
         if self._route.body is Chunks:
             return Chunks(exchange.pieces(self._route.body_bytes_max or BODY_BYTES_MAX), content_type)
@@ -313,6 +316,8 @@ def _headers(error: HeadgateError) -> list[tuple[str, str]]:
             return [("retry-after", str(max(1, math.ceil(error.retry_after_seconds))))]
         case Unavailable():
             return [("retry-after", "1")]
+        case NotAllowed():
+            return [("allow", error.allowed)]
         case _:
             return []
 

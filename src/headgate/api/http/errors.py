@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -60,6 +61,10 @@ class NotAllowed(Refused):
     """There is such a path, but not with this method (405)."""
 
     code = "method_not_allowed"
+
+    def __init__(self, path: str, method: str, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(sorted(allowed))
+        super().__init__(f"{path} takes {self.allowed}, not {method}.")
 
 
 _CODES = {
