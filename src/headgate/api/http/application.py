@@ -13,8 +13,9 @@ import logging
 import math
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any, cast
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.routing import Match, Router
@@ -23,11 +24,12 @@ from starlette.routing import Route as StarletteRoute
 from headgate.api.caller import ANYBODY, Caller, Identify, TooMany, Unauthorized, everybody_at_this_machine
 from headgate.api.doors import Doors
 from headgate.api.http.errors import BadRequest, NotAllowed, TooLarge, body_of, envelope, status_of
-from headgate.api.http.query import QueryShape, form_fields
+from headgate.api.http.query import QueryShape, form_fields, given_fields
 from headgate.api.http.route import BASE, Answer, Call, Chunks, Raw, Route, Streamed
 from headgate.api.http.socket_door import SocketDoor
 from headgate.api.http.socket_route import SocketRoute
 from headgate.api.http.strangers import refuse_strangers
+from headgate.api.patience import Patience
 from headgate.core.errors import HeadgateError, Invalid, NotFound, OverQuota, Unavailable
 from headgate.engine.logs import current_trace
 
@@ -82,7 +84,7 @@ class HttpApplication:
         if scope["type"] != "http":
             await _refuse_other(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
+        exchange = _Exchange(scope, receive, send, self.doors.patience)
         token = current_trace.set(exchange.trace_id)
         try:
             if self._loopback_only:
@@ -128,6 +130,8 @@ class _Endpoint:
         route = self._route
         exchange.route = self._counted_as
         caller = ANYBODY
+        if route.streams:
+            exchange.take_token()
         if route.scope:
             caller = await self._identify(exchange.headers)
             route.admit(caller, exchange.scope["path_params"])
@@ -203,8 +207,9 @@ class _Gone(Exception):
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, patience: Patience) -> None:
         self.scope = scope
+        self._patience = patience
         self._receive = receive
         self._send = send
         self._begun = False
@@ -215,6 +220,13 @@ class _Exchange:
         fresh = secrets.token_hex(24)
         self.request_id = _safe_id(self.headers.get("x-request-id", "")) or fresh[:16]
         self.trace_id = _safe_id(self.headers.get("x-trace-id", "")) or fresh[16:]
+
+    def take_token(self) -> None:
+        """Take the token of whoever cannot set a header (an `EventSource` of a browser) for the one of a header."""
+        given = given_fields(self.scope["query_string"])
+        if token := given.pop("token", ""):
+            self.scope["query_string"] = urlencode(given).encode()
+            self.headers["authorization"] = f"Bearer {token}"
 
     async def body(self, most: int) -> bytes:
         """Return the whole body. Raises `TooLarge`, and `TimeoutError` for one that comes too slowly."""
@@ -261,24 +273,33 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else data})
 
     async def stream(self, streamed: Streamed) -> None:
-        """Send the pieces as they come, until there are no more or the reader goes."""
+        """Send the pieces as they come, until there are no more or the reader goes. What has no end of its own ends
+        when the server does: its reader comes back, and goes on where it was."""
         await self._begin(streamed.status, streamed.content_type, streamed.headers)
         pieces = cast("AsyncGenerator[bytes]", streamed.pieces)
+        if self.scope["method"] == "HEAD":
+            await pieces.aclose()
+            await self._end()
+            return
         sending = asyncio.ensure_future(self._send_all(pieces))
         gone = asyncio.ensure_future(self._reader_gone())
         try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            async with nullcontext() if streamed.whole else self._patience.wait():
+                await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
         finally:
             for task in (sending, gone):
                 task.cancel()
             await asyncio.gather(sending, gone, return_exceptions=True)
+        await self._end()
 
     async def _send_all(self, pieces: AsyncGenerator[bytes]) -> None:
         async with aclosing(pieces):
             async for piece in pieces:
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def _end(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _reader_gone(self) -> None:

@@ -140,6 +140,8 @@ def _of_query(route: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "required": name in required, "schema": schema}
         for name, schema in properties.items()
     ]
+    if route.streams:
+        parameters.append({"name": "token", "in": "query", "schema": {"type": "string"}})
     if route.method == "POST":
         parameters.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}})
     return parameters
