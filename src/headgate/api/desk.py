@@ -118,6 +118,7 @@ class Desk(ScheduleDesk, AdminDesk):
             labels=request.labels,
             unique_key=request.unique_key,
             command_id=request.command_id,
+            trace_id=request.trace_id,
             tenant=self._whose,
             actor=self._actor,
         )

@@ -12,7 +12,7 @@ from headgate.client.handle import Handle, Result
 from headgate.client.http import Deployed, HttpClient
 from headgate.client.http_line import PATIENCE_SECONDS, ClientLogin, HttpLine
 from headgate.core.errors import Invalid
-from headgate.core.money import nano
+from headgate.core.money import given_nano
 from headgate.core.view import RunSummary
 from headgate.ports import StartRequest
 
@@ -83,7 +83,7 @@ class AsyncClient:
             version=version,
             input=input,
             mode=mode,
-            limit=None if budget is None else nano(Decimal(str(budget))),
+            limit=None if budget is None else given_nano(budget),
             labels=dict(labels or {}),
             unique_key=unique_key,
             command_id=command_id,

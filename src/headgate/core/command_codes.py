@@ -123,8 +123,13 @@ COMMAND_CODES: tuple[Code, ...] = (
             "Decide with `headgate approve RUN`, or where you are logged in.",
         ),
         (
+            "unique_key_held",
+            "a start's unique key belongs to another run, live or completed",
+            "Look at that run; over HTTP `reuse: true` answers with it. A run that failed or was cancelled frees it.",
+        ),
+        (
             "refused",
-            "not possible as things stand: too late to cancel, a unique key that is taken",
+            "not possible as things stand: too late to cancel, say",
             "Look at the run with `headgate show RUN`, and do what the message says first.",
         ),
     ),

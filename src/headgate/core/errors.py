@@ -60,6 +60,16 @@ class NotFound(Refused):
     code = "not_found"
 
 
+class UniqueKeyHeld(Refused):
+    """A run that is not over, or is completed, has the unique key (409); `run` is its id."""
+
+    code = "unique_key_held"
+
+    def __init__(self, key: str, run: str, status: str) -> None:
+        super().__init__(f"The unique key {key!r} is held by run {run}, which is {status}.")
+        self.run = run
+
+
 class OverQuota(Refused):
     """A tenant has used up what it may use (429); `retry_after_seconds` is when there may be room again."""
 

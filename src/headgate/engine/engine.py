@@ -20,7 +20,7 @@ from headgate.core import commands as c
 from headgate.core.codec import GENESIS, content_value, decode
 from headgate.core.decision import Decision
 from headgate.core.definition import Definition
-from headgate.core.errors import HeadgateError, NotFound, Refused, Unavailable
+from headgate.core.errors import HeadgateError, NotFound, Refused, Unavailable, UniqueKeyHeld
 from headgate.core.fold import apply
 from headgate.core.plan import Plan, compile_plan, load_plan
 from headgate.core.run import Run
@@ -32,6 +32,7 @@ from headgate.engine.logs import current_trace
 from headgate.engine.policy_settings import scrubbed_input
 from headgate.engine.shared_budgets import SharedBudgets
 from headgate.engine.start import Start, new_run_id, row_of, start_command
+from headgate.engine.start_bounds import check_start
 from headgate.engine.task_rows import TaskRows
 from headgate.ports import DEFAULT_TENANT, NO_GUARDS, Append, Clock, Guards, Log, RunRow, SharedLog
 
@@ -180,6 +181,8 @@ class Engine:
                 "More is waiting to be written than the disk keeps up with; start this run a little later."
             )
         plan = await self.plan(start.workflow, start.version, tenant=start.tenant)
+        if start.parent is None:
+            check_start(start, plan.definition)
         value = validate_input(plan.definition, {} if start.input is None else start.input)
         content_key = secrets.token_bytes(16)
         value = self.scrubbed(plan.definition, value, content_key)
@@ -211,7 +214,7 @@ class Engine:
         if start.run_id and (row := await self.log.run(start.run_id)) is not None:
             return row
         if start.unique_key and (row := await self.log.run_by_unique_key(start.tenant, start.unique_key)) is not None:
-            raise Refused(f"The unique key {start.unique_key!r} is held by run {row.id}, which is {row.head.status}.")
+            raise UniqueKeyHeld(start.unique_key, row.id, row.head.status)
         return None
 
     def _new_lane(self, start: Start, plan: Plan, content_key: bytes) -> Lane:

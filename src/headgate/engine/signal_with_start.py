@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from headgate.core import commands as c
-from headgate.core.errors import Invalid, NotFound, Refused
+from headgate.core.errors import Invalid, NotFound, Refused, UniqueKeyHeld
 from headgate.engine.engine import Engine
 from headgate.engine.start import Start
 from headgate.ports import RunRow
@@ -68,7 +68,7 @@ async def _started_or_found(engine: Engine, start: Start) -> RunRow | None:
     found = await engine.log.run_by_unique_key(start.tenant, start.unique_key)
     if found is not None:
         if found.head.status == "completed":
-            raise Refused(f"The unique key {start.unique_key!r} is held by run {found.id}, which is completed.")
+            raise UniqueKeyHeld(start.unique_key, found.id, found.head.status)
         return found
     try:
         return await engine.start(start)

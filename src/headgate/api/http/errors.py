@@ -8,7 +8,16 @@ from typing import Any
 import msgspec
 
 from headgate.api.caller import Forbidden, TooMany, Unauthorized
-from headgate.core.errors import HeadgateError, Invalid, NotFound, OverQuota, Refused, StaleAttempt, Unavailable
+from headgate.core.errors import (
+    HeadgateError,
+    Invalid,
+    NotFound,
+    OverQuota,
+    Refused,
+    StaleAttempt,
+    Unavailable,
+    UniqueKeyHeld,
+)
 
 __all__ = [
     "BadRequest",
@@ -124,6 +133,8 @@ def body_of(status: int, message: str, details: dict[str, Any] | None = None) ->
 
 def _details(error: HeadgateError) -> dict[str, Any]:
     details: dict[str, Any] = {"reason": error.code}
+    if isinstance(error, UniqueKeyHeld):
+        details["workflow_id"] = error.run
     problems = error.problems if isinstance(error, Invalid) else ()
     if problems:
         fields: dict[str, list[str]] = {}
