@@ -12,7 +12,7 @@ from headgate.authoring.positions import Path
 from headgate.core.definition import Activity, Backoff, Budget, Input
 from headgate.core.money import NANO, USD_MAX, show
 
-__all__ = ["LABELS_MAX", "check_bounds"]
+__all__ = ["LABELS_MAX", "LABEL_NAME_MAX", "LABEL_VALUE_MAX", "check_bounds"]
 
 LABELS_MAX = 16
 LABEL_NAME_MAX = 64

@@ -25,6 +25,11 @@ COMMAND_CODES: tuple[Code, ...] = (
             "the file has no such part",
             "`Content-Range` says how long it is; ask for what is within.",
         ),
+        (
+            "command_id_reused",
+            "an `Idempotency-Key` (or `command_id`) was used before, for something else",
+            "Take a new key for what is new; the old one is for repeats only.",
+        ),
         ("too_large", "the body of a request is longer than is taken", "Send less at once, or as a file."),
         (
             "invalid_input",

@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["HeadgateError", "Invalid", "NotFound", "OverQuota", "Problem", "Refused", "StaleAttempt", "Unavailable"]
+__all__ = [
+    "HeadgateError",
+    "Invalid",
+    "NotFound",
+    "OverQuota",
+    "Problem",
+    "Refused",
+    "StaleAttempt",
+    "Unavailable",
+    "UniqueKeyHeld",
+]
 
 import msgspec
 

@@ -17,7 +17,7 @@ from headgate.core.definition import Budget
 from headgate.core.plan import Plan, Planned
 from headgate.core.values import Candidate, Price
 
-__all__ = ["Call", "FanOut", "Loop", "Message", "Place", "Run", "SignalKept", "Wait"]
+__all__ = ["Call", "FanOut", "Loop", "Message", "Place", "Run", "RunStatus", "SignalKept", "Wait"]
 
 RunStatus = Literal["created", "running", "waiting", "paused", "cancelling", "completed", "failed", "cancelled"]
 PlaceStatus = Literal["not_scheduled", "scheduled", "waiting", "completed", "failed", "skipped", "cancelled"]

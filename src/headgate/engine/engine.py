@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from headgate.core.fold import apply
 from headgate.core.plan import Plan, compile_plan, load_plan
 from headgate.core.run import Run
 from headgate.engine.appender import Appender
+from headgate.engine.command_ids import CommandIdReused, run_answered
 from headgate.engine.contents import ContentCache
 from headgate.engine.folding import fold_run
 from headgate.engine.lane import AlreadyThere, Lane, Order
@@ -210,7 +211,7 @@ class Engine:
 
     async def _started_before(self, start: Start) -> RunRow | None:
         if start.command_id and (answer := await self.log.answer(start.tenant, start.command_id)) is not None:
-            return await self._row(answer.decode())
+            return await self._row(run_answered(answer, start.command_id, start.fingerprint))
         if start.run_id and (row := await self.log.run(start.run_id)) is not None:
             return row
         if start.unique_key and (row := await self.log.run_by_unique_key(start.tenant, start.unique_key)) is not None:
@@ -233,7 +234,8 @@ class Engine:
         lane = self._lanes.get(run_id) or await self.lane(run_id)
         if self._is_closed_to(lane, command):
             raise _erased(run_id)
-        if command.command_id and await self.log.answer(lane.row.tenant, command.command_id) is not None:
+        if command.command_id and (answer := await self.log.answer(lane.row.tenant, command.command_id)) is not None:
+            run_answered(answer, command.command_id, command.fingerprint)
             return Decision(lane.run, {}, at=command.at, actor=command.actor, cause=command.command_id)
         return await lane.submit(command)
 
@@ -273,7 +275,7 @@ class Engine:
         try:
             lane = await self.lane(run_id)
             ids = {order.command.command_id for order in orders} - {""}
-            answered = {name for name in ids if await self.log.answer(lane.row.tenant, name) is not None}
+            answered = {name: answer for name in ids if (answer := await self.log.answer(lane.row.tenant, name))}
         except Exception as error:  # noqa: BLE001 - each caller is told
             for order in orders:
                 order.fail(error)
@@ -283,11 +285,16 @@ class Engine:
             order.fail(_erased(run_id))
         lane.take_over([order for order in orders if order not in closed and not self._repeats(lane, order, answered)])
 
-    def _repeats(self, lane: Lane, order: Order, answered: set[str]) -> bool:
+    def _repeats(self, lane: Lane, order: Order, answered: Mapping[str, bytes]) -> bool:
         """Answer an order whose command is in the log already; return whether it is."""
         command = order.command
         if command.command_id not in answered:
             return False
+        try:
+            run_answered(answered[command.command_id], command.command_id, command.fingerprint)
+        except CommandIdReused as error:
+            order.fail(error)
+            return True
         order.decision = Decision(lane.run, {}, at=command.at, actor=command.actor, cause=command.command_id)
         order.tell()
         return True

@@ -9,6 +9,7 @@ the envelope. A fault of ours is logged with the request's id and answered as 50
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import math
 import secrets
@@ -37,6 +38,8 @@ __all__ = ["BASE", "BODY_BYTES_MAX", "HttpApplication"]
 
 BODY_BYTES_MAX = 50 * 1024 * 1024
 BODY_SECONDS_MAX = 300
+KEY_CHARACTERS_MAX = 255
+"""Of an `Idempotency-Key`."""
 FORM = "application/x-www-form-urlencoded"
 
 Scope = MutableMapping[str, Any]
@@ -148,6 +151,7 @@ class _Endpoint:
             held=exchange.held,
             address=(exchange.scope.get("client") or ("",))[0],
             secure=exchange.scope["scheme"] == "https",
+            fingerprint=exchange.fingerprint(),
         )
         answer = await route.function(call)
         if isinstance(answer, Streamed):
@@ -213,6 +217,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._begun = False
+        self._content = b""
         self.route = "none"
         self.status = 0
         """Of the answer; 0: whoever asked has gone before there was one."""
@@ -232,7 +237,18 @@ class _Exchange:
         """Return the whole body. Raises `TooLarge`, and `TimeoutError` for one that comes too slowly."""
         async with asyncio.timeout(BODY_SECONDS_MAX):
             parts = [piece async for piece in self.pieces(most)]
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        self._content = parts[0] if len(parts) == 1 else b"".join(parts)
+        return self._content
+
+    def fingerprint(self) -> str:
+        """Return what tells this request from others under the same `Idempotency-Key`; "" where it has none."""
+        key = self.headers.get("idempotency-key")
+        if key is None:
+            return ""
+        if not 0 < len(key) <= KEY_CHARACTERS_MAX:
+            raise BadRequest(f"expected Idempotency-Key to be 1 to {KEY_CHARACTERS_MAX} characters, got {len(key)}")
+        asked = f"{self.scope['method']} {self.scope['path']}\n".encode("utf-8", "surrogatepass")
+        return hashlib.sha256(asked + self._content).hexdigest()[:32]
 
     async def pieces(self, most: int) -> AsyncGenerator[bytes]:
         """Yield the body as it comes. Raises `TooLarge`."""

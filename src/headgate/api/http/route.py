@@ -93,11 +93,14 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
     """Where the request comes from, as far as the server knows."""
     secure: bool = False
     """It came over TLS."""
+    fingerprint: str = ""
+    """What tells this request from others under the same `Idempotency-Key`; empty where it has none."""
 
     @property
     def desk(self) -> Desk:
         """Every verb of a client, as far as the caller's tenant goes."""
-        return self.doors.views.of(self.caller).desk
+        desk = self.doors.views.of(self.caller).desk
+        return desk.asked(self.fingerprint) if self.fingerprint else desk
 
     @property
     def library(self) -> Library:
