@@ -100,3 +100,35 @@ def test_a_compressed_body_is_refused_by_name_and_kept_by_nobody(path: str, play
         assert "Content-Encoding: gzip" in answer.json()["error"]["message"]
 
     play(scene)
+
+
+def test_the_beginning_of_several_ids_is_refused_as_the_document_says(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(HELLO)
+        runs = [(await desk.start("hello"))["workflow_id"] for _ in range(33)]
+        firsts = [run[0] for run in runs]  # of 32 letters
+        several = next(letter for letter in firsts if firsts.count(letter) > 1)
+        paths = (await desk.get("/openapi.json")).json()["paths"]
+
+        for path in ("/workflows/{id}", "/workflows/{id}/events", "/runs/{id}", "/runs/{id}/updates"):
+            answer = await desk.get(path.format(id=several))
+
+            assert answer.status_code == 409
+            assert "409" in paths[f"/api/v1{path}"]["get"]["responses"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("item", ["hi[0]", "each[2]", "each[x]", "each[-1]", "each["])
+def test_of_an_item_that_there_is_not_no_text_is_told(item: str, play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(
+            "name: items\nactivities: {hi: {use: echo, with: {text: hi}}, "
+            'each: {use: echo, for_each: "{{ [1, 2] }}", with: {text: "{{ ITEM }}"}}}'
+        )
+        run = (await desk.start("items", wait=20))["id"]
+
+        assert (await desk.get(f"/workflows/{run}/activities/each[1]/stream")).status_code == 200
+        assert (await desk.get(f"/workflows/{run}/activities/{item}/stream")).status_code == 404
+
+    play(scene)

@@ -166,7 +166,7 @@ def _responses(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
     for status in (route.status, *route.other_statuses):
         bodies = _either(content, refused) if status in ALWAYS else content
         found[str(status)] = {"description": route.summary, "content": bodies}
-    for status in sorted({*ALWAYS, *route.refusals}):
+    for status in sorted({*ALWAYS, *route.all_refusals}):
         found.setdefault(str(status), {"description": REASONS[status], "content": refused})
     return found
 

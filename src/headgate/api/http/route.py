@@ -173,6 +173,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         caller.require_run(run_named(path) if reads_a_run else "")
 
     @property
+    def all_refusals(self) -> tuple[int, ...]:
+        """With 409 where a run is named: what is the beginning of several ids names none of them."""
+        return (*self.refusals, 409) if self.path.startswith(OF_A_RUN) else self.refusals
+
+    @property
     def answers(self) -> tuple[Any, ...]:
         return cast("tuple[Any, ...]", self.answer) if isinstance(self.answer, tuple) else (self.answer,)
 
