@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headgate.api.doors import Doors
     from headgate.api.library import Library
     from headgate.api.records import Records
-    from headgate.ports import Files, WorkerHost
+    from headgate.ports import Files, KeptResults, WorkerHost
 
 __all__ = ["BASE", "Answer", "Call", "Chunks", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
 
@@ -121,6 +121,11 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
     def files(self) -> Files:
         """The kept files of the caller's tenant."""
         return self.doors.files.of(self.caller.tenant)
+
+    @property
+    def kept_results(self) -> KeptResults:
+        """What is kept for reuse of the caller's tenant."""
+        return self.doors.kept_results(self.caller.tenant)
 
     @property
     def command_id(self) -> str:
