@@ -32,6 +32,7 @@ from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.feed import Feed
 from headgate.api.finished import FinishedAnswers
+from headgate.api.kept_answers import KeptAnswers
 from headgate.api.library import Library
 from headgate.api.models import Models
 from headgate.api.records import Records
@@ -261,6 +262,7 @@ class App:
             self._price,
             Models(configured(self.providers), partial(_priced, self.providers, prices)),
             partial(cache_inventory_beside, log),
+            KeptAnswers(self.documents, self.clock, sealer),
             self.quotas,
             self.telling.webhooks,
             self.telling.links,

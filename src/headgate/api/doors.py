@@ -13,6 +13,7 @@ from headgate.api.desk import Desk
 from headgate.api.feed import Feed
 from headgate.api.finished import FinishedAnswers
 from headgate.api.hub import Hub
+from headgate.api.kept_answers import KeptAnswers
 from headgate.api.library import Library
 from headgate.api.models import Models
 from headgate.api.patience import Patience
@@ -65,6 +66,8 @@ class Doors(msgspec.Struct, frozen=True):
     """Whom this process can ask, and what is known of prices."""
     kept_results: Callable[[str], KeptResults]
     """What is kept for reuse of a tenant. Raises `Refused` for a log in memory."""
+    kept_answers: KeptAnswers
+    """What was answered to requests under a key, where the log does not know them."""
     quotas: Quotas
     """What tenants may use: requests and streams are counted here, starts where they happen."""
     webhooks: Webhooks

@@ -30,6 +30,7 @@ from headgate.api.http.route import BASE, Answer, Call, Chunks, Raw, Route, Stre
 from headgate.api.http.socket_door import SocketDoor
 from headgate.api.http.socket_route import SocketRoute
 from headgate.api.http.strangers import refuse_strangers
+from headgate.api.kept_answers import Given
 from headgate.api.patience import Patience
 from headgate.core.errors import HeadgateError, Invalid, NotFound, OverQuota, Unavailable
 from headgate.engine.logs import current_trace
@@ -153,14 +154,28 @@ class _Endpoint:
             secure=exchange.scope["scheme"] == "https",
             fingerprint=exchange.fingerprint(),
         )
-        answer = await route.function(call)
+        answer = await (self._ask(call) if route.repeats == "known" or not call.fingerprint else self._once(call))
         if isinstance(answer, Streamed):
             await self._stream(exchange, answer, caller)
-        elif isinstance(answer, Answer):
-            data = _encoder.encode(answer.value) if answer.data is None else answer.data
-            await exchange.answer(answer.status, data, answer.content_type, answer.headers)
         else:
-            await exchange.answer(route.status, _encoder.encode(answer), "application/json")
+            await exchange.answer(answer.status, _data_of(answer), answer.content_type, answer.headers)
+
+    async def _ask(self, call: Call[Any, Any]) -> Answer | Streamed:
+        answer = await self._route.function(call)
+        return answer if isinstance(answer, Answer | Streamed) else Answer(answer, self._route.status)
+
+    async def _once(self, call: Call[Any, Any]) -> Answer:
+        """Return the answer of what is done now, or was done under the same key."""
+
+        async def ask() -> Given:
+            answer = await self._ask(call)
+            assert isinstance(answer, Answer), "a stream is no answer to keep"
+            return Given(answer.status, _data_of(answer))
+
+        given = await self._doors.kept_answers.once(
+            call.caller.tenant, call.command_id, call.fingerprint, ask, secret=self._route.repeats == "sealed"
+        )
+        return Answer(status=given.status, data=given.data)
 
     async def _stream(self, exchange: _Exchange, answer: Streamed, caller: Caller) -> None:
         """Send an answer that may last: it counts as a connection where it has no end of its own."""
@@ -194,6 +209,10 @@ class _Endpoint:
             raise _invalid_body(error) from None
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise BadRequest(f"The body is not JSON: {error}.") from None
+
+
+def _data_of(answer: Answer) -> bytes:
+    return _encoder.encode(answer.value) if answer.data is None else answer.data
 
 
 def _invalid_body(error: msgspec.ValidationError) -> Invalid:

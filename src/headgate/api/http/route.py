@@ -163,6 +163,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer of type `str` is."""
     takes_form: bool = False
     """Its body may also come as a form does."""
+    repeats: Literal["known", "kept", "sealed"] = "known"
+    """What knows that it is asked again under an `Idempotency-Key`: `known`: what it does does (a command id), or a
+    repeat does no harm; `kept`: the answer, which is kept; `sealed`: the same, and it holds a secret."""
     base: str = BASE
 
     @property
@@ -179,8 +182,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def all_refusals(self) -> tuple[int, ...]:
-        """With 409 where a run is named: what is the beginning of several ids names none of them."""
-        return (*self.refusals, 409) if self.path.startswith(OF_A_RUN) else self.refusals
+        """With 409 where a run is named, for the beginning of several ids names none of them, and where an answer is
+        kept, for how the first time ended may not be known."""
+        conflicts = self.path.startswith(OF_A_RUN) or self.repeats != "known"
+        return (*self.refusals, 409) if conflicts else self.refusals
 
     @property
     def answers(self) -> tuple[Any, ...]:
