@@ -85,3 +85,16 @@ def test_of_a_log_in_memory_nothing_can_be_taken_out(play: Any):
         assert (await desk.post("/cache/invalidate", {"all": True})).status_code == 409
 
     play(scene)
+
+
+def test_of_another_tenant_nothing_is_taken_out(tmp_path: Path):
+    async def scene() -> None:
+        app = App(SqliteLog(tmp_path / "runs.db"), folder=tmp_path, environment={})
+        async with app, serving(app) as desk:
+            await desk.deploy(CACHED.format(name="one"))
+            first = (await desk.start("one", wait=30))["outputs"]["drawn"]
+
+            assert await app.doors.kept_results("acme").clear(workflow=None, activity=None, before=None) == 0
+            assert (await desk.start("one", wait=30))["outputs"]["drawn"] == first
+
+    asyncio.run(scene())
