@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from headgate.api.http.route import Call, NoQuery, Route
@@ -63,7 +65,10 @@ async def search_models(call: Call[NoQuery, ModelSearch]) -> ModelList:
     body = call.body
     if not 1 <= body.limit <= LIMIT_MAX:
         raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {body.limit}")
-    found = call.doors.models.search(body.query, provider=body.provider, available=body.available, limit=body.limit)
+    # The list of prices is large, and read when it is first looked for: not on the loop.
+    found = await asyncio.to_thread(
+        call.doors.models.search, body.query, provider=body.provider, available=body.available, limit=body.limit
+    )
     return ModelList([_line(one) for one in found], len(found))
 
 
