@@ -8,7 +8,7 @@ import os
 import secrets as random
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +23,9 @@ from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.feed import Feed
 from headgate.api.finished import FinishedAnswers
+from headgate.api.kept_answers import KeptAnswers
 from headgate.api.library import Library
+from headgate.api.models import Models
 from headgate.api.records import Records
 from headgate.api.texts import Texts
 from headgate.api.tickets import MemoryTickets
@@ -61,8 +63,8 @@ from headgate.engine.texts_of_neighbours import TextsOfNeighbours
 from headgate.engine.vault import Vault
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
-from headgate.llm.prices import open_prices
-from headgate.llm.registry import build_providers, close_providers
+from headgate.llm.prices import PriceBook, every_price, open_prices
+from headgate.llm.registry import build_providers, close_providers, configured
 from headgate.llm.scripted import ScriptedProvider
 from headgate.llm.token_factors import ESTIMATES_MAX, TokenFactors
 from headgate.policies.guards import PolicyGuards, process_policies
@@ -84,7 +86,7 @@ from headgate.queues.store import StoreQueue
 from headgate.stores.files import FolderFiles
 from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
-from headgate.stores.storage import storage_beside
+from headgate.stores.storage import cache_inventory_beside, storage_beside
 
 __all__ = ["App", "secrets_of", "stateless_activities"]
 
@@ -162,13 +164,14 @@ class App:
         self.gate.calls.cache, self.gate.calls.reuse = self.cache, reuse
         self.files = self.protocol.files = FolderFiles(self.folder)
         self.factors = TokenFactors()
+        prices = open_prices(environment, self.folder)
         self.providers = providers or build_providers(
             environment,
             scripted=scripted,
             offline=offline,
             demo_pace_seconds=demo_pace_seconds,
             demo=demo,
-            prices=open_prices(environment, self.folder),
+            prices=prices,
             factors=self.factors,
         )
         self.guards = self.engine.guards = PolicyGuards(policies)
@@ -242,6 +245,9 @@ class App:
             Views(self.desk, library, records, self.protocol),
             self.auth,
             self._price,
+            Models(configured(self.providers), partial(_priced, self.providers, prices)),
+            partial(cache_inventory_beside, log),
+            KeptAnswers(self.documents, self.clock, sealer),
             self.quotas,
             self.telling.webhooks,
             self.telling.links,
@@ -347,6 +353,15 @@ def _budget_command(environment: Mapping[str, str]) -> BudgetCommand | None:
         return BudgetCommand(text) if text else None
     except ValueError as error:
         raise Invalid(f"HEADGATE_ON_BUDGET_ALERT: expected a command and its words, got {text!r}: {error}.") from None
+
+
+def _priced(providers: Mapping[str, ModelProvider], prices: PriceBook) -> Iterator[tuple[str, Price | None]]:
+    """Yield every model that is known, our own little ones first."""
+    from headgate.llm.demo.models import MODELS
+
+    if "demo" in providers:
+        yield from ((f"demo/{name}", model.price) for name, model in MODELS.items())
+    yield from every_price(prices)
 
 
 @contextlib.asynccontextmanager

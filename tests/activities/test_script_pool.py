@@ -279,8 +279,8 @@ def test_of_interpreters_that_wait_the_end_is_heard_though_their_engine_is_told_
     async def story() -> None:
         app = App(SqliteLog(":memory:"), environment={}, offline=True)
         await app.__aenter__()
-        await run(app.scripts, "pass")
-        await app.scripts.interpreters.refilled()
+        await run(app.builtins.scripts, "pass")
+        await app.builtins.scripts.interpreters.refilled()
         await cancelled_twice(app.__aexit__())
 
     assert unheard(story()) == []

@@ -131,6 +131,53 @@ def test_answers_that_are_held_back_are_given_when_the_server_ends():
     asyncio.run(scene())
 
 
+def test_an_event_stream_that_is_open_ends_whole_when_the_server_ends(caplog: pytest.LogCaptureFixture):
+    async def scene() -> None:
+        async with App(MemoryLog(), environment={}, work=False) as app:
+            door = HttpApplication(ROUTES, app.doors)
+            async with httpx2.AsyncClient(timeout=30) as client:
+                async with HttpServer(door, "127.0.0.1", 0) as server:
+                    base = f"{server.url}/api/v1/workflows"
+                    await client.post(f"{server.url}/api/v1/workflow_definitions", content=SLOW)
+                    run = (await client.post(base, json={"definition_name": "slow"})).json()["workflow_id"]
+                    asked = client.build_request("GET", f"{base}/{run}/events", headers={"Accept": "text/event-stream"})
+                    told = await client.send(asked, stream=True)
+                    lines = told.aiter_lines()
+                    assert await anext(lines) == "id: 1"
+
+                rest = [line async for line in lines]  # httpx raises where an answer is not whole
+
+        assert "event: end" not in rest, "the run goes on, so its reader comes back"
+        assert not caplog.records
+
+    asyncio.run(scene())
+
+
+def test_a_look_at_the_head_of_a_stream_is_answered_and_done():
+    async def scene() -> None:
+        async with App(MemoryLog(), environment={}, work=False) as app:
+            door = HttpApplication(ROUTES, app.doors)
+            async with HttpServer(door, "127.0.0.1", 0) as server:
+                client = httpx2.AsyncClient(base_url=f"{server.url}/api/v1", timeout=30)
+                await client.post("/workflow_definitions", content=SLOW)
+                run = (await client.post("/workflows", json={"definition_name": "slow"})).json()["workflow_id"]
+                path, headers = f"/workflows/{run}/events", {"Accept": "text/event-stream", "Connection": "close"}
+                async with asyncio.timeout(20):
+                    answer = await client.head(path, headers=headers)
+                    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                    writer.write(
+                        f"HEAD /api/v1{path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
+                        f"Connection: close\r\n\r\n".encode()
+                    )
+                    assert (await reader.read()).startswith(b"HTTP/1.1 200 "), "and the connection ends"
+                    writer.close()
+                await client.aclose()
+
+        assert answer.headers["content-type"] == "text/event-stream"
+
+    asyncio.run(scene())
+
+
 def test_whoever_asks_after_the_end_has_begun_is_not_held():
     async def scene() -> None:
         async with App(MemoryLog(), environment={}, work=False) as app:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any, ForwardRef
 
 import pytest
 from tests.api.conftest import Desk, serving
@@ -13,6 +16,8 @@ import headgate
 from headgate.api.http import HttpServer
 from headgate.app import App
 from headgate.client.http_line import ServerAway
+from headgate.client.remote import Login, StartOptions, WantedRuns
+from headgate.ports import SignalRequest, StartRequest
 from headgate.stores.memory import MemoryLog
 
 GREET = (
@@ -110,6 +115,40 @@ def test_errors_are_those_that_the_server_raised(play):
             await server.deploy(GREET)
             with pytest.raises(headgate.Invalid, match="input"):
                 await server.start("greet", {"nome": "Ada"})
+            with pytest.raises(headgate.Invalid, match="abc"):
+                await server.start("greet", {"name": "Ada"}, budget="abc")
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("options", "function"),
+    [
+        (StartOptions, headgate.AsyncClient.start),
+        (WantedRuns, headgate.AsyncClient.runs),
+        (Login, headgate.AsyncClient),
+    ],
+)
+def test_code_that_is_not_async_is_told_the_same_options_by_name_and_type(options: type, function: Callable[..., Any]):
+    taken = inspect.signature(function).parameters.values()
+
+    assert options.__annotations__ == {
+        one.name: ForwardRef(one.annotation, module=options.__module__)
+        for one in taken
+        if one.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def test_a_signal_goes_with_a_start(play):
+    async def scene(desk: Desk) -> None:
+        async with client_of(desk) as server:
+            await server.deploy(ASK)
+            request = StartRequest(workflow="ask", unique_key="ann", signal=SignalRequest(name="said", data=1))
+
+            run = await server.client.start(request)
+
+            events = [event.type for event in await server.client.events(run.id)]
+            assert "signal_received" in events
 
     play(scene)
 

@@ -43,6 +43,28 @@ def test_a_ticket_reads_its_run_and_does_nothing_else(play: Any):
     play(scene)
 
 
+def test_a_browser_follows_its_run_with_a_ticket_in_the_address(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy("name: told\nactivities: {say: {use: echo, with: {text: hi}}}")
+        run, other = [(await desk.start("told", wait=20))["id"] for _ in range(2)]
+        ticket = (await desk.post(f"/workflows/{run}/tickets")).json()["ticket"]
+        asked = {"params": {"token": ticket, "after": "1"}, "headers": {"Accept": "text/event-stream"}}
+
+        told = await desk.get(f"/workflows/{run}/events", **asked)
+
+        assert (told.status_code, told.headers["content-type"]) == (200, "text/event-stream")
+        assert told.text.startswith("id: 2\n")
+        text = await desk.get(f"/workflows/{run}/activities/say/stream", params={"token": ticket})
+        assert '"result":{"text":"hi"}' in text.text
+        assert (await desk.get(f"/workflows/{other}/events", **asked)).status_code == 403
+        assert (await desk.post(f"/workflows/{run}/cancel", params={"token": ticket})).status_code == 400
+        now = desk.app.clock.now()
+        desk.app.clock.now = lambda: now + 301_000_000
+        assert (await desk.get(f"/workflows/{run}/events", **asked)).status_code == 401
+
+    play(scene)
+
+
 async def expect_unauthorized(known: MemoryTickets, ticket: str) -> None:
     with pytest.raises(Unauthorized):
         await known.identify(ticket)

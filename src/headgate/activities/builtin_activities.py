@@ -39,14 +39,14 @@ class Builtins:
         self._providers = providers
         self._guards = guards
         self._postgres = Postgres()
-        self._scripts = Scripts(scripts, folder=frames)
+        self.scripts = Scripts(scripts, folder=frames)
         self._stateless: dict[str, ActivityFunction] = self._postgres.activities | {
             "echo": echo,
             "email_send": EmailSend(clock),
             "embedding": embedding(providers, guards),
             "http_request": http_request(http),
             "llm_prompt": llm_prompt(providers, guards),
-            "script": self._scripts.run,
+            "script": self.scripts.run,
             "sqlite_query": sqlite_query,
         }
 
@@ -65,7 +65,7 @@ class Builtins:
         async with contextlib.AsyncExitStack() as closing:  # each is closed, whatever fails or is cancelled before it
             closing.push_async_callback(self._postgres.close)
             closing.push_async_callback(_close_connections)
-            closing.push_async_callback(self._scripts.close)
+            closing.push_async_callback(self.scripts.close)
 
 
 async def _close_connections() -> None:

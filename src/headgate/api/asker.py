@@ -22,6 +22,7 @@ class Asker:
         self._engine = engine
         self._tenant: str | None = None
         self._actor = "client"
+        self._fingerprint = ""
 
     @property
     def _whose(self) -> str:

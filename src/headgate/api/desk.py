@@ -93,6 +93,12 @@ class Desk(ScheduleDesk, AdminDesk):
         view._tenant, view._actor, view._reader = tenant, actor, self._reader.of(tenant)  # noqa: SLF001 - its own copy
         return view
 
+    def asked(self, fingerprint: str) -> Desk:
+        """Return the same desk for one request, by which what is done is known when its command id comes again."""
+        view = copy(self)
+        view._fingerprint = fingerprint  # noqa: SLF001 - its own copy
+        return view
+
     # --- Starting ------------------------------------------------------------------------------------------------
 
     async def start(self, request: StartRequest) -> RunSummary:
@@ -118,6 +124,8 @@ class Desk(ScheduleDesk, AdminDesk):
             labels=request.labels,
             unique_key=request.unique_key,
             command_id=request.command_id,
+            fingerprint=self._fingerprint,
+            trace_id=request.trace_id,
             tenant=self._whose,
             actor=self._actor,
         )
@@ -174,6 +182,7 @@ class Desk(ScheduleDesk, AdminDesk):
         command = c.DecideApproval(
             at=self._now,
             command_id=command_id,
+            fingerprint=self._fingerprint,
             actor=self._signed(by),
             key=key,
             approved=approved,
@@ -237,7 +246,7 @@ class Desk(ScheduleDesk, AdminDesk):
         return view_run(lane.run, {}, self._now) if lane.durable else await self._reader.show(row.id, contents=False)
 
     def _command(self, kind: Callable[..., c.Command], **fields: Any) -> c.Command:
-        return kind(at=self._now, actor=self._actor, **fields)
+        return kind(at=self._now, actor=self._actor, fingerprint=self._fingerprint, **fields)
 
     # --- Watching ------------------------------------------------------------------------------------------------
 

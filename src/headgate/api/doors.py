@@ -13,7 +13,9 @@ from headgate.api.desk import Desk
 from headgate.api.feed import Feed
 from headgate.api.finished import FinishedAnswers
 from headgate.api.hub import Hub
+from headgate.api.kept_answers import KeptAnswers
 from headgate.api.library import Library
+from headgate.api.models import Models
 from headgate.api.patience import Patience
 from headgate.api.records import Records
 from headgate.api.texts import Texts
@@ -28,7 +30,7 @@ from headgate.engine.hooks import Hooks
 from headgate.engine.metrics import Metrics
 from headgate.engine.quotas import Quotas
 from headgate.engine.webhooks import Webhooks
-from headgate.ports import Documents, Files, WorkerHost
+from headgate.ports import Documents, Files, KeptResults, WorkerHost
 from headgate.version import package_version
 
 __all__ = ["AdmitConnection", "Doors"]
@@ -60,6 +62,12 @@ class Doors(msgspec.Struct, frozen=True):
     """Who may ask: logins, tokens, clients, people, and the acts of those who may do all."""
     price: Callable[[str, str], Price | None]
     """The price of a model, by the names of its provider and its own; None: it is not known."""
+    models: Models
+    """Whom this process can ask, and what is known of prices."""
+    kept_results: Callable[[str], KeptResults]
+    """What is kept for reuse of a tenant. Raises `Refused` for a log in memory."""
+    kept_answers: KeptAnswers
+    """What was answered to requests under a key, where the log does not know them."""
     quotas: Quotas
     """What tenants may use: requests and streams are counted here, starts where they happen."""
     webhooks: Webhooks

@@ -56,8 +56,11 @@ class Texts:
     async def require(self, run: str, wanted: str) -> Lane:
         """Return the run, if it has such an activity. Raises `NotFound`."""
         lane = await self._engine.lane(run)
-        if lane.run.owner_of(wanted) is None:
+        place = lane.run.owner_of(wanted)
+        if place is None:
             raise NotFound(f"Run {run} has no activity {wanted!r}.")
+        if "[" in wanted and not _may_be(wanted, place):
+            raise NotFound(f"The activity {place.planned.key!r} of run {run} has no item {wanted!r}.")
         return lane
 
     # --- Who watches -------------------------------------------------------------------------------------------------
@@ -75,6 +78,14 @@ class Texts:
     def watching(self, run: str, wanted: str) -> int:
         """Return how many watch the activity, over whatever door of this process."""
         return self._watchers[run, _key(wanted)]
+
+
+def _may_be(wanted: str, place: Place) -> bool:
+    """Whether an activity has this item, or may come to have it: how many there are is known when it begins."""
+    number = wanted.partition("[")[2].partition("]")[0]
+    if place.planned.for_each is None or not number.isdecimal():
+        return False
+    return place.fan is None or int(number) < place.fan.count
 
 
 class Text:

@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from headgate.authoring.checking import Checking
-from headgate.authoring.fields import USD_MAX
 from headgate.authoring.inputs import fault_of
 from headgate.authoring.positions import Path
 from headgate.core.definition import Activity, Backoff, Budget, Input
-from headgate.core.money import NANO, show
+from headgate.core.money import NANO, USD_MAX, show
 
-__all__ = ["LABELS_MAX", "check_bounds"]
+__all__ = ["LABELS_MAX", "LABEL_NAME_MAX", "LABEL_VALUE_MAX", "check_bounds"]
 
 LABELS_MAX = 16
 LABEL_NAME_MAX = 64

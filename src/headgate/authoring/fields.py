@@ -16,11 +16,10 @@ from headgate.authoring.problems import PROBLEMS_MAX, SUGGESTIONS_MAX, did_you_m
 from headgate.authoring.vocabulary import Key, Table
 from headgate.core.duration import parse_seconds
 from headgate.core.errors import Invalid, Problem
-from headgate.core.money import nano
+from headgate.core.money import USD_MAX, nano
 
-__all__ = ["USD_MAX", "Field", "Reading", "describe"]
+__all__ = ["Field", "Reading", "describe"]
 
-USD_MAX = 1_000_000_000
 """More than a budget can sensibly be, and little enough for nano-dollars to fit into 64 bits."""
 
 DECIMAL = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?")

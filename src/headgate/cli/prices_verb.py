@@ -49,7 +49,9 @@ def prices() -> None:
 @click.option("--provider", metavar="NAME", help="Only models of this provider.")
 def list_prices(common: Common, provider: str | None) -> None:
     """List the models whose prices are known."""
-    found = [one for one in _all(_book(common)) if provider in (None, one[0].partition("/")[0])]
+    from headgate.llm.prices import every_price
+
+    found = [one for one in every_price(_book(common)) if provider in (None, one[0].partition("/")[0])]
     if not found and provider:
         raise NotFound(f'No prices of a provider "{provider}" are known. `headgate prices list` shows all.')
     _print(common.output, found)
@@ -60,10 +62,10 @@ def list_prices(common: Common, provider: str | None) -> None:
 @click.argument("text")
 def search_prices(common: Common, text: str) -> None:
     """List the models whose names hold TEXT; also how a whole PROVIDER/MODEL, alias or not, is priced now."""
-    from headgate.llm.prices import price_of
+    from headgate.llm.prices import every_price, price_of
 
     book = _book(common)
-    found = {name: price for name, price in _all(book) if text.lower() in name.lower()}
+    found = {name: price for name, price in every_price(book) if text.lower() in name.lower()}
     provider, _, model = text.partition("/")
     if model and text not in found and (price := price_of(provider, model, book)) is not None:
         found = {text: price} | found
@@ -180,16 +182,6 @@ def _copy(source: Path, target: Path) -> None:
 
 
 # --- What ----------------------------------------------------------------------------------------------------------
-
-
-def _all(book: PriceBook) -> Iterator[Priced]:
-    """Yield every model with the price that holds now: what was set first, then the list where nothing was."""
-    own = {name: book[name] for name in book if name in book}
-    yield from sorted(own.items())
-    for listed in book.list.all():
-        name = f"{listed.provider}/{listed.model}"
-        if name not in own:
-            yield name, listed.price(book.now)
 
 
 def _print(output: Output, found: Iterable[Priced]) -> None:

@@ -88,6 +88,10 @@ class HttpClient:
             "mode": request.mode,
             "budget": None if request.limit is None else dollars(request.limit),
             "labels": request.labels,
+            "trace_id": request.trace_id,
+            "signal": None
+            if request.signal is None
+            else {"name": request.signal.name, "activity_key": request.signal.key, "data": request.signal.data},
         }
         started = await self._line.post("/workflows", body, _Started, key=request.command_id)
         return started.summary

@@ -5,21 +5,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 from headgate.client.blocking import BlockingHandle, Bridge
 from headgate.client.handle import Handle, Result
 from headgate.client.http import Deployed, HttpClient
 from headgate.client.http_line import PATIENCE_SECONDS, ClientLogin, HttpLine
 from headgate.core.errors import Invalid
-from headgate.core.money import nano
+from headgate.core.money import given_nano
 from headgate.core.view import RunSummary
 from headgate.ports import StartRequest
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = ["AsyncClient", "Client", "Login", "StartOptions", "WantedRuns"]
 
 Amount = str | int | float | Decimal
 Mode = Literal["realtime", "batch"]
+
+
+class Login(TypedDict, total=False):
+    """Who asks, and for how long: what `AsyncClient` takes beside the address."""
+
+    token: str
+    client_id: str
+    client_secret: str
+    patience_seconds: float
+
+
+class StartOptions(TypedDict, total=False):
+    """What `AsyncClient.start` takes beside the workflow and its input."""
+
+    version: str | None
+    mode: Mode
+    budget: Amount | None
+    labels: Mapping[str, str] | None
+    unique_key: str
+    command_id: str
+
+
+class WantedRuns(TypedDict, total=False):
+    """What `AsyncClient.runs` takes."""
+
+    status: str | None
+    workflow: str | None
+    limit: int
 
 
 class AsyncClient:
@@ -83,14 +111,14 @@ class AsyncClient:
             version=version,
             input=input,
             mode=mode,
-            limit=None if budget is None else nano(Decimal(str(budget))),
+            limit=None if budget is None else given_nano(budget),
             labels=dict(labels or {}),
             unique_key=unique_key,
             command_id=command_id,
         )
         return self.handle((await self.client.start(request)).id)
 
-    async def run(self, workflow: str, input: Any = None, **options: Any) -> Result:
+    async def run(self, workflow: str, input: Any = None, **options: Unpack[StartOptions]) -> Result:
         """Start a run (`start` has the options) and return what it came to, when it has ended."""
         return await (await self.start(workflow, input, **options)).result()
 
@@ -108,7 +136,7 @@ class AsyncClient:
 class Client:
     """`AsyncClient`, which see, for code that is not async: from any thread, with a loop in a thread of its own."""
 
-    def __init__(self, url: str, **login: Any) -> None:
+    def __init__(self, url: str, **login: Unpack[Login]) -> None:
         self._bridge = Bridge()
         try:
             self._inner = self._bridge.call(_made(url, login))
@@ -130,18 +158,18 @@ class Client:
     def deploy(self, definition: str | bytes) -> Deployed:
         return self._bridge.call(self._inner.deploy(definition))
 
-    def start(self, workflow: str, input: Any = None, **options: Any) -> BlockingHandle:
+    def start(self, workflow: str, input: Any = None, **options: Unpack[StartOptions]) -> BlockingHandle:
         return BlockingHandle(self._bridge, self._bridge.call(self._inner.start(workflow, input, **options)))
 
-    def run(self, workflow: str, input: Any = None, **options: Any) -> Result:
+    def run(self, workflow: str, input: Any = None, **options: Unpack[StartOptions]) -> Result:
         return self._bridge.call(self._inner.run(workflow, input, **options))
 
     def handle(self, run_id: str) -> BlockingHandle:
         return BlockingHandle(self._bridge, self._inner.handle(run_id))
 
-    def runs(self, **wanted: Any) -> list[RunSummary]:
+    def runs(self, **wanted: Unpack[WantedRuns]) -> list[RunSummary]:
         return self._bridge.call(self._inner.runs(**wanted))
 
 
-async def _made(url: str, login: dict[str, Any]) -> AsyncClient:
+async def _made(url: str, login: Login) -> AsyncClient:
     return AsyncClient(url, **login)

@@ -25,6 +25,11 @@ COMMAND_CODES: tuple[Code, ...] = (
             "the file has no such part",
             "`Content-Range` says how long it is; ask for what is within.",
         ),
+        (
+            "command_id_reused",
+            "an `Idempotency-Key` (or `command_id`) was used before, for something else",
+            "Take a new key for what is new; the old one is for repeats only.",
+        ),
         ("too_large", "the body of a request is longer than is taken", "Send less at once, or as a file."),
         (
             "invalid_input",
@@ -123,8 +128,13 @@ COMMAND_CODES: tuple[Code, ...] = (
             "Decide with `headgate approve RUN`, or where you are logged in.",
         ),
         (
+            "unique_key_held",
+            "a start's unique key belongs to another run, live or completed",
+            "Look at that run; over HTTP `reuse: true` answers with it. A run that failed or was cancelled frees it.",
+        ),
+        (
             "refused",
-            "not possible as things stand: too late to cancel, a unique key that is taken",
+            "not possible as things stand: too late to cancel, say",
             "Look at the run with `headgate show RUN`, and do what the message says first.",
         ),
     ),

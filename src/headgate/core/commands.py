@@ -40,10 +40,12 @@ __all__ = [
 
 
 class Command(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=True):
-    """`at` is the time in microseconds since 1970; `actor` says who asks; `command_id` is the key for repeats."""
+    """`at` is the time in microseconds since 1970; `actor` says who asks; `command_id` is the key for repeats, and
+    `fingerprint` tells a repeat from something else under the same key (empty: whatever it is, it is a repeat)."""
 
     at: int
     command_id: str = ""
+    fingerprint: str = ""
     actor: str = "client"
 
 

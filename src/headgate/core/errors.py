@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["HeadgateError", "Invalid", "NotFound", "OverQuota", "Problem", "Refused", "StaleAttempt", "Unavailable"]
+__all__ = [
+    "HeadgateError",
+    "Invalid",
+    "NotFound",
+    "OverQuota",
+    "Problem",
+    "Refused",
+    "StaleAttempt",
+    "Unavailable",
+    "UniqueKeyHeld",
+]
 
 import msgspec
 
@@ -58,6 +68,16 @@ class NotFound(Refused):
     """There is no such thing, or not for this caller (404)."""
 
     code = "not_found"
+
+
+class UniqueKeyHeld(Refused):
+    """A run that is not over, or is completed, has the unique key (409); `run` is its id."""
+
+    code = "unique_key_held"
+
+    def __init__(self, key: str, run: str, status: str) -> None:
+        super().__init__(f"The unique key {key!r} is held by run {run}, which is {status}.")
+        self.run = run
 
 
 class OverQuota(Refused):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal, InvalidOperation
 
-__all__ = ["NANO", "dollars", "nano", "nano_ceiling", "show"]
+from headgate.core.errors import Invalid
+
+__all__ = ["NANO", "USD_MAX", "dollars", "given_nano", "nano", "nano_ceiling", "show"]
 
 NANO = 1_000_000_000
+USD_MAX = 1_000_000_000
+"""What a budget may be."""
 
 
 def nano(usd: str | int | Decimal) -> int:
@@ -15,6 +19,18 @@ def nano(usd: str | int | Decimal) -> int:
     Raises `decimal.InvalidOperation` for text that is not a number.
     """
     return int((Decimal(usd) * NANO).to_integral_value(rounding=ROUND_HALF_EVEN))
+
+
+def given_nano(usd: str | float | Decimal) -> int:
+    """Return a budget that somebody gave, such as `0.25` or `$0.25`, in nano-dollars. Raises `Invalid` for what is no
+    amount, a negative one, or one above `USD_MAX`."""
+    try:
+        value = Decimal(str(usd).removeprefix("$"))
+        if not value.is_finite() or not 0 <= value <= USD_MAX:
+            raise InvalidOperation
+    except InvalidOperation:
+        raise Invalid(f'expected the budget to be US dollars such as "0.25", got {usd!r}.') from None
+    return nano(value)
 
 
 def nano_ceiling(usd: Decimal) -> int:

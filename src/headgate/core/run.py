@@ -17,7 +17,7 @@ from headgate.core.place import Place, PlaceStatus
 from headgate.core.plan import Plan
 from headgate.core.values import Candidate, Price
 
-__all__ = ["Call", "Loop", "Message", "Run", "SignalKept"]
+__all__ = ["Call", "Loop", "Message", "Run", "RunStatus", "SignalKept"]
 
 RunStatus = Literal["created", "running", "waiting", "paused", "cancelling", "completed", "failed", "cancelled"]
 

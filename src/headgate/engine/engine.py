@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ from headgate.core import commands as c
 from headgate.core.codec import GENESIS, content_value
 from headgate.core.decision import Decision
 from headgate.core.definition import Definition
-from headgate.core.errors import NotFound, Refused, Unavailable
+from headgate.core.errors import NotFound, Refused, Unavailable, UniqueKeyHeld
 from headgate.core.plan import Plan
 from headgate.core.run import Run
 from headgate.engine.appender import Appender
+from headgate.engine.command_ids import CommandIdReused, run_answered
 from headgate.engine.contents import ContentCache
 from headgate.engine.definitions import Definitions
 from headgate.engine.folding import fold_run
@@ -31,6 +32,7 @@ from headgate.engine.news import Listener, News
 from headgate.engine.policy_settings import scrubbed_input
 from headgate.engine.shared_budgets import SharedBudgets
 from headgate.engine.start import Start, new_run_id, row_of, start_command
+from headgate.engine.start_bounds import check_start
 from headgate.engine.task_rows import TaskRows
 from headgate.ports import NO_GUARDS, Append, Clock, Guards, Log, RunRow, SharedLog
 
@@ -139,6 +141,8 @@ class Engine:
                 "More is waiting to be written than the disk keeps up with; start this run a little later."
             )
         plan = await self.definitions.plan(start.workflow, start.version, tenant=start.tenant)
+        if start.parent is None:
+            check_start(start, plan.definition)
         value = validate_input(plan.definition, {} if start.input is None else start.input)
         content_key = secrets.token_bytes(16)
         value = self.scrubbed(plan.definition, value, content_key)
@@ -166,11 +170,11 @@ class Engine:
 
     async def _started_before(self, start: Start) -> RunRow | None:
         if start.command_id and (answer := await self.log.answer(start.tenant, start.command_id)) is not None:
-            return await self.row(answer.decode())
+            return await self.row(run_answered(answer, start.command_id, start.fingerprint))
         if start.run_id and (row := await self.log.run(start.run_id)) is not None:
             return row
         if start.unique_key and (row := await self.log.run_by_unique_key(start.tenant, start.unique_key)) is not None:
-            raise Refused(f"The unique key {start.unique_key!r} is held by run {row.id}, which is {row.head.status}.")
+            raise UniqueKeyHeld(start.unique_key, row.id, row.head.status)
         return None
 
     def _new_lane(self, start: Start, plan: Plan, content_key: bytes) -> Lane:
@@ -189,7 +193,8 @@ class Engine:
         lane = self._lanes.get(run_id) or await self.lane(run_id)
         if self._is_closed_to(lane, command):
             raise _erased(run_id)
-        if command.command_id and await self.log.answer(lane.row.tenant, command.command_id) is not None:
+        if command.command_id and (answer := await self.log.answer(lane.row.tenant, command.command_id)) is not None:
+            run_answered(answer, command.command_id, command.fingerprint)
             return Decision(lane.run, {}, at=command.at, actor=command.actor, cause=command.command_id)
         return await lane.submit(command)
 
@@ -229,7 +234,7 @@ class Engine:
         try:
             lane = await self.lane(run_id)
             ids = {order.command.command_id for order in orders} - {""}
-            answered = {name for name in ids if await self.log.answer(lane.row.tenant, name) is not None}
+            answered = {name: answer for name in ids if (answer := await self.log.answer(lane.row.tenant, name))}
         except Exception as error:  # noqa: BLE001 - each caller is told
             for order in orders:
                 order.fail(error)
@@ -239,11 +244,16 @@ class Engine:
             order.fail(_erased(run_id))
         lane.take_over([order for order in orders if order not in closed and not self._repeats(lane, order, answered)])
 
-    def _repeats(self, lane: Lane, order: Order, answered: set[str]) -> bool:
+    def _repeats(self, lane: Lane, order: Order, answered: Mapping[str, bytes]) -> bool:
         """Answer an order whose command is in the log already; return whether it is."""
         command = order.command
         if command.command_id not in answered:
             return False
+        try:
+            run_answered(answered[command.command_id], command.command_id, command.fingerprint)
+        except CommandIdReused as error:
+            order.fail(error)
+            return True
         order.decision = Decision(lane.run, {}, at=command.at, actor=command.actor, cause=command.command_id)
         order.tell()
         return True

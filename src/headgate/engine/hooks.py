@@ -17,6 +17,7 @@ from headgate.core.signatures import secret_bytes, secret_text
 from headgate.engine.engine import Engine
 from headgate.engine.hook_request import compiled_hook
 from headgate.engine.sealing import Sealer
+from headgate.engine.start_bounds import check_labels
 from headgate.ports import Documents, Hook
 
 __all__ = ["Hooks"]
@@ -112,6 +113,7 @@ def _check(hook: Hook) -> None:
         raise Invalid("a hook needs a workflow to start, a signal to send, or both")
     if hook.signal and not hook.unique_key:
         raise Invalid("a hook that signals needs a unique_key, a template that says which run is meant")
+    check_labels(hook.labels)
     if hook.header and (hook.scheme != "token" or not HEADER.fullmatch(hook.header)):
         raise Invalid("header is the name of the header that carries the secret, for the scheme token only")
     if hook.secret and hook.scheme == "standard":

@@ -20,6 +20,7 @@ from headgate.core.decide import advance, wanted
 from headgate.core.decision import Decision
 from headgate.core.errors import HeadgateError, Refused, Unavailable
 from headgate.core.run import Run
+from headgate.engine.command_ids import answer_of
 from headgate.engine.spend import spend_of
 from headgate.ports import Append, Head, Outcome, OverBudget, RunRow, SpendRow
 
@@ -239,7 +240,8 @@ class Lane:
         if self.run.calls or settled is not None or self._engine.shared.concern(self.run):
             item.moves = [*item.moves, *self._engine.shared.moves(self.run, decision.events, rows)]
         if decision.events and command.command_id:
-            item.commands = [*item.commands, (self.row.tenant, command.command_id, command.at, self.row.id.encode())]
+            answer = answer_of(self.row.id, command.fingerprint)
+            item.commands = [*item.commands, (self.row.tenant, command.command_id, command.at, answer)]
 
     def _encode(self, decision: Decision, item: Append) -> None:
         """Make rows of the decision's events: encoded, chained, each with its content beside it."""

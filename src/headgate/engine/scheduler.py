@@ -21,6 +21,7 @@ import msgspec
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, Unavailable
 from headgate.engine.engine import Engine
 from headgate.engine.start import Start
+from headgate.engine.start_bounds import check_labels, check_limit
 from headgate.ports import Clock, Schedule, Schedules
 
 __all__ = ["Scheduler", "changed_schedule", "checked_schedule", "named", "next_time", "next_times", "times_between"]
@@ -176,6 +177,8 @@ def checked_schedule(schedule: Schedule, now: int) -> Schedule:
     if schedule.misfire == "run_all" and schedule.overlap == "skip":
         what = "what was missed is started side by side, so misfire run_all needs overlap allow"
         raise Invalid(f"The schedule {schedule.name!r}: {what}.")
+    check_labels(schedule.labels)
+    check_limit(schedule.limit)
     due = next_time(schedule, now)
     if due is None:
         raise Invalid(f"The schedule {schedule.name!r}: {schedule.cron!r} has no time to come.")

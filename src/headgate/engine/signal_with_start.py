@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from headgate.core import commands as c
-from headgate.core.errors import Invalid, NotFound, Refused
+from headgate.core.errors import Invalid, NotFound, Refused, UniqueKeyHeld
+from headgate.engine.command_ids import run_answered
 from headgate.engine.engine import Engine
 from headgate.engine.start import Start
 from headgate.ports import RunRow
@@ -60,7 +61,9 @@ async def _signalled_before(engine: Engine, start: Start) -> RunRow | None:
     if not start.command_id:
         return None
     answer = await engine.log.answer(start.tenant, _signal_id(start))
-    return None if answer is None else await engine.log.run(answer.decode())
+    if answer is None:
+        return None
+    return await engine.log.run(run_answered(answer, start.command_id, start.fingerprint))
 
 
 async def _started_or_found(engine: Engine, start: Start) -> RunRow | None:
@@ -68,7 +71,7 @@ async def _started_or_found(engine: Engine, start: Start) -> RunRow | None:
     found = await engine.log.run_by_unique_key(start.tenant, start.unique_key)
     if found is not None:
         if found.head.status == "completed":
-            raise Refused(f"The unique key {start.unique_key!r} is held by run {found.id}, which is completed.")
+            raise UniqueKeyHeld(start.unique_key, found.id, found.head.status)
         return found
     try:
         return await engine.start(start)
@@ -84,6 +87,7 @@ async def _signalled(engine: Engine, row: RunRow, signal: SignalSent, start: Sta
     command = c.Signal(
         at=engine.clock.now(),
         command_id=_signal_id(start),
+        fingerprint=start.fingerprint,
         actor=start.actor,
         name=signal.name,
         key=signal.key,

@@ -32,6 +32,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     unique_key: str = ""
     trace_id: str = ""
     command_id: str = ""
+    fingerprint: str = ""
     actor: str = "client"
 
 
@@ -68,6 +69,7 @@ def start_command(start: Start, plan: Plan, value: Any, row: RunRow, now: int) -
     return c.StartRun(
         at=now,
         command_id=start.command_id,
+        fingerprint=start.fingerprint,
         actor=start.actor,
         workflow=row.workflow,
         definition=row.definition,

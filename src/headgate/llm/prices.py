@@ -17,7 +17,7 @@ from headgate.core.values import Price
 from headgate.llm.price_list import Listed, PriceList
 from headgate.llm.price_overrides import SetPrice, read_prices
 
-__all__ = ["FREE", "LIST_FILE", "PRICES_FILE", "PriceBook", "open_prices", "price_of"]
+__all__ = ["FREE", "LIST_FILE", "PRICES_FILE", "PriceBook", "every_price", "open_prices", "price_of"]
 
 FREE = Price(id="free")
 """A model on the caller's own machine: it costs nothing that is counted here."""
@@ -107,6 +107,16 @@ def open_prices(environment: Mapping[str, str], folder: Path) -> PriceBook:
         raise Invalid(f"HEADGATE_PRICES names {named}, and there is no such file.")
     listing = folder / LIST_FILE
     return PriceBook(Path(named) if named else folder / PRICES_FILE, PriceList(listing) if listing.is_file() else None)
+
+
+def every_price(book: PriceBook) -> Iterator[tuple[str, Price | None]]:
+    """Yield every "provider/model" with the price that holds now: what was set, then the list where nothing was."""
+    own = {name: book[name] for name in book if name in book}
+    yield from sorted(own.items())
+    for listed in book.list.all():
+        name = f"{listed.provider}/{listed.model}"
+        if name not in own:
+            yield name, listed.price(book.now)
 
 
 def price_of(provider: str, model: str, overrides: Mapping[str, Price] | None = None) -> Price | None:

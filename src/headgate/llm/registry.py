@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from headgate.llm.scripted import ScriptedProvider
     from headgate.llm.token_factors import TokenFactors
 
-__all__ = ["build_providers", "close_providers"]
+__all__ = ["build_providers", "close_providers", "configured"]
 
 KEYED_MAX = 1_000
 """Providers with keys of tenants that are kept ready; the one used longest ago is let go."""
@@ -68,6 +68,12 @@ def build_providers(
     return _Providers(builds, known, make)
 
 
+def configured(providers: Mapping[str, ModelProvider]) -> list[str]:
+    """Return the providers that can be asked with what the environment says: those that take no key, or have one."""
+    lacks_key = providers.lacks_key if isinstance(providers, _Providers) else lambda _: False
+    return sorted(name for name in providers if not lacks_key(name))
+
+
 async def close_providers(providers: Mapping[str, ModelProvider]) -> None:
     """Close the running loop's connections of every provider that was used. Harmless when repeated."""
     made = providers.made() if isinstance(providers, _Providers) else list(providers.values())
@@ -107,6 +113,11 @@ class _Providers(Mapping[str, ModelProvider]):
                 self._keyed.popitem(last=False)
         self._keyed.move_to_end(kept)
         return made
+
+    def lacks_key(self, name: str) -> bool:
+        """Whether calls of this provider would fail for want of a key of this process."""
+        known = self._known.get(name)
+        return known is not None and bool(known.key_variable) and not known.api_key
 
     def needs_key(self, name: str) -> bool:
         known = self._known.get(name)

@@ -5,7 +5,7 @@ Floor 2 (engine, activities, stores, queues, llm, client) meets only here; nothi
 
 from headgate.ports.activity import ActivityContext, ActivityFunction, Attempt
 from headgate.ports.budgets import BudgetListener, BudgetNews, BudgetRule, BudgetRules, BudgetStanding, Period
-from headgate.ports.cache import Cache, Reusable
+from headgate.ports.cache import Cache, KeptResults, Reusable
 from headgate.ports.client import Changed, Client, EventView, RunClient, SignalRequest, StartRequest, Update
 from headgate.ports.clock import Clock
 from headgate.ports.documents import Document, Documents, every_document
@@ -183,6 +183,7 @@ __all__ = [
     "Keeping",
     "Kept",
     "KeptLog",
+    "KeptResults",
     "Length",
     "Letter",
     "LimitStore",

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["Cache", "Reusable"]
+__all__ = ["Cache", "KeptResults", "Reusable"]
 
 
 class Reusable(msgspec.Struct, frozen=True):
@@ -48,4 +48,18 @@ class Cache(Protocol):
 
     async def close(self) -> None:
         """Write what is not written yet. Harmless when repeated."""
+        ...
+
+
+class KeptResults(Protocol):
+    """What a cache keeps of one tenant, for whoever wants some of it made anew. Raises `Unavailable`."""
+
+    async def clear(self, *, workflow: str | None, activity: str | None, before: int | None) -> int:
+        """Take out the results of a workflow, of an activity, made before a time; None stands for any. Return how many
+        there were."""
+        ...
+
+    async def forget(self, beginning: str) -> int:
+        """Take out the result whose key (in hexadecimal digits) begins like this. Raises `Invalid`, `NotFound`, or
+        `Refused` where several do."""
         ...

@@ -68,6 +68,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     labels: dict[str, str] = {}
     unique_key: str = ""
     command_id: str = ""
+    trace_id: str = ""
+    """Of whoever starts the run; empty: it gets one of its own."""
     signal: SignalRequest | None = None
     """Sent to the run; where a live one holds `unique_key`, to that one, and none is started."""
 

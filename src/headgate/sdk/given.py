@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +12,7 @@ import msgspec
 from headgate.authoring import load_definition, validate_input
 from headgate.core.definition import Definition
 from headgate.core.errors import Invalid
-from headgate.core.money import nano
+from headgate.core.money import given_nano
 from headgate.ports import StartRequest
 from headgate.sdk.files_beside import FilesBeside
 from headgate.sdk.workflow import Amount, Workflow
@@ -27,7 +26,6 @@ __all__ = [
     "Prepared",
     "Runnable",
     "given_models",
-    "nano_dollars",
     "prepare",
     "read_definition_file",
     "start_request",
@@ -115,7 +113,7 @@ def start_request(
         workflow="" if workflow.text else workflow.name,
         input=value,
         mode=mode,
-        limit=None if budget is None else nano_dollars(budget),
+        limit=None if budget is None else given_nano(budget),
         labels=dict(labels or {}),
         unique_key=unique_key,
         command_id=command_id or f"run-{secrets.token_hex(12)}",
@@ -134,17 +132,6 @@ def read_definition_file(path: Path) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise Invalid(f"The workflow file {path} is not UTF-8 text (byte {error.start}).") from None
-
-
-def nano_dollars(amount: Amount) -> int:
-    """Return US dollars in nano-dollars. Raises `Invalid` for what is no amount, or a negative one."""
-    try:
-        value = Decimal(str(amount).removeprefix("$"))
-        if not value.is_finite() or not 0 <= value < 1_000_000_000:
-            raise InvalidOperation
-    except InvalidOperation:
-        raise Invalid(f'expected the budget to be US dollars such as "0.25", got {amount!r}.') from None
-    return nano(value)
 
 
 def given_models(models: Models | None) -> ScriptedProvider | None:

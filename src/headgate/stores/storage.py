@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
+from headgate.core.errors import Refused
 from headgate.ports import (
+    DEFAULT_TENANT,
     BudgetRules,
     Cache,
     Cell,
@@ -75,12 +77,12 @@ def documents_beside(log: Log) -> Documents:
     return MemoryDocuments()
 
 
-def cache_inventory_beside(log: Log) -> CacheInventory:
-    """Return what people may look through of the cache. Raises `TypeError` for a log in memory, which keeps none."""
+def cache_inventory_beside(log: Log, tenant: str = DEFAULT_TENANT) -> CacheInventory:
+    """Return what people may look through of the cache. Raises `Refused` for a log in memory, whose ends with it."""
     table = _cache_table(log)
     if table is None:
-        raise TypeError("a log in memory has no cache to look through")
-    return CacheInventory(table)
+        raise Refused("This log is in memory: what is kept for reuse ends with its process, and cannot be taken out.")
+    return CacheInventory(table, tenant)
 
 
 async def cells_beside(log: Log) -> list[Cell]:

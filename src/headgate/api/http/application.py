@@ -9,12 +9,14 @@ the envelope. A fault of ours is logged with the request's id and answered as 50
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any, cast
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.routing import Match, Router
@@ -23,11 +25,13 @@ from starlette.routing import Route as StarletteRoute
 from headgate.api.caller import ANYBODY, Caller, Identify, TooMany, Unauthorized, everybody_at_this_machine
 from headgate.api.doors import Doors
 from headgate.api.http.errors import BadRequest, NotAllowed, TooLarge, body_of, envelope, status_of
-from headgate.api.http.query import QueryShape, form_fields
+from headgate.api.http.query import QueryShape, form_fields, given_fields
 from headgate.api.http.route import BASE, Answer, Call, Chunks, Raw, Route, Streamed
 from headgate.api.http.socket_door import SocketDoor
 from headgate.api.http.socket_route import SocketRoute
 from headgate.api.http.strangers import refuse_strangers
+from headgate.api.kept_answers import Given
+from headgate.api.patience import Patience
 from headgate.core.errors import HeadgateError, Invalid, NotFound, OverQuota, Unavailable
 from headgate.engine.logs import current_trace
 
@@ -35,6 +39,8 @@ __all__ = ["BASE", "BODY_BYTES_MAX", "HttpApplication"]
 
 BODY_BYTES_MAX = 50 * 1024 * 1024
 BODY_SECONDS_MAX = 300
+KEY_CHARACTERS_MAX = 255
+"""Of an `Idempotency-Key`."""
 FORM = "application/x-www-form-urlencoded"
 
 Scope = MutableMapping[str, Any]
@@ -83,7 +89,7 @@ class HttpApplication:
         if scope["type"] != "http":
             await _refuse_other(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
+        exchange = _Exchange(scope, receive, send, self.doors.patience)
         token = current_trace.set(exchange.trace_id)
         try:
             if self._loopback_only:
@@ -101,15 +107,16 @@ class HttpApplication:
             self.doors.metrics.answered(exchange.route, exchange.status)
 
     def _route(self, scope: Scope) -> _Endpoint:
-        partial = False
+        allowed: set[str] = set()
         for route in self._router.routes:
             match, found = route.matches(scope)
             if match is Match.FULL:
                 scope["path_params"] = found["path_params"]
                 return cast("_Endpoint", found["endpoint"])
-            partial = partial or match is Match.PARTIAL
-        if partial:
-            raise NotAllowed(f"{scope['path']} does not take {scope['method']}.")
+            if match is Match.PARTIAL:
+                allowed |= cast("StarletteRoute", route).methods or set()
+        if allowed:
+            raise NotAllowed(scope["path"], scope["method"], allowed)
         raise NotFound(f"There is no {scope['path']} here; {BASE}/docs lists what there is.")
 
 
@@ -128,6 +135,8 @@ class _Endpoint:
         route = self._route
         exchange.route = self._counted_as
         caller = ANYBODY
+        if route.streams:
+            exchange.take_token()
         if route.scope:
             caller = await self._identify(exchange.headers)
             route.admit(caller, exchange.scope["path_params"])
@@ -144,15 +153,30 @@ class _Endpoint:
             held=exchange.held,
             address=(exchange.scope.get("client") or ("",))[0],
             secure=exchange.scope["scheme"] == "https",
+            fingerprint=exchange.fingerprint(),
         )
-        answer = await route.function(call)
+        answer = await (self._ask(call) if route.repeats == "known" or not call.fingerprint else self._once(call))
         if isinstance(answer, Streamed):
             await self._stream(exchange, answer, caller)
-        elif isinstance(answer, Answer):
-            data = _encoder.encode(answer.value) if answer.data is None else answer.data
-            await exchange.answer(answer.status, data, answer.content_type, answer.headers)
         else:
-            await exchange.answer(route.status, _encoder.encode(answer), "application/json")
+            await exchange.answer(answer.status, _data_of(answer), answer.content_type, answer.headers)
+
+    async def _ask(self, call: Call[Any, Any]) -> Answer | Streamed:
+        answer = await self._route.function(call)
+        return answer if isinstance(answer, Answer | Streamed) else Answer(answer, self._route.status)
+
+    async def _once(self, call: Call[Any, Any]) -> Answer:
+        """Return the answer of what is done now, or was done under the same key."""
+
+        async def ask() -> Given:
+            answer = await self._ask(call)
+            assert isinstance(answer, Answer), "a stream is no answer to keep"
+            return Given(answer.status, _data_of(answer))
+
+        given = await self._doors.kept_answers.once(
+            call.caller.tenant, call.command_id, call.fingerprint, ask, secret=self._route.repeats == "sealed"
+        )
+        return Answer(status=given.status, data=given.data)
 
     async def _stream(self, exchange: _Exchange, answer: Streamed, caller: Caller) -> None:
         """Send an answer that may last: it counts as a connection where it has no end of its own."""
@@ -167,6 +191,8 @@ class _Endpoint:
     async def _read(self, exchange: _Exchange) -> Any:
         if self._route.body is None:
             return None
+        if (coding := exchange.headers.get("content-encoding", "identity")) != "identity":
+            raise BadRequest(f"A compressed body (Content-Encoding: {coding}) is not taken; send it as it is.")
         content_type = exchange.headers.get("content-type", "")
         if self._route.body is Chunks:
             return Chunks(exchange.pieces(self._route.body_bytes_max or BODY_BYTES_MAX), content_type)
@@ -186,6 +212,10 @@ class _Endpoint:
             raise BadRequest(f"The body is not JSON: {error}.") from None
 
 
+def _data_of(answer: Answer) -> bytes:
+    return _encoder.encode(answer.value) if answer.data is None else answer.data
+
+
 def _invalid_body(error: msgspec.ValidationError) -> Invalid:
     from headgate.core.errors import Problem
 
@@ -201,11 +231,13 @@ class _Gone(Exception):
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, patience: Patience) -> None:
         self.scope = scope
+        self._patience = patience
         self._receive = receive
         self._send = send
         self._begun = False
+        self._content = b""
         self.route = "none"
         self.status = 0
         """Of the answer; 0: whoever asked has gone before there was one."""
@@ -214,11 +246,29 @@ class _Exchange:
         self.request_id = _safe_id(self.headers.get("x-request-id", "")) or fresh[:16]
         self.trace_id = _safe_id(self.headers.get("x-trace-id", "")) or fresh[16:]
 
+    def take_token(self) -> None:
+        """Take the token of whoever cannot set a header (an `EventSource` of a browser) for the one of a header."""
+        given = given_fields(self.scope["query_string"])
+        if token := given.pop("token", ""):
+            self.scope["query_string"] = urlencode(given).encode()
+            self.headers["authorization"] = f"Bearer {token}"
+
     async def body(self, most: int) -> bytes:
         """Return the whole body. Raises `TooLarge`, and `TimeoutError` for one that comes too slowly."""
         async with asyncio.timeout(BODY_SECONDS_MAX):
             parts = [piece async for piece in self.pieces(most)]
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        self._content = parts[0] if len(parts) == 1 else b"".join(parts)
+        return self._content
+
+    def fingerprint(self) -> str:
+        """Return what tells this request from others under the same `Idempotency-Key`; "" where it has none."""
+        key = self.headers.get("idempotency-key")
+        if key is None:
+            return ""
+        if not 0 < len(key) <= KEY_CHARACTERS_MAX:
+            raise BadRequest(f"expected Idempotency-Key to be 1 to {KEY_CHARACTERS_MAX} characters, got {len(key)}")
+        asked = f"{self.scope['method']} {self.scope['path']}\n".encode("utf-8", "surrogatepass")
+        return hashlib.sha256(asked + self._content).hexdigest()[:32]
 
     async def pieces(self, most: int) -> AsyncGenerator[bytes]:
         """Yield the body as it comes. Raises `TooLarge`."""
@@ -259,24 +309,33 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else data})
 
     async def stream(self, streamed: Streamed) -> None:
-        """Send the pieces as they come, until there are no more or the reader goes."""
+        """Send the pieces as they come, until there are no more or the reader goes. What has no end of its own ends
+        when the server does: its reader comes back, and goes on where it was."""
         await self._begin(streamed.status, streamed.content_type, streamed.headers)
         pieces = cast("AsyncGenerator[bytes]", streamed.pieces)
+        if self.scope["method"] == "HEAD":
+            await pieces.aclose()
+            await self._end()
+            return
         sending = asyncio.ensure_future(self._send_all(pieces))
         gone = asyncio.ensure_future(self._reader_gone())
         try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            async with nullcontext() if streamed.whole else self._patience.wait():
+                await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
         finally:
             for task in (sending, gone):
                 task.cancel()
             await asyncio.gather(sending, gone, return_exceptions=True)
+        await self._end()
 
     async def _send_all(self, pieces: AsyncGenerator[bytes]) -> None:
         async with aclosing(pieces):
             async for piece in pieces:
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def _end(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _reader_gone(self) -> None:
@@ -314,6 +373,8 @@ def _headers(error: HeadgateError) -> list[tuple[str, str]]:
             return [("retry-after", str(max(1, math.ceil(error.retry_after_seconds))))]
         case Unavailable():
             return [("retry-after", "1")]
+        case NotAllowed():
+            return [("allow", error.allowed)]
         case _:
             return []
 

@@ -8,11 +8,14 @@ An answer's head and body, which uvicorn writes one after the other, leave toget
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import Any, cast
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from headgate.api.http.application import BODY_BYTES_MAX
+from headgate.api.http.errors import ErrorBody, ErrorEnvelope
 
 __all__ = ["BoundedProtocol"]
 
@@ -25,10 +28,8 @@ MESSAGE_BYTES_MAX = 2 * BODY_BYTES_MAX
 TOGETHER_BYTES_MAX = 64 * 1024
 """Of one answer; what is longer goes out as it is written."""
 
-TOO_LONG = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
-    b'{"error":{"code":"PAYLOAD_TOO_LARGE","message":"The head of the request is longer than is taken."}}'
-)
+UNREADABLE = ErrorBody("BAD_REQUEST", "This is no request in HTTP/1.1 as RFC 9112 has it.")
+TOO_LONG = ErrorBody("PAYLOAD_TOO_LARGE", "The head of the request is longer than is taken.")
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -51,7 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._bytes += len(data)
         if self._in_head:
             if self._bytes > HEAD_BYTES_MAX:
-                self._refuse()
+                self._refuse("431 Request Header Fields Too Large", TOO_LONG)
             elif self._head_due is None:
                 self._await_head()
         elif self._bytes > MESSAGE_BYTES_MAX:
@@ -74,9 +75,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_came()
         super().on_headers_complete()
 
-    def _refuse(self) -> None:
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request; called by uvicorn, whose own words are plain text."""
+        self._refuse("400 Bad Request", UNREADABLE)
+
+    def _refuse(self, status: str, error: ErrorBody) -> None:
         if not self.transport.is_closing():
-            self.transport.write(TOO_LONG)
+            self.transport.write(_last_answer(status, error))
             self.transport.close()
 
     def _await_head(self) -> None:
@@ -90,6 +95,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def _head_is_late(self) -> None:
         self._head_due = None
         self.transport.close()
+
+
+def _last_answer(status: str, error: ErrorBody) -> bytes:
+    """Return an answer, with the ids that each has, before the connection is closed."""
+    data = msgspec.json.encode(ErrorEnvelope(error))
+    head = (
+        f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n"
+        f"x-request-id: {secrets.token_hex(8)}\r\nx-trace-id: {secrets.token_hex(16)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + data
 
 
 class _Together:

@@ -8,8 +8,11 @@ import msgspec
 
 from headgate.api.http.route import Answer, Call, NoQuery, Raw, Route
 from headgate.api.http.wire import DefinitionAnswer, DefinitionLine, DefinitionList, rfc3339
+from headgate.core.errors import Invalid
 
 __all__ = ["ROUTES"]
+
+LIMIT_MAX = 1_000
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -33,7 +36,9 @@ async def deploy_definition(call: Call[NoQuery, Raw]) -> Answer:
 
 async def list_definitions(call: Call[Page, None]) -> DefinitionList:
     """List the newest version of each definition, by name"""
-    limit = max(1, min(call.query.limit, 1_000))
+    limit = call.query.limit
+    if not 1 <= limit <= LIMIT_MAX:
+        raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {limit}")
     found = await call.library.all(limit=limit, after=call.query.after)
     lines = [
         DefinitionLine(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from headgate.api.caller import Forbidden, TooMany, Unauthorized
-from headgate.core.errors import HeadgateError, Invalid, NotFound, OverQuota, Refused, StaleAttempt, Unavailable
+from headgate.core.errors import (
+    HeadgateError,
+    Invalid,
+    NotFound,
+    OverQuota,
+    Refused,
+    StaleAttempt,
+    Unavailable,
+    UniqueKeyHeld,
+)
 
 __all__ = [
     "BadRequest",
@@ -60,6 +70,10 @@ class NotAllowed(Refused):
     """There is such a path, but not with this method (405)."""
 
     code = "method_not_allowed"
+
+    def __init__(self, path: str, method: str, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(sorted(allowed))
+        super().__init__(f"{path} takes {self.allowed}, not {method}.")
 
 
 _CODES = {
@@ -119,6 +133,8 @@ def body_of(status: int, message: str, details: dict[str, Any] | None = None) ->
 
 def _details(error: HeadgateError) -> dict[str, Any]:
     details: dict[str, Any] = {"reason": error.code}
+    if isinstance(error, UniqueKeyHeld):
+        details["workflow_id"] = error.run
     problems = error.problems if isinstance(error, Invalid) else ()
     if problems:
         fields: dict[str, list[str]] = {}

@@ -14,9 +14,11 @@ import msgspec
 
 from headgate.api.http.errors import envelope
 from headgate.api.http.event_stream import event_stream
+from headgate.api.http.query import Count, Seconds
 from headgate.api.http.route import Answer, Call, NoQuery, Route, Streamed
 from headgate.api.http.runs import LIMIT_MAX, ended_within
 from headgate.core.errors import HeadgateError, Invalid
+from headgate.core.run import RunStatus
 from headgate.core.view import RunSummary, RunView
 from headgate.ports import EventView, Position, SpendRow, Update
 
@@ -28,7 +30,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Listed(msgspec.Struct, frozen=True):
-    status: str | None = None
+    status: RunStatus | None = None
     workflow: str | None = None
     limit: int = 50
 
@@ -36,12 +38,12 @@ class Listed(msgspec.Struct, frozen=True):
 class Looked(msgspec.Struct, frozen=True):
     at: int | None = None
     contents: bool = True
-    wait: float = 0.0
+    wait: Seconds = 0.0
     """Seconds to wait for the end of the run; the answer comes at once when it has ended."""
 
 
 class Read(msgspec.Struct, frozen=True):
-    after: int = 0
+    after: Count = 0
     limit: int = 1_000
     contents: bool = True
 

@@ -173,6 +173,7 @@ ROUTES = (
         method="POST",
         path="/hooks",
         function=add_hook,
+        repeats="sealed",
         body=HookBody,
         answer=HookLine,
         status=201,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from headgate.api.http.event_stream import event_stream
-from headgate.api.http.query import whole_number
+from headgate.api.http.query import Count, whole_number
 from headgate.api.http.route import Call, Route, Streamed
 from headgate.api.http.wire import rfc3339
 from headgate.core.errors import Invalid
@@ -25,7 +25,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class After(msgspec.Struct, frozen=True):
-    after: int = 0
+    after: Count = 0
     limit: int = 1_000
 
 

@@ -140,6 +140,8 @@ def _of_query(route: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "required": name in required, "schema": schema}
         for name, schema in properties.items()
     ]
+    if route.streams:
+        parameters.append({"name": "token", "in": "query", "schema": {"type": "string"}})
     if route.method == "POST":
         parameters.append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}})
     return parameters
@@ -164,7 +166,7 @@ def _responses(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
     for status in (route.status, *route.other_statuses):
         bodies = _either(content, refused) if status in ALWAYS else content
         found[str(status)] = {"description": route.summary, "content": bodies}
-    for status in sorted({*ALWAYS, *route.refusals}):
+    for status in sorted({*ALWAYS, *route.all_refusals}):
         found.setdefault(str(status), {"description": REASONS[status], "content": refused})
     return found
 

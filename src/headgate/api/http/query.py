@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from headgate.api.http.errors import BadRequest
-from headgate.core.errors import Invalid
+from headgate.core.errors import Invalid, Problem
 
-__all__ = ["QueryShape", "form_fields", "given_fields", "whole_number"]
+__all__ = ["Count", "QueryShape", "Seconds", "form_fields", "given_fields", "whole_number"]
 
 QUERY_FIELDS_MAX = 100
 WHOLE_NUMBER_MAX = 2**63 - 1
 """What databases hold."""
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+"""A time to wait; no NaN, which no clock ever reaches."""
 
 
 def given_fields(query: bytes) -> dict[str, str]:
@@ -67,8 +71,13 @@ class QueryShape:
         try:
             found = msgspec.convert(given, self._shape, strict=False)
         except msgspec.ValidationError as error:
-            raise Invalid(f"The parameters are not right: {error}.") from None
+            raise _wrong_parameter(error) from None
         for name, value in msgspec.structs.asdict(found).items():
             if isinstance(value, int) and abs(value) > WHOLE_NUMBER_MAX:
                 raise Invalid(f"expected {name} to be a number of at most 64 bits, got {value}")
         return found
+
+
+def _wrong_parameter(error: msgspec.ValidationError) -> Invalid:
+    message, _, path = str(error).partition(" - at `$.")
+    return Invalid(f"The parameters are not right: {error}.", (Problem(message, path=path.rstrip("`") or "$"),))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headgate.api.doors import Doors
     from headgate.api.library import Library
     from headgate.api.records import Records
-    from headgate.ports import Files, WorkerHost
+    from headgate.ports import Files, KeptResults, WorkerHost
 
 __all__ = ["BASE", "Answer", "Call", "Chunks", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
 
@@ -93,11 +93,14 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
     """Where the request comes from, as far as the server knows."""
     secure: bool = False
     """It came over TLS."""
+    fingerprint: str = ""
+    """What tells this request from others under the same `Idempotency-Key`; empty where it has none."""
 
     @property
     def desk(self) -> Desk:
         """Every verb of a client, as far as the caller's tenant goes."""
-        return self.doors.views.of(self.caller).desk
+        desk = self.doors.views.of(self.caller).desk
+        return desk.asked(self.fingerprint) if self.fingerprint else desk
 
     @property
     def library(self) -> Library:
@@ -118,6 +121,11 @@ class Call(msgspec.Struct, Generic[Query, Body], frozen=True):
     def files(self) -> Files:
         """The kept files of the caller's tenant."""
         return self.doors.files.of(self.caller.tenant)
+
+    @property
+    def kept_results(self) -> KeptResults:
+        """What is kept for reuse of the caller's tenant."""
+        return self.doors.kept_results(self.caller.tenant)
 
     @property
     def command_id(self) -> str:
@@ -155,6 +163,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer of type `str` is."""
     takes_form: bool = False
     """Its body may also come as a form does."""
+    repeats: Literal["known", "kept", "sealed"] = "known"
+    """What knows that it is asked again under an `Idempotency-Key`: `known`: what it does does (a command id), or a
+    repeat does no harm; `kept`: the answer, which is kept; `sealed`: the same, and it holds a secret."""
     base: str = BASE
 
     @property
@@ -169,6 +180,13 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         if caller.run:
             reads_a_run = self.method == "GET" and self.path.startswith(OF_A_RUN)
             caller.require_run(run_named(path) if reads_a_run else "")
+
+    @property
+    def all_refusals(self) -> tuple[int, ...]:
+        """With 409 where a run is named, for the beginning of several ids names none of them, and where an answer is
+        kept, for how the first time ended may not be known."""
+        conflicts = self.path.startswith(OF_A_RUN) or self.repeats != "known"
+        return (*self.refusals, 409) if conflicts else self.refusals
 
     @property
     def answers(self) -> tuple[Any, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from headgate.api.http.query import Count, Seconds
 from headgate.api.http.route import Answer, Call, NoQuery, Route
 from headgate.api.http.wire import (
     ActivityOutput,
@@ -20,9 +20,12 @@ from headgate.api.http.wire import (
     run_answer,
     run_line,
 )
-from headgate.core.errors import Invalid, NotFound
-from headgate.core.money import dollars, nano
-from headgate.core.view import PlaceView, RunView
+from headgate.core.errors import Invalid, NotFound, UniqueKeyHeld
+from headgate.core.money import dollars, given_nano
+from headgate.core.run import RunStatus
+from headgate.core.view import PlaceView, RunSummary, RunView
+from headgate.engine.logs import current_trace
+from headgate.engine.reader import summary_of
 from headgate.ports import RunsWanted, SignalRequest, StartRequest
 
 __all__ = ["LIMIT_MAX", "ROUTES", "ended_within"]
@@ -35,24 +38,24 @@ TERMINAL = frozenset({"completed", "failed", "skipped", "cancelled"})
 
 
 class Wait(msgspec.Struct, frozen=True):
-    wait: float = 0.0
+    wait: Seconds = 0.0
     """Seconds to wait for the end of the run; the answer comes at once when it has ended."""
 
 
 class Look(msgspec.Struct, frozen=True):
-    wait: float = 0.0
+    wait: Seconds = 0.0
     at: int | None = None
     outputs: bool = True
 
 
 class Filter(msgspec.Struct, frozen=True):
-    status: str | None = None
+    status: RunStatus | None = None
     definition_name: str | None = None
     created_after: str | None = None
     created_before: str | None = None
     q: str = ""
     limit: int = 50
-    offset: int = 0
+    offset: Count = 0
     cursor: str | None = None
 
 
@@ -75,26 +78,33 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def start_run(call: Call[Wait, StartRun]) -> Answer:
     """Start a run of a deployed definition, or signal who holds its key; with `wait`, answer when it has ended"""
     body, signal = call.body, call.body.signal
-    started = await call.desk.start(
-        StartRequest(
-            workflow=body.definition_name,
-            version=body.version,
-            input=body.input,
-            mode=body.mode,
-            limit=None if body.budget is None else nano(Decimal(str(body.budget))),
-            labels=body.labels,
-            unique_key=body.unique_key,
-            command_id=call.command_id,
-            signal=None
-            if signal is None
-            else SignalRequest(name=signal.name, key=signal.activity_key, data=signal.data),
-        )
+    request = StartRequest(
+        workflow=body.definition_name,
+        version=body.version,
+        input=body.input,
+        mode=body.mode,
+        limit=None if body.budget is None else given_nano(body.budget),
+        labels=body.labels,
+        unique_key=body.unique_key,
+        command_id=call.command_id,
+        trace_id=body.trace_id or current_trace.get(),
+        signal=None if signal is None else SignalRequest(name=signal.name, key=signal.activity_key, data=signal.data),
     )
+    try:
+        started = await call.desk.start(request)
+    except UniqueKeyHeld as held:
+        if not body.reuse:
+            raise
+        return await _started(call, summary_of(await call.records.row(held.run)), status=200)
+    return await _started(call, started, status=201)
+
+
+async def _started(call: Call[Wait, StartRun], run: RunSummary, *, status: int) -> Answer:
+    """Return the answer about a run that was started now, or, with 200, before; with `wait` when it has ended."""
     if call.query.wait:
-        return await _seen(call, started.id, call.query.wait, outputs=True, status=201)
-    status = "created" if signal is None else started.status
-    answer = RunStarted(started.id, started.workflow, started.definition, status, rfc3339(started.created_at))
-    return Answer(answer, 201)
+        return await _seen(call, run.id, call.query.wait, outputs=True, status=status)
+    word = "created" if status == 201 and call.body.signal is None else run.status
+    return Answer(RunStarted(run.id, run.workflow, run.definition, word, rfc3339(run.created_at)), status)
 
 
 async def list_runs(call: Call[Filter, None]) -> RunList:
@@ -166,7 +176,7 @@ async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, s
 async def ended_within(call: Call[Any, Any], run: str, wait: float) -> RunView | None:
     """Return the run when it has ended; None where that takes longer than `wait` seconds, or 0 are given."""
     if wait:
-        async with call.doors.patience.wait(min(max(wait, 0.0), WAIT_SECONDS_MAX)):
+        async with call.doors.patience.wait(min(wait, WAIT_SECONDS_MAX)):
             return await call.held(call.desk.ended(run))
     return None
 
@@ -300,6 +310,7 @@ ROUTES = (
         body=StartRun,
         answer=(RunStarted, RunAnswer),
         status=201,
+        other_statuses=(200,),
         scope="runs:write",
         refusals=(404, 409),
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from headgate.api.http.route import Answer, Call, NoQuery, Route
 from headgate.api.http.wire import rfc3339
 from headgate.core.errors import Invalid, NotFound, Refused
-from headgate.core.money import dollars, nano
+from headgate.core.money import dollars, given_nano
 from headgate.engine.scheduler import next_times
 from headgate.ports import Misfire, Schedule
 
@@ -189,7 +188,7 @@ def _time(text: str, name: str) -> int:
 
 
 def _limit(budget: float | None) -> int | None:
-    return None if budget is None else nano(Decimal(str(budget)))
+    return None if budget is None else given_nano(budget)
 
 
 Change = Literal["pause", "resume", "remove", "trigger"]
@@ -240,6 +239,7 @@ ROUTES = (
         method="POST",
         path="/schedules",
         function=add_schedule,
+        repeats="kept",
         body=ScheduleBody,
         answer=ScheduleLine,
         status=201,
@@ -271,6 +271,7 @@ ROUTES = (
             method="DELETE" if change == "remove" else "POST",
             path="/schedules/{id}" if change == "remove" else f"/schedules/{{id}}/{change}",
             function=_change(change, summary),
+            repeats="kept" if change == "trigger" else "known",
             answer=ScheduleLine,
             scope="runs:write",
             refusals=(404,),

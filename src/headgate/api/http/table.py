@@ -14,8 +14,10 @@ from headgate.api.http import (
     health,
     hooks,
     issuer_login,
+    kept_results,
     live,
     login,
+    models,
     runs,
     schedules,
     tenants,
@@ -53,6 +55,8 @@ PARTS = (
     issuer_login,
     access,
     tenants,
+    models,
+    kept_results,
     health,
 )
 

@@ -201,6 +201,7 @@ ROUTES = (
         method="POST",
         path="/tenants",
         function=create_tenant,
+        repeats="kept",
         body=NewTenant,
         answer=TenantAnswer,
         status=201,

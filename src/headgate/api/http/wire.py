@@ -88,15 +88,15 @@ class StartSignal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StartRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A run of a deployed definition. `budget` is in dollars; `reuse_key` answers the run that holds `unique_key`
-    instead of refusing."""
+    """A run of a deployed definition. `budget` is in dollars, a number or its text; `reuse` answers with the run that
+    holds `unique_key` (200) instead of refusing. Without a `trace_id` the run has that of the request."""
 
     definition_name: str
     version: str | None = None
     input: Any = None
     unique_key: str = ""
     mode: Literal["realtime", "batch"] = "realtime"
-    budget: float | None = None
+    budget: float | str | None = None
     labels: dict[str, str] = {}
     trace_id: str = ""
     reuse: bool = False
