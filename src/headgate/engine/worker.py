@@ -200,6 +200,9 @@ class Worker:
 
     async def _report_ended(self) -> None:
         done, self._ended_now = self._ended_now, []
+        await self._report(done)
+
+    async def _report(self, done: Sequence[tuple[Assignment, Report]]) -> None:
         reports = [report for _, report in done]
         for number in range(REPORT_TRIES_MAX):
             try:
@@ -214,6 +217,13 @@ class Worker:
                 for trace_id in dict.fromkeys(task.trace_id for task, _ in done):
                     logger.warning("cannot report, trying again: %s", error, extra={"trace_id": trace_id})
                 await asyncio.sleep(min(2**number, 60))
+            except HeadgateError as error:
+                if len(done) > 1:
+                    for one in done:  # what is wrong with one of them is not the others' fault
+                        await self._report([one])
+                else:
+                    logger.error("the report is refused: %s", error, extra={"trace_id": done[0][0].trace_id})
+                return
 
 
 class _Lease:
