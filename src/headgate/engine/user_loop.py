@@ -7,16 +7,16 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from headgate.core.values import Assignment
 from headgate.engine.task_context import TaskContext, UserContext, current_task
 from headgate.engine.watchdog import Watchdog
-from headgate.ports import ActivityFunction
+from headgate.ports import ActivityFunction, Attempt
 
 __all__ = ["UserLoop"]
 
@@ -52,7 +52,7 @@ class UserLoop:
             work = _within(task, function(parameters, context))
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
         current_task.set(task)
-        run = partial(copy_context().run, cast("Callable[..., Any]", function), parameters, context)
+        run = partial(_called, copy_context(), function, parameters, context)
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     def close(self) -> None:
@@ -68,4 +68,20 @@ async def _within(task: Assignment, work: Awaitable[Any]) -> Any:
     running = asyncio.current_task()
     assert running is not None
     running.set_name(f"activity {task.activity_name}")
-    return await work
+    try:
+        return await work
+    except SystemExit as error:
+        raise _exited(error) from error
+
+
+def _called(within: Context, function: Callable[..., Any], parameters: Any, context: UserContext) -> Any:
+    try:
+        return within.run(function, parameters, context)
+    except SystemExit as error:
+        raise _exited(error) from error
+
+
+def _exited(error: SystemExit) -> Attempt:
+    """Return `sys.exit()` as what it means here: a failure. As it is, it would end the loop, or the whole process, and
+    with it everybody else's work."""
+    return Attempt.failed("activity_error", f"it called for the end of the process: SystemExit: {error}")
