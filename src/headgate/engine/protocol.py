@@ -30,7 +30,7 @@ from headgate.engine.leases import HEARTBEAT_SECONDS, held_open_seconds, lease_s
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.policy_settings import policy_settings
 from headgate.engine.rendering import reads_secrets, render, rendering_needs
-from headgate.engine.told_amounts import check_usage
+from headgate.engine.told_amounts import check_usages
 from headgate.engine.vault import NO_SECRETS, Vault
 from headgate.engine.worker_calls import HeldClaim, WorkerCalls, split_activity_id
 from headgate.ports import (
@@ -276,8 +276,8 @@ class LocalProtocol(WorkerCalls):
         """Record outcomes. Raises `Invalid`, and records none, where one has used what cannot be; `Unavailable` when
         the log cannot be written: report again, nothing is lost."""
         for one in reports:
-            for usage in one.usage:
-                check_usage(usage)
+            if one.usage:
+                check_usages(one.usage)
         now = self._engine.clock.now()
         parted = self._engine.appender.lanes == 1 and _runs_of(reports) >= PIPELINED_MIN
         first = len(reports) // 2 if parted else 0
