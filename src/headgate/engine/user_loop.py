@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
@@ -15,6 +14,7 @@ import msgspec
 
 from headgate.core.values import Assignment
 from headgate.engine.task_context import TaskContext, UserContext, current_task
+from headgate.engine.user_threads import UserThreads
 from headgate.engine.watchdog import Watchdog
 from headgate.ports import ActivityFunction, Attempt
 
@@ -28,7 +28,7 @@ class UserLoop:
     """A thread with a loop for async activities, and a bounded pool of threads for plain ones."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="headgate-activity")
+        self._pool = UserThreads(THREADS_MAX, "headgate-activity")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="headgate-user-loop", daemon=True)
         self._thread.start()
@@ -56,7 +56,7 @@ class UserLoop:
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     def close(self) -> None:
-        """Stop and cancel what runs on the loop. Code that blocks it is left behind, to end with the process."""
+        """Stop and cancel what runs on the loop. Code that blocks it, or a thread, is left to end with the process."""
         self._watchdog.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._pool.shutdown(wait=False, cancel_futures=True)
