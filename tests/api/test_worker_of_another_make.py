@@ -162,3 +162,44 @@ def test_a_usage_that_is_no_usage_is_refused_and_the_claim_is_kept(play: Any, us
         assert (await worker.say(task, "heartbeat"))["acknowledged"] is True
 
     play(scene)
+
+
+def test_the_newest_progress_of_a_task_is_shown_until_its_attempt_is_over(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(FLOW)
+        run = (await desk.start("far"))["workflow_id"]
+        worker = OtherWorker(desk)
+        task = (await worker.tasks(2))["count"]
+
+        async def shown() -> dict[str, Any]:
+            places = (await desk.get(f"/workflows/{run}")).json()["activities"]
+            return {place["activity_key"]: place["progress"] for place in places}
+
+        assert await shown() == {"count": None, "fails": None}
+        for done in (1, 2):
+            await worker.say(task, "heartbeat", progress={"done": done, "of": 3})
+        await worker.say(task, "heartbeat")
+        assert await shown() == {"count": {"done": 2, "of": 3}, "fails": None}
+        await worker.say(task, "heartbeat", progress="x" * 5_000)
+        assert await shown() == {"count": {"left_out": "more than 4096 bytes"}, "fails": None}
+
+        await worker.say(task, "complete", output=1)
+
+        assert (await shown())["count"] is None
+
+    play(scene, work=False)
+
+
+def test_a_secret_is_masked_in_progress(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(FLOW.replace("{n: 3}", "{n: '{{ SECRET.token }}'}"))
+        run = (await desk.start("far"))["workflow_id"]
+        worker = OtherWorker(desk)
+        task = (await worker.tasks(2))["count"]
+
+        await worker.say(task, "heartbeat", progress={"with": f"Bearer {task['parameters']['n']}"})
+
+        assert "hush-hush" not in (await desk.get(f"/workflows/{run}")).text
+        assert "[secret]" in (await desk.get(f"/workflows/{run}")).text
+
+    play(scene, work=False, environment={"HEADGATE_SECRET_TOKEN": "hush-hush-42"})

@@ -339,6 +339,30 @@ def test_the_lease_of_a_task_is_kept_while_it_is_worked_on_and_no_longer(play, m
     play(scene, activities={"waits": waits})
 
 
+@pytest.mark.parametrize("said", [{"page": 3}, float("nan")])
+def test_what_an_activity_says_of_its_progress_goes_along_with_the_next_heartbeat(play, monkeypatch, said: Any):
+    monkeypatch.setattr(worker_module, "FIRST_HEARTBEAT_SECONDS", 0.01)
+
+    def works(parameters: Any, context: Any) -> None:
+        context.progress({"page": 1})
+        context.progress(said)
+        assert heard.wait(30)
+
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start("name: t\nactivities: {a: {use: works}}")
+        await bench.until(lambda: bool(bench.app.protocol.progress_of(run_id)))
+
+        told = bench.app.protocol.progress_of(run_id)["a"]
+        heard.set()
+
+        assert told == said or "NaN" in told["left_out"]
+        assert (await bench.finished(run_id)).head.status == "completed"
+        await bench.until(lambda: not bench.app.protocol.progress_of(run_id))
+
+    heard = threading.Event()
+    play(scene, activities={"works": works})
+
+
 def test_a_report_that_is_refused_takes_no_other_along(play, monkeypatch):
     async def scene(bench: Any) -> None:
         report = bench.app.protocol.report

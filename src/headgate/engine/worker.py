@@ -148,9 +148,11 @@ class Worker:
     async def _work(self, task: Assignment, function: ActivityFunction | None) -> None:
         current_task.set(task)
         report: Report
-        lease = _Lease(lambda: self._keep_lease(task))
+        slots = (self._slots,) if function is not None else (self._slots, self._user_slots)
+        context = TaskContext(task, self._protocol, slots)
+        lease = _Lease(lambda: self._keep_lease(context))
         try:
-            output = await self._call(task, function)
+            output = await self._call(context, function)
             report = Completed(task.activity_id, output)
         except asyncio.CancelledError:
             report = Failed(task.activity_id, Failure("cancelled", "the attempt was stopped", retryable=False))
@@ -162,9 +164,10 @@ class Worker:
             lease.end()
         self._report_soon([(task, report)])
 
-    async def _call(self, task: Assignment, function: ActivityFunction | None) -> Any:
+    async def _call(self, context: TaskContext, function: ActivityFunction | None) -> Any:
+        task = context.task
         if function is not None:
-            outcome = function(task.parameters, TaskContext(task, self._protocol, (self._slots,)))
+            outcome = function(task.parameters, context)
             return await outcome if inspect.isawaitable(outcome) else outcome
         user = self._activities.get(task.activity_name)
         if user is None or self._user_loop is None:
@@ -175,15 +178,16 @@ class Worker:
                 retryable=False,
             )
         async with self._user_slots:
-            context = TaskContext(task, self._protocol, (self._slots, self._user_slots))
             return await self._user_loop.call(user, task, context)
 
-    async def _keep_lease(self, task: Assignment) -> None:
+    async def _keep_lease(self, context: TaskContext) -> None:
+        activity_id = context.task.activity_id
         while True:
+            said, context.said = context.said, None
             try:
-                seconds = await self._protocol.heartbeat(task.activity_id, worker_id=self._worker_id)
+                seconds = await self._protocol.heartbeat(activity_id, worker_id=self._worker_id, progress=said)
             except StaleAttempt:
-                self.stop([task.activity_id])
+                self.stop([activity_id])
                 return
             await asyncio.sleep(seconds)
 

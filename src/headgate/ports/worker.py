@@ -185,3 +185,7 @@ class WorkerHost(WorkerProtocol, Protocol):
         there is none, it is one of a claim that is over: its outcome is still taken if the attempt is the current
         one."""
         ...
+
+    def progress_of(self, run_id: str) -> dict[str, Any]:
+        """Return what workers have said to this process of a run's tasks under way, by place."""
+        ...
