@@ -75,8 +75,9 @@ def play() -> Callable[[Scene], None]:
 
     def run(scene: Scene, **rest: Any) -> None:
         async def whole() -> None:
-            app_settings = {name: rest.pop(name) for name in ("activities", "work") if name in rest}
-            async with App(MemoryLog(), environment={}, **app_settings) as app, serving(app, **rest) as desk:
+            names = ("activities", "environment", "work")
+            app_settings = {"environment": {}} | {name: rest.pop(name) for name in names if name in rest}
+            async with App(MemoryLog(), **app_settings) as app, serving(app, **rest) as desk:
                 async with asyncio.timeout(60):
                     await scene(desk)
 

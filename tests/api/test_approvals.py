@@ -167,6 +167,8 @@ def test_looking_decides_nothing_and_the_form_decides_once(play: Any):
         ({"decision": "approve", "data.amount": "seven", "data.why": "late"}, "expected amount to be integer"),
         ({"decision": "approve", "data.amount": "7", "data.why": "never"}, "one of"),
         ({"data.amount": "7"}, "expected decision"),
+        ({"decision": "approve", "data.amount": "7", "data.why": "late", "data.lines": "[" * 5_000}, "expected lines"),
+        ({"decision": "approve", "data.amount": "9" * 5_000, "data.why": "late"}, "expected amount"),
     ],
 )
 def test_what_was_filled_in_wrongly_is_asked_again_with_what_was_said(form: dict[str, str], says: str, play: Any):

@@ -15,6 +15,7 @@ from tests.api.conftest import Desk, serving
 import headgate
 from headgate.api.http import HttpServer
 from headgate.app import App
+from headgate.client import http_line
 from headgate.client.http_line import ServerAway
 from headgate.client.remote import Login, StartOptions, WantedRuns
 from headgate.ports import SignalRequest, StartRequest
@@ -205,13 +206,18 @@ def test_a_watch_goes_on_over_connections_that_break():
     asyncio.run(asyncio.wait_for(whole(), 60))
 
 
-def test_a_server_that_is_away_is_named_when_patience_is_over():
+def test_a_server_that_is_away_is_named_meanwhile_and_when_patience_is_over(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(http_line, "TELL_AFTER_SECONDS", 0.0)
+
     async def whole() -> None:
         async with headgate.AsyncClient("http://127.0.0.1:9", patience_seconds=0.2) as server:
             with pytest.raises(ServerAway, match=r"127\.0\.0\.1:9 does not answer"):
                 await server.start("greet")
 
     asyncio.run(whole())
+    assert "127.0.0.1:9 does not answer" in caplog.text
     with pytest.raises(headgate.Invalid, match="http://"):
         headgate.Client("localhost:8720")
     with pytest.raises(headgate.Invalid, match="client_id and client_secret"):

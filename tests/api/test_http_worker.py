@@ -53,6 +53,14 @@ async def fails(n: int) -> int:
     raise headgate.Attempt.failed("not_today", f"{n} is too many", retryable=False)
 
 
+given: list[object] = []
+"""What the next call of `gives` returns."""
+
+
+async def gives(parameters: dict[str, object], context: object) -> object:
+    return given.pop()
+
+
 OURS = {"double": double, "fails": fails}
 
 
@@ -61,7 +69,7 @@ async def worker_at(url: str, **rest: object) -> AsyncGenerator[Worker]:
     from headgate.sdk.activity import collect_activities
 
     async with stateless_activities({}, prices_in=Path("/nonexistent"), **rest) as builtins:
-        activities = collect_activities(OURS.values())
+        activities = collect_activities(OURS.values()) | {"gives": gives}
         protocol = HttpProtocol(HttpLine(url), activities=[*builtins, *activities])
         worker = Worker(protocol, builtins=builtins, activities=activities, worker_id="w1")
         working = asyncio.create_task(worker.run())
@@ -76,7 +84,7 @@ async def worker_at(url: str, **rest: object) -> AsyncGenerator[Worker]:
 
 def play(scene, **rest) -> None:
     async def whole() -> None:
-        names = {"double": double, "fails": fails}
+        names = {"double": double, "fails": fails, "gives": gives}
         async with App(MemoryLog(), environment={}, activities=names, work=False, **rest) as app, serving(app) as desk:
             url = str(desk.client.base_url).removesuffix("/api/v1/")
             async with worker_at(url), headgate.AsyncClient(url) as server, asyncio.timeout(60):
@@ -109,6 +117,19 @@ def test_a_failure_is_told_with_its_code():
         view = await server.handle(result.id).show()
         assert (result.status, view.activities[0].error_code) == ("failed", "not_today")
         assert "9 is too many" in view.activities[0].error
+
+    play(scene)
+
+
+@pytest.mark.parametrize("output", [{"x": float("nan")}, object(), {None: 1}])
+def test_an_output_that_json_cannot_hold_fails_its_activity_at_once(output: object):
+    given.append(output)
+
+    async def scene(desk: Desk, server: headgate.AsyncClient) -> None:
+        await server.deploy("name: odd\nactivities:\n  x: {use: gives, retry: 3}\n")
+        result = await server.run("odd")
+        view = await server.handle(result.id).show()
+        assert (view.activities[0].error_code, view.activities[0].attempt) == ("invalid_output", 1)
 
     play(scene)
 

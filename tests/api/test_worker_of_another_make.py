@@ -104,3 +104,102 @@ def test_a_cost_that_is_no_amount_is_refused_and_the_claim_is_kept(play: Any, co
         assert (await worker.say(task, "heartbeat"))["acknowledged"] is True
 
     play(scene, work=False)
+
+
+def test_a_failure_of_any_size_is_cut_to_what_the_log_and_lists_can_bear(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(FLOW)
+        run = (await desk.start("far"))["workflow_id"]
+        worker = OtherWorker(desk)
+        task = (await worker.tasks(2))["fails"]
+
+        error = {"code": "c" * 5_000, "message": "m" * 500_000, "retryable": False, "details": {"all": "d" * 500_000}}
+        await worker.say(task, "fail", error=error)
+
+        events = (await desk.get(f"/workflows/{run}/events")).text
+        assert "and 480000 characters more" in events
+        assert "more than 65536 bytes" in events
+        assert len(events) < 100_000
+
+    play(scene)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, 1e12, 1e13, 1e300])
+def test_a_wish_to_be_tried_again_ever_so_late_is_bounded(play: Any, seconds: float):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(FLOW.replace("on_failure: continue", "retry: 2"))
+        run = (await desk.start("far"))["workflow_id"]
+        worker = OtherWorker(desk)
+        task = (await worker.tasks(2))["fails"]
+
+        said = await worker.say(task, "fail", error={"message": "later", "retry_after_seconds": seconds})
+
+        assert said["will_retry"] is True
+        places = (await desk.get(f"/workflows/{run}")).json()["activities"]
+        assert "retries in 30 d" in str(places) or (seconds < 0 and "retries in" in str(places))
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        [{"provider": "p", "model": "m", "input_tokens": 1, "output_tokens": 1}] * 1_001,
+        [{"provider": "p" * 201, "model": "m", "input_tokens": 1, "output_tokens": 1}],
+    ],
+)
+def test_a_usage_that_is_no_usage_is_refused_and_the_claim_is_kept(play: Any, usage: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(FLOW)
+        await desk.start("far")
+        worker = OtherWorker(desk)
+        task = (await worker.tasks(2))["count"]
+        body = {"worker_id": "other", "output": {}, "usage": usage}
+
+        refused = await desk.post(f"/activities/{task['activity_id']}/complete", body)
+
+        assert refused.status_code == 422
+        assert (await worker.say(task, "heartbeat"))["acknowledged"] is True
+
+    play(scene)
+
+
+def test_the_newest_progress_of_a_task_is_shown_until_its_attempt_is_over(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(FLOW)
+        run = (await desk.start("far"))["workflow_id"]
+        worker = OtherWorker(desk)
+        task = (await worker.tasks(2))["count"]
+
+        async def shown() -> dict[str, Any]:
+            places = (await desk.get(f"/workflows/{run}")).json()["activities"]
+            return {place["activity_key"]: place["progress"] for place in places}
+
+        assert await shown() == {"count": None, "fails": None}
+        for done in (1, 2):
+            await worker.say(task, "heartbeat", progress={"done": done, "of": 3})
+        await worker.say(task, "heartbeat")
+        assert await shown() == {"count": {"done": 2, "of": 3}, "fails": None}
+        await worker.say(task, "heartbeat", progress="x" * 5_000)
+        assert await shown() == {"count": {"left_out": "more than 4096 bytes"}, "fails": None}
+
+        await worker.say(task, "complete", output=1)
+
+        assert (await shown())["count"] is None
+
+    play(scene, work=False)
+
+
+def test_a_secret_is_masked_in_progress(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(FLOW.replace("{n: 3}", "{n: '{{ SECRET.token }}'}"))
+        run = (await desk.start("far"))["workflow_id"]
+        worker = OtherWorker(desk)
+        task = (await worker.tasks(2))["count"]
+
+        await worker.say(task, "heartbeat", progress={"with": f"Bearer {task['parameters']['n']}"})
+
+        assert "hush-hush" not in (await desk.get(f"/workflows/{run}")).text
+        assert "[secret]" in (await desk.get(f"/workflows/{run}")).text
+
+    play(scene, work=False, environment={"HEADGATE_SECRET_TOKEN": "hush-hush-42"})

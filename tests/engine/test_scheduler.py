@@ -63,6 +63,21 @@ def test_cron_is_read_by_the_clock_of_its_zone():
     assert [local(at, "Asia/Tokyo") for at in times] == ["2026-03-30T07:30+09:00", "2026-03-31T07:30+09:00"]
 
 
+def test_a_sixth_field_is_the_second_and_comes_first():
+    precise = schedule(cron="30 0 12 * * *")
+
+    assert next_time(precise, NOON) == NOON + 30 * SECOND
+
+
+def test_the_29th_of_february_comes_in_leap_years():
+    leap = schedule(cron="0 0 29 2 *", timezone="America/New_York")
+
+    times = [next_time(leap, NOON)]
+    times.append(next_time(leap, times[0] or 0))
+
+    assert [local(at, "America/New_York")[:10] for at in times] == ["2028-02-29", "2032-02-29"]
+
+
 def test_a_time_that_summer_time_leaves_out_comes_right_after_it_and_one_that_comes_twice_is_taken_once():
     nightly = schedule(cron="30 2 * * *", timezone="Europe/Berlin")
     autumn = round(datetime(2026, 10, 24, 12, tzinfo=ZoneInfo("UTC")).timestamp()) * SECOND
@@ -95,6 +110,8 @@ def test_an_interval_counts_from_when_the_schedule_was_made_and_its_next_time_is
         ({"cron": "* * * * *", "every_seconds": 5.0}, "either"),
         ({}, "either"),
         ({"every_seconds": 0.5}, "shortest interval"),
+        ({"every_seconds": 5.0, "timezone": "Mars/Base"}, "no time zone 'Mars/Base'"),
+        ({"cron": "0 0 30 2 *"}, "no cron expression"),
     ],
 )
 def test_what_can_never_be_due_is_refused(given_: dict[str, Any], says: str):
@@ -217,6 +234,39 @@ def test_a_run_that_cannot_start_is_noted_and_the_schedule_goes_on():
     assert "could not start" in note
 
 
+def test_a_schedule_of_the_newest_version_takes_that_ones_defaults():
+    async def work(app: App, clock: VirtualClock) -> Any:
+        await app.desk.schedule(wanted(every_seconds=3600.0), definition=FLOW, files={})
+        (kept,) = await app.schedules.all()
+        assert await app.schedules.save(msgspec.structs.replace(kept, version=""))
+        newer = FLOW.replace("n: {type: integer, default: 1}", "m: {type: integer, default: 9}").replace(
+            "INPUT.n", "INPUT.m"
+        )
+        paused = msgspec.structs.replace(wanted(every_seconds=3600.0, enabled=False), name="deploys it")
+        await app.desk.schedule(paused, definition=newer, files={})
+        await app.scheduler.fire(NOON + HOUR)
+        await app.desk.settled()
+        (run,) = await app.desk.runs()
+        return (await app.desk.show(run.id)).input
+
+    assert in_app(work) == {"m": 9}
+
+
+def test_a_trigger_that_cannot_start_says_why():
+    async def work(app: App, clock: VirtualClock) -> Any:
+        await app.desk.schedule(wanted(every_seconds=3600.0), definition=FLOW, files={})
+        (kept,) = await app.schedules.all()
+        assert await app.schedules.save(msgspec.structs.replace(kept, input={"other": 1}))
+        with pytest.raises(Invalid) as refused:
+            await app.desk.change_schedule("beat", "trigger")
+        return str(refused.value)
+
+    said = in_app(work)
+
+    assert said.startswith("The schedule 'beat' could not start at 2026-03-28T12:00:00+00:00")
+    assert said.endswith("Known are n.")
+
+
 def test_a_trigger_starts_a_run_beside_the_times():
     async def work(app: App, clock: VirtualClock) -> Any:
         made = await app.desk.schedule(wanted(every_seconds=3600.0), definition=FLOW, files={})
@@ -322,7 +372,8 @@ def test_a_backfill_starts_each_time_once_however_often_it_is_asked_for():
         (NOON, NOON, "begin before"),
         (NOON, NOON + 400 * HOUR, "end in the past"),
         (NOON - 24 * HOUR, NOON, "more than 1000 times"),
-        (-1, NOON, "begin before"),
+        (-1, NOON, "got 1969-12-31T23:59:59"),
+        (-62_135_596_800 * SECOND, NOON, "got 0001-01-01T00:00:00"),
     ],
 )
 def test_a_backfill_that_cannot_be_is_refused(since: int, until: int, says: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from headgate.core import events as e
 from headgate.core.definition import Activity, Definition
-from headgate.core.errors import StaleAttempt
+from headgate.core.errors import Refused, StaleAttempt
 from headgate.core.values import Candidate, Price, Usage
 from headgate.engine import task_context
 from headgate.engine import worker as worker_module
@@ -187,6 +188,28 @@ def test_an_output_that_json_cannot_hold_fails_the_activity_and_is_not_retried(p
     play(scene, activities={"odd": lambda parameters, context: output})
 
 
+@pytest.mark.parametrize("kind", ["a plain function", "a coroutine function"])
+def test_an_activity_that_calls_exit_fails_and_takes_nobody_along(play, kind: str):
+    def plain(parameters: Any, context: Any) -> None:
+        sys.exit("no such option")
+
+    async def later(parameters: Any, context: Any) -> None:
+        sys.exit(3)
+
+    async def fine(parameters: Any, context: Any) -> str:
+        return "still here"
+
+    async def scene(bench: Any) -> None:
+        row = await bench.finished(await bench.start("name: t\nactivities: {a: {use: leaves, retry: 1}}"))
+        assert row.head.status == "failed"
+        assert "SystemExit" in row.head.error
+
+        other = await bench.start("name: u\nactivities: {a: {use: fine}}")
+        assert (await bench.finished(other)).head.status == "completed"
+
+    play(scene, activities={"leaves": plain if kind == "a plain function" else later, "fine": fine})
+
+
 def test_a_secret_reaches_the_activity_and_nothing_that_is_stored(play):
     seen: list[str] = []
 
@@ -314,6 +337,58 @@ def test_the_lease_of_a_task_is_kept_while_it_is_worked_on_and_no_longer(play, m
         await bench.until(lambda: not [task for task in asyncio.all_tasks() if "_keep_lease" in repr(task)])
 
     play(scene, activities={"waits": waits})
+
+
+@pytest.mark.parametrize("said", [{"page": 3}, float("nan")])
+def test_what_an_activity_says_of_its_progress_goes_along_with_the_next_heartbeat(play, monkeypatch, said: Any):
+    monkeypatch.setattr(worker_module, "FIRST_HEARTBEAT_SECONDS", 0.01)
+
+    def works(parameters: Any, context: Any) -> None:
+        context.progress({"page": 1})
+        context.progress(said)
+        assert heard.wait(30)
+
+    async def scene(bench: Any) -> None:
+        run_id = await bench.start("name: t\nactivities: {a: {use: works}}")
+        await bench.until(lambda: bool(bench.app.protocol.progress_of(run_id)))
+
+        told = bench.app.protocol.progress_of(run_id)["a"]
+        heard.set()
+
+        assert told == said or "NaN" in told["left_out"]
+        assert (await bench.finished(run_id)).head.status == "completed"
+        await bench.until(lambda: not bench.app.protocol.progress_of(run_id))
+
+    heard = threading.Event()
+    play(scene, activities={"works": works})
+
+
+def test_a_report_that_is_refused_takes_no_other_along(play, monkeypatch):
+    async def scene(bench: Any) -> None:
+        report = bench.app.protocol.report
+
+        async def picky(reports: Any, *, worker_id: str) -> Any:
+            if any(one.output == "bad" for one in reports):
+                raise Refused("not this one")
+            return await report(reports, worker_id=worker_id)
+
+        monkeypatch.setattr(bench.app.protocol, "report", picky)
+        await bench.start("name: t\nactivities: {bad: {use: gives, with: {it: bad}}}")
+        others = [
+            await bench.start(f"name: t{n}\nactivities: {{a: {{use: gives, with: {{it: good}}}}}}") for n in range(5)
+        ]
+
+        for run_id in others:
+            assert (await bench.finished(run_id)).head.status == "completed"
+
+    async def gives(parameters: Any, context: Any) -> str:
+        both.append(parameters["it"])
+        while len(both) < 6:  # noqa: ASYNC110 - all end together
+            await asyncio.sleep(0.001)
+        return parameters["it"]
+
+    both: list[str] = []
+    play(scene, activities={"gives": gives})
 
 
 def test_tasks_that_end_together_are_reported_together(play):

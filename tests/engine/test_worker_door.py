@@ -15,6 +15,7 @@ from headgate.api import worker_door
 from headgate.api.socket import SocketServer
 from headgate.api.worker_door import WorkerDoor
 from headgate.client import worker as client_worker
+from headgate.client import worker_frames
 from headgate.client.address import Address
 from headgate.client.frames import Request
 from headgate.client.worker import SocketProtocol
@@ -238,13 +239,30 @@ def test_an_effect_is_begun_in_the_log(at: Any):
 
 
 def test_an_output_that_is_too_long_fails_the_attempt_and_says_so(at: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(client_worker, "LINE_BYTES_MAX", 10_000)
+    monkeypatch.setattr(worker_frames, "OUTPUT_BYTES_MAX", 5_000)
 
     async def scene(site: Site) -> None:
         run_id, protocol, task = await site.begin()
         await protocol.report([Completed(task.activity_id, "x" * 6_000)], worker_id="w")
         (failed,) = await kinds(site, run_id, e.AttemptFailed)
         assert (failed.error.code, failed.error.retryable) == ("invalid_output", False)
+
+    at(scene)
+
+
+@pytest.mark.parametrize("output", [float("nan"), {"deep": [1, float("inf")]}, object(), "\ud800"])
+def test_an_output_that_json_cannot_hold_fails_its_attempt_and_no_other(at: Any, output: Any):
+    async def scene(site: Site) -> None:
+        run_id, protocol, task = await site.begin()
+        other = await site.bench.start(ONE.replace("one", "other"))
+        (second,) = await protocol.poll(["gpu"], worker_id="w", count=1, wait_seconds=5)
+
+        reports = [Completed(task.activity_id, output), Completed(second.activity_id, "fine")]
+        await protocol.report(reports, worker_id="w")
+
+        (failed,) = await kinds(site, run_id, e.AttemptFailed)
+        assert (failed.error.code, failed.error.retryable) == ("invalid_output", False)
+        assert await site.bench.output(other, "a") == "fine"
 
     at(scene)
 

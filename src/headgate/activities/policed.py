@@ -212,5 +212,8 @@ class _PolicedContext:
         self._filter = self._guard.text_filter()  # what it has kept belongs to the text that is taken back
         self._inner.restart_stream()
 
+    def progress(self, value: Any) -> None:
+        self._inner.progress(value)
+
     def log(self, message: str, **fields: Any) -> None:
         self._inner.log(self._guard.message(message), **_cleaned(self._guard, fields))

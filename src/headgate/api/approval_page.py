@@ -175,5 +175,5 @@ def _value(name: str, schema: dict[str, Any], text: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Invalid(f"expected {name} to be {schema.get('type') or 'JSON'}, got {text[:80]!r}") from None

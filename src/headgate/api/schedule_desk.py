@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import msgspec
 
 from headgate.api.asker import Asker
@@ -36,7 +38,8 @@ class ScheduleDesk(Asker):
         from headgate.authoring import validate_input
 
         loaded, version = await self._scheduled(schedule, definition, files)
-        value = validate_input(loaded, {} if schedule.input is None else schedule.input)
+        given = {} if schedule.input is None else schedule.input
+        value = _without_defaults(validate_input(loaded, given), given)
         schedule = self._own(schedule)
         before = next((known for known in await self._own_schedules() if known.name == schedule.name), None)
         made = msgspec.structs.replace(
@@ -101,6 +104,14 @@ class ScheduleDesk(Asker):
                 )
         self._scheduler.changed()
         return schedule
+
+
+def _without_defaults(value: Any, given: Any) -> Any:
+    """Return an input as it was given: its runs take the defaults of the definition that they are of, which may be a
+    newer one."""
+    if not isinstance(value, dict) or not isinstance(given, dict):
+        return value
+    return {name: one for name, one in cast("dict[str, Any]", value).items() if name in given}
 
 
 def _enabled(schedule: Schedule, *, enabled: bool) -> Schedule:

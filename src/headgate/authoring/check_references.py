@@ -133,7 +133,7 @@ class _References:
     def _of_keyword(self, entry: Reads, activity: Activity | None, root: str) -> str:
         part = None if activity is None else part_of(entry.path)
         if root == "FILE":
-            return "FILE is not built yet. Use the activity's outputs."
+            return "FILE is not built yet. Write `key.output`: an output of `type: file` is the file itself there."
         if root in OF_ITEMS and (activity is None or activity.for_each is None):
             return f"{root} means something in an activity with `for_each` only; add it, or name what you mean."
         if root in OF_ITEMS and part not in PARTS_OF_ITEMS:

@@ -8,6 +8,7 @@ that the server may name, until the line's patience is over.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
 import time
@@ -41,6 +42,8 @@ PATIENCE_SECONDS = 30.0
 ANSWER_SECONDS_MAX = 60.0
 """Beyond what the request itself asks the server to wait."""
 PAUSE_SECONDS_MAX = 5.0
+TELL_AFTER_SECONDS = 5.0
+"""When a request has been made again for so long, the log says why, once."""
 EVENT_BYTES_MAX = 64 * 1024 * 1024
 FOR_NOW = (429, 502, 503, 504)
 """Statuses after which the same may be asked again."""
@@ -52,6 +55,8 @@ IN_A_PATH = "/%:@~!$&'()*+,;="
 """What may stand in a path as it is; segments come quoted."""
 
 _encoder = msgspec.json.Encoder()
+
+logger = logging.getLogger("headgate.client")
 
 
 class ServerAway(Unavailable):
@@ -260,8 +265,10 @@ class Patience:
     """How long one request is made again: so many seconds from now."""
 
     def __init__(self, seconds: float) -> None:
-        self._until = time.monotonic() + seconds
+        self._seconds = seconds
+        self._since = time.monotonic()
         self._pause = 0.05
+        self._told = False
         self.renewed = False
 
     async def pause(self, error: HeadgateError, seconds: float | None) -> None:
@@ -270,8 +277,12 @@ class Patience:
         jitter = random.uniform(0.5, 1.0)  # noqa: S311 - so that many who wait do not come back together
         wanted = self._pause * jitter if seconds is None else seconds
         self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
-        if time.monotonic() + wanted > self._until:
+        spent = time.monotonic() - self._since
+        if spent + wanted > self._seconds:
             raise error
+        if not self._told and spent >= TELL_AFTER_SECONDS:
+            self._told = True
+            logger.warning("tried for %.0f s, and goes on for %.0f: %s", spent, self._seconds - spent, error)
         await asyncio.sleep(wanted)
 
 

@@ -20,8 +20,8 @@ from headgate.client.frames import LINE_BYTES_MAX, Answer, OwnerGone, Request, a
 from headgate.client.stream_pieces import StreamPieces
 from headgate.client.worker_frames import WORKER_VERBS, Hello, SentAdmission, SentReport, Welcome
 from headgate.core.errors import HeadgateError, Invalid, Refused, StaleAttempt, Unavailable
-from headgate.core.values import Assignment, Failure
-from headgate.ports import Acknowledged, Admission, CallRequest, Failed, Report, Settlement
+from headgate.core.values import Assignment
+from headgate.ports import Acknowledged, Admission, CallRequest, Report, Settlement
 
 __all__ = ["SocketProtocol"]
 
@@ -93,7 +93,7 @@ class SocketProtocol:
         sent = [report for report in reports if report.activity_id not in self._over]
         for report in sent:
             self._pieces.end(report.activity_id)
-        found = await self._insist("report", reports=[_sendable(report) for report in sent]) if sent else []
+        found = await self._insist("report", reports=[SentReport.of(report) for report in sent]) if sent else []
         known = {one.activity_id: one for one in found}
         for report in reports:
             self._over.discard(report.activity_id)
@@ -164,17 +164,6 @@ class SocketProtocol:
             return self._link
 
 
-def _sendable(report: Report) -> SentReport:
-    """Return the report as it travels; one that is too long for a line is a failure."""
-    sent = SentReport.of(report)
-    size = len(_encoder.encode(sent))
-    if size > LINE_BYTES_MAX // 2:
-        message = f"The output has {size} bytes; a worker in another process may report {LINE_BYTES_MAX // 2}."
-        failure = Failure("invalid_output", message, retryable=False)
-        return SentReport.of(Failed(report.activity_id, failure, report.usage))
-    return sent
-
-
 class _Link:
     """One connection, and who waits for what on it."""
 
@@ -226,7 +215,7 @@ class _Link:
             raise _owner_gone()
         if len(self._waiting) >= REQUESTS_MAX:
             raise Unavailable(f"{REQUESTS_MAX} requests of this worker wait for an answer; try again in a moment.")
-        number = self.tell(verb, msgspec.to_builtins(arguments))
+        number = self.tell(verb, arguments)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[number] = (verb, future, [])
         try:

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from headgate.core.codec import content_bytes
+from headgate.core.errors import Invalid
 from headgate.core.values import Assignment, Failure, Usage
 from headgate.ports import (
     Acknowledged,
@@ -27,6 +29,7 @@ from headgate.ports import (
 )
 
 __all__ = [
+    "OUTPUT_BYTES_MAX",
     "PROTOCOL",
     "SILENCE_SECONDS_MAX",
     "WORKER_VERBS",
@@ -38,6 +41,8 @@ __all__ = [
 
 PROTOCOL = 1
 """The revision of this protocol: an owner of another one refuses the worker, and says so."""
+OUTPUT_BYTES_MAX = 32 * 1024 * 1024
+"""Of an output that travels; one that is longer fails its attempt."""
 SILENCE_SECONDS_MAX = 60
 """A worker that says nothing for so long is gone: it asks for tasks each 30 s, and keeps each lease each 10 s."""
 
@@ -55,7 +60,8 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SentReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A `Completed`, or with an `error` a `Failed`."""
+    """A `Completed`, or with an `error` a `Failed`. An output that is not JSON, or too long, is a failure: here, where
+    the others that are sent with it do not suffer for it."""
 
     activity_id: str
     output: Any = None
@@ -66,13 +72,28 @@ class SentReport(msgspec.Struct, frozen=True, omit_defaults=True):
     def of(cls, report: Report) -> SentReport:
         if isinstance(report, Failed):
             return cls(report.activity_id, error=report.error, usage=report.usage)
-        return cls(report.activity_id, report.output, usage=report.usage)
+        try:
+            return cls(report.activity_id, _travelling(report.output), usage=report.usage)
+        except Invalid as error:
+            failure = Failure("invalid_output", str(error), retryable=False)
+            return cls(report.activity_id, error=failure, usage=report.usage)
 
     @property
     def report(self) -> Report:
         if self.error is not None:
             return Failed(self.activity_id, self.error, self.usage)
         return Completed(self.activity_id, self.output, self.usage)
+
+
+def _travelling(output: Any) -> msgspec.Raw:
+    """Return an output encoded, once for all. Raises `Invalid`."""
+    encoded = content_bytes(output, what="output")
+    if len(encoded) > OUTPUT_BYTES_MAX:
+        raise Invalid(
+            f"The output has {len(encoded)} bytes; a worker in another process may report {OUTPUT_BYTES_MAX}. "
+            "Return less, or where it is kept."
+        )
+    return msgspec.Raw(encoded)
 
 
 class SentAdmission(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -15,6 +15,13 @@ from headgate.ports import Completed, Report, Task
 
 __all__ = ["masked_report", "outcome_of"]
 
+MESSAGE_CHARACTERS_MAX = 20_000
+CODE_CHARACTERS_MAX = 100
+DETAILS_BYTES_MAX = 65_536
+"""Of a failure: it stands in an event, its message in the run's row as well."""
+RETRY_AFTER_SECONDS_MAX = 30 * 86_400.0
+"""A wish to be tried later than this counts as this."""
+
 
 def outcome_of(
     report: Report, task: Task, *, input_hash: str, worker: str, started_at: int, now: int
@@ -40,7 +47,7 @@ def outcome_of(
         except Invalid as error:
             failure = Failure("invalid_output", f"{task.place}: {error}", retryable=False)
     else:
-        failure = report.error
+        failure = _bounded(report.error)
     return c.FailActivity(
         at=now,
         actor=_actor(worker),
@@ -53,6 +60,18 @@ def outcome_of(
         cost=cost,
         usage=report.usage,
     )
+
+
+def _bounded(failure: Failure) -> Failure:
+    """Return a failure that the log, the run's row and whoever lists runs can bear."""
+    message, code, details, later = failure.message, failure.code, failure.details, failure.retry_after_seconds
+    if len(message) > MESSAGE_CHARACTERS_MAX:
+        message = f"{message[:MESSAGE_CHARACTERS_MAX]} … and {len(message) - MESSAGE_CHARACTERS_MAX} characters more"
+    if details and len(content_bytes(details, what="details")) > DETAILS_BYTES_MAX:
+        details = {"left_out": f"more than {DETAILS_BYTES_MAX} bytes"}
+    if later is not None and not 0.0 <= later <= RETRY_AFTER_SECONDS_MAX:
+        later = RETRY_AFTER_SECONDS_MAX if later > RETRY_AFTER_SECONDS_MAX else None
+    return Failure(code[:CODE_CHARACTERS_MAX], message, failure.retryable, later, details)
 
 
 @lru_cache(maxsize=1_000)

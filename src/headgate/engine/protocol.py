@@ -26,11 +26,12 @@ from headgate.engine.engine import Engine
 from headgate.engine.file_values import with_files, with_texts
 from headgate.engine.gate import Gate
 from headgate.engine.leases import HEARTBEAT_SECONDS, held_open_seconds, lease_seconds
+from headgate.engine.masking import masked
 from headgate.engine.outcome import masked_report, outcome_of
 from headgate.engine.policy_settings import policy_settings
 from headgate.engine.rendering import reads_secrets, render, rendering_needs
 from headgate.engine.result_cache import ResultCache, completion_of
-from headgate.engine.told_amounts import check_usage
+from headgate.engine.told_amounts import check_usages
 from headgate.engine.vault import NO_SECRETS, Vault
 from headgate.engine.worker_calls import HeldClaim, WorkerCalls, split_activity_id
 from headgate.ports import (
@@ -247,19 +248,25 @@ class LocalProtocol(WorkerCalls):
         run_id, place, attempt = split_activity_id(activity_id)
         if not await self._queue.renew(activity_id):
             raise StaleAttempt(run_id, place, reported=attempt, current=attempt)
-        if self._engine.others is not None:
-            return HEARTBEAT_SECONDS  # the row has gone with the attempt; the run in memory may be old
-        lane = self._engine.loaded(run_id)
+        # Of many nodes: the row has gone with the attempt, and the run in memory may be old.
+        lane = self._engine.loaded(run_id) if self._engine.others is None else None
         if lane is not None and (place not in lane.run.tasks or lane.run.status == "cancelling"):
             raise StaleAttempt(run_id, place, reported=attempt, current=attempt)
+        held = self._held.get(activity_id)
+        if progress is not None and held is not None:
+            self._progress.note(run_id, place, masked(progress, held.secrets) if held.secrets else progress)
         return HEARTBEAT_SECONDS
+
+    def progress_of(self, run_id: str) -> dict[str, Any]:
+        """Return what the workers of a run's tasks have said of them to this process, by place."""
+        return self._progress.of(run_id)
 
     async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]:
         """Record outcomes. Raises `Invalid`, and records none, where one has used what cannot be; `Unavailable` when
         the log cannot be written: report again, nothing is lost."""
         for one in reports:
-            for usage in one.usage:
-                check_usage(usage)
+            if one.usage:
+                check_usages(one.usage)
         now = self._engine.clock.now()
         parted = self._engine.appender.lanes == 1 and _runs_of(reports) >= PIPELINED_MIN
         first = len(reports) // 2 if parted else 0
@@ -339,6 +346,8 @@ class LocalProtocol(WorkerCalls):
         self._queue.finish(activity_id)
         self._held.pop(activity_id, None)
         self._masks.pop(activity_id, None)
+        if self._progress:
+            self._progress.forget(*split_activity_id(activity_id)[:2])
         self._told.forget(activity_id)
         if self.results.under_way:
             self.results.forget(*split_activity_id(activity_id))

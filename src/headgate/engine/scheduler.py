@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import msgspec
 
@@ -103,7 +103,10 @@ class Scheduler:
         """Start a run for each of the schedule's times from `since` until before `until` that has had none; return the
         ids of the runs of all of them. Repeated, it starts nothing. Raises `Invalid`."""
         if not 0 <= since < until <= self._clock.now():
-            raise Invalid("expected a backfill to begin before it ends, and to end in the past")
+            raise Invalid(
+                "expected a backfill to begin before it ends, after 1970, and to end in the past, "
+                f"got {_shown(since)} until {_shown(until)}"
+            )
         times = times_between(schedule, since, until, BACKFILL_MAX + 1)
         if len(times) > BACKFILL_MAX:
             raise Invalid(
@@ -113,7 +116,7 @@ class Scheduler:
         for at in times:
             run_id, why_not = await self._start(schedule, at)
             if not run_id:
-                raise Invalid(f"The schedule {schedule.name!r} {why_not}.")
+                raise Invalid(f"The schedule {schedule.name!r} {why_not}")
             runs.append(run_id)
         return runs
 
@@ -152,7 +155,7 @@ class Scheduler:
         now = self._clock.now()
         run_id, note = await self._start(schedule, now)
         if not run_id:
-            raise Invalid(f"The schedule {schedule.name!r} {note}.")
+            raise Invalid(f"The schedule {schedule.name!r} {note}")
         await changed_schedule(
             self._schedules,
             schedule.tenant,
@@ -179,6 +182,7 @@ def checked_schedule(schedule: Schedule, now: int) -> Schedule:
         raise Invalid(f"The schedule {schedule.name!r}: {what}.")
     check_labels(schedule.labels)
     check_limit(schedule.limit)
+    _zone(schedule)  # which an interval does not need now, but may be given a cron expression later
     due = next_time(schedule, now)
     if due is None:
         raise Invalid(f"The schedule {schedule.name!r}: {schedule.cron!r} has no time to come.")
@@ -188,9 +192,10 @@ def checked_schedule(schedule: Schedule, now: int) -> Schedule:
 def next_time(schedule: Schedule, after: int) -> int | None:
     """Return the schedule's first time after `after` (microseconds), or None: there is none.
 
-    Cron expressions (five fields, as of Debian's cron) are read by the wall clock of the time zone: a time that a
-    change to summer time leaves out comes at once after it, and one that comes twice is taken once. Intervals count
-    from when the schedule was made. Raises `Invalid` for an expression or a zone that cannot be read.
+    Cron expressions (five fields, as of Debian's cron, or six with the second before them) are read by the wall clock
+    of the time zone: a time that a change to summer time leaves out comes at once after it, and one that comes twice is
+    taken once. Intervals count from when the schedule was made. Raises `Invalid` for an expression or a zone that
+    cannot be read.
     """
     if schedule.every_seconds:
         step = round(schedule.every_seconds * SECOND)
@@ -249,29 +254,33 @@ def _latest_time(schedule: Schedule, now: int) -> int:
 
 
 def _cron_time(schedule: Schedule, moment: int, *, backwards: bool) -> int | None:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
     from cronsim import CronSim, CronSimError
 
-    try:
-        zone = ZoneInfo(schedule.timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        what = f"there is no time zone {schedule.timezone!r}; write one such as Europe/Berlin"
-        raise Invalid(f"The schedule {schedule.name!r}: {what}.") from None
+    zone = _zone(schedule)
     try:
         times = CronSim(schedule.cron, datetime.fromtimestamp(moment / SECOND, zone), reverse=backwards)
         return round(next(times).timestamp()) * SECOND
     except CronSimError as error:
         raise Invalid(
             f"The schedule {schedule.name!r}: {schedule.cron!r} is no cron expression ({str(error).lower()}); five "
-            "fields are wanted: minute, hour, day of month, month, day of week."
+            "fields are wanted: minute, hour, day of month, month, day of week; or six, with the second before them."
         ) from None
     except StopIteration:
         return None
 
 
+def _zone(schedule: Schedule) -> tzinfo:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(schedule.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        what = f"there is no time zone {schedule.timezone!r}; write one such as Europe/Berlin"
+        raise Invalid(f"The schedule {schedule.name!r}: {what}.") from None
+
+
 def _shown(at: int) -> str:
-    return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="seconds")
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)).isoformat(timespec="seconds")
 
 
 def named(schedules: Iterable[Schedule], name: str) -> Schedule:

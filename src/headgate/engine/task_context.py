@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from headgate.core.values import Assignment
+from headgate.engine.progress import bounded
 from headgate.engine.slots import Slots
 from headgate.ports import Admission, CallRequest, Settlement, WorkerProtocol
 
@@ -26,13 +27,15 @@ current_task: ContextVar[Assignment | None] = ContextVar("headgate_task", defaul
 class TaskContext:
     """`ports.ActivityContext` on the engine's loop."""
 
-    __slots__ = ("_calls", "_protocol", "_slots", "task")
+    __slots__ = ("_calls", "_protocol", "_slots", "said", "task")
 
     def __init__(self, task: Assignment, protocol: WorkerProtocol, slots: tuple[Slots, ...] = ()) -> None:
         self.task = task
         self._protocol = protocol
         self._slots = slots
         self._calls = 0
+        self.said: Any = None
+        """The progress that goes along with the next heartbeat."""
 
     async def admit(self, request: CallRequest) -> tuple[str, Admission]:
         self._calls += 1
@@ -64,6 +67,9 @@ class TaskContext:
     def restart_stream(self) -> None:
         self._protocol.restart_stream(self.task.activity_id)
 
+    def progress(self, value: Any) -> None:
+        self.said = bounded(value)
+
     def log(self, message: str, **fields: Any) -> None:
         task = self.task
         logger.info(message, extra={"trace_id": task.trace_id, "fields": {**fields, "place": task.place}})
@@ -93,6 +99,9 @@ class UserContext:
 
     def restart_stream(self) -> None:
         self._loop.call_soon_threadsafe(self._inner.restart_stream)
+
+    def progress(self, value: Any) -> None:
+        self._inner.progress(value)
 
     def log(self, message: str, **fields: Any) -> None:
         self._inner.log(message, **fields)

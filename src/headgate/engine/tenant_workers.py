@@ -50,6 +50,10 @@ class TenantWorkers:
             raise StaleAttempt(run_id, place, reported=attempt, current=attempt)
         return await self._protocol.heartbeat(activity_id, worker_id=worker_id, progress=progress)
 
+    def progress_of(self, run_id: str) -> dict[str, Any]:
+        """Return what the protocol does, of a run that is the tenant's."""
+        return self._protocol.progress_of(run_id)
+
     async def report(self, reports: Sequence[Report], *, worker_id: str) -> list[Acknowledged]:
         own = [report for report in reports if await self._may_report(report)]
         if len(own) == len(reports):

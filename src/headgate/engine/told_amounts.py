@@ -13,12 +13,15 @@ from headgate.core.errors import Invalid
 from headgate.core.values import Price, Rates, Usage
 from headgate.ports import CallRequest
 
-__all__ = ["check_request", "check_usage"]
+__all__ = ["check_request", "check_usage", "check_usages"]
 
 COST_NANO_MAX = 10**15
 """A million dollars: of one call."""
 TOKENS_MAX = 10**9
 CANDIDATES_MAX = 20
+USAGES_MAX = 1_000
+"""Of one report."""
+NAME_CHARACTERS_MAX = 200
 
 RATES = Rates.__struct_fields__
 TOKENS = tuple(name for name in Usage.__struct_fields__ if name.endswith("_tokens"))
@@ -49,8 +52,18 @@ def _check_price(price: Price) -> None:
                 _check(f"the price of {name}", amount or 0, COST_NANO_MAX)
 
 
+def check_usages(usages: Sequence[Usage]) -> None:
+    """Raise `Invalid` for more of them than one attempt can have, and for amounts that cannot be."""
+    if len(usages) > USAGES_MAX:
+        raise Invalid(f"expected usage of at most {USAGES_MAX:,} entries, got {len(usages):,}; sum up those of a model")
+    for usage in usages:
+        check_usage(usage)
+
+
 def check_usage(usage: Usage) -> None:
-    """Raise `Invalid` for amounts that cannot be."""
+    """Raise `Invalid` for amounts that cannot be, and for names that are none."""
+    if max(len(usage.provider), len(usage.model)) > NAME_CHARACTERS_MAX:
+        raise Invalid(f"expected provider and model to have at most {NAME_CHARACTERS_MAX} characters")
     if not _fit(tokens_of(usage), TOKENS_MAX):
         for name, amount in zip(TOKENS, tokens_of(usage), strict=True):
             _check(name, amount, TOKENS_MAX)

@@ -6,17 +6,17 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from headgate.core.values import Assignment
 from headgate.engine.task_context import TaskContext, UserContext, current_task
+from headgate.engine.user_threads import UserThreads
 from headgate.engine.watchdog import Watchdog
-from headgate.ports import ActivityFunction
+from headgate.ports import ActivityFunction, Attempt
 
 __all__ = ["UserLoop"]
 
@@ -28,7 +28,7 @@ class UserLoop:
     """A thread with a loop for async activities, and a bounded pool of threads for plain ones."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="headgate-activity")
+        self._pool = UserThreads(THREADS_MAX, "headgate-activity")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="headgate-user-loop", daemon=True)
         self._thread.start()
@@ -52,11 +52,11 @@ class UserLoop:
             work = _within(task, function(parameters, context))
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
         current_task.set(task)
-        run = partial(copy_context().run, cast("Callable[..., Any]", function), parameters, context)
+        run = partial(_called, copy_context(), function, parameters, context)
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     def close(self) -> None:
-        """Stop and cancel what runs on the loop. Code that blocks it is left behind, to end with the process."""
+        """Stop and cancel what runs on the loop. Code that blocks it, or a thread, is left to end with the process."""
         self._watchdog.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -68,4 +68,20 @@ async def _within(task: Assignment, work: Awaitable[Any]) -> Any:
     running = asyncio.current_task()
     assert running is not None
     running.set_name(f"activity {task.activity_name}")
-    return await work
+    try:
+        return await work
+    except SystemExit as error:
+        raise _exited(error) from error
+
+
+def _called(within: Context, function: Callable[..., Any], parameters: Any, context: UserContext) -> Any:
+    try:
+        return within.run(function, parameters, context)
+    except SystemExit as error:
+        raise _exited(error) from error
+
+
+def _exited(error: SystemExit) -> Attempt:
+    """Return `sys.exit()` as what it means here: a failure. As it is, it would end the loop, or the whole process, and
+    with it everybody else's work."""
+    return Attempt.failed("activity_error", f"it called for the end of the process: SystemExit: {error}")

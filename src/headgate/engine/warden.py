@@ -18,6 +18,7 @@ from headgate.engine.courier import Courier
 from headgate.engine.dispatcher import Dispatcher
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
+from headgate.engine.leases import fell_silent
 from headgate.ports import Claim, Clock, Queue
 
 __all__ = ["Warden"]
@@ -147,10 +148,10 @@ class Warden:
         if not overdue:
             return
         for claim in overdue:
-            if claim.deadline <= now:
-                await self._time_out(claim, now)
-            else:
+            if claim.deadline > now or fell_silent(claim, now):
                 await self._lose(claim, now)
+            else:
+                await self._time_out(claim, now)
         self.stop_claims([claim.activity_id for claim in overdue])
 
     async def _time_out(self, claim: Claim, now: int) -> None:
@@ -173,12 +174,18 @@ class Warden:
         self._queue.finish(claim.activity_id)
 
     async def _lose(self, claim: Claim, now: int) -> None:
-        task, seconds = claim.task, claim.lease / 1_000_000
-        reason = f"whoever worked on it ({claim.worker_id}) has not been heard of for its lease of {seconds:g} s"
+        task = claim.task
+        if claim.deadline > now:
+            silence = f"for its lease of {claim.lease / 1_000_000:g} s"
+        else:
+            silence = f"for {(now - claim.lease_until + claim.lease) / 1_000_000:.0f} s, and its time is over"
+        reason = f"whoever worked on it ({claim.worker_id}) has not been heard of {silence}"
         command = c.LoseAttempt(at=now, actor="timer", place=task.place, attempt=task.attempt, reason=reason)
         try:
             await self._engine.submit(task.run_id, command)
         except Unavailable:  # the queue tells of it again
+            if claim.deadline <= now:
+                self._queue.set_deadline(claim.activity_id, now + AGAIN_MICROSECONDS)
             return
         except HeadgateError:  # the attempt was over already
             pass

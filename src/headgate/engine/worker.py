@@ -148,9 +148,11 @@ class Worker:
     async def _work(self, task: Assignment, function: ActivityFunction | None) -> None:
         current_task.set(task)
         report: Report
-        lease = _Lease(lambda: self._keep_lease(task))
+        slots = (self._slots,) if function is not None else (self._slots, self._user_slots)
+        context = TaskContext(task, self._protocol, slots)
+        lease = _Lease(lambda: self._keep_lease(context))
         try:
-            output = await self._call(task, function)
+            output = await self._call(context, function)
             report = Completed(task.activity_id, output)
         except asyncio.CancelledError:
             report = Failed(task.activity_id, Failure("cancelled", "the attempt was stopped", retryable=False))
@@ -162,9 +164,10 @@ class Worker:
             lease.end()
         self._report_soon([(task, report)])
 
-    async def _call(self, task: Assignment, function: ActivityFunction | None) -> Any:
+    async def _call(self, context: TaskContext, function: ActivityFunction | None) -> Any:
+        task = context.task
         if function is not None:
-            outcome = function(task.parameters, TaskContext(task, self._protocol, (self._slots,)))
+            outcome = function(task.parameters, context)
             return await outcome if inspect.isawaitable(outcome) else outcome
         user = self._activities.get(task.activity_name)
         if user is None or self._user_loop is None:
@@ -175,15 +178,16 @@ class Worker:
                 retryable=False,
             )
         async with self._user_slots:
-            context = TaskContext(task, self._protocol, (self._slots, self._user_slots))
             return await self._user_loop.call(user, task, context)
 
-    async def _keep_lease(self, task: Assignment) -> None:
+    async def _keep_lease(self, context: TaskContext) -> None:
+        activity_id = context.task.activity_id
         while True:
+            said, context.said = context.said, None
             try:
-                seconds = await self._protocol.heartbeat(task.activity_id, worker_id=self._worker_id)
+                seconds = await self._protocol.heartbeat(activity_id, worker_id=self._worker_id, progress=said)
             except StaleAttempt:
-                self.stop([task.activity_id])
+                self.stop([activity_id])
                 return
             await asyncio.sleep(seconds)
 
@@ -200,6 +204,9 @@ class Worker:
 
     async def _report_ended(self) -> None:
         done, self._ended_now = self._ended_now, []
+        await self._report(done)
+
+    async def _report(self, done: Sequence[tuple[Assignment, Report]]) -> None:
         reports = [report for _, report in done]
         for number in range(REPORT_TRIES_MAX):
             try:
@@ -214,6 +221,13 @@ class Worker:
                 for trace_id in dict.fromkeys(task.trace_id for task, _ in done):
                     logger.warning("cannot report, trying again: %s", error, extra={"trace_id": trace_id})
                 await asyncio.sleep(min(2**number, 60))
+            except HeadgateError as error:
+                if len(done) > 1:
+                    for one in done:  # what is wrong with one of them is not the others' fault
+                        await self._report([one])
+                else:
+                    logger.error("the report is refused: %s", error, extra={"trace_id": done[0][0].trace_id})
+                return
 
 
 class _Lease:

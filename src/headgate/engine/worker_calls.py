@@ -16,6 +16,7 @@ from headgate.core.errors import Invalid
 from headgate.engine.engine import Engine
 from headgate.engine.gate import Gate
 from headgate.engine.masking import MaskedStream, masked
+from headgate.engine.progress import Progress
 from headgate.engine.told_amounts import check_request, check_usage
 from headgate.engine.told_texts import ToldTexts
 from headgate.engine.vault import Vault
@@ -51,6 +52,7 @@ class WorkerCalls:
         self._streams = streams
         self._vault = vault
         self._held: dict[str, HeldClaim] = {}
+        self._progress = Progress()
         self._masks: dict[str, MaskedStream] = {}
         """Of claims that secrets went into and that have streamed something."""
         self._told = ToldTexts()

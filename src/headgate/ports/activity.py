@@ -41,6 +41,11 @@ class ActivityContext(Protocol):
         """Take back what was streamed so far: the text begins again. Nothing happens where nothing was."""
         ...
 
+    def progress(self, value: Any) -> None:
+        """Say how far the task is, in JSON of at most 4 kB; the newest goes along with the next heartbeat, within ten
+        seconds, and stands in the run's `activities` until the attempt is over. Never waits, never fails."""
+        ...
+
     def log(self, message: str, **fields: Any) -> None: ...
 
 

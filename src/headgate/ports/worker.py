@@ -196,3 +196,7 @@ class WorkerHost(WorkerProtocol, Protocol):
     def restart_stream(self, activity_id: str, offset: int | None = None) -> None:
         """The same; a restart that comes again is let be, and after one nothing is missing."""
         ...
+
+    def progress_of(self, run_id: str) -> dict[str, Any]:
+        """Return what workers have said to this process of a run's tasks under way, by place."""
+        ...

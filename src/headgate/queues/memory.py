@@ -188,13 +188,18 @@ class MemoryQueue:
         return self._claims.get(activity_id)
 
     async def set_leases(self, leases: Mapping[str, int]) -> None:
-        now = self._clock.now()
         for activity_id, lease in leases.items():
-            claim = self._claims.get(activity_id)
+            claim = self.note_lease(activity_id, lease)
             if claim is not None:
-                claim.lease = lease
-                claim.lease_until = now + lease
                 self._leases.watch(claim)
+
+    def note_lease(self, activity_id: str, lease: int) -> Claim | None:
+        """Write a lease down, which begins now, and is somebody else's to watch."""
+        claim = self._claims.get(activity_id)
+        if claim is not None:
+            claim.lease = lease
+            claim.lease_until = self._clock.now() + lease
+        return claim
 
     async def renew(self, activity_id: str) -> bool:
         claim = self._claims.get(activity_id)

@@ -143,6 +143,8 @@ class StoreQueue:
     async def set_leases(self, leases: Mapping[str, int]) -> None:
         """Have the table, whose clock rules leases, expect renewals by then. One as long as those that rows are born
         with runs already, and is not told: a round trip less before such tasks are handed out."""
+        for name, lease in leases.items():
+            self._here.note_lease(name, lease)
         other = {name: lease for name, lease in leases.items() if lease != self._table.lease}
         claims = [claim for name in other if (claim := self._here.claimed(name)) is not None]
         if claims:
@@ -167,7 +169,9 @@ class StoreQueue:
             renewals, self._renewals = self._renewals, {}
             held = await self._renewed(list(renewals))
             for (activity_id, renewal), still in zip(renewals.items(), held, strict=True):
-                if not still:
+                if still:
+                    await self._here.renew(activity_id)
+                else:
                     self._here.finish(activity_id)
                 if not renewal.done():
                     renewal.set_result(still)

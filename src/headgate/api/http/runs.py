@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -162,12 +164,12 @@ async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, s
     if (known := call.doors.finished.known(call.caller.tenant, run, form)) is not None:
         return Answer(status=status, data=known)
     if (view := await call.desk.in_memory(run, contents=outputs)) is not None:
-        return Answer(status=status, data=_packed(view, outputs=outputs))
+        return Answer(status=status, data=_packed(view, outputs=outputs, progress=call.workers.progress_of(view.id)))
     row = await call.records.row(run)
     data = call.doors.finished.find(row, form)
     if data is None:
         view = await call.desk.show(row.id, contents=outputs)
-        data = _packed(view, outputs=outputs)
+        data = _packed(view, outputs=outputs, progress=call.workers.progress_of(view.id))
         if view.version == row.head.version:
             call.doors.finished.keep(row, form, data)
     return Answer(status=status, data=data)
@@ -181,9 +183,9 @@ async def ended_within(call: Call[Any, Any], run: str, wait: float) -> RunView |
     return None
 
 
-def _packed(run: RunView, *, outputs: bool) -> bytes:
+def _packed(run: RunView, *, outputs: bool, progress: Mapping[str, Any] = MappingProxyType({})) -> bytes:
     """Return the answer about a run; outputs that are too large together are named by where they are."""
-    answer = run_answer(run, outputs=outputs)
+    answer = run_answer(run, outputs=outputs, progress=progress)
     data = msgspec.json.encode(answer)
     if not outputs or len(data) <= INLINE_BYTES_MAX:
         return data

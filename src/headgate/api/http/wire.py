@@ -5,8 +5,10 @@ Times are RFC 3339 in UTC, money is in dollars, as numbers. Fields of answers ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -133,6 +135,8 @@ class ActivityAnswer(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float
     items_total: int | None = None
     items_done: int = 0
+    progress: Any = None
+    """What its worker has said of it with a heartbeat, to this node."""
 
 
 class RunAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,7 +255,7 @@ def run_line(run: RunSummary) -> RunLine:
     )
 
 
-def run_answer(run: RunView, *, outputs: bool) -> RunAnswer:
+def run_answer(run: RunView, *, outputs: bool, progress: Mapping[str, Any] = MappingProxyType({})) -> RunAnswer:
     """Return a run with its activities."""
     return RunAnswer(
         id=run.id,
@@ -261,7 +265,9 @@ def run_answer(run: RunView, *, outputs: bool) -> RunAnswer:
         created_at=rfc3339(run.created_at),
         updated_at=rfc3339(run.updated_at),
         completed_at=rfc3339(run.finished_at),
-        activities=[activity_answer(place, outputs=outputs) for place in run.activities],
+        activities=[
+            activity_answer(place, outputs=outputs, progress=progress.get(place.place)) for place in run.activities
+        ],
         error_message=run.error or None,
         error_code=run.error_code or None,
         waiting_for=run.waiting_for or None,
@@ -278,7 +284,7 @@ def run_answer(run: RunView, *, outputs: bool) -> RunAnswer:
     )
 
 
-def activity_answer(place: PlaceView, *, outputs: bool) -> ActivityAnswer:
+def activity_answer(place: PlaceView, *, outputs: bool, progress: Any = None) -> ActivityAnswer:
     """Return an activity; its output stands under the name that its kind of activity gives it."""
     named = (
         [OutputValue(output_name(place.name), "value", place.output)] if outputs and place.output is not None else []
@@ -299,4 +305,5 @@ def activity_answer(place: PlaceView, *, outputs: bool) -> ActivityAnswer:
         cost_usd=dollars(place.cost),
         items_total=place.count,
         items_done=place.done,
+        progress=progress,
     )
