@@ -132,7 +132,11 @@ async def _serve(common: Common, engine: Engine, serving: Serving) -> int:
         if serving.public_url:
             auth.identification.origins = frozenset({serving.public_url})
         doors = msgspec.structs.replace(
-            session.app.doors, issue_ticket=_tickets_of(auth), identify_token=auth.identify_token, mode="serve"
+            session.app.doors,
+            issue_ticket=_tickets_of(auth),
+            identify_token=auth.identify_token,
+            still_may=auth.still_may,
+            mode="serve",
         )
         routes = with_open_metrics(ROUTES) if is_on(os.environ, "HEADGATE_OPEN_METRICS") else ROUTES
         application = HttpApplication(routes, doors, identify=auth.identify, sockets=SOCKETS)
