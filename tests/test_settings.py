@@ -127,6 +127,32 @@ def test_what_holds_is_told_with_where_it_comes_from_and_without_secrets():
     assert "hush" not in str(found)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("postgresql://ann:hush@db:5432/headgate", "postgresql://ann:***@db:5432/headgate"),
+        ("postgresql://ann:hu/s@h@db/headgate?schema=a", "postgresql://ann:***@db/headgate?schema=a"),
+        (
+            "postgresql://db/headgate?user=ann&password=hush&schema=a",
+            "postgresql://db/headgate?user=ann&password=***&schema=a",
+        ),
+        ("postgresql://ann@db/headgate", "postgresql://ann@db/headgate"),
+        ("/var/lib/headgate/headgate.db", "/var/lib/headgate/headgate.db"),
+    ],
+)
+def test_a_password_in_an_address_is_masked_and_the_rest_is_shown(given: str, shown: str):
+    (found,) = [one for one in effective({"HEADGATE_DB": given}, {}) if one.path == "database"]
+
+    assert found.value == shown
+
+
+def test_a_password_in_an_address_that_is_not_right_is_not_told():
+    with pytest.raises(Invalid) as found:
+        checked_environment({"HEADGATE_URL": "ftp://ann:hush@host"})
+
+    assert "got 'ftp://ann:***@host'" in found.value.message
+
+
 @pytest.mark.parametrize(("text", "on"), [("true", True), ("1", True), ("Yes", True), ("no", False), ("", False)])
 def test_what_is_true_or_false_is_written_in_several_ways(text: str, on: bool):
     assert is_on({"HEADGATE_ALLOW_DEMO": text}, "HEADGATE_ALLOW_DEMO") is on

@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 MASK = "(set)"
+_PASSWORD = re.compile(r"(?<=://)([^\s:@/]*):\S*@")
+_PASSWORD_IN_QUERY = re.compile(r"(?i)([?&](?:password|passwd|secret|token|api_?key|key)=)[^&\s]*")
+"""Where addresses hold what is a secret, in settings that are none."""
 
 _NAME = r"([A-Za-z0-9][A-Za-z0-9_-]*)"
 
@@ -139,7 +142,7 @@ def effective(environment: Mapping[str, str], in_file: Mapping[str, str], source
             match = pattern.fullmatch(variable)
             name = match[1].lower() if match and match.groups() else ""
             of_file = value and in_file.get(variable) == environment.get(variable)
-            shown = MASK if value and setting.secret else value or setting.default
+            shown = MASK if value and setting.secret else _without_password(value) or setting.default
             says = source if of_file else "environment" if value else "default"
             found.append(Effective(_filled(setting.path, name), variable, shown, says))
     return found
@@ -196,7 +199,12 @@ def _expected(setting: Setting) -> str:
 
 
 def _shown(setting: Setting, value: Any) -> str:
-    return "something else (it is not shown, for it may hold a secret)" if setting.secret else repr(value)
+    hidden = "something else (it is not shown, for it may hold a secret)"
+    return hidden if setting.secret else _without_password(repr(value))
+
+
+def _without_password(text: str) -> str:
+    return _PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
