@@ -143,6 +143,14 @@ def test_what_only_a_file_has_is_refused_with_what_to_do_instead(headgate: Verb,
     assert not (tmp_path / "copy.db").exists()
 
 
+@pytest.mark.parametrize("address", ["mysql://ann:hush@host/db", "postgre://host/db", "postgresql+asyncpg://host/db"])
+def test_an_address_of_something_else_is_no_file(headgate: Verb, address: str):
+    code, _, err = headgate("runs", "--db", address)
+
+    assert (code, "hush" in err) == (2, False)
+    assert "Expected a file, or postgresql://name:password@host/database" in err
+
+
 def test_an_address_is_shown_without_its_password(headgate: Verb):
     code, out, said = headgate("runs", "--db", "postgresql://ann:tell-nobody@127.0.0.1:1/x")
 
