@@ -15,8 +15,9 @@ from headgate.cli.engine_options import engine_options, make_engine
 from headgate.cli.interrupts import run_loop
 from headgate.cli.options import Common, common
 from headgate.cli.session import Engine, make_state_folder, open_session
+from headgate.cli.settings_check import check_settings
 from headgate.core.errors import Invalid, Unavailable
-from headgate.settings import checked_environment, is_on, listed, strangers
+from headgate.settings import is_on, listed, strangers
 
 if TYPE_CHECKING:
     from headgate.api.auth import Auth
@@ -63,7 +64,7 @@ def serve(common: Common, **given: Any) -> int:
     The first token: `headgate client create first --scopes admin` prints a secret, which /oauth/token takes. At SIGTERM
     it takes no more requests, answers those that it has, held back or not, and ends with 0.
     """
-    checked_environment(os.environ)
+    check_settings(os.environ)
     serving = _serving(given)
     demo = given["allow_demo"] or is_on(os.environ, "HEADGATE_ALLOW_DEMO")
     if given["models"] and not demo:

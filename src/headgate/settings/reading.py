@@ -27,10 +27,12 @@ from headgate.settings.table import FILE, NOT_SETTINGS, SETTINGS, Holds, Setting
 
 __all__ = [
     "Effective",
+    "all_of",
     "checked_environment",
     "effective",
     "is_on",
     "listed",
+    "problems_in",
     "strangers",
     "variables_in",
 ]
@@ -74,7 +76,7 @@ def variables_in(text: str, source: str = FILE) -> dict[str, str]:
         else:
             found[_filled(setting.variable, name.upper().replace("-", "_"))] = written
     if problems:
-        raise _all_of(problems, source)
+        raise all_of(problems, source)
     return found
 
 
@@ -112,13 +114,17 @@ def _written(setting: Setting, value: Any) -> str | Problem:
 
 def checked_environment(environment: Mapping[str, str]) -> None:
     """Raise `Invalid` with every variable that does not hold what its setting should."""
-    problems = [
+    if problems := problems_in(environment):
+        raise all_of(problems, "the environment")
+
+
+def problems_in(environment: Mapping[str, str]) -> list[Problem]:
+    """Return what is wrong with variables, each by itself."""
+    return [
         Problem(f"{variable}: expected {_expected(setting)}, got {_shown(setting, value)}.", path=variable)
         for variable, value in sorted(environment.items())
         if value.strip() and (setting := _of_variable(variable)) is not None and not _sound(setting, value.strip())
     ]
-    if problems:
-        raise _all_of(problems, "the environment")
 
 
 def strangers(environment: Mapping[str, str]) -> list[str]:
@@ -246,6 +252,7 @@ def _near(name: str, known: list[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def _all_of(problems: list[Problem], where: str) -> Invalid:
+def all_of(problems: list[Problem], where: str) -> Invalid:
+    """Return the error that says them all."""
     said = "\n".join(f"  {problem.message}" for problem in problems)
     return Invalid(f"The settings in {where} are not right:\n{said}", tuple(problems))
