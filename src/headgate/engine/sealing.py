@@ -20,7 +20,7 @@ from pathlib import Path
 
 from headgate.core.errors import Invalid, Unavailable
 
-__all__ = ["KEY_BYTES", "SealBroken", "Sealer", "WrongKey", "new_key", "sealer_of"]
+__all__ = ["FILE", "KEY_BYTES", "VARIABLE", "SealBroken", "Sealer", "WrongKey", "new_key", "sealer_of"]
 
 KEY_BYTES = 32
 KEYS_MAX = 8
@@ -76,6 +76,10 @@ class Sealer:
             return AESGCM(self._keys[name]).decrypt(nonce, rest, context.encode())
         except InvalidTag:
             raise SealBroken(f"The {context} is not what was sealed; remove it and set it anew.") from None
+
+    def knows(self, sealed: bytes) -> bool:
+        """Whether one of the keys has sealed it."""
+        return sealed[1 : 1 + _NAME_BYTES] in self._keys
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether the first key has sealed it; what an older one has is to be sealed anew before that key goes."""
