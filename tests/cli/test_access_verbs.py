@@ -162,3 +162,17 @@ def test_what_is_done_to_tenants_secrets_programs_and_rules_is_on_record_too_and
     ]
     assert {act["actor"].endswith("@here") for act in of_all + of_acme} == {True}
     assert "hush" not in str(of_acme)
+
+
+def test_who_restores_elsewhere_is_told_that_the_key_is_not_in_it(headgate: Verb, tmp_path: Path):
+    headgate("key", "rotate")
+    assert headgate("backup", "copy.db")[0] == 0
+
+    here = headgate("restore", "copy.db", "--force")[2]
+    (tmp_path / "other").mkdir()
+    code, _, elsewhere = headgate("restore", "copy.db", "--db", "other/log.db")
+
+    assert "key" not in here
+    assert code == 0
+    assert "key of its secrets is not in a backup" in elsewhere
+    assert f"{Path('other') / 'log.db-state' / 'key'}" in elsewhere

@@ -258,6 +258,18 @@ def test_an_installation_goes_on_in_postgresql_where_it_stood(headgate: Verb, ur
     asyncio.run(go_on())
 
 
+def test_who_has_moved_is_told_which_key_the_nodes_need(headgate: Verb, url: str, file: Path):
+    asyncio.run(live(file))
+    key = folder_of(file) / "key"
+    key.parent.mkdir(parents=True, exist_ok=True)
+    key.write_text("A" * 43 + "=")
+
+    code, _, err = headgate("db", "copy", str(file), url)
+
+    assert code == 0
+    assert f'HEADGATE_KEY="$(cat {key})"' in err
+
+
 def test_every_table_of_either_end_is_copied(url: str, file: Path):
     async def names() -> tuple[set[str], set[str]]:
         there = PostgresLog(url)

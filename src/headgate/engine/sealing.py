@@ -117,7 +117,8 @@ def sealer_of(environment: Mapping[str, str], folder: Path | None) -> Sealer:
     if folder is None:
         raise Invalid(
             "The database is shared, so the key that secrets are sealed with must be given to each process, and "
-            f"{VARIABLE} is not set. The first time take a new one, {VARIABLE}=$(openssl rand -base64 32), and keep it."
+            f"{VARIABLE} is not set. Of a database that was copied from a file it is what the file `key` there says; "
+            f"the first time take a new one, {VARIABLE}=$(openssl rand -base64 32), and keep it."
         )
     path = folder / FILE
     return _sealer(_read(path) or _make(path), str(path))
