@@ -127,6 +127,32 @@ def test_what_holds_is_told_with_where_it_comes_from_and_without_secrets():
     assert "hush" not in str(found)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("postgresql://ann:hush@db:5432/headgate", "postgresql://ann:***@db:5432/headgate"),
+        ("postgresql://ann:hu/s@h@db/headgate?schema=a", "postgresql://ann:***@db/headgate?schema=a"),
+        (
+            "postgresql://db/headgate?user=ann&password=hush&schema=a",
+            "postgresql://db/headgate?user=ann&password=***&schema=a",
+        ),
+        ("postgresql://ann@db/headgate", "postgresql://ann@db/headgate"),
+        ("/var/lib/headgate/headgate.db", "/var/lib/headgate/headgate.db"),
+    ],
+)
+def test_a_password_in_an_address_is_masked_and_the_rest_is_shown(given: str, shown: str):
+    (found,) = [one for one in effective({"HEADGATE_DB": given}, {}) if one.path == "database"]
+
+    assert found.value == shown
+
+
+def test_a_password_in_an_address_that_is_not_right_is_not_told():
+    with pytest.raises(Invalid) as found:
+        checked_environment({"HEADGATE_URL": "ftp://ann:hush@host"})
+
+    assert "got 'ftp://ann:***@host'" in found.value.message
+
+
 @pytest.mark.parametrize(("text", "on"), [("true", True), ("1", True), ("Yes", True), ("no", False), ("", False)])
 def test_what_is_true_or_false_is_written_in_several_ways(text: str, on: bool):
     assert is_on({"HEADGATE_ALLOW_DEMO": text}, "HEADGATE_ALLOW_DEMO") is on
@@ -205,6 +231,59 @@ def test_with_a_wrong_file_no_verb_runs_but_those_that_explain(headgate: Verb, t
     assert "There is no setting 'port'. Did you mean 'serve.port'?" in err
     assert headgate("version")[0] == 0
     assert headgate("explain", "invalid")[0] == 0
+
+
+def test_what_is_wrong_in_file_and_environment_is_said_at_once(headgate: Verb, tmp_path: Path):
+    (tmp_path / "headgate.toml").write_text('retention = "soon"\n')
+
+    code, _, err = headgate("runs", HEADGATE_PORT="http")
+
+    assert code == 2
+    assert "retention: expected" in err
+    assert "HEADGATE_PORT: expected" in err
+
+
+@pytest.mark.parametrize("verb", ["settings", "serve"])
+def test_what_settings_say_together_is_said_with_what_each_says(headgate: Verb, verb: str):
+    code, _, err = headgate(
+        verb,
+        HEADGATE_KEY="short",
+        HEADGATE_RETENTION="soon",
+        HEADGATE_OIDC_ISSUER="https://login.example",
+        HEADGATE_OIDC_ROLES="ops=king,x",
+        HEADGATE_TRUSTED_PROXIES="10.0.0.0/8,proxy",
+        HEADGATE_PRIVATE_ADDRESSES="db.internal,10.0.0.0/99",
+    )
+
+    assert code == 2
+    for wrong in (
+        "HEADGATE_RETENTION: expected a duration",
+        "HEADGATE_KEY: expected 32 random bytes in base64",
+        "needs HEADGATE_PUBLIC_URL",
+        "needs HEADGATE_OIDC_CLIENT_ID",
+        "Nobody would be let in",
+        "There is no role 'king'",
+        "expected VALUE=ROLE, such as hg-admins=admin, got 'x'",
+        "HEADGATE_TRUSTED_PROXIES: expected an address or a network such as 10.0.0.0/8, got 'proxy'",
+        "HEADGATE_PRIVATE_ADDRESSES: expected an address or a network such as 10.0.0.0/8, got '10.0.0.0/99'",
+    ):
+        assert wrong in err, wrong
+
+
+def test_settings_that_fit_together_are_right(headgate: Verb):
+    code, _, err = headgate(
+        "settings",
+        HEADGATE_KEY="A" * 43 + "=",
+        HEADGATE_PUBLIC_URL="https://gate.example",
+        HEADGATE_OIDC_ISSUER="https://login.example",
+        HEADGATE_OIDC_CLIENT_ID="gate",
+        HEADGATE_OIDC_ROLE_CLAIM="groups",
+        HEADGATE_OIDC_ROLES="ops=operator",
+        HEADGATE_TRUSTED_PROXIES="*",
+        HEADGATE_PRIVATE_ADDRESSES="db.internal,10.0.0.0/8,::1",
+    )
+
+    assert (code, err) == (0, "")
 
 
 def test_a_wrong_environment_is_told_by_the_verb_for_it(headgate: Verb):

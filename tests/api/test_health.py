@@ -219,6 +219,32 @@ def test_a_database_that_does_not_answer_is_not_waited_for(play: Any, monkeypatc
     play(scene)
 
 
+def test_all_parts_are_asked_at_the_same_time(play: Any, monkeypatch: pytest.MonkeyPatch):
+    both = asyncio.Event()
+    asked: list[str] = []
+
+    def meeting(name: str) -> Any:
+        async def meet(*_: Any) -> list[Any]:
+            asked.append(name)
+            if len(asked) == 2:
+                both.set()
+            await both.wait()
+            return []
+
+        return meet
+
+    async def scene(desk: Desk) -> None:
+        never_known(monkeypatch)
+        monkeypatch.setattr(desk.app.engine.log, "next_attention", meeting("database"))
+        monkeypatch.setattr(desk.app.queue, "lengths", meeting("queue"))
+
+        status, state, _ = await checks_of(desk)
+
+        assert (status, state, len(asked)) == (200, "ok", 2)
+
+    play(scene)
+
+
 def test_more_to_write_than_the_disk_keeps_up_with_is_failing(play: Any, monkeypatch: pytest.MonkeyPatch):
     async def scene(desk: Desk) -> None:
         never_known(monkeypatch)
@@ -231,7 +257,24 @@ def test_more_to_write_than_the_disk_keeps_up_with_is_failing(play: Any, monkeyp
     play(scene)
 
 
-def test_a_full_disk_is_worth_a_look_and_takes_nobody_out(play: Any, monkeypatch: pytest.MonkeyPatch):
+def test_a_disk_that_takes_nothing_more_is_failing_where_it_holds_the_database(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+):
+    async def scene(desk: Desk) -> None:
+        never_known(monkeypatch)
+        monkeypatch.setattr(health, "free_bytes", lambda folder: 999_999)
+
+        status, _, checks = await checks_of(desk)
+
+        assert (status, checks["disk"]["status"]) == (503, "failing")
+        monkeypatch.setattr(desk.app.engine, "others", object())
+        assert desk.app.doors.health._of_disk().status == "degraded", "files are kept there, and no events"
+        monkeypatch.undo()
+
+    play(scene)
+
+
+def test_a_disk_that_is_nearly_full_is_worth_a_look_and_takes_nobody_out(play: Any, monkeypatch: pytest.MonkeyPatch):
     async def scene(desk: Desk) -> None:
         never_known(monkeypatch)
         monkeypatch.setattr(health, "free_bytes", lambda folder: 7_000_000)

@@ -124,3 +124,55 @@ def test_what_cannot_be_is_refused_with_what_to_do(arguments: tuple[str, ...], s
     assert code == 2
     assert says in err
     assert out == ""
+
+
+def test_what_is_done_to_tenants_secrets_programs_and_rules_is_on_record_too_and_holds_no_secret(
+    headgate: Verb, tmp_path: Path
+):
+    (tmp_path / "flow.yaml").write_text("name: flow\nactivities: {a: {use: echo, with: {x: 1}}}")
+    for words in (
+        ("tenant", "create", "acme", "--runs", "20"),
+        ("tenant", "set", "acme", "--runs", "none"),
+        ("budget", "set", "tenant", "5", "--per", "day"),
+        ("budget", "rm", "tenant"),
+        ("limit", "set", "openai", "--requests", "60"),
+        ("limit", "rm", "openai"),
+    ):
+        assert headgate(*words)[0] == 0, words
+    assert headgate("secret", "set", "token", "--tenant", "acme", stdin="a-t0ken-of-length-31")[0] == 0
+    assert headgate("secret", "rm", "token", "--tenant", "acme")[0] == 0
+    made = json.loads(headgate("webhooks", "add", "https://example.org/x?k=hush", "--tenant", "acme", "--json")[1])
+    assert headgate("webhooks", "disable", made["id"], "--tenant", "acme")[0] == 0
+    assert headgate("webhooks", "remove", made["id"], "--tenant", "acme")[0] == 0
+
+    of_all = json.loads(headgate("audit", "acts", "--json")[1])
+    of_acme = json.loads(headgate("audit", "acts", "--tenant", "acme", "--json")[1])
+
+    done = [(act["act"], act["on"]) for act in reversed(of_all)]
+    assert done[:2] == [("tenant.create", "acme"), ("tenant.set", "acme")]
+    assert done[2:4] == [("budget.set", "tenant per day"), ("budget.remove", "tenant per day")]
+    assert done[4:] == [("limit.set", "openai"), ("limit.remove", "openai")]
+    assert of_all[-1]["details"] == {"runs_max": 20}
+    assert [(act["act"], act["on"]) for act in reversed(of_acme)] == [
+        ("secret.set", "token"),
+        ("secret.remove", "token"),
+        ("webhook.create", "example.org"),
+        ("webhook.change", made["id"]),
+        ("webhook.remove", made["id"]),
+    ]
+    assert {act["actor"].endswith("@here") for act in of_all + of_acme} == {True}
+    assert "hush" not in str(of_acme)
+
+
+def test_who_restores_elsewhere_is_told_that_the_key_is_not_in_it(headgate: Verb, tmp_path: Path):
+    headgate("key", "rotate")
+    assert headgate("backup", "copy.db")[0] == 0
+
+    here = headgate("restore", "copy.db", "--force")[2]
+    (tmp_path / "other").mkdir()
+    code, _, elsewhere = headgate("restore", "copy.db", "--db", "other/log.db")
+
+    assert "key" not in here
+    assert code == 0
+    assert "key of its secrets is not in a backup" in elsewhere
+    assert f"{Path('other') / 'log.db-state' / 'key'}" in elsewhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -493,6 +494,34 @@ def test_a_retention_that_cannot_be_read_is_bad(doctor: Doctor):
 
     assert findings["retention"]["status"] == "bad"
     assert doctor.code == exit_codes.UNAVAILABLE
+
+
+def test_settings_that_no_server_could_begin_with_are_bad_and_a_misspelt_one_is_noted(doctor: Doctor):
+    findings = doctor("--offline", HEADGATE_PORT="http", HEADGATE_KEY="short")
+
+    assert findings["settings"]["status"] == "bad"
+    assert "HEADGATE_PORT: expected" in findings["settings"]["text"]
+    assert (findings["key"]["status"], doctor.code) == ("bad", exit_codes.UNAVAILABLE)
+    noted = doctor("--offline", HEADGATE_PROT="80")["settings"]
+    assert (noted["status"], "Did you mean 'HEADGATE_PORT'?" in noted["text"]) == ("note", True)
+
+
+def test_a_key_that_does_not_open_what_is_kept_is_bad(doctor: Doctor, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    assert doctor("--offline")["key"]["status"] == "note"
+    assert not (folder / ".headgate").exists(), "looking makes nothing"
+    doctor.exit_code("key", "rotate", "--quiet")
+    monkeypatch.setattr("sys.stdin", io.StringIO("a-t0ken-of-length-31"))
+    doctor.exit_code("secret", "set", "token", "--quiet")
+    doctor.capsys.readouterr()
+
+    good = doctor("--offline")["key"]
+    other = doctor("--offline", HEADGATE_KEY="A" * 43 + "=")["key"]
+    (folder / ".headgate" / "key").chmod(0o644)
+    seen = doctor("--offline", HEADGATE_KEY="")["key"]
+
+    assert (good["status"], "opens all 2 secrets" in good["text"]) == ("good", True)
+    assert (other["status"], "2 of 2 secrets" in other["text"]) == ("bad", True)
+    assert (seen["status"], "may be read by others" in seen["text"]) == ("bad", True)
 
 
 def test_a_call_that_nobody_answers_is_given_up_in_time(doctor: Doctor, provider: Provider):

@@ -143,6 +143,14 @@ def test_what_only_a_file_has_is_refused_with_what_to_do_instead(headgate: Verb,
     assert not (tmp_path / "copy.db").exists()
 
 
+@pytest.mark.parametrize("address", ["mysql://ann:hush@host/db", "postgre://host/db", "postgresql+asyncpg://host/db"])
+def test_an_address_of_something_else_is_no_file(headgate: Verb, address: str):
+    code, _, err = headgate("runs", "--db", address)
+
+    assert (code, "hush" in err) == (2, False)
+    assert "Expected a file, or postgresql://name:password@host/database" in err
+
+
 def test_an_address_is_shown_without_its_password(headgate: Verb):
     code, out, said = headgate("runs", "--db", "postgresql://ann:tell-nobody@127.0.0.1:1/x")
 
@@ -248,6 +256,18 @@ def test_an_installation_goes_on_in_postgresql_where_it_stood(headgate: Verb, ur
         await log.close()
 
     asyncio.run(go_on())
+
+
+def test_who_has_moved_is_told_which_key_the_nodes_need(headgate: Verb, url: str, file: Path):
+    asyncio.run(live(file))
+    key = folder_of(file) / "key"
+    key.parent.mkdir(parents=True, exist_ok=True)
+    key.write_text("A" * 43 + "=")
+
+    code, _, err = headgate("db", "copy", str(file), url)
+
+    assert code == 0
+    assert f'HEADGATE_KEY="$(cat {key})"' in err
 
 
 def test_every_table_of_either_end_is_copied(url: str, file: Path):

@@ -229,6 +229,19 @@ async def test_a_lease_is_renewed_by_any_node_in_the_name_of_its_holder():
 
 
 @on_a_loop
+async def test_a_table_says_what_is_in_whose_hands():
+    async with nodes() as (log, other):
+        await log.tasks.add([offer("a"), offer("b", queue="more"), offer("free", queue="none")])
+        await claim(log, "one")
+        await claim(other, "two", queue="more")
+
+        named = [task("a"), task("a", attempt=2), task("b"), task("free"), task("never")]
+
+        assert await other.tasks.holds(named, "one") == [True, False, False, False, False]
+        assert await other.tasks.holds(named, "two") == [False, False, True, False, False]
+
+
+@on_a_loop
 async def test_a_lease_that_is_over_is_renewed_by_nobody():
     async with nodes() as (log, other):
         await log.tasks.add([offer("a")])

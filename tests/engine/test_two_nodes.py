@@ -379,6 +379,24 @@ def test_a_worker_may_poll_one_node_and_report_to_the_other():
     play(scene, one={"slow": Slow().run, "work": False}, two={"slow": Slow().run, "work": False})
 
 
+def test_what_is_reported_to_the_other_node_or_given_up_by_it_is_kept_nowhere(brisk: None):
+    async def scene(first: Node, second: Node) -> None:
+        reported, abandoned = await first.start(SLOW), await first.start(SLOW)
+        tasks = await within(second.app.protocol.poll(["std", "py-std"], worker_id="w", count=2, wait_seconds=5))
+        tasks += await within(second.app.protocol.poll(["std", "py-std"], worker_id="w", count=1, wait_seconds=5))
+        task = next(task for task in tasks if task.workflow_id == reported)
+        over = [await second.app.queue.ended_elsewhere() for _ in range(3)]
+        assert (over, len(second.app.queue.held())) == ([[], [], []], 2)
+
+        await first.app.protocol.report([Completed(task.activity_id, {"by": "w"})], worker_id="w")
+        await first.act(abandoned, c.LoseAttempt(at=0, place="a", attempt=1, reason="its worker died"))
+
+        await until(lambda: second.app.queue.held() == [])
+        assert not second.app.protocol._held
+
+    play(scene, one={"slow": Slow().run, "work": False}, two={"slow": Slow().run, "work": False})
+
+
 def test_a_node_that_claims_a_task_knows_of_what_made_it_due():
     async def scene(first: Node, second: Node) -> None:
         run_id = await first.start("name: two\nactivities: {a: {use: slow}, b: {use: slow, after: [a]}}")

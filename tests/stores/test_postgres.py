@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 import pytest
@@ -734,3 +734,40 @@ async def test_what_never_goes_through_is_given_up_and_says_why(log: PostgresLog
     row = await log.run("run-1")
     assert row is not None
     assert row.head == run.head
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+@on_a_loop
+async def test_a_database_of_another_encoding_is_refused_and_nothing_is_made(encoding: str):
+    name = f"in_{encoding.lower()}"
+    url = urlsplit(server_url())._replace(path=f"/{name}").geturl()
+    administrator = await asyncpg.connect(server_url())
+    try:
+        await administrator.execute(f"drop database if exists {name}")
+        await administrator.execute(f"create database {name} encoding '{encoding}' locale 'C' template template0")
+        log = PostgresLog(url)
+        with pytest.raises(Refused, match=rf"encoding {encoding}; expected UTF8.*create database .* template0"):
+            await log.runs()
+        await log.close()
+
+        there = await asyncpg.connect(url)
+        assert await there.fetchval("select to_regnamespace('headgate')") is None
+        await there.close()
+    finally:
+        await administrator.execute(f"drop database if exists {name} with (force)")
+        await administrator.close()
+
+
+@on_a_loop
+async def test_a_role_that_may_not_make_its_tables_is_told_what_it_lacks():
+    url = urlsplit(server_url())._replace(netloc=f"poor@{urlsplit(server_url()).netloc.partition('@')[2]}").geturl()
+    administrator = await asyncpg.connect(server_url())
+    try:
+        await administrator.execute("drop role if exists poor; create role poor login")
+        log = PostgresLog(url, schema="of_the_poor")
+        with pytest.raises(Refused, match=r"says: permission denied for database.*Grant the role what it lacks"):
+            await log.runs()
+        await log.close()
+    finally:
+        await administrator.execute("drop role if exists poor")
+        await administrator.close()

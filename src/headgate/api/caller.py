@@ -18,10 +18,12 @@ __all__ = [
     "Identify",
     "IdentifyToken",
     "Scope",
+    "StillMay",
     "TooMany",
     "Unauthorized",
     "any_token_at_this_machine",
     "everybody_at_this_machine",
+    "everybody_still_may",
 ]
 
 Scope = Literal["", "runs:read", "runs:write", "approvals", "definitions:write", "workers", "admin"]
@@ -98,3 +100,12 @@ IdentifyToken = Callable[[str], Awaitable[Caller]]
 async def any_token_at_this_machine(token: str) -> Caller:
     """Return who asks where there is no login: whatever the token, as `everybody_at_this_machine`."""
     return await everybody_at_this_machine({})
+
+
+StillMay = Callable[[str], Awaitable[bool]]
+"""Says whether whoever came with a token, which was good then, may go on with what they have open."""
+
+
+async def everybody_still_may(token: str) -> bool:
+    """Let everybody go on, where there is no login and nothing to revoke."""
+    return True

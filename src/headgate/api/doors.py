@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from headgate.api.auth import Auth
-from headgate.api.caller import Caller, IdentifyToken
+from headgate.api.caller import Caller, IdentifyToken, StillMay, everybody_still_may
 from headgate.api.claims import Claims
 from headgate.api.desk import Desk
 from headgate.api.feed import Feed
@@ -84,6 +84,8 @@ class Doors(msgspec.Struct, frozen=True):
     """Files that were sent and that no run names yet."""
     issue_ticket: IssueTicket
     identify_token: IdentifyToken
+    still_may: StillMay = everybody_still_may
+    """Asked now and then of each stream that is open, for it may last for days."""
     patience: Patience = msgspec.field(default_factory=Patience)
     admit_connection: AdmitConnection = any_connection
     claims: Claims = msgspec.field(default_factory=Claims)

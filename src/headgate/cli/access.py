@@ -7,16 +7,17 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headgate.cli.options import Common
-from headgate.cli.session import Engine, make_state_folder, open_reader, open_session
+from headgate.cli.session import Engine, Session, make_state_folder, open_reader, open_session
+from headgate.ports import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from headgate.api.auth import Auth
     from headgate.ports import Documents
 
-__all__ = ["acting_user", "change_access", "read_access"]
+__all__ = ["acting_user", "change_access", "read_access", "record_act"]
 
 
 @asynccontextmanager
@@ -47,6 +48,14 @@ def _auth(common: Common, documents: Documents) -> Auth:
 def _folder_of_key(common: Common) -> Path | None:
     """Return where the key may lie: beside a file; with PostgreSQL, which others share, it must be given."""
     return common.folder if isinstance(common.database, Path) else None
+
+
+async def record_act(session: Session, act: str, on: str, *, tenant: str = DEFAULT_TENANT, **details: Any) -> None:
+    """Write down, durably, what is about to be done at this machine. Raises `Unavailable`: then it must not be done."""
+    from headgate.api.auth.acts import AdminActs
+    from headgate.engine.clock import WallClock
+
+    await AdminActs(session.documents, WallClock()).record(tenant, acting_user(), act, on, **details)
 
 
 def acting_user() -> str:

@@ -177,7 +177,7 @@ def _since(text: str) -> int:
 @click.option("--tenant", metavar="NAME", default="default", show_default=True, help="Whose admins.")
 @click.option("--limit", type=click.IntRange(1, ACTS_SHOWN_MAX), default=50, show_default=True, help="At most so many.")
 def acts(common: Common, tenant: str, limit: int) -> int:
-    """List what admins have done about clients, users and keys, newest first."""
+    """List what admins have done: about clients, users, keys, tenants, secrets, rules; newest first."""
     return run_loop(_acts(common, tenant, limit))
 
 

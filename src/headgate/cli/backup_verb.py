@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def restore(common: Common, file: Path, force: bool) -> None:
 
     Refused while a process owns the database.
     """
+    from headgate.engine.sealing import FILE, VARIABLE
     from headgate.stores.backup import check_backup, put_in_place
     from headgate.stores.ownership import Ownership
 
@@ -72,6 +74,11 @@ def restore(common: Common, file: Path, force: bool) -> None:
     common.output.notice(f"{common.database} is now what {file} was.")
     if files:
         common.output.notice(f"Copied {plural(files, 'kept file')}.")
+    if not (common.folder / FILE).exists() and not os.environ.get(VARIABLE):
+        common.output.notice(
+            f"The key of its secrets is not in a backup: before anything else put it at {common.folder / FILE} (mode "
+            f"600), or into {VARIABLE}."
+        )
     if aside:
         common.output.notice(f"The database of before is kept as {aside}; remove it when you do not need it.")
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from headgate.cli import exit_codes
+from headgate.cli.access import record_act
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import usd
 from headgate.cli.options import Common, common
@@ -92,6 +93,7 @@ async def _change(
         make_state_folder(common)
     async with open_session(common.database, Engine(work=False)) as session:
         client = session.client
+        await record_act(session, "budget.remove" if action == "rm" else "budget.set", f"{scope} per {per}")
         stands = await (client.remove_budget(rule) if action == "rm" else client.set_budget(rule))
     if common.output.json:
         common.output.data(_form(stands))

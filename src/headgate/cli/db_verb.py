@@ -53,7 +53,18 @@ def copy(common: Common, source: str, target: str, *, no_cache: bool) -> int:
         common.output.line(f"{mark} {plural(counts['runs'], 'run')} copied and checked, {plural(len(found), 'fault')}.")
         if not found:
             common.output.notice(f"Go on with it: HEADGATE_DB or --db names {place}. {file} is as it was.")
+            _say_key(common, file)
     return exit_codes.FAILED if found else exit_codes.COMPLETED
+
+
+def _say_key(common: Common, file: Path) -> None:
+    """The key lies in a file beside a database; of one that is shared it must be given, and be the same."""
+    from headgate.engine.sealing import FILE, VARIABLE
+    from headgate.stores.ownership import state_folder
+
+    key = state_folder(file) / FILE
+    if key.exists():
+        common.output.notice(f'Each node needs the key that its secrets are sealed with: {VARIABLE}="$(cat {key})".')
 
 
 async def _copy(file: Path, place: Address, *, cache: bool) -> tuple[dict[str, int], int, list[Fault]]:

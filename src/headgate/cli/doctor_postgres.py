@@ -38,6 +38,8 @@ async def _look(place: Address) -> list[Finding]:
         await log.close()
     durable = settings["fsync"] == "on" and settings["full_page_writes"] == "on"
     how = f"fsync {settings['fsync']}, full_page_writes {settings['full_page_writes']}"
+    if not durable:
+        how += ": what is acknowledged can be lost; set both on in postgresql.conf"
     server = f"PostgreSQL {settings['server_version'].split()[0]}, schema {POSTGRES_SCHEMA_VERSION}"
     behind = f"{plural(lag.events, 'event')} not in the feed yet, the oldest for {span(int(lag.seconds * 1_000_000))}"
     return [

@@ -20,6 +20,7 @@ from headgate.cli import exit_codes
 from headgate.cli.doctor_postgres import look_at_postgres
 from headgate.cli.doctor_providers import Asked, Finding, look_at_providers
 from headgate.cli.doctor_server import look_at_server
+from headgate.cli.doctor_settings import look_at_settings
 from headgate.cli.options import Common, common
 from headgate.cli.session import open_reader
 from headgate.cli.words import now, plural, span
@@ -50,7 +51,7 @@ EXTRA = re.compile(r"""(?P<name>[\w.-]+).*;\s*extra == ['"](?P<extra>[\w-]+)['"]
 def doctor(
     common: Common, offline: bool, call: bool, models: tuple[str, ...], seconds: float, server: str | None
 ) -> int:
-    """Look at Python, SQLite, the database and its owner, the disk, and try the providers of models.
+    """Look at Python, SQLite, the database, its owner and its key, the settings, the disk, and try the providers.
 
     Each provider that the environment configures is asked for its list of models, which proves its address and key and
     costs nothing. A call is made only with --call. Ends with 75 when something will not work.
@@ -80,6 +81,7 @@ def _findings(common: Common, asked: Asked) -> Iterator[Finding]:
     else:
         yield from look_at_postgres(common.database)
     yield _state(common.folder)
+    yield from look_at_settings(common)
     yield _retention()
     yield from _beside(common)
     yield from _disk(common)

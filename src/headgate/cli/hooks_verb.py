@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from headgate.cli import exit_codes
+from headgate.cli.access import record_act
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
@@ -60,6 +61,7 @@ def hooks(common: Common, action: str, name: str | None, tenant: str, **rest: An
 async def _add(common: Common, name: str, tenant: str, **given: Any) -> int:
     wanted = _hook(name, tenant, **given)
     async with open_session(common.database, Engine(work=False)) as session:
+        await record_act(session, "hook.create", name, tenant=tenant)
         made = await session.client.add_hook(wanted)
     if common.output.json:
         common.output.data({**_form(made), "secret": made.secret})
@@ -119,6 +121,7 @@ def _secret(variable: str) -> str:
 
 async def _remove(common: Common, name: str, tenant: str) -> int:
     async with open_session(common.database, Engine(work=False)) as session:
+        await record_act(session, "hook.remove", name, tenant=tenant)
         removed = await session.client.remove_hook(name, tenant=tenant)
     if common.output.json:
         common.output.data(_form(removed))

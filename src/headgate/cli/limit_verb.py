@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from headgate.cli import exit_codes
+from headgate.cli.access import record_act
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
@@ -88,6 +89,7 @@ def _seconds(text: str) -> int:
 
 async def _set(common: Common, wanted: RateLimit) -> int:
     async with open_session(common.database, Engine(work=False)) as session:
+        await record_act(session, "limit.set", wanted.scope)
         kept = await session.client.set_limit(wanted)
     _say(common, kept, "is held to")
     return exit_codes.COMPLETED
@@ -95,6 +97,7 @@ async def _set(common: Common, wanted: RateLimit) -> int:
 
 async def _remove(common: Common, scope: str) -> int:
     async with open_session(common.database, Engine(work=False)) as session:
+        await record_act(session, "limit.remove", scope)
         removed = await session.client.remove_limit(scope)
     _say(common, removed, "is no longer held to")
     return exit_codes.COMPLETED

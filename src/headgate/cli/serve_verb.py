@@ -15,8 +15,9 @@ from headgate.cli.engine_options import engine_options, make_engine
 from headgate.cli.interrupts import run_loop
 from headgate.cli.options import Common, common
 from headgate.cli.session import Engine, make_state_folder, open_session
+from headgate.cli.settings_check import check_settings
 from headgate.core.errors import Invalid, Unavailable
-from headgate.settings import checked_environment, is_on, listed, strangers
+from headgate.settings import is_on, listed, strangers
 
 if TYPE_CHECKING:
     from headgate.api.auth import Auth
@@ -63,7 +64,7 @@ def serve(common: Common, **given: Any) -> int:
     The first token: `headgate client create first --scopes admin` prints a secret, which /oauth/token takes. At SIGTERM
     it takes no more requests, answers those that it has, held back or not, and ends with 0.
     """
-    checked_environment(os.environ)
+    check_settings(os.environ)
     serving = _serving(given)
     demo = given["allow_demo"] or is_on(os.environ, "HEADGATE_ALLOW_DEMO")
     if given["models"] and not demo:
@@ -132,7 +133,11 @@ async def _serve(common: Common, engine: Engine, serving: Serving) -> int:
         if serving.public_url:
             auth.identification.origins = frozenset({serving.public_url})
         doors = msgspec.structs.replace(
-            session.app.doors, issue_ticket=_tickets_of(auth), identify_token=auth.identify_token, mode="serve"
+            session.app.doors,
+            issue_ticket=_tickets_of(auth),
+            identify_token=auth.identify_token,
+            still_may=auth.still_may,
+            mode="serve",
         )
         routes = with_open_metrics(ROUTES) if is_on(os.environ, "HEADGATE_OPEN_METRICS") else ROUTES
         application = HttpApplication(routes, doors, identify=auth.identify, sockets=SOCKETS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from headgate.core.errors import NotFound, Unavailable
-from headgate.settings import FILE, FILE_VARIABLE, variables_in
+from headgate.core.errors import Invalid, NotFound, Unavailable
+from headgate.settings import FILE, FILE_VARIABLE, all_of, problems_in, variables_in
 
 __all__ = ["apply_settings_file", "settings_path"]
 
@@ -30,7 +30,18 @@ def apply_settings_file() -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise Unavailable(f"The settings {path} cannot be read: {error}.") from None
-    found = variables_in(text, str(path))
+    try:
+        found = variables_in(text, str(path))
+    except Invalid as error:
+        raise _with_the_environment(error) from None
     for variable, value in found.items():
         os.environ.setdefault(variable, value)
     return found
+
+
+def _with_the_environment(error: Invalid) -> Invalid:
+    """Return the error with what is wrong in the environment, too: nobody mends one thing to hear of the next."""
+    more = problems_in(os.environ)
+    if not more:
+        return error
+    return Invalid(f"{error.message}\n{all_of(more, 'the environment').message}", (*error.problems, *more))

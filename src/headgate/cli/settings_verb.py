@@ -9,8 +9,9 @@ import msgspec
 
 from headgate.cli import exit_codes
 from headgate.cli.options import Common, common
+from headgate.cli.settings_check import check_settings
 from headgate.cli.settings_file import apply_settings_file, settings_path
-from headgate.settings import checked_environment, effective, strangers
+from headgate.settings import effective, strangers
 
 __all__ = ["settings"]
 
@@ -23,7 +24,7 @@ def settings(common: Common) -> int:
     Of secrets is only said whether they are set. Ends with 2 where a setting is not right, with all that is wrong.
     """
     in_file = apply_settings_file()
-    checked_environment(os.environ)
+    check_settings(os.environ)
     found = effective(os.environ, in_file, str(settings_path()))
     if common.output.json:
         common.output.data(msgspec.to_builtins(found))

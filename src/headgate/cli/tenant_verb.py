@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from headgate.cli import exit_codes
+from headgate.cli.access import record_act
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso, usd
 from headgate.cli.options import Common, common
@@ -85,6 +86,7 @@ def _number(option: str, text: str) -> int:
 async def _set(common: Common, name: str, changes: dict[str, Any], *, new: bool) -> int:
     async with open_session(common.database, Engine(work=False)) as session:
         known = Tenant(name=name) if new else (await session.client.tenant(name)).tenant
+        await record_act(session, "tenant.create" if new else "tenant.set", name, **changes)
         kept = await session.client.set_tenant(msgspec.structs.replace(known, **changes), new=new)
     if common.output.json:
         common.output.data(_form(kept))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from headgate.cli import exit_codes
+from headgate.cli.access import record_act
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
@@ -73,6 +75,7 @@ async def _add(
         description=description,
     )
     async with open_session(common.database, Engine(work=False)) as session:
+        await record_act(session, "webhook.create", urlsplit(url).hostname or "", tenant=tenant)
         made = await session.client.add_webhook(wanted)
     if common.output.json:
         common.output.data({**_form(made), "secret": made.secret})
@@ -86,6 +89,8 @@ async def _add(
 async def _change(common: Common, action: str, webhook_id: str, tenant: str) -> int:
     async with open_session(common.database, Engine(work=False)) as session:
         client = session.client
+        act = "webhook.remove" if action == "remove" else "webhook.change"
+        await record_act(session, act, webhook_id, tenant=tenant)
         if action == "remove":
             changed = await client.remove_webhook(webhook_id, tenant=tenant)
         else:

@@ -21,6 +21,8 @@ from headgate.ports import FeedLag, Queue
 __all__ = ["FEED_LAG_SECONDS_MAX", "FREE_BYTES_MIN", "STATES", "Check", "Health", "State", "free_bytes", "worst_of"]
 
 FREE_BYTES_MIN = 200_000_000
+FULL_BYTES = 1_000_000
+"""Below, a file takes no more: SQLite says that a disk is full before it is."""
 FEED_LAG_SECONDS_MAX = 5.0
 """A feed that is further behind is worth a look: some transaction is open for long."""
 ANSWER_SECONDS_MAX = 2.0
@@ -68,13 +70,12 @@ class Health:
             return self._known
 
     async def _look(self) -> dict[str, Check]:
-        found = {
-            "database": await _asked(self._engine.log.next_attention(0)),
-            "engine": self._of_engine(),
-            "queue": await _asked(self._queue.lengths()),
-        }
+        database, queue, feed = await asyncio.gather(
+            _asked(self._engine.log.next_attention(0)), _asked(self._queue.lengths()), self._of_feed()
+        )
+        found = {"database": database, "engine": self._of_engine(), "queue": queue}
         if self._engine.others is not None:
-            found["feed"] = await self._of_feed()
+            found["feed"] = feed
         found["disk"] = self._of_disk()
         for task in self._tasks():
             part = PARTS.get(task.get_name(), "engine")
@@ -89,9 +90,9 @@ class Health:
         return OK
 
     async def _of_feed(self) -> Check:
-        log = self._engine.others
-        assert log is not None
-        self.feed_lag = None
+        log, self.feed_lag = self._engine.others, None
+        if log is None:
+            return OK
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
                 lag = self.feed_lag = await log.feed_lag()
@@ -104,6 +105,8 @@ class Health:
 
     def _of_disk(self) -> Check:
         free = free_bytes(self._folder)
+        if free < FULL_BYTES and self._engine.others is None:
+            return Check("failing", "The disk that holds the database is full: nothing can be written.")
         if free < FREE_BYTES_MIN:
             return Check("degraded", f"{free / 1e6:,.0f} MB are free for the state folder.")
         return OK

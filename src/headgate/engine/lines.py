@@ -27,6 +27,7 @@ from headgate.engine.limits import Limits, State, Take, account_of, model_of
 from headgate.engine.model_choice import choose, narrowed, none_left, too_late
 from headgate.engine.own_rates import OwnRate
 from headgate.engine.turns import Turns
+from headgate.engine.turns_of_nodes import FIRST_LOOKS_EVERY, HEAD_START, SEEN_EVERY, Place, TurnsOfNodes
 from headgate.ports import CallRequest, Cell, Clock, Denied, Swap
 
 __all__ = ["WAITING_MAX", "WAIT_SECONDS_MAX", "Asked", "Lines", "Turn"]
@@ -90,10 +91,12 @@ class _Waiter:
 class _Line:
     """Those who wait for one account, or one rate of a definition, and what looks after them."""
 
-    __slots__ = ("task", "turns", "wake")
+    __slots__ = ("given", "task", "turns", "wake")
 
     def __init__(self) -> None:
         self.turns: Turns[_Waiter] = Turns()
+        self.given = 0
+        """How many turns it has given."""
         self.wake = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
@@ -104,6 +107,7 @@ class Lines:
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
+        self._nodes = TurnsOfNodes(limits.store)
         self._lines: dict[str, _Line] = {}
         self._waiters: dict[str, set[_Waiter]] = {}
         """Who waits, by run."""
@@ -119,6 +123,7 @@ class Lines:
         for cell in await store.cells("wait "):
             if not store.shared or _is_over(cell, store.now()):
                 await store.swap([Swap(cell.name, cell.body, None)])
+        await self._nodes.forget_the_gone()
 
     async def close(self) -> None:
         tasks = [line.task for line in self._lines.values() if line.task is not None]
@@ -256,9 +261,16 @@ class Lines:
         try:
             while line.turns:
                 line.wake.clear()
+                place, given = await self._nodes.enter(name), line.given
+                if not place.first:
+                    await self._clock.wait(self._clock.now() + HEAD_START, asyncio.Event())
                 until = await self._give_turns(name, line)
+                if line.given > given:
+                    await self._nodes.go_last(name)
                 if line.turns:
-                    await self._clock.wait(until, line.wake)
+                    await self._clock.wait(self._at_the_latest(until, place), line.wake)
+                else:
+                    await self._nodes.leave(name)
         except Exception as error:  # noqa: BLE001 - the store cannot be read: those who wait are told, each its own
             for waiter in line.turns:
                 if not waiter.answer.done():
@@ -267,6 +279,13 @@ class Lines:
             line.task = None
             if self._lines.get(name) is line:
                 del self._lines[name]
+
+    def _at_the_latest(self, until: int | None, place: Place) -> int | None:
+        """Return when to look again: sooner than needs be while calls of other nodes wait for the same."""
+        if place.alone:
+            return until
+        soon = self._clock.now() + (FIRST_LOOKS_EVERY if place.first else SEEN_EVERY)
+        return soon if until is None else min(until, soon)
 
     async def _give_turns(self, name: str, line: _Line) -> int | None:
         """Let everybody go who can; return when to look again."""
@@ -298,6 +317,7 @@ class Lines:
                     break
             else:
                 line.turns.served(party, model)
+                line.given += 1
                 waiter.answer.set_result(too_late(found.state, now) if isinstance(found, _Must) else found)
         return until
 

@@ -178,6 +178,8 @@ class Neighbours:
             try:
                 await self._queue.give_away()
                 await self._take_over()
+                for claim in await self._queue.ended_elsewhere():
+                    self._warden.release(claim.activity_id)
                 await self._attend_to_others(self._engine.clock.now())
                 if number % SWEEP_EVERY_PATROLS == 0:
                     await self._sweep(self._engine.clock.now() - LEFT_ALONE_MICROSECONDS)

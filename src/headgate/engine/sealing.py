@@ -20,7 +20,7 @@ from pathlib import Path
 
 from headgate.core.errors import Invalid, Unavailable
 
-__all__ = ["KEY_BYTES", "SealBroken", "Sealer", "WrongKey", "new_key", "sealer_of"]
+__all__ = ["FILE", "KEY_BYTES", "VARIABLE", "SealBroken", "Sealer", "WrongKey", "new_key", "sealer_of"]
 
 KEY_BYTES = 32
 KEYS_MAX = 8
@@ -77,6 +77,10 @@ class Sealer:
         except InvalidTag:
             raise SealBroken(f"The {context} is not what was sealed; remove it and set it anew.") from None
 
+    def knows(self, sealed: bytes) -> bool:
+        """Whether one of the keys has sealed it."""
+        return sealed[1 : 1 + _NAME_BYTES] in self._keys
+
     def is_current(self, sealed: bytes) -> bool:
         """Whether the first key has sealed it; what an older one has is to be sealed anew before that key goes."""
         return sealed[1 : 1 + _NAME_BYTES] == self._first
@@ -113,7 +117,8 @@ def sealer_of(environment: Mapping[str, str], folder: Path | None) -> Sealer:
     if folder is None:
         raise Invalid(
             "The database is shared, so the key that secrets are sealed with must be given to each process, and "
-            f"{VARIABLE} is not set. The first time take a new one, {VARIABLE}=$(openssl rand -base64 32), and keep it."
+            f"{VARIABLE} is not set. Of a database that was copied from a file it is what the file `key` there says; "
+            f"the first time take a new one, {VARIABLE}=$(openssl rand -base64 32), and keep it."
         )
     path = folder / FILE
     return _sealer(_read(path) or _make(path), str(path))

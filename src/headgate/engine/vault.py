@@ -20,7 +20,7 @@ from headgate.engine.logs import hide_in_logs
 from headgate.engine.sealing import SealBroken, Sealer
 from headgate.ports import DEFAULT_TENANT, Clock, Documents, SecretLine, every_document
 
-__all__ = ["NO_SECRETS", "PROVIDER", "SECRETS_MAX", "SECRET_BYTES_MAX", "Vault"]
+__all__ = ["KIND", "NO_SECRETS", "PROVIDER", "SECRETS_MAX", "SECRET_BYTES_MAX", "Vault"]
 
 KIND = "secret"
 SECRETS_MAX = 5_000

@@ -200,6 +200,10 @@ class TaskTable(Protocol):
         """Prolong the lease of each task that is in the hands of its node; return which are."""
         ...
 
+    async def holds(self, tasks: Sequence[Task], node: str) -> list[bool]:
+        """Return which of the tasks are in the node's hands."""
+        ...
+
     async def set_leases(self, tasks: Sequence[Task], node: str, leases: Sequence[int]) -> None:
         """Give what the node holds leases of so many microseconds, from now on and from each renewal."""
         ...
@@ -268,6 +272,11 @@ class SharedQueue(Queue, Protocol):
 
     def held(self) -> list[Claim]:
         """Return what workers of this node hold."""
+        ...
+
+    async def ended_elsewhere(self) -> list[Claim]:
+        """Return claims of this node's workers that are over, since the last time this was asked at least: reported to
+        another node, or given up by one."""
         ...
 
     async def give_away(self) -> None:

@@ -25,6 +25,7 @@ NOBODY_ASKED = (0, 0.0)
 CLAIMED_TOGETHER_MAX = 100
 HELD_TOGETHER_MAX = 16
 """Of the tasks of one append: the rest of a fan-out is for any node that has a worker free."""
+ASKED_TOGETHER_MAX = 1_000
 LOOK_SECONDS = 1.0
 """How often a worker that waits looks for free tasks though nobody has said that there are any."""
 GIVE_AWAY_AFTER_SECONDS = 5.0
@@ -46,6 +47,8 @@ class StoreQueue:
         self._looked_at: dict[tuple[str, str | None], float] = {}
         """When a queue's rows, for a tenant's workers or any, were last found wanting (the loop's time)."""
         self._waits_since: dict[Task, float] = {}
+        self._over: set[str] = set()
+        """Claims without a row, when that was last looked at."""
         self._renewals: dict[str, asyncio.Future[bool]] = {}
         self._renewing = False
         self._work: set[asyncio.Task[Any]] = set()
@@ -250,6 +253,17 @@ class StoreQueue:
 
     def held(self) -> list[Claim]:
         return self._here.claims()
+
+    async def ended_elsewhere(self) -> list[Claim]:
+        """What has no row twice in a row: once it may be that its end is in the log, and not told here yet."""
+        claims = self._here.claims()
+        over: list[Claim] = []
+        for first in range(0, len(claims), ASKED_TOGETHER_MAX):
+            some = claims[first : first + ASKED_TOGETHER_MAX]
+            held = await self._table.holds([claim.task for claim in some], self.node)
+            over += [claim for claim, still in zip(some, held, strict=True) if not still]
+        before, self._over = self._over, {claim.activity_id for claim in over}
+        return [claim for claim in over if claim.activity_id in before]
 
     async def close(self) -> None:
         """Free what waits here, and end what is under way."""

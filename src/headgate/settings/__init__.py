@@ -2,10 +2,12 @@
 
 from headgate.settings.reading import (
     Effective,
+    all_of,
     checked_environment,
     effective,
     is_on,
     listed,
+    problems_in,
     strangers,
     variables_in,
 )
@@ -18,10 +20,12 @@ __all__ = [
     "SETTINGS",
     "Effective",
     "Setting",
+    "all_of",
     "checked_environment",
     "effective",
     "is_on",
     "listed",
+    "problems_in",
     "strangers",
     "variables_in",
 ]

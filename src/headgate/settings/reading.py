@@ -27,15 +27,20 @@ from headgate.settings.table import FILE, NOT_SETTINGS, SETTINGS, Holds, Setting
 
 __all__ = [
     "Effective",
+    "all_of",
     "checked_environment",
     "effective",
     "is_on",
     "listed",
+    "problems_in",
     "strangers",
     "variables_in",
 ]
 
 MASK = "(set)"
+_PASSWORD = re.compile(r"(?<=://)([^\s:@/]*):\S*@")
+_PASSWORD_IN_QUERY = re.compile(r"(?i)([?&](?:password|passwd|secret|token|api_?key|key)=)[^&\s]*")
+"""Where addresses hold what is a secret, in settings that are none."""
 
 _NAME = r"([A-Za-z0-9][A-Za-z0-9_-]*)"
 
@@ -71,7 +76,7 @@ def variables_in(text: str, source: str = FILE) -> dict[str, str]:
         else:
             found[_filled(setting.variable, name.upper().replace("-", "_"))] = written
     if problems:
-        raise _all_of(problems, source)
+        raise all_of(problems, source)
     return found
 
 
@@ -109,13 +114,17 @@ def _written(setting: Setting, value: Any) -> str | Problem:
 
 def checked_environment(environment: Mapping[str, str]) -> None:
     """Raise `Invalid` with every variable that does not hold what its setting should."""
-    problems = [
+    if problems := problems_in(environment):
+        raise all_of(problems, "the environment")
+
+
+def problems_in(environment: Mapping[str, str]) -> list[Problem]:
+    """Return what is wrong with variables, each by itself."""
+    return [
         Problem(f"{variable}: expected {_expected(setting)}, got {_shown(setting, value)}.", path=variable)
         for variable, value in sorted(environment.items())
         if value.strip() and (setting := _of_variable(variable)) is not None and not _sound(setting, value.strip())
     ]
-    if problems:
-        raise _all_of(problems, "the environment")
 
 
 def strangers(environment: Mapping[str, str]) -> list[str]:
@@ -139,7 +148,7 @@ def effective(environment: Mapping[str, str], in_file: Mapping[str, str], source
             match = pattern.fullmatch(variable)
             name = match[1].lower() if match and match.groups() else ""
             of_file = value and in_file.get(variable) == environment.get(variable)
-            shown = MASK if value and setting.secret else value or setting.default
+            shown = MASK if value and setting.secret else _without_password(value) or setting.default
             says = source if of_file else "environment" if value else "default"
             found.append(Effective(_filled(setting.path, name), variable, shown, says))
     return found
@@ -196,7 +205,12 @@ def _expected(setting: Setting) -> str:
 
 
 def _shown(setting: Setting, value: Any) -> str:
-    return "something else (it is not shown, for it may hold a secret)" if setting.secret else repr(value)
+    hidden = "something else (it is not shown, for it may hold a secret)"
+    return hidden if setting.secret else _without_password(repr(value))
+
+
+def _without_password(text: str) -> str:
+    return _PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
@@ -238,6 +252,7 @@ def _near(name: str, known: list[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def _all_of(problems: list[Problem], where: str) -> Invalid:
+def all_of(problems: list[Problem], where: str) -> Invalid:
+    """Return the error that says them all."""
     said = "\n".join(f"  {problem.message}" for problem in problems)
     return Invalid(f"The settings in {where} are not right:\n{said}", tuple(problems))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headgate.core.errors import Invalid
 from headgate.stores.ownership import STATE_FOLDER, state_folder
 from headgate.stores.postgres_errors import SCHEMES, Address
 
@@ -16,11 +18,19 @@ __all__ = ["Address", "Place", "folder_of", "open_log", "place_of"]
 
 Place = Path | Address
 
+OTHER_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
 
 def place_of(named: str | Path) -> Place:
     """Return the place that is meant. Raises `Invalid` for an address that is none."""
     text = str(named)
-    return Address(text) if text.startswith(SCHEMES) else Path(named)
+    if text.startswith(SCHEMES):
+        return Address(text)
+    if isinstance(named, str) and (other := OTHER_SCHEME.match(named)):
+        raise Invalid(
+            f"Expected a file, or postgresql://name:password@host/database; {other[0]} is no database of ours."
+        )
+    return Path(named)
 
 
 def open_log(place: Place, *, read_only: bool = False) -> SqliteLog | PostgresLog:

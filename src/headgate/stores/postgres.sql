@@ -221,6 +221,11 @@ with wanted as (
 )
 select item from mine
 
+-- held_tasks: which tasks are in the node's hands
+select item from unnest($1::text[], $2::text[], $3::bigint[]) with ordinality as wanted (run_id, place, attempt, item)
+    join queue using (run_id, place, attempt)
+where holder = $4
+
 -- set_leases: how long leases are in microseconds, from now on and from each renewal
 update queue set lease_length = wanted.lease,
     lease_until = (extract(epoch from clock_timestamp()) * 1000000)::bigint + wanted.lease

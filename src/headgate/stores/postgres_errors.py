@@ -20,7 +20,8 @@ Kind = Literal["lost", "again", "refused", "not_now", "ours"]
 AGAIN_STATES = ("40001", "40P01", "55P03", "23505", "0A000")
 """Serialization, deadlock, a lock, two nodes that made the same thing at once, and a plan made before a newer release
 changed a table: nothing was written, so again."""
-REFUSED_STATES = ("28", "3D", "42501")
+NO_RIGHT = "42501"
+REFUSED_STATES = ("28", "3D", NO_RIGHT)
 """A wrong name or password, a database that is not there, no right to it: asking again does not help."""
 NOT_NOW_STATES = ("53", "54", "57014", "58", "25006")
 """No memory, disk or connection left, too long, read-only: nothing was written."""
@@ -83,6 +84,11 @@ class Address:
         """Return the error for people; `what` says what became of the request."""
         said = self._without_password(_first_line(str(error))) or type(error).__name__
         kind = kind_of(error)
+        if getattr(error, "sqlstate", None) == NO_RIGHT:
+            return Refused(
+                f"PostgreSQL at {self.place} says: {said}. Grant the role what it lacks; to make its tables it must be "
+                "allowed to create a schema in the database, or own the one that ?schema= names."
+            )
         if kind == "refused":
             return Refused(f"PostgreSQL at {self.place} lets us not in: {said}. Check name, password and database.")
         if kind == "lost":

@@ -71,6 +71,10 @@ class PostgresTasks:
         held = {row[0] for row in rows}
         return [number in held for number in range(1, len(tasks) + 1)]
 
+    async def holds(self, tasks: Sequence[Task], node: str) -> list[bool]:
+        held = {row[0] for row in await self._all("held_tasks", *_keys(tasks), node)}
+        return [number in held for number in range(1, len(tasks) + 1)]
+
     async def set_leases(self, tasks: Sequence[Task], node: str, leases: Sequence[int]) -> None:
         await self._all("set_leases", *_keys(tasks), node, list(leases))
 

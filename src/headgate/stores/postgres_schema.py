@@ -68,6 +68,7 @@ async def settle_schema(connection: Connection[Any], schema: str, place: str) ->
     offset = await _standing(connection, schema, place)
     if offset is not None:
         return offset
+    await _require_utf8(connection, place)
     async with connection.transaction():
         await connection.execute(SQL["lock_schema"], schema)
         await connection.execute(f"set local lock_timeout = {LOCK_MILLISECONDS_MAX}")
@@ -121,6 +122,16 @@ async def _bring_up_to_date(connection: Connection[Any], schema: str, place: str
     assert row is not None
     wanted = max(row["position_offset"] or 0, row["last_transaction"] + 1 - row["next_transaction"])
     await connection.execute(SQL["set_meta"], "position_offset", max(wanted, 0))
+
+
+async def _require_utf8(connection: Connection[Any], place: str) -> None:
+    """In another one what people write has no place: labels, unique keys, names of who decided."""
+    encoding = await connection.fetchval("show server_encoding")
+    if encoding != "UTF8":
+        raise Refused(
+            f"The database {place} has the encoding {encoding}; expected UTF8. Make another: "
+            "create database headgate encoding 'UTF8' template template0. Nothing was changed."
+        )
 
 
 async def _make_room(connection: Connection[Any], schema: str, place: str) -> None:

@@ -275,6 +275,19 @@ def test_a_token_that_the_issuer_s_key_has_not_signed_lets_nobody_in(with_issuer
     with_issuer(scene)
 
 
+def test_the_log_has_the_reason_of_a_login_that_failed_also_where_only_warnings_are_shown(
+    with_issuer: Any, caplog: pytest.LogCaptureFixture
+):
+    async def scene(house: Any, issuer: FakeIssuer) -> None:
+        with pytest.raises(Unauthorized, match="The server's log has the reason"):
+            await come_back(house, issuer, state="another")
+
+    with_issuer(scene)
+
+    (line,) = [record for record in caplog.records if record.name == "headgate.auth"]
+    assert (line.levelname, line.fields) == ("WARNING", {"why": "the state is another one"})
+
+
 def test_a_new_key_of_the_issuer_is_found_and_unknown_ones_are_not_asked_for_again_and_again(with_issuer: Any):
     async def scene(house: Any, issuer: FakeIssuer) -> None:
         await come_back(house, issuer)

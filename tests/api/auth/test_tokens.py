@@ -362,6 +362,31 @@ def test_a_revoked_client_gets_no_token_and_its_name_is_not_given_again(play: An
     play(scene)
 
 
+def test_what_is_open_may_go_on_when_its_token_is_over_and_not_when_it_was_revoked(play: Any):
+    async def scene(house: Any) -> None:
+        token, ticket_run = await house.token(), "a-run"
+        caller = await house.asks(token)
+        ticket = await house.auth.issue_ticket(caller, ticket_run)
+        house.clock.pass_by(TOKEN_SECONDS + 1)
+
+        assert await house.auth.still_may(token)
+        assert await house.auth.still_may(ticket)
+        with pytest.raises(Unauthorized):
+            await house.asks(token)
+
+        other = house.node()
+        assert await other.still_may(token)
+        await house.auth.clients.revoke("default", "billing", by="test")
+        house.clock.pass_by(1)
+
+        assert not await house.auth.still_may(token)
+        assert not await other.still_may(token)
+        assert not await other.still_may(ticket)
+        assert not await other.still_may("forged")
+
+    play(scene)
+
+
 def test_a_new_secret_ends_the_old_one_and_its_tokens(play: Any):
     async def scene(house: Any) -> None:
         old = await house.client()

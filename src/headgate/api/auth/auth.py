@@ -72,6 +72,7 @@ class Auth:
 
         self.identify = self.identification.identify
         self.identify_token = self.identification.identify_token
+        self.still_may = self.identification.still_may
         self._oidc: Oidc | None = None
         self._clock = clock
         self._sealer = sealer

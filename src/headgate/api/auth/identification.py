@@ -73,21 +73,29 @@ class Identification:
 
     async def identify_token(self, text: str) -> Caller:
         """Return whose token this is, of a request or a ticket (`Caller.run`). Raises `Unauthorized`."""
-        now = self._clock.now()
-        if now >= self._fresh.due:
-            await self.refresh()
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        known = self._verdicts.get(digest)
+        known = await self._known(text)
         if known is None:
-            return await self._judge(text, digest)
+            return await self._judge(text)
         caller, until = known
-        if now >= until:
+        if self._clock.now() >= until:
             raise refused("it is over")
         return caller
 
-    async def claims(self, text: str) -> Claims:
-        """Return what a good token says. Raises `Unauthorized`."""
-        claims = await self._tokens.read(text)
+    async def still_may(self, text: str) -> bool:
+        """A `caller.StillMay`: whether the token was not revoked, and whoever got it still stands. That it is over by
+        now does not matter. Raises `Unavailable`."""
+        if await self._known(text) is not None:
+            return True
+        try:
+            await self._judge(text, over=True)
+        except Unauthorized:
+            return False
+        return True
+
+    async def claims(self, text: str, *, over: bool = False) -> Claims:
+        """Return what a good token says, or, with `over`, one that was good until its time had come. Raises
+        `Unauthorized`."""
+        claims = await self._tokens.read(text, over=over)
         if await self._revoked.holds(claims):
             raise refused("it was revoked")
         if not await self._stands(claims):
@@ -105,14 +113,20 @@ class Identification:
         self._age += 1
         self._verdicts.clear()
 
-    async def _judge(self, text: str, digest: bytes) -> Caller:
+    async def _known(self, text: str) -> tuple[Caller, int] | None:
+        """Return what was found out of the token, where nothing has changed since."""
+        if self._clock.now() >= self._fresh.due:
+            await self.refresh()
+        return self._verdicts.get(_digest(text))
+
+    async def _judge(self, text: str, *, over: bool = False) -> Caller:
         age = self._age
-        claims = await self.claims(text)
+        claims = await self.claims(text, over=over)
         caller = Caller(claims.tenant, claims.sub, frozenset(claims.scope.split()), claims.run)
         if age == self._age:
             if len(self._verdicts) >= VERDICTS_MAX:
                 del self._verdicts[next(iter(self._verdicts))]
-            self._verdicts[digest] = caller, claims.exp * 1_000_000
+            self._verdicts[_digest(text)] = caller, claims.exp * 1_000_000
         return caller
 
     async def _stands(self, claims: Claims) -> bool:
@@ -125,6 +139,10 @@ class Identification:
             return client is not None and client.has_secret(claims.gen, self._clock.now())
         user = await self._users.get(claims.tenant, name) if kind == "user" else None
         return user is not None and not user.disabled_at and user.generation == claims.gen
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def token_in(headers: Mapping[str, str]) -> tuple[str, bool]:

@@ -176,7 +176,7 @@ class Oidc:
 
 
 def _failed(why: str) -> Unauthorized:
-    logger.info("a login through the issuer failed", extra={"fields": {"why": why}})
+    logger.warning("a login through the issuer failed", extra={"fields": {"why": why}})
     return Unauthorized("The login through the issuer has failed; begin it anew. The server's log has the reason.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -10,7 +10,7 @@ import msgspec
 
 from headgate.api.auth.identities import DEFAULT_TENANT, NAME
 from headgate.api.auth.users import MIGHTIEST_FIRST, Role, checked_role
-from headgate.core.errors import Invalid
+from headgate.core.errors import Invalid, Problem
 from headgate.settings import listed
 
 __all__ = ["OidcSettings", "Vouched", "oidc_settings"]
@@ -69,18 +69,27 @@ def oidc_settings(environment: Mapping[str, str]) -> OidcSettings | None:
     issuer = _text(environment, "ISSUER").rstrip("/")
     if not issuer:
         return None
-    _check_address("HEADGATE_OIDC_ISSUER", issuer)
     public_url = environment.get("HEADGATE_PUBLIC_URL", "").strip().rstrip("/")
-    if not public_url:
-        raise Invalid("HEADGATE_OIDC_ISSUER needs HEADGATE_PUBLIC_URL: where the issuer sends people back to.")
     client_id = _text(environment, "CLIENT_ID")
-    if not client_id:
-        raise Invalid("HEADGATE_OIDC_ISSUER needs HEADGATE_OIDC_CLIENT_ID: who Headgate is to the issuer.")
     role_claim = _text(environment, "ROLE_CLAIM")
-    roles = tuple(_mapped(part) for part in listed(environment, "HEADGATE_OIDC_ROLES"))
+    mapped = listed(environment, "HEADGATE_OIDC_ROLES")
     default_role = _text(environment, "DEFAULT_ROLE")
-    if not (role_claim and roles) and not default_role:
-        raise Invalid("Nobody would be let in: set HEADGATE_OIDC_ROLE_CLAIM and _ROLES, or HEADGATE_OIDC_DEFAULT_ROLE.")
+    problems = [*_raised(_check_address, "HEADGATE_OIDC_ISSUER", issuer)]
+    if not public_url:
+        problems.append("HEADGATE_OIDC_ISSUER needs HEADGATE_PUBLIC_URL: where the issuer sends people back to.")
+    if not client_id:
+        problems.append("HEADGATE_OIDC_ISSUER needs HEADGATE_OIDC_CLIENT_ID: who Headgate is to the issuer.")
+    if not (role_claim and mapped) and not default_role:
+        problems.append(
+            "Nobody would be let in: set HEADGATE_OIDC_ROLE_CLAIM and _ROLES, or HEADGATE_OIDC_DEFAULT_ROLE."
+        )
+    for part in mapped:
+        problems += _raised(_mapped, part)
+    if default_role:
+        problems += _raised(checked_role, default_role)
+    if problems:
+        raise Invalid("\n".join(problems), tuple(Problem(one) for one in problems))
+    roles = tuple(_mapped(part) for part in mapped)
     return OidcSettings(
         issuer=issuer,
         client_id=client_id,
@@ -93,6 +102,14 @@ def oidc_settings(environment: Mapping[str, str]) -> OidcSettings | None:
         default_role=checked_role(default_role) if default_role else None,
         tenant_claim=_text(environment, "TENANT_CLAIM"),
     )
+
+
+def _raised(check: Callable[..., object], *of: str) -> list[str]:
+    try:
+        check(*of)
+    except Invalid as error:
+        return [error.message]
+    return []
 
 
 def _text(environment: Mapping[str, str], name: str) -> str:

@@ -19,7 +19,7 @@ from headgate.ports import Clock, Documents
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-__all__ = ["KIND", "LIFETIME_SECONDS_MAX", "SigningKey", "SigningKeys"]
+__all__ = ["KIND", "LIFETIME_SECONDS_MAX", "SigningKey", "SigningKeys", "kept_keys"]
 
 KIND = "signing_key"
 TENANT = ""
@@ -94,8 +94,7 @@ class SigningKeys:
     async def reload(self) -> None:
         """Read the keys as they are now."""
         self._loaded_at = self._clock.now()
-        found = await self._documents.list(KIND, tenant=TENANT)
-        self._keys = {one.name: msgspec.msgpack.decode(one.body, type=SigningKey) for one in found}
+        self._keys = {key.id: key for key in await kept_keys(self._documents)}
 
     def _signing(self) -> SigningKey | None:
         able = [key for key in self._keys.values() if not key.retired_at]
@@ -120,6 +119,12 @@ class SigningKeys:
 
     def _over_before(self) -> int:
         return self._clock.now() - LIFETIME_SECONDS_MAX * 1_000_000
+
+
+async def kept_keys(documents: Documents) -> list[SigningKey]:
+    """Return the keys as they are kept, their private parts sealed."""
+    found = await documents.list(KIND, tenant=TENANT)
+    return [msgspec.msgpack.decode(one.body, type=SigningKey) for one in found]
 
 
 def _context(key_id: str) -> str:

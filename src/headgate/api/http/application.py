@@ -22,11 +22,13 @@ import msgspec
 from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
+from headgate.api.auth.identification import token_in
 from headgate.api.caller import ANYBODY, Caller, Identify, TooMany, Unauthorized, everybody_at_this_machine
 from headgate.api.doors import Doors
 from headgate.api.http.errors import BadRequest, NotAllowed, TooLarge, body_of, envelope, status_of
 from headgate.api.http.query import QueryShape, form_fields, given_fields
 from headgate.api.http.route import BASE, Answer, Call, Chunks, Raw, Route, Streamed
+from headgate.api.http.socket import FaultFrame
 from headgate.api.http.socket_door import SocketDoor
 from headgate.api.http.socket_route import SocketRoute
 from headgate.api.http.strangers import refuse_strangers
@@ -41,6 +43,8 @@ BODY_BYTES_MAX = 50 * 1024 * 1024
 BODY_SECONDS_MAX = 300
 KEY_CHARACTERS_MAX = 255
 """Of an `Idempotency-Key`."""
+STREAM_SECONDS = 30.0
+"""For so long a stream goes on without a look at whether its reader still may."""
 FORM = "application/x-www-form-urlencoded"
 
 Scope = MutableMapping[str, Any]
@@ -51,6 +55,11 @@ Send = Callable[[Message], Awaitable[None]]
 logger = logging.getLogger("headgate.http")
 _encoder = msgspec.json.Encoder()
 _names = random.Random()  # noqa: S311 - ids, not secrets; its own, whatever an activity does with `random.seed`
+
+NO_MORE = b"event: error\ndata: %s\n\n" % _encoder.encode(
+    FaultFrame("unauthorized", "Who opened it may not look any more.")
+)
+"""The last words of a stream whose reader's token was revoked."""
 
 
 class HttpApplication:
@@ -179,12 +188,36 @@ class _Endpoint:
         return Answer(status=given.status, data=given.data)
 
     async def _stream(self, exchange: _Exchange, answer: Streamed, caller: Caller) -> None:
-        """Send an answer that may last: it counts as a connection where it has no end of its own."""
-        ended = (lambda: None) if answer.whole else self._doors.admit_connection(caller)
-        try:
+        """Send an answer that may last: where it has no end of its own it counts as a connection, and its reader may be
+        somebody who may not look any more."""
+        if answer.whole:
             await exchange.stream(answer)
+            return
+        ended = self._doors.admit_connection(caller)
+        try:
+            pieces = self._while_they_may(answer.pieces, token_in(exchange.headers)[0])
+            await exchange.stream(msgspec.structs.replace(answer, pieces=pieces))
         finally:
             ended()
+
+    async def _while_they_may(self, pieces: AsyncGenerator[bytes], token: str) -> AsyncGenerator[bytes]:
+        """Yield the pieces, of which there is one every 30 seconds at least, until the token is revoked."""
+        clock = asyncio.get_running_loop().time
+        look_at = clock() + STREAM_SECONDS
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if clock() >= look_at:
+                    look_at = clock() + STREAM_SECONDS
+                    if not await self._still_may(token):
+                        yield NO_MORE
+                        return
+                yield piece
+
+    async def _still_may(self, token: str) -> bool:
+        try:
+            return await self._doors.still_may(token)
+        except HeadgateError:
+            return True  # nobody can say now: asked again later
 
     # Starlette asks an endpoint that is no function to be an ASGI application; this one is called by ours only.
 

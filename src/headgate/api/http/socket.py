@@ -27,11 +27,12 @@ from headgate.core.errors import HeadgateError
 if TYPE_CHECKING:
     from headgate.api.http.socket_route import Tell
 
-__all__ = ["GOING_AWAY", "TOO_MUCH", "TOO_SLOW", "FaultFrame", "Socket", "SocketGone", "text_frame"]
+__all__ = ["GOING_AWAY", "NO_MORE", "TOO_MUCH", "TOO_SLOW", "FaultFrame", "Socket", "SocketGone", "text_frame"]
 
 GOING_AWAY = 1001
 TOO_MUCH = 1008
 FAULT = 1011
+NO_MORE = 4001
 TOO_SLOW = 4002
 
 BUFFER_BYTES_MAX = 1024 * 1024

@@ -2,13 +2,14 @@
 
 A ping goes to each connection every 30 seconds, to a thirtieth of them each second: as text, for programs that look at
 messages, and as a control frame, which a client answers by itself. Who has read nothing between two of them, or was not
-heard, is cut off.
+heard, is cut off; so is whoever may not look any more, for a connection outlives what it was opened with.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -16,12 +17,13 @@ from urllib.parse import unquote
 from starlette.routing import compile_path
 from websockets.frames import Frame, Opcode
 
+from headgate.api.auth.identification import token_in
 from headgate.api.caller import Caller, Identify
 from headgate.api.http.query import QueryShape, given_fields
 from headgate.api.http.route import Call, run_named
-from headgate.api.http.socket import Socket, text_frame
+from headgate.api.http.socket import NO_MORE, Socket, text_frame
 from headgate.api.http.strangers import refuse_strangers
-from headgate.core.errors import NotFound, Unavailable
+from headgate.core.errors import HeadgateError, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from headgate.api.doors import Doors
@@ -49,6 +51,7 @@ class SocketDoor:
         self._paths = [(compile_path(base + route.path)[0], route, QueryShape(route.query)) for route in routes]
         self._shares: list[dict[Socket, None]] = [{} for _ in range(SHARES)]
         self._share_of: dict[Socket, int] = {}
+        self._token_of: dict[Socket, str] = {}
         self._entered = 0
         self._next = 0
         self._heart: asyncio.Task[None] | None = None
@@ -68,12 +71,14 @@ class SocketDoor:
         path, _, query = target.partition("?")
         route, shape, named = self._route(unquote(path))
         given = given_fields(query.encode())
-        caller = await self._caller(given.pop("token", ""), headers)
+        token = given.pop("token", "")
+        caller = await self._caller(token, headers)
         caller.require(route.scope)
         caller.require_run(run_named(named) or given.get("workflow_id", ""))
         if self.connections >= CONNECTIONS_MAX:
             raise Unavailable(f"{CONNECTIONS_MAX} connections are open; try again in a moment.")
         socket.at_end(self._doors.admit_connection(caller))
+        self._token_of[socket] = token or token_in(headers)[0]
         call = Call(
             doors=self._doors, path=named, query=shape.checked(given), body=None, headers=headers, caller=caller
         )
@@ -102,6 +107,7 @@ class SocketDoor:
             self._heart = asyncio.get_running_loop().create_task(self._beat_on(), name="headgate-socket-heart")
 
     def leave(self, socket: Socket) -> None:
+        self._token_of.pop(socket, None)
         share = self._share_of.pop(socket, None)
         if share is not None:
             del self._shares[share][socket]
@@ -112,7 +118,15 @@ class SocketDoor:
     async def _beat_on(self) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS / SHARES)
+            with suppress(HeadgateError):  # nobody can say now who may: asked again at the next beat
+                await self.revise()
             self.beat()
+
+    async def revise(self) -> None:
+        """End those of the next share whose tokens were revoked, or whose owners are gone. Raises `Unavailable`."""
+        for socket in list(self._shares[self._next]):
+            if not await self._doors.still_may(self._token_of.get(socket, "")):
+                socket.close(NO_MORE, "who opened it may not look any more")
 
     def beat(self) -> None:
         """Send a ping to the next share of the connections."""
