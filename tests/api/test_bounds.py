@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from headgate.api.http import HttpApplication, HttpServer, application, bounded_protocol
+from headgate.api.http import HttpApplication, HttpServer, bounded_protocol, exchange
 from headgate.api.http.server import Tls
 from headgate.api.http.table import ROUTES
 from headgate.app import App
@@ -84,7 +84,7 @@ def test_of_a_second_request_the_head_has_its_time_too(play: Any, monkeypatch: p
 
 
 def test_a_body_that_does_not_come_in_time_is_refused(play: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(application, "BODY_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(exchange, "BODY_SECONDS_MAX", 0.05)
 
     async def scene(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"POST /api/v1/workflows HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
