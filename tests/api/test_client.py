@@ -19,6 +19,7 @@ from headgate.client import http_line
 from headgate.client.http_line import ServerAway
 from headgate.client.remote import Login, StartOptions, WantedRuns
 from headgate.ports import SignalRequest, StartRequest
+from headgate.process import run_serving
 from headgate.stores.memory import MemoryLog
 
 GREET = (
@@ -331,6 +332,19 @@ def test_a_server_that_is_busy_is_asked_again_as_it_says():
         assert asked == ["/api/v1/runs"] * 3
 
     asyncio.run(whole())
+
+
+def test_a_client_asks_on_whatever_loop_its_program_runs():
+    async def application(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"[]"})
+
+    async def whole() -> None:
+        async with HttpServer(application, "127.0.0.1", 0) as there, headgate.AsyncClient(there.url) as server:
+            assert await server.runs() == []
+
+    for run in (asyncio.run, run_serving):
+        run(whole())
 
 
 def test_tokens_are_got_for_a_client_and_got_anew_when_they_are_over():

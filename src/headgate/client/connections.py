@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, urlsplit
 
 from httptools import HttpParserError, HttpResponseParser
@@ -115,8 +115,11 @@ class Connections:
 
             self._context = httpx2.create_ssl_context()  # of the authorities that every other request of ours trusts
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: _Connection(self._open), self._host, self._port, ssl=self._context, happy_eyeballs_delay=0.25
+            loop = asyncio.get_running_loop()
+            # RFC 8305, where the loop has it: uvloop tries one address after the other.
+            racing: dict[str, Any] = {"happy_eyeballs_delay": 0.25} if isinstance(loop, asyncio.BaseEventLoop) else {}
+            _, connection = await loop.create_connection(
+                lambda: _Connection(self._open), self._host, self._port, ssl=self._context, **racing
             )
         return connection
 
