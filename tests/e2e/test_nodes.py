@@ -144,7 +144,8 @@ class Site:
         return asyncio.run(ask())
 
     def unfinished(self) -> int:
-        return self.sql("select count(*) from runs where finished_at is null")[0][0]
+        """Runs that have not ended, or have something to tell yet."""
+        return self.sql("select count(*) from runs where finished_at is null or attention_at is not null")[0][0]
 
     def evidence(self) -> Evidence:
         async def gathered() -> Evidence:
