@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.engine.conftest import Bench
 
 from headgate.authoring import load_definition
@@ -14,6 +16,7 @@ from headgate.core import events as e
 from headgate.core.values import Candidate, Failure, Price, Usage
 from headgate.ports import RunRow
 from headgate.stores.memory import MemoryLog
+from headgate.testing.crash_evidence import gather_from, problems_of_log
 
 CHILD = "name: child\nactivities: {a: {use: work, queue: far, retry: 1}}"
 PARENT = "name: parent\nactivities: {sub: {workflow: child}, slow: {use: work, queue: slow}}"
@@ -176,6 +179,24 @@ def test_what_a_retry_of_a_child_costs_is_counted_by_all_above(play: Any):
         await bench.rest()
 
         assert await family.costs() == [36, 36, 36]
+
+    play(scene, work=False)
+
+
+def test_the_books_are_compared_with_the_calls_of_all_runs_below(play: Any, tmp_path: Path):
+    async def scene(bench: Bench) -> None:
+        family = Family(bench)
+        await family.begin()
+        await family.complete("child", "a", attempt=2)
+        await family.complete("parent", "slow")
+        await family.settle(30)
+
+        evidence = await gather_from(bench.log, tmp_path / "journal")
+        assert problems_of_log(evidence) == []
+
+        row = await family.row("grand")
+        evidence.runs[row.id] = replace(row, head=row.head._replace(cost=WORST))
+        assert problems_of_log(evidence) == [f"Run {row.id} says that it cost 100; its calls come to 30."]
 
     play(scene, work=False)
 
