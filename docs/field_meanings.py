@@ -66,6 +66,8 @@ OF_ONE = {
     ("SignalDelivered", "of"): "the version of the `signal_received`; 0: none came in time, and it goes on",
     ("ApprovalDecided", "approved"): "yes or no",
     ("ChildFinished", "status"): "`completed`, `failed` or `cancelled`",
+    ("ChildCorrected", "of"): "the version of the child's event that changed what it cost",
+    ("ChildCorrected", "amount"): "nano-dollars that came to it; below 0: that it turned out to cost less",
     ("EffectBegun", "what"): "what is about to be done, for people",
     ("MessageDelivered", "message"): "the message's id, the same however often it is derived",
     ("CallRequested", "request_hash"): "hash of what is asked, and of whom",

@@ -31,6 +31,7 @@ KILLED = f"{MATRIX}::test_killed_at_each_boundary_the_run_finishes_as_if_nothing
 TIGHT = f"{MATRIX}::test_a_tight_budget_lets_some_calls_wait_and_none_go_beyond_it"
 AGAIN = f"{MATRIX}::test_a_second_process_that_starts_the_same_run_finds_it_and_repeats_nothing"
 ACKNOWLEDGED = "tests/e2e/test_acknowledged.py"
+LATE = "tests/engine/test_late_costs.py"
 CONFORMANCE = "tests/conformance/test_log.py"
 DECIDE = "tests/core/test_decide.py"
 PROMISE = "tests/llm/test_provider_conformance.py::test_every_provider_keeps_the_promise"
@@ -266,6 +267,44 @@ MUTANTS = (
             ),
         ),
         f"{ACKNOWLEDGED}::test_a_child_that_ends_after_its_cancelled_parent_still_counts_with_its_cost",
+    ),
+    Mutant(
+        "a parent is not told what a child's call cost that was settled late",
+        (
+            Edit(
+                "src/headgate/core/fold_calls.py",
+                "    if run.finished:\n        correct_parent(run, event.version)\n",
+                "",
+            ),
+        ),
+        f"{LATE}::test_a_call_that_is_settled_when_all_have_ended_is_counted_by_all_above",
+    ),
+    Mutant(
+        "a parent that was corrected does not tell its own parent",
+        (
+            Edit(
+                "src/headgate/core/fold_waits.py",
+                "    if run.finished:\n        correct_parent(run, event.version)\n",
+                "",
+            ),
+        ),
+        f"{LATE}::test_a_call_that_is_settled_when_all_have_ended_is_counted_by_all_above",
+    ),
+    Mutant(
+        "a correction that is told twice counts twice",
+        (
+            Edit(
+                DECIDER,
+                "    if (command.child_run, command.of) in decision.run.corrections:\n        return\n",
+                "",
+            ),
+        ),
+        "tests/core/test_late_costs.py::test_a_correction_counts_once_and_commutes_with_the_childs_end",
+    ),
+    Mutant(
+        "a child tells what it costs now, and its corrections too",
+        (Edit("src/headgate/engine/courier.py", "cost=message.amount,", "cost=run.total_cost,"),),
+        f"{LATE}::test_a_settlement_between_a_childs_end_and_its_parents_hearing_of_it_counts_once",
     ),
     Mutant(
         "a call that was under way is not lost with its process",

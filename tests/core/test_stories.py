@@ -54,7 +54,7 @@ def test_whatever_is_asked_in_whatever_order_every_invariant_holds_and_the_run_s
 
 IDEMPOTENT = (
     *(c.CompleteActivity, c.FailActivity, c.LoseAttempt, c.TimeOutAttempt, c.SuspendActivity, c.Tick, c.FinishChild),
-    *(c.ConfirmMessage, c.Pause, c.Resume, c.Cancel, c.AdmitCall, c.SettleCall, c.StartRun),
+    *(c.CorrectChild, c.ConfirmMessage, c.Pause, c.Resume, c.Cancel, c.AdmitCall, c.SettleCall, c.StartRun),
 )
 """A signal or a decision that is repeated is known by its command id, before it is decided."""
 

@@ -144,7 +144,8 @@ class Site:
         return asyncio.run(ask())
 
     def unfinished(self) -> int:
-        return self.sql("select count(*) from runs where finished_at is null")[0][0]
+        """Runs that have not ended, or have something to tell yet."""
+        return self.sql("select count(*) from runs where finished_at is null or attention_at is not null")[0][0]
 
     def evidence(self) -> Evidence:
         async def gathered() -> Evidence:
@@ -239,7 +240,7 @@ def test_whatever_is_killed_all_runs_finish_and_nothing_acknowledged_is_lost(sit
 
 def test_what_a_killed_node_held_is_taken_over_within_its_lease_and_five_seconds(site: Site):
     first = site.node(starts=9)
-    site.until(lambda: held(site) > 0 and first.ready.is_set(), "something is under way")
+    site.until(lambda: first.ready.is_set() and held(site) > 0, "something is under way")
     site.kill(first)
     left = {tuple(row) for row in site.sql("select run_id, place, attempt from queue where lease_until is not null")}
     assert left
@@ -271,7 +272,7 @@ def leased(site: Site) -> list[tuple[Any, ...]]:
 
 def test_a_node_that_sleeps_beyond_its_lease_is_fenced_when_it_wakes(site: Site):
     zombie = site.node(starts=9)
-    site.until(lambda: held(site) > 0 and zombie.ready.is_set(), "something is under way")
+    site.until(lambda: zombie.ready.is_set() and held(site) > 0, "something is under way")
     zombie.signal(signal.SIGSTOP)
     before = set(leased(site))
     assert before

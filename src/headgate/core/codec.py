@@ -52,6 +52,7 @@ AnyEvent = (
     | e.SignalDelivered
     | e.ApprovalDecided
     | e.ChildFinished
+    | e.ChildCorrected
     | e.MessageDelivered
     | e.EffectBegun
     | g.CallRequested

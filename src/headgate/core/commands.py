@@ -18,6 +18,7 @@ __all__ = [
     "Command",
     "CompleteActivity",
     "ConfirmMessage",
+    "CorrectChild",
     "DecideApproval",
     "FailActivity",
     "FinishChild",
@@ -173,6 +174,16 @@ class FinishChild(Command, frozen=True, gc=False, tag=True):
     output: Any = None
     cost: int = 0
     error: Failure | None = None
+
+
+class CorrectChild(Command, frozen=True, gc=False, tag=True):
+    """A child run tells its parent what its event `of` has changed of its cost after its end, in nano-dollars."""
+
+    place: str
+    attempt: int
+    child_run: str
+    of: int
+    amount: int
 
 
 class ConfirmMessage(Command, frozen=True, gc=False, tag=True):

@@ -14,7 +14,7 @@ from typing import Any
 from headgate.core import commands as c
 from headgate.core import events as e
 from headgate.core import gate_events as g
-from headgate.core.admission import admit, forfeit, free, name_overruns, settle
+from headgate.core.admission import admit, forfeit, free, name_overruns, settle, wake
 from headgate.core.asking import forget_waiting, raise_budget, refuse_calls
 from headgate.core.attempts import (
     begin_effect,
@@ -37,7 +37,7 @@ from headgate.core.values import Failure
 
 __all__ = ["DECIDER", "SIGNALS_MAX", "advance", "decide", "wanted"]
 
-DECIDER = 2
+DECIDER = 3
 """The revision of all rules that decide; a run names the one it was started under."""
 
 SIGNALS_MAX = 1_000
@@ -249,6 +249,24 @@ def _finish_child(decision: Decision, command: c.FinishChild) -> None:
     go_on_after_failure(decision, place, error)
 
 
+def _correct_child(decision: Decision, command: c.CorrectChild) -> None:
+    """Repeated: nothing. It may come before the child's end is heard of, and after the run's own."""
+    if (command.child_run, command.of) in decision.run.corrections:
+        return
+    decision.emit(
+        e.ChildCorrected,
+        command.place,
+        command.attempt,
+        child_run=command.child_run,
+        of=command.of,
+        amount=command.amount,
+    )
+    if command.amount > 0:
+        name_overruns(decision, command.place)
+    else:
+        wake(decision)
+
+
 def _confirm_message(decision: Decision, command: c.ConfirmMessage) -> None:
     if command.message in decision.run.messages:
         decision.emit(e.MessageDelivered, message=command.message)
@@ -313,6 +331,7 @@ HANDLERS: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.Signal: _signal,
     c.DecideApproval: _decide_approval,
     c.FinishChild: _finish_child,
+    c.CorrectChild: _correct_child,
     c.ConfirmMessage: _confirm_message,
     c.Cancel: _cancel,
     c.Pause: _pause,

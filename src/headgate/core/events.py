@@ -33,6 +33,7 @@ __all__ = [
     "AttemptLost",
     "AttemptTimedOut",
     "CancelRequested",
+    "ChildCorrected",
     "ChildFinished",
     "EdgeDecided",
     "EffectBegun",
@@ -331,6 +332,14 @@ class ChildFinished(Fact, frozen=True, gc=False, array_like=True, tag="child_fin
     status: str
     cost: int = 0
     error: Failure | None = None
+
+
+class ChildCorrected(Fact, frozen=True, gc=False, array_like=True, tag="child_corrected"):
+    """What a child run cost has changed after its end: a call of it was settled late, or it was retried."""
+
+    child_run: str
+    of: int
+    amount: int
 
 
 class MessageDelivered(Fact, frozen=True, gc=False, array_like=True, tag="message_delivered"):

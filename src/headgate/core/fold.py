@@ -16,8 +16,9 @@ from headgate.core.fold_calls import CALL_FOLDS, forget_calls, spend
 from headgate.core.fold_items import consider_items, end_item, place_of, retry_items
 from headgate.core.fold_waits import WAIT_FOLDS, stop_waiting
 from headgate.core.frontier import begin, close, decide_edge, end_loop, opened, repeat_loop, restart
+from headgate.core.messages import tell_child, tell_parent
 from headgate.core.place import FanOut, Place, Wait
-from headgate.core.run import Message, Run
+from headgate.core.run import Run
 from headgate.core.token_budget import book_tokens, tokens_of
 
 __all__ = ["apply"]
@@ -61,7 +62,7 @@ def _run_finished(run: Run, event: e.RunCompleted | e.RunFailed | e.RunCancelled
     for place in run.live_places():
         place.status, place.ended_at = "cancelled", event.at
         if place.wait and place.wait.child_run:
-            _tell_child(run, place)
+            tell_child(run, place)
         place.wait = None
     for place in run.places:
         if not place.ended:
@@ -72,8 +73,7 @@ def _run_finished(run: Run, event: e.RunCompleted | e.RunFailed | e.RunCancelled
     run.asking_calls.clear()
     for due in (run.edges_due, run.loops_due, run.ready, run.fans_due, run.resumed):
         due.clear()
-    if run.parent:
-        run.messages["parent"] = Message("parent", "tell_parent", run.parent[1], run.parent[2], run.parent[0])
+    tell_parent(run, event.version)
 
 
 def _cancel_requested(run: Run, event: e.CancelRequested) -> None:
@@ -207,15 +207,8 @@ def _activity_skipped(run: Run, event: e.ActivitySkipped) -> None:
 def _activity_cancelled(run: Run, event: e.ActivityCancelled) -> None:
     place = place_of(run, event)
     if place.wait and place.wait.child_run:
-        _tell_child(run, place)
+        tell_child(run, place)
     _end(run, place, "cancelled", event)
-
-
-def _tell_child(run: Run, place: Place) -> None:
-    assert place.wait is not None
-    child = place.wait.child_run
-    run.messages.pop(f"start:{child}", None)
-    run.messages[f"cancel:{child}"] = Message(f"cancel:{child}", "cancel_child", place.path, place.attempt, child)
 
 
 def _end(run: Run, place: Place, status: Any, event: e.Event) -> None:

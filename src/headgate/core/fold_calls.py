@@ -12,6 +12,7 @@ from typing import Any
 from headgate.core import events as e
 from headgate.core import gate_events as g
 from headgate.core.definition import Budget
+from headgate.core.messages import correct_parent
 from headgate.core.place import Place
 from headgate.core.run import Call, Run
 from headgate.core.token_budget import book_tokens, hold_tokens, tokens_of
@@ -36,12 +37,14 @@ def count(run: Run, place: Place, amount: int) -> None:
         owner.round_cost += amount
 
 
-def _spend_of_call(run: Run, call: Call, amount: int) -> None:
+def _spend_of_call(run: Run, event: g.CallSettled | g.CallForfeited, call: Call, amount: int) -> None:
     """Count what a call cost, also where its item or iteration is over: the activity keeps the sum."""
     place = run.place(call.place)
     spend(run, place, amount)
     if place is None and (owner := run.owner_of(call.place)) is not None:
         owner.cost += amount
+    if run.finished:
+        correct_parent(run, event.version)
 
 
 def _reserve(run: Run, call: Call, amount: int) -> None:
@@ -130,7 +133,7 @@ def _call_settled(run: Run, event: g.CallSettled) -> None:
     used = tokens_of(event.usage)
     book_tokens(run, call.place, used - call.tokens)
     call.tokens = used
-    _spend_of_call(run, call, event.cost - call.spent)
+    _spend_of_call(run, event, call, event.cost - call.spent)
     call.spent = event.cost
     call.state = "settled"
     if call.place not in run.calls_of:
@@ -142,7 +145,7 @@ def _call_forfeited(run: Run, event: g.CallForfeited) -> None:
     _reserve(run, call, -call.reservation)
     hold_tokens(run, call, -call.tokens)
     book_tokens(run, call.place, call.tokens)
-    _spend_of_call(run, call, event.amount)
+    _spend_of_call(run, event, call, event.amount)
     call.state, call.spent = "forfeited", event.amount
 
 

@@ -15,6 +15,7 @@ from headgate.core import events as e
 from headgate.core.fold_calls import count, forget_calls
 from headgate.core.fold_items import consider_items, place_of
 from headgate.core.frontier import opened
+from headgate.core.messages import correct_parent
 from headgate.core.place import Place, Wait
 from headgate.core.run import Message, Run, SignalKept
 
@@ -120,16 +121,28 @@ def _approval_decided(run: Run, event: e.ApprovalDecided) -> None:
 
 def _child_finished(run: Run, event: e.ChildFinished) -> None:
     run.children_out.pop(event.child_run, None)
-    run.children_spent += event.cost
+    _spend_of_child(run, event, event.cost)
     place = run.place(event.place)
-    if place is None:  # its item or iteration is over
-        owner = run.owner_of(event.place)
-        if owner is not None:
-            owner.cost += event.cost
-        return
-    count(run, place, event.cost)
-    if place.wait is not None and place.wait.child_run == event.child_run and event.status != "completed":
+    wait = place.wait if place else None
+    if place and wait and wait.child_run == event.child_run and event.status != "completed":
         place.failures += 1
+
+
+def _child_corrected(run: Run, event: e.ChildCorrected) -> None:
+    run.corrections.add((event.child_run, event.of))
+    _spend_of_child(run, event, event.amount)
+
+
+def _spend_of_child(run: Run, event: e.ChildFinished | e.ChildCorrected, amount: int) -> None:
+    """Count what a child cost, also where its item or iteration is over, or the run itself."""
+    run.children_spent += amount
+    place = run.place(event.place)
+    if place is not None:
+        count(run, place, amount)
+    elif (owner := run.owner_of(event.place)) is not None:
+        owner.cost += amount
+    if run.finished:
+        correct_parent(run, event.version)
 
 
 def _message_delivered(run: Run, event: e.MessageDelivered) -> None:
@@ -145,5 +158,6 @@ WAIT_FOLDS: dict[type[e.Event], Callable[[Run, Any], None]] = {
     e.SignalDelivered: _signal_delivered,
     e.ApprovalDecided: _approval_decided,
     e.ChildFinished: _child_finished,
+    e.ChildCorrected: _child_corrected,
     e.MessageDelivered: _message_delivered,
 }

@@ -181,6 +181,7 @@ COMMANDS: dict[type[e.Event], tuple[type[c.Command], Fields]] = {
         c.FinishChild,
         _own("place", "attempt", "child_run", "status", "cost", "error", content="output"),
     ),
+    e.ChildCorrected: (c.CorrectChild, _own("place", "attempt", "child_run", "of", "amount")),
     e.MessageDelivered: (c.ConfirmMessage, _own("message")),
     e.EffectBegun: (c.BeginEffect, _own("place", "attempt", "what")),
     g.CallRequested: (

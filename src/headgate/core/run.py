@@ -77,13 +77,17 @@ class Message(msgspec.Struct, frozen=True):
     """Something to tell another run. `id` is the same however often it is derived."""
 
     id: str
-    kind: Literal["start_child", "cancel_child", "tell_parent"]
+    kind: Literal["start_child", "cancel_child", "tell_parent", "correct_parent"]
     place: str = ""
     attempt: int = 0
     run_id: str = ""
     definition: str = ""
     content: int = 0
     limit: int | None = None
+    amount: int = 0
+    """To the parent: nano-dollars, what the run had cost when it ended, or the difference since."""
+    of: int = 0
+    """Of a correction: the version of the event that made it."""
 
 
 class SignalKept(msgspec.Struct, frozen=True):
@@ -109,6 +113,9 @@ class Run:
         "children_out",
         "children_spent",
         "code",
+        "corrected",
+        "corrections",
+        "cost_at_end",
         "decider",
         "dropped",
         "edges",
@@ -209,6 +216,12 @@ class Run:
         self.children_spent = 0
         self.children_out: dict[str, None] = {}
         """Child runs that were begun and whose end has not been heard of; they may outlive whoever waited for them."""
+        self.corrections: set[tuple[str, int]] = set()
+        """Corrections of children's costs that were heard: child run, and version of its event."""
+        self.cost_at_end: int | None = None
+        """Of a child: what it had cost when it ended first."""
+        self.corrected = 0
+        """Of a child: what its parent was told beside that."""
         self.calls: dict[str, Call] = {}
         self.calls_of: dict[str, list[str]] = {}
         """Per place that is under way: the calls of its newest attempt."""

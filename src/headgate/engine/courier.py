@@ -1,12 +1,13 @@
 """The courier: carries messages from run to run until their acceptance is in the sender's log.
 
 A message is a projection of the run that sends it: after a crash it is there again, with the same id. Accepting it
-twice is harmless, for a child's id is derived from its parent's place, and a parent hears of a child only while it
-waits for it.
+twice is harmless, for a child's id is derived from its parent's place, a parent hears of a child's end only once, and of
+each correction of its cost, too. Nor does their order matter.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,6 +55,8 @@ class Courier:
                     await self._cancel_child(message)
                 case "tell_parent":
                     await self._tell_parent(lane, message)
+                case "correct_parent":
+                    await self._correct_parent(lane.run.id, message)
             command = c.ConfirmMessage(at=self._engine.clock.now(), actor="engine", message=message.id)
             await self._engine.submit(lane.run.id, command)
         except Unavailable:
@@ -103,7 +106,20 @@ class Courier:
         if run.status == "completed":
             output = outputs_of(run, await self._engine.load_values(lane.row.key, result_versions(run)))
         own = Message(message.id, "tell_parent", message.place, message.attempt, run.id)
-        await self._tell(message.run_id, own, status=run.status, output=output, cost=run.total_cost, error=error)
+        await self._tell(message.run_id, own, status=run.status, output=output, cost=message.amount, error=error)
+
+    async def _correct_parent(self, child: str, message: Message) -> None:
+        command = c.CorrectChild(
+            at=self._engine.clock.now(),
+            actor="engine",
+            place=message.place,
+            attempt=message.attempt,
+            child_run=child,
+            of=message.of,
+            amount=message.amount,
+        )
+        with contextlib.suppress(NotFound):  # the parent was deleted
+            await self._engine.submit(message.run_id, command)
 
     async def _tell(self, parent: str, message: Message, **how: Any) -> None:
         command = c.FinishChild(

@@ -314,9 +314,10 @@ def _wrong_money(evidence: Evidence) -> Iterator[str]:
     for run in evidence.runs.values():
         if run.head.finished_at is not None and run.head.reserved:
             yield f"Run {run.id} has finished and still holds {run.head.reserved} as reserved."
-        below = sum(spent[child.id] for child in evidence.runs.values() if child.parent == run.id)
-        if run.head.finished_at is not None and run.head.cost != spent[run.id] + below:
-            yield f"Run {run.id} says that it cost {run.head.cost}; its calls come to {spent[run.id] + below}."
+    for run_id, total in _with_all_below(evidence.runs, spent).items():
+        run = evidence.runs[run_id]
+        if run.head.finished_at is not None and run.head.cost != total:
+            yield f"Run {run.id} says that it cost {run.head.cost}; its calls come to {total}."
     for budget in evidence.budgets:
         sharing = {
             event.run_id
@@ -327,6 +328,17 @@ def _wrong_money(evidence: Evidence) -> Iterator[str]:
         if (budget.spent, budget.reserved) != (total, 0):
             stands = f"{budget.spent} and {budget.reserved} reserved"
             yield f"Budget {budget.budget} stands at {stands}; its calls cost {total}."
+
+
+def _with_all_below(runs: dict[str, RunRow], spent: Counter[str]) -> Counter[str]:
+    """Return what each run comes to with its children, their children, and so on."""
+    totals: Counter[str] = Counter()
+    for run in runs.values():
+        above: RunRow | None = run
+        while above is not None:
+            totals[above.id] += spent[run.id]
+            above = runs.get(above.parent or "")
+    return totals
 
 
 def _spent(event: e.Event) -> int:

@@ -102,6 +102,9 @@ def _money(run: Run) -> Iterator[str]:
         yield "what the activities have reserved is not what the run has reserved"
     if sum(place.cost for place in run.places) != run.total_cost:
         yield f"the activities cost {sum(place.cost for place in run.places)}, the run {run.total_cost}"
+    told = (run.cost_at_end or 0) + run.corrected
+    if run.parent and run.finished and told != run.total_cost:
+        yield f"the run cost {run.total_cost}, and its parent is told {told}"
     for call_id in (*run.waiting_calls, *run.asking_calls):
         if run.calls[call_id].state != "waiting" or run.calls[call_id].place not in run.tasks:
             yield f"call {call_id} waits for money, and nobody waits for it"

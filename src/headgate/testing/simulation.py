@@ -71,6 +71,8 @@ class History(msgspec.Struct, frozen=True):
     events: list[e.Event]
     contents: dict[int, Any]
     definition: Definition
+    cost: int
+    """What its row says, in nano-dollars."""
 
     def count(self, kind: type[e.Event]) -> int:
         return sum(isinstance(event, kind) for event in self.events)
@@ -88,10 +90,12 @@ class World:
         crashes: Iterable[Crash] = (),
         calm: bool = False,
         greedy: bool = False,
+        sleepy: bool = False,
         rules: Sequence[BudgetRule] = (),
     ) -> None:
         """`calm`: every worker does at once what it is asked, and succeeds. `greedy`: every worker makes model calls,
-        which take their time, so that their reservations meet. `rules` are set when the first process has begun."""
+        which take their time, so that their reservations meet. `sleepy`: some workers fall asleep before they settle a
+        call, and wake when all runs have ended. `rules` are set when the first process has begun."""
         self._rules = list(rules)
         self._kept_rules = KeptBudgetRules(MemoryDocuments())
         self.log = log
@@ -104,6 +108,9 @@ class World:
         self._seed = seed
         self._calm = calm
         self._greedy = greedy
+        self._sleepy = sleepy
+        self._asleep: list[tuple[str, str, Settlement]] = []
+        """What is settled when all has ended: run, call, and how it went."""
         self._crashes = list(crashes)
         self._begun: dict[str, Start] = {}
         self._completed: set[tuple[str, str]] = set()
@@ -163,9 +170,12 @@ class World:
             await self._come_to_rest()
             runs = [row for row in await self.log.runs(limit=1_000) if row.head.finished_at is None]
             unsent = await self.log.due(0, 1)
-            if not runs and not unsent:
+            if runs or unsent:
+                await self._go_on([row.id for row in runs])
+            elif self._asleep:
+                await self._wake_one()
+            else:
                 return
-            await self._go_on([row.id for row in runs])
         raise AssertionError(f"no end after {MOVES_MAX} moves: {[row.id for row in runs]}")
 
     async def _come_to_rest(self) -> None:
@@ -176,6 +186,11 @@ class World:
             await asyncio.sleep(0)
             moved = before != (self._app.engine.appender.commits, self._reports, len(self.starts))
             quiet = 0 if moved or not self._app.engine.appender.idle else quiet + 1
+
+    async def _wake_one(self) -> None:
+        run_id, call_id, settlement = self._asleep[0]
+        await self._app.gate.settle(run_id, call_id=call_id, settlement=settlement)
+        self._asleep.pop(0)  # not before: where the process dies meanwhile, it says so again
 
     async def _go_on(self, runs: list[str]) -> None:
         """Answer one of those that wait for somebody outside, or let time pass."""
@@ -272,7 +287,10 @@ class World:
             settlement = draw.choice([Settlement("lost"), Settlement("never_sent"), *[used] * 4])
             if self._greedy or (not self._calm and draw.random() < 0.3):
                 await self.clock.sleep(2)
-            await self._app.protocol.settle(task.activity_id, call_id=call_id, settlement=settlement)
+            if self._sleepy and draw.random() < 0.5:
+                self._asleep.append((task.workflow_id, call_id, settlement))
+            else:
+                await self._app.protocol.settle(task.activity_id, call_id=call_id, settlement=settlement)
 
     def _draw(self, *names: object) -> Random:
         return Random(f"{self._seed}/{names}")  # noqa: S311 - chance that can be repeated is the point
@@ -297,7 +315,7 @@ class World:
         assert state_of(run) == state_of(await fold_run(self.log, row, plan))
         assert run.reserved == 0, f"{run_id} has ended with {run.reserved} reserved"
         assert {event.trace_id for event in events} == {row.trace_id}
-        return History(run_id, row.head.status, events, contents, self.definitions[row.workflow])
+        return History(run_id, row.head.status, events, contents, self.definitions[row.workflow], row.head.cost)
 
 
 class _MortalLog:

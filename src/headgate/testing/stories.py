@@ -36,6 +36,7 @@ class Act(enum.Enum):
     APPROVE = enum.auto()
     SUSPEND = enum.auto()
     FINISH_CHILD = enum.auto()
+    CORRECT_CHILD = enum.auto()
     CONFIRM = enum.auto()
     CANCEL = enum.auto()
     PAUSE = enum.auto()
@@ -151,6 +152,9 @@ def _outside_command(run: Run, act: Act, at: int, a: int, b: int) -> c.Command |
             return c.DecideApproval(at=at, key=waiting[a % len(waiting)] if waiting else "", approved=b % 2 == 0)
         case Act.FINISH_CHILD:
             return _finish_child(run, at, a, b)
+        case Act.CORRECT_CHILD:
+            # Downwards only: so no limit may be passed all the same.
+            return c.CorrectChild(at=at, place=keys[a % len(keys)], attempt=1, child_run="child", of=a, amount=-b)
         case Act.CONFIRM:
             messages = list(run.messages)
             return c.ConfirmMessage(at=at, message=messages[a % len(messages)] if messages else "none")
