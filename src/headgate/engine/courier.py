@@ -1,8 +1,8 @@
 """The courier: carries messages from run to run until their acceptance is in the sender's log.
 
 A message is a projection of the run that sends it: after a crash it is there again, with the same id. Accepting it
-twice is harmless, for a child's id is derived from its parent's place, a parent hears of a child's end only once, and of
-each correction of its cost, too. Nor does their order matter.
+twice is harmless, for the id of a child is derived from the place of its parent, and a parent hears of an end only
+once, and of each correction of a cost, too. Nor does their order matter.
 """
 
 from __future__ import annotations
