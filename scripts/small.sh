@@ -58,7 +58,10 @@ run() { # run FOLDER or FILE…
     code=$? killed=$(awk '$1 == "oom_kill" { print $2 }' "$group/$kills")
     [ "$code$killed" = 00 ] && said=passed || said="FAILED (exit code $code, killed for memory: $killed)"
     echo "$said, peak $peak of $LIMIT_MIB MiB: $*" | tee -a "$report"
-    until rmdir "$group" 2>/dev/null; do sleep 0.2; done
+    until rmdir "$group" 2>/dev/null; do # what the part has left behind ends with it
+        xargs -r kill -9 <"$group/cgroup.procs" 2>/dev/null
+        sleep 0.2
+    done
 }
 
 if [ $# -gt 0 ]; then
