@@ -103,7 +103,7 @@ def test_importing_headgate_loads_nothing_but_the_standard_library(tmp_path: Pat
     assert loaded.isdisjoint([*ALWAYS_LAZY, *OWN_LIBRARIES, "asyncio"])
 
 
-def test_what_everybody_installs_has_at_most_ninety_megabytes():
+def test_what_everybody_installs_has_at_most_a_hundred_megabytes():
     """Twenty of them are what logins and sealed secrets need (`cryptography`, and what it needs), fourteen the loop of
     what serves (`uvloop`)."""
     lock = (ROOT / "requirements" / "base.txt").read_text(encoding="utf-8")
@@ -112,7 +112,7 @@ def test_what_everybody_installs_has_at_most_ninety_megabytes():
     sizes = {name: size_of(name) for name in [*names, "headgate"]}
 
     assert len(names) > 10
-    assert sum(sizes.values()) < 90_000_000, sorted(sizes.items(), key=lambda entry: -entry[1])[:8]
+    assert sum(sizes.values()) < 100_000_000, sorted(sizes.items(), key=lambda entry: -entry[1])[:8]
 
 
 def size_of(name: str) -> int:

@@ -209,7 +209,8 @@ def test_a_hundred_branches_in_four_worker_processes_never_cost_more_than_their_
             killing.join()
             site.kill_all()
 
-    assert set(ended.values()) <= {0, 143}
+    # -15: one that was started a moment ago and had not yet said what a SIGTERM means to it.
+    assert set(ended.values()) <= {0, 143, -signal.SIGTERM}
     assert killer.killed["owner"] == 1
     assert killer.killed["worker"] >= 3
     run, events, spend = asyncio.run(site.story(run_id))
