@@ -206,3 +206,26 @@ class Kept(MemoryLog):
 
     async def close(self) -> None:
         pass
+
+
+def test_a_child_that_is_retried_before_its_parent_hears_of_its_end_has_not_ended(play: Any):
+    async def scene(bench: Bench) -> None:
+        family = Family(bench)
+        await family.begin()
+        child, retried = (await family.row("child")).id, list[Any]()
+
+        def retry(lane: Any, decisions: Any) -> None:
+            if lane.run.id == child and lane.run.status == "failed":
+                retried.append(bench.app.engine.submit_soon(child, c.Retry(at=family.now)))
+
+        bench.app.engine.listen(retry)  # after the courier, which sets out in the loop's next turn
+        error = Failure("broken", "no", retryable=False)
+        await family.do("child", c.FailActivity(at=family.now, place="a", attempt=2, error=error))
+        await bench.rest()
+
+        assert len(retried) == 1
+        events = await bench.events((await family.row("parent")).id)
+        assert not [event for event in events if isinstance(event, e.ChildFinished)]
+        assert await family.statuses() == ["waiting", "running", "running"]
+
+    play(scene, work=False)

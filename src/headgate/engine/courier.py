@@ -98,6 +98,8 @@ class Courier:
 
     async def _tell_parent(self, lane: Lane, message: Message) -> None:
         run = lane.run
+        if not run.finished:
+            return  # it was retried since: it tells when it has ended again
         error = None
         if run.status != "completed":
             # What failed may be tried again, as a new child; what was cancelled was meant to end.
