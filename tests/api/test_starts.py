@@ -87,7 +87,7 @@ def test_what_no_run_can_have_is_refused(given: dict[str, Any], named: str, play
     play(scene)
 
 
-@pytest.mark.parametrize("given", [{"labels": {str(number): "x" for number in range(17)}}, {"budget": -1}])
+@pytest.mark.parametrize("given", [{"labels": {str(number): "x" for number in range(16)}}, {"budget": -1}])
 def test_what_no_run_can_have_no_schedule_and_no_hook_is_made_with(given: dict[str, Any], play: Any):
     async def scene(desk: Any) -> None:
         await desk.deploy(HELLO)

@@ -11,7 +11,7 @@ import msgspec
 from headgate.core.errors import Invalid, Refused
 from headgate.engine.engine import Engine
 from headgate.engine.hook_request import CompiledHook, Wanted, compiled_hook, is_authentic, wanted
-from headgate.engine.hooks import Hooks
+from headgate.engine.hooks import Hooks, labels_of
 from headgate.engine.signal_with_start import SignalSent, signal_keyed, signal_with_start
 from headgate.engine.start import Start
 from headgate.ports import Hook, RunRow
@@ -68,7 +68,7 @@ class HookDoor:
             input=asked.input,
             tenant=hook.tenant,
             unique_key=asked.unique_key,
-            labels={**hook.labels, "hook": hook.name},
+            labels=labels_of(hook),
             command_id=_command_id(hook, asked.delivery),
             actor=f"hook:{hook.name}",
         )

@@ -20,7 +20,7 @@ from headgate.engine.sealing import Sealer
 from headgate.engine.start_bounds import check_labels
 from headgate.ports import Documents, Hook
 
-__all__ = ["Hooks"]
+__all__ = ["Hooks", "labels_of"]
 
 HOOK = "hook"
 """The kind of the documents."""
@@ -105,6 +105,11 @@ def _taken(hook: Hook) -> Refused:
     return Refused(f"There is a hook {hook.name!r} already; remove it first.")
 
 
+def labels_of(hook: Hook) -> dict[str, str]:
+    """Return the labels of what the hook starts."""
+    return {**hook.labels, "hook": hook.name}
+
+
 def _check(hook: Hook) -> None:
     """Raise `Invalid` for what cannot work."""
     if not NAME.fullmatch(hook.name):
@@ -113,7 +118,7 @@ def _check(hook: Hook) -> None:
         raise Invalid("a hook needs a workflow to start, a signal to send, or both")
     if hook.signal and not hook.unique_key:
         raise Invalid("a hook that signals needs a unique_key, a template that says which run is meant")
-    check_labels(hook.labels)
+    check_labels(labels_of(hook))
     if hook.header and (hook.scheme != "token" or not HEADER.fullmatch(hook.header)):
         raise Invalid("header is the name of the header that carries the secret, for the scheme token only")
     if hook.secret and hook.scheme == "standard":

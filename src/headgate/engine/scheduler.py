@@ -129,7 +129,7 @@ class Scheduler:
             tenant=schedule.tenant,
             mode=schedule.mode,
             limit=schedule.limit,
-            labels={**schedule.labels, "schedule": schedule.name},
+            labels=_labels_of(schedule),
             actor=f"schedule:{schedule.name}",
         )
         try:
@@ -169,6 +169,10 @@ def _run_id(schedule: Schedule, at: int) -> str:
     return hashlib.sha256(f"{schedule.id}/{at}".encode()).hexdigest()[:20]
 
 
+def _labels_of(schedule: Schedule) -> dict[str, str]:
+    return {**schedule.labels, "schedule": schedule.name}
+
+
 def checked_schedule(schedule: Schedule, now: int) -> Schedule:
     """Return the schedule with its next time. Raises `Invalid` for what can never be due."""
     if bool(schedule.cron) == bool(schedule.every_seconds):
@@ -180,7 +184,7 @@ def checked_schedule(schedule: Schedule, now: int) -> Schedule:
     if schedule.misfire == "run_all" and schedule.overlap == "skip":
         what = "what was missed is started side by side, so misfire run_all needs overlap allow"
         raise Invalid(f"The schedule {schedule.name!r}: {what}.")
-    check_labels(schedule.labels)
+    check_labels(_labels_of(schedule))
     check_limit(schedule.limit)
     _zone(schedule)  # which an interval does not need now, but may be given a cron expression later
     due = next_time(schedule, now)
