@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import headgate
 from headgate.authoring import InvalidDefinition, InvalidInput
 from headgate.core.errors import Invalid, Refused
+from headgate.sdk.embedded import STATE_FOLDER, make_state_folder
 
 ECHO = (
     "name: hello\ninputs: {name: string}\nactivities:\n  greet: {use: echo, with: {text: 'Hello {{ INPUT.name }}'}}\n"
@@ -343,3 +345,10 @@ def test_an_interrupt_ends_the_waiting_and_loses_nothing(call: str):
 
     assert "KeyboardInterrupt" in said
     assert patiently(approve(run_id)).outputs == {"said": True}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such mode")
+def test_the_state_folder_is_for_whoever_made_it_alone():
+    make_state_folder(named_how="--db")
+
+    assert Path(STATE_FOLDER).stat().st_mode & 0o777 == 0o700

@@ -266,7 +266,7 @@ def make_state_folder(*, named_how: str) -> None:
     """Make `./.headgate/` with a `.gitignore` of its own. Raises `Unavailable`."""
     folder = Path(STATE_FOLDER)
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)  # what runs are given and come to is nobody else's
         ignore = folder / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n")
