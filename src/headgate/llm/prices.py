@@ -109,8 +109,15 @@ def open_prices(environment: Mapping[str, str], folder: Path) -> PriceBook:
     return PriceBook(Path(named) if named else folder / PRICES_FILE, PriceList(listing) if listing.is_file() else None)
 
 
-def every_price(book: PriceBook) -> Iterator[tuple[str, Price | None]]:
-    """Yield every "provider/model" with the price that holds now: what was set, then the list where nothing was."""
+def every_price(book: PriceBook, *, demo: bool = False) -> Iterator[tuple[str, Price | None]]:
+    """Yield every "provider/model" with the price that holds now: what was set, then the list where nothing was.
+
+    With `demo` the demo models come first, at their own prices.
+    """
+    if demo:
+        from headgate.llm.demo.models import MODELS
+
+        yield from ((f"demo/{name}", model.price) for name, model in MODELS.items())
     own = {name: book[name] for name in book if name in book}
     yield from sorted(own.items())
     for listed in book.list.all():
