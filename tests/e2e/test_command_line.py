@@ -655,11 +655,11 @@ class Terminal:
     def until(self, text):
         deadline = time.monotonic() + SECONDS_MAX
         while text not in self.text:
-            ready, _, _ = select.select([self._descriptor], [], [], max(0, deadline - time.monotonic()))
-            assert ready, f"{text!r} never came; what came: {self.text}"
-            assert self._more(), f"{text!r} never came; what came: {self.text}"
+            assert self._more(deadline), f"{text!r} never came; what came: {self.text}"
 
-    def _more(self):
+    def _more(self, deadline):
+        ready, _, _ = select.select([self._descriptor], [], [], max(0, deadline - time.monotonic()))
+        assert ready, f"nothing more came, and it has not ended; what came: {self.text}"
         try:
             data = os.read(self._descriptor, 65_536)
         except OSError:  # Linux says EIO where the other side has closed
@@ -671,7 +671,8 @@ class Terminal:
         os.write(self._descriptor, keys.encode())
 
     def end(self):
-        while self._more():
+        deadline = time.monotonic() + SECONDS_MAX
+        while self._more(deadline):
             pass
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 

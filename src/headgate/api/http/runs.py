@@ -98,6 +98,8 @@ async def start_run(call: Call[Wait, StartRun]) -> Answer:
         if not body.reuse:
             raise
         return await _started(call, summary_of(await call.records.row(held.run)), status=200)
+    if not call.query.wait:
+        call.desk.showing.begun(started.id)
     return await _started(call, started, status=201)
 
 
