@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from headgate.cli.interrupts import run_loop
-from headgate.cli.json_form import iso, usd
+from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
 from headgate.cli.session import open_reader, open_to_change
 from headgate.cli.words import clock, money, now, plural, span
 from headgate.core.duration import parse_microseconds
 from headgate.core.errors import Invalid, Refused
+from headgate.core.money import exact_dollars
 
 if TYPE_CHECKING:
     from headgate.stores.cache_inventory import CacheInventory, CacheLine, CacheSum
@@ -120,7 +121,7 @@ def _line_form(line: CacheLine) -> dict[str, Any]:
         "at": iso(line.at),
         "expires_at": iso(line.expires_at),
         "used_at": iso(line.used_at),
-        "cost_usd": usd(line.saves),
+        "cost_usd": exact_dollars(line.saves),
         "hits": line.hits,
         "size_bytes": line.size,
     }
@@ -154,7 +155,7 @@ def _sum_form(one: CacheSum) -> dict[str, Any]:
         "expired": one.expired,
         "size_bytes": one.size,
         "hits": one.hits,
-        "saved_usd": usd(one.saved),
+        "saved_usd": exact_dollars(one.saved),
         "oldest_at": iso(one.oldest_at),
     }
 

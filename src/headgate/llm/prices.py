@@ -17,7 +17,7 @@ from headgate.core.values import Price
 from headgate.llm.price_list import Listed, PriceList
 from headgate.llm.price_overrides import SetPrice, read_prices
 
-__all__ = ["FREE", "LIST_FILE", "PRICES_FILE", "PriceBook", "every_price", "open_prices", "price_of"]
+__all__ = ["FREE", "LIST_FILE", "PRICES_FILE", "PriceBook", "every_price", "open_prices", "price_of", "undated"]
 
 FREE = Price(id="free")
 """A model on the caller's own machine: it costs nothing that is counted here."""
@@ -137,12 +137,17 @@ def price_of(provider: str, model: str, overrides: Mapping[str, Price] | None = 
     if name in book:
         return book[name]
     listed = None if provider == "ollama" else _list_of(book).find(provider, model)
-    alias = listed.model if listed is not None else _DATED.sub("", model)
+    alias = listed.model if listed is not None else undated(model)
     if alias != model and (name := f"{provider}/{alias}") in book:
         return book[name]
     if provider == "ollama":
         return FREE
     return None if listed is None else _listed_price(listed, book)
+
+
+def undated(model: str) -> str:
+    """Return the name of a model without the date, or the `-latest`, at its end."""
+    return _DATED.sub("", model)
 
 
 def _list_of(book: Mapping[str, Price]) -> PriceList:

@@ -36,7 +36,6 @@ LIMIT_MAX = 1_000
 WAIT_SECONDS_MAX = 300.0
 INLINE_BYTES_MAX = 256 * 1024
 """Outputs of all activities together that stand in an answer; beyond it each is `{"$ref", "size"}`."""
-TERMINAL = frozenset({"completed", "failed", "skipped", "cancelled"})
 
 
 class Wait(msgspec.Struct, frozen=True):
