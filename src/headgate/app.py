@@ -8,7 +8,7 @@ import os
 import secrets as random
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
@@ -63,7 +63,7 @@ from headgate.engine.texts_of_neighbours import TextsOfNeighbours
 from headgate.engine.vault import Vault
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
-from headgate.llm.prices import PriceBook, every_price, open_prices
+from headgate.llm.prices import every_price, open_prices
 from headgate.llm.registry import build_providers, close_providers, configured
 from headgate.llm.scripted import ScriptedProvider
 from headgate.llm.token_factors import ESTIMATES_MAX, TokenFactors
@@ -245,7 +245,7 @@ class App:
             Views(self.desk, library, records, self.protocol),
             self.auth,
             self._price,
-            Models(configured(self.providers), partial(_priced, self.providers, prices)),
+            Models(configured(self.providers), partial(every_price, prices, demo="demo" in self.providers)),
             partial(cache_inventory_beside, log),
             KeptAnswers(self.documents, self.clock, sealer),
             self.quotas,
@@ -353,15 +353,6 @@ def _budget_command(environment: Mapping[str, str]) -> BudgetCommand | None:
         return BudgetCommand(text) if text else None
     except ValueError as error:
         raise Invalid(f"HEADGATE_ON_BUDGET_ALERT: expected a command and its words, got {text!r}: {error}.") from None
-
-
-def _priced(providers: Mapping[str, ModelProvider], prices: PriceBook) -> Iterator[tuple[str, Price | None]]:
-    """Yield every model that is known, our own little ones first."""
-    from headgate.llm.demo.models import MODELS
-
-    if "demo" in providers:
-        yield from ((f"demo/{name}", model.price) for name, model in MODELS.items())
-    yield from every_price(prices)
 
 
 @contextlib.asynccontextmanager

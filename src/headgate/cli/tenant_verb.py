@@ -10,11 +10,11 @@ import msgspec
 from headgate.cli import exit_codes
 from headgate.cli.access import record_act
 from headgate.cli.interrupts import run_loop
-from headgate.cli.json_form import iso, usd
+from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
 from headgate.cli.session import Engine, make_state_folder, open_session, require_database
 from headgate.core.errors import Invalid
-from headgate.core.money import show
+from headgate.core.money import exact_dollars, show
 from headgate.ports import Tenant, TenantStanding
 
 __all__ = ["tenant"]
@@ -135,7 +135,7 @@ def _form(one: Tenant) -> dict[str, Any]:
     return {
         "name": one.name,
         **{field: getattr(one, field) for field in AMOUNTS.values()},
-        "spend_per_month_usd": None if one.spend_per_month is None else usd(one.spend_per_month),
+        "spend_per_month_usd": None if one.spend_per_month is None else exact_dollars(one.spend_per_month),
         "own_keys_only": one.own_keys_only,
         "created_at": iso(one.created_at),
     }
@@ -144,7 +144,7 @@ def _form(one: Tenant) -> dict[str, Any]:
 def _used(stands: TenantStanding) -> dict[str, Any]:
     return {
         "runs": stands.runs,
-        "spent_usd": usd(stands.spent),
+        "spent_usd": exact_dollars(stands.spent),
         "storage_bytes": stands.storage_bytes,
         "connections": stands.connections,
     }

@@ -31,8 +31,6 @@ __all__ = [
     "status_of",
 ]
 
-RETRY_AFTER_SECONDS = 1
-
 
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """`code` is one of the table in the reference; `details.reason` is the engine's own, finer code."""

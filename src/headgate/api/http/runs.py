@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -36,7 +36,6 @@ LIMIT_MAX = 1_000
 WAIT_SECONDS_MAX = 300.0
 INLINE_BYTES_MAX = 256 * 1024
 """Outputs of all activities together that stand in an answer; beyond it each is `{"$ref", "size"}`."""
-TERMINAL = frozenset({"completed", "failed", "skipped", "cancelled"})
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -218,15 +217,7 @@ def _ref(run: str, key: str, size: int) -> dict[str, Any]:
 async def get_outputs(call: Call[NoQuery, None]) -> RunOutputs:
     """Show what each activity of a run came to, and the run"""
     run = await call.desk.show(call.path["id"])
-    depended_on = await call.records.depended_on(run.id)
-    return RunOutputs(
-        workflow_id=run.id,
-        status=run.status,
-        total_cost_usd=dollars(run.cost),
-        completed_at=rfc3339(run.finished_at),
-        outputs={place.key: _output(place, terminal=place.key not in depended_on) for place in run.activities},
-        result=run.outputs,
-    )
+    return await _outputs(call, run, run.activities)
 
 
 async def get_output(call: Call[NoQuery, None]) -> RunOutputs:
@@ -236,13 +227,17 @@ async def get_output(call: Call[NoQuery, None]) -> RunOutputs:
     place = next((place for place in run.activities if place.key == key), None)
     if place is None:
         raise NotFound(f"Run {run.id} has no activity {key!r}.")
+    return await _outputs(call, run, [place])
+
+
+async def _outputs(call: Call[NoQuery, None], run: RunView, places: Sequence[PlaceView]) -> RunOutputs:
     depended_on = await call.records.depended_on(run.id)
     return RunOutputs(
         workflow_id=run.id,
         status=run.status,
         total_cost_usd=dollars(run.cost),
         completed_at=rfc3339(run.finished_at),
-        outputs={key: _output(place, terminal=key not in depended_on)},
+        outputs={place.key: _output(place, terminal=place.key not in depended_on) for place in places},
         result=run.outputs,
     )
 
