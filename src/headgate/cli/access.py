@@ -15,7 +15,7 @@ from headgate.ports import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from headgate.api.auth import Auth
-    from headgate.ports import Documents
+    from headgate.ports import Clock, Documents
 
 __all__ = ["acting_user", "change_access", "read_access", "record_act"]
 
@@ -25,24 +25,31 @@ async def change_access(common: Common) -> AsyncGenerator[Auth]:
     """Yield what changes clients, users and keys; the database is made where there is none."""
     make_state_folder(common)
     async with open_session(common.database, Engine(work=False)) as session:
-        yield _auth(common, session.documents)
+        yield _auth(common, session.documents, _clock(session))
 
 
 @asynccontextmanager
 async def read_access(common: Common) -> AsyncGenerator[Auth]:
     """Yield what shows them, from the file itself. Raises `NotFound` where there is none."""
+    from headgate.engine.clock import WallClock
     from headgate.stores.storage import documents_beside
 
     async with open_reader(common) as (_, log):
-        yield _auth(common, documents_beside(log))
+        yield _auth(common, documents_beside(log), WallClock())
 
 
-def _auth(common: Common, documents: Documents) -> Auth:
+def _auth(common: Common, documents: Documents, clock: Clock) -> Auth:
     from headgate.api.auth import Auth
-    from headgate.engine.clock import WallClock
     from headgate.engine.sealing import sealer_of
 
-    return Auth(documents, WallClock(), partial(sealer_of, os.environ, _folder_of_key(common)))
+    return Auth(documents, clock, partial(sealer_of, os.environ, _folder_of_key(common)))
+
+
+def _clock(session: Session) -> Clock:
+    """Return the clock of this process: of a node of PostgreSQL it is the database's."""
+    from headgate.engine.clock import WallClock
+
+    return session.app.clock if session.app is not None else WallClock()
 
 
 def _folder_of_key(common: Common) -> Path | None:
@@ -53,9 +60,8 @@ def _folder_of_key(common: Common) -> Path | None:
 async def record_act(session: Session, act: str, on: str, *, tenant: str = DEFAULT_TENANT, **details: Any) -> None:
     """Write down, durably, what is about to be done at this machine. Raises `Unavailable`: then it must not be done."""
     from headgate.api.auth.acts import AdminActs
-    from headgate.engine.clock import WallClock
 
-    await AdminActs(session.documents, WallClock()).record(tenant, acting_user(), act, on, **details)
+    await AdminActs(session.documents, _clock(session)).record(tenant, acting_user(), act, on, **details)
 
 
 def acting_user() -> str:
