@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from headgate.cli import exit_codes
 from headgate.cli.session import Engine, open_session
 from headgate.core.errors import Unavailable
 from headgate.engine.audit import verify
+from headgate.engine.clock import WallClock
 from headgate.ports import BudgetRule, RateLimit, Schedule, SpendWanted, StartRequest
 from headgate.stores import moving
 from headgate.stores.ownership import Ownership
@@ -129,8 +131,12 @@ def test_the_doctor_says_how_the_database_is(headgate: Verb, url: str, monkeypat
     before = findings()["database"]
     headgate("run", "flow.yaml", "--input", "who=Ann", "--offline", "--db", url)
     after = findings()
+    monkeypatch.setattr(WallClock, "wall", lambda _: time.time_ns() // 1_000 + 90_000_000)
+    ahead = findings()["clock"]
 
     assert before["status"] == "note"
+    assert after["clock"]["status"] == "good"
+    assert (ahead["status"], "90 s ahead of the database's" in ahead["text"]) == ("note", True)
     assert "There is no Headgate database" in before["text"]
     assert "fsync" in after["database"]["text"]
     assert after["feed"]["text"] == "up to date"
