@@ -19,6 +19,7 @@ from headgate.activities.outgoing import CheckedOutgoing
 from headgate.activities.script import ScriptSettings
 from headgate.api.auth import Auth
 from headgate.api.caller import Caller
+from headgate.api.closing import Closing
 from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.feed import Feed
@@ -237,6 +238,7 @@ class App:
         library = Library(self.engine, frozenset(self.providers), frozenset(activities or ()))
         records = Records(self.engine)
         self.auth = Auth(self.documents, self.clock, sealer)
+        self.desk.closing = Closing(self.desk, log, self.auth, self.telling.webhooks, self.hooks)
         self.tickets = MemoryTickets(self.clock)
         self.doors = Doors(
             self.desk,

@@ -109,3 +109,22 @@ def test_a_tenant_that_had_a_client_before_tenants_had_to_be_made_goes_on(
         assert headgate("client", "create", "first", "--scopes", "admin", "--tenant", "acme")[0] == 0
 
     assert headgate("client", "create", "second", "--scopes", "admin", "--tenant", "acme")[0] == 0
+
+
+def test_a_tenant_is_closed_and_its_runs_are_erased_where_somebody_says_so(headgate: Verb):
+    headgate("tenant", "create", "acme")
+    headgate("client", "create", "shop", "--scopes", "admin", "--tenant", "acme")
+    headgate("secret", "set", "token", "--tenant", "acme", stdin=VALUE)
+
+    asked, _, err = headgate("tenant", "close", "acme")
+    code, out, _ = headgate("tenant", "close", "acme", "--yes")
+
+    assert (asked, "Say --yes" in err, code) == (2, True, 0)
+    assert out == "tenant acme closed: 1 clients, 0 users, 0 hooks, 0 schedules, 0 runs, 0 webhooks, 1 secrets\n"
+    assert [bool(one["revoked_at"]) for one in json.loads(headgate("client", "list", "--json")[1])] == [True]
+    assert "runs 0" in headgate("tenant", "list")[1]
+    assert headgate("tenant", "close", "amce", "--yes")[0] == 2
+    closings = [one for one in json.loads(headgate("audit", "acts", "--json")[1]) if one["act"] == "tenant.close"]
+    assert [one["on"] for one in closings] == ["acme"]
+    assert headgate("erase", "--tenant", "acme", "--yes")[1].startswith("Erased 0 contents of 0 runs.")
+    assert headgate("erase", "some-run", "--tenant", "acme", "--yes")[0] == 2
