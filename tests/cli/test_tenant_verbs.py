@@ -97,7 +97,9 @@ def test_nothing_is_made_for_a_tenant_that_nobody_has_made(headgate: Verb, words
     right, _, said = headgate(*words, "--tenant", "acme", stdin="a-passw0rd-of-length-32")
 
     assert (code, right) == (2, 0), said
-    assert "There is no tenant 'amce'. Is 'acme' meant? There are acme. `headgate tenant create amce` makes it." in err
+    assert (
+        "There is no tenant 'amce'. Is 'acme' meant? Made so far: acme. `headgate tenant create amce` makes it." in err
+    )
     assert headgate("audit", "acts", "--tenant", "amce", "--json")[1] in ("", "[]\n"), "nor is it written down as done"
 
 
@@ -120,7 +122,7 @@ def test_a_tenant_is_closed_and_its_runs_are_erased_where_somebody_says_so(headg
     code, out, _ = headgate("tenant", "close", "acme", "--yes")
 
     assert (asked, "Say --yes" in err, code) == (2, True, 0)
-    assert out == "tenant acme closed: 1 clients, 0 users, 0 hooks, 0 schedules, 0 runs, 0 webhooks, 1 secrets\n"
+    assert out == "tenant acme closed: 1 client, 0 users, 0 hooks, 0 schedules, 0 runs, 0 webhooks, 1 secret\n"
     assert [bool(one["revoked_at"]) for one in json.loads(headgate("client", "list", "--json")[1])] == [True]
     assert "runs 0" in headgate("tenant", "list")[1]
     assert headgate("tenant", "close", "amce", "--yes")[0] == 2

@@ -78,7 +78,7 @@ async def require_tenant(session: Session, name: str) -> None:
             return
     near = get_close_matches(name, made, 1)
     meant = f" Is {near[0]!r} meant?" if near else ""
-    known = f" There are {', '.join(made[:NAMED_MAX])}{', …' if made[NAMED_MAX:] else ''}." if made else ""
+    known = f" Made so far: {', '.join(made[:NAMED_MAX])}{', …' if made[NAMED_MAX:] else ''}." if made else ""
     raise NotFound(f"There is no tenant {name!r}.{meant}{known} `headgate tenant create {name}` makes it.")
 
 

@@ -13,6 +13,7 @@ from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso, usd
 from headgate.cli.options import Common, common
 from headgate.cli.session import Engine, make_state_folder, open_session, require_database
+from headgate.cli.words import plural
 from headgate.core.errors import Invalid
 from headgate.core.money import show
 from headgate.ports import Closed, Tenant, TenantStanding
@@ -124,7 +125,9 @@ async def _close(common: Common, name: str) -> int:
     if common.output.json:
         common.output.data(msgspec.to_builtins(done))
         return exit_codes.COMPLETED
-    ended = ", ".join(f"{getattr(done, what)} {what}" for what in Closed.__struct_fields__ if what != "tenant")
+    ended = ", ".join(
+        plural(getattr(done, what), what.removesuffix("s")) for what in Closed.__struct_fields__ if what != "tenant"
+    )
     common.output.line(f"tenant {name} closed: {ended}")
     common.output.notice(f"What its runs have kept goes by `headgate erase --tenant {name}`, once they have ended.")
     return exit_codes.COMPLETED
