@@ -308,6 +308,10 @@ class SharedLog(Protocol):
         """Return the tasks of its runs."""
         ...
 
+    async def server_time(self) -> int:
+        """Return what time it is there: microseconds since 1970 (UTC)."""
+        ...
+
     async def feed_lag(self) -> FeedLag:
         """Return how far the feed is behind the log."""
         ...

@@ -18,9 +18,21 @@ from headgate.api.http.query import given_fields
 from headgate.api.http.route import Streamed
 from headgate.api.patience import Patience
 
-__all__ = ["BODY_SECONDS_MAX", "WHOLE", "Exchange", "Gone", "Receive", "Scope", "Send", "Whole"]
+__all__ = [
+    "BODY_SECONDS_MAX",
+    "SILENCE_SECONDS_MAX",
+    "WHOLE",
+    "Exchange",
+    "Gone",
+    "Receive",
+    "Scope",
+    "Send",
+    "Whole",
+]
 
 BODY_SECONDS_MAX = 300
+SILENCE_SECONDS_MAX = 60
+"""Between two pieces of a body that may take as long as it likes."""
 KEY_CHARACTERS_MAX = 255
 """Of an `Idempotency-Key`."""
 
@@ -110,6 +122,20 @@ class Exchange:
             size += len(piece)
             if size > most:
                 raise TooLarge(f"The body has more than {most} bytes, which is all that is taken.")
+            yield piece
+
+    async def chunks(self, most: int) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes, for as long as something does: a machine that is switched off says no word.
+        Raises `TooLarge`, `BadRequest`."""
+        pieces = self.pieces(most)
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS_MAX):
+                    piece = await anext(pieces)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise BadRequest(f"Nothing of the body has come for {SILENCE_SECONDS_MAX} seconds.") from None
             yield piece
 
     async def held(self, work: Awaitable[Any]) -> Any:
