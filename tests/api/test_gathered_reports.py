@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from headgate.client.gathered_reports import GATHERED_MAX, REQUESTS_MAX, GatheredReports
+from headgate.client.gathered_reports import CROWD, GATHERED_MAX, REQUESTS_MAX, GatheredReports
 from headgate.client.http_line import ServerAway
 from headgate.core.errors import Invalid
 from headgate.ports import Acknowledged, Completed, Report
@@ -24,7 +24,8 @@ class Server:
     async def take(self, reports: Sequence[Report]) -> list[Acknowledged]:
         names = [report.activity_id for report in reports]
         self.requests.append(names)
-        await self.let.wait()
+        let = self.let
+        await let.wait()
         if self.away:
             raise ServerAway("nobody there")
         if "wrong" in names:
@@ -68,6 +69,52 @@ def test_what_comes_while_requests_are_under_way_goes_together_in_the_next():
         assert len(server.requests) == REQUESTS_MAX + 1
         told = [[one.activity_id for one in answer] for answer in answers[REQUESTS_MAX:]]
         assert told == [[f"more{number}", f"too{number}"] for number in range(20)]
+
+    play(scene)
+
+
+def test_where_many_are_under_way_two_requests_are_enough():
+    async def scene(server: Server, gathered: GatheredReports) -> None:
+        crowd = [f"crowd{number}" for number in range(CROWD)]
+        under_way = []
+        for names in (crowd, ["second"], ["third"], ["fourth"]):
+            under_way.append(asked(gathered, *names))
+            await turns()
+        assert server.requests == [crowd, ["second"]]
+
+        server.let.set()
+        await asyncio.gather(*under_way)
+        assert server.requests == [crowd, ["second"], ["third", "fourth"]]
+
+        server.let.clear()
+        few = []
+        for name in ("a", "b", "c"):
+            few.append(asked(gathered, name))
+            await turns()
+        assert server.requests[3:] == [["a"], ["b"], ["c"]], "the crowd is over"
+        server.let.set()
+        await asyncio.gather(*few)
+
+    play(scene)
+
+
+def test_requests_for_few_become_fewer_when_many_come():
+    async def scene(server: Server, gathered: GatheredReports) -> None:
+        first, under_way = server.let, [asked(gathered, "a")]
+        await turns()
+        server.let = asyncio.Event()
+        for names in (["b"], ["c"], ["d"], [f"crowd{number}" for number in range(CROWD)], ["e"], ["f"]):
+            under_way.append(asked(gathered, *names))
+            await turns()
+        assert len(server.requests) == 5
+
+        first.set()
+        await under_way[0]
+        await turns()
+        assert len(server.requests) == 5, "what waits does so for one of those that are under way"
+        server.let.set()
+        await asyncio.gather(*under_way)
+        assert server.requests[5:] == [["e", "f"]]
 
     play(scene)
 
