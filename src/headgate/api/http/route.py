@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import msgspec
 
 from headgate.api.caller import Caller, Scope
+from headgate.api.http.errors import ENVELOPED, Wording
 from headgate.core.run_ids import uuid_parts
 
 if TYPE_CHECKING:
@@ -151,7 +152,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     scope: Scope = "runs:read"
     refusals: tuple[int, ...] = ()
-    """Statuses of errors beside 400, 401, 403, 422, 429, 500 and 503, which any route may answer."""
+    """Statuses of errors beside those of `words`, which any request may be answered with."""
+    words: Wording = ENVELOPED
+    """In which it refuses."""
     other_statuses: tuple[int, ...] = ()
     streams: bool = False
     """It also answers as an event stream, where `Accept` asks for it; without an `answer`, it does nothing else."""
