@@ -128,7 +128,7 @@ class _Endpoint:
         self._identify = identify
         self._doors = doors
         self.words = route.words
-        self._body = None if route.body in (None, Raw, Chunks) else msgspec.json.Decoder(route.body)
+        self._body = None if route.reads in (None, Raw, Chunks) else msgspec.json.Decoder(route.reads)
         self._query = QueryShape(route.query, open_ended=route.takes_any_query)
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -213,7 +213,7 @@ class _Endpoint:
     # Starlette asks an endpoint that is no function to be an ASGI application; this one is called by ours only.
 
     async def _read(self, exchange: Exchange) -> Any:
-        if self._route.body is None:
+        if self._route.reads is None:
             return None
         if (coding := exchange.headers.get("content-encoding", "identity")) != "identity":
             raise BadRequest(f"A compressed body (Content-Encoding: {coding}) is not taken; send it as it is.")

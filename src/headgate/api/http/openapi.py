@@ -94,7 +94,7 @@ def document_of(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
 def _types(routes: Sequence[Route]) -> list[Any]:
     found: dict[int, Any] = {}
     for route in routes:
-        for kind in (*route.answers, route.body, route.words.body):
+        for kind in (*route.answers, route.reads, route.words.body):
             if kind not in (None, Raw, Chunks, str, bytes):
                 found[id(kind)] = kind
     return list(found.values())
@@ -109,15 +109,15 @@ def _operation(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
     }
     if route.scope:
         operation["x-scope"] = route.scope
-    if route.body is Raw:
+    if route.reads is Raw:
         text = {"schema": {"type": "string"}}
         operation["requestBody"] = {"required": True, "content": {"application/yaml": text, "application/json": {}}}
-    elif route.body is Chunks:
+    elif route.reads is Chunks:
         operation["requestBody"] = {"required": True, "content": {"*/*": {"schema": BYTES}}}
-    elif route.body is not None:
-        required = any(field.required for field in msgspec.structs.fields(route.body))
+    elif route.reads is not None:
+        required = any(field.required for field in msgspec.structs.fields(route.reads))
         kinds = ("application/json", "application/x-www-form-urlencoded")[: 1 + route.takes_form]
-        content = {kind: {"schema": schema_of[id(route.body)]} for kind in kinds}
+        content = {kind: {"schema": schema_of[id(route.reads)]} for kind in kinds}
         operation["requestBody"] = {"required": required, "content": content}
     return operation
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from headgate.api.records import Records
     from headgate.ports import Files, KeptResults, WorkerHost
 
-__all__ = ["BASE", "Answer", "Call", "Chunks", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
+__all__ = ["BASE", "Answer", "Call", "Chunks", "NoBody", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
 
 BASE = "/api/v1"
 OF_A_RUN = ("/workflows/{id}", "/runs/{id}", "/activities/{activity}")
@@ -35,6 +35,10 @@ Body = TypeVar("Body")
 
 class NoQuery(msgspec.Struct, frozen=True):
     """A route without parameters behind the question mark."""
+
+
+class NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing is told: no body, or an empty object."""
 
 
 class Raw(msgspec.Struct, frozen=True):
@@ -138,7 +142,7 @@ Function = Callable[[Any], Awaitable[Any]]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """`{name}` in a path is one segment of it. `body` None: none is read; `Raw`, `Chunks`: taken as it comes."""
+    """`{name}` in a path is one segment of it. `body` None: there is none; `Raw`, `Chunks`: taken as it comes."""
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
@@ -175,6 +179,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     def address(self) -> str:
         """Its path as it is asked for."""
         return self.base + self.path
+
+    @property
+    def reads(self) -> Any:
+        """The type of the body that is read; None: none is. A POST that takes none refuses what somebody tells it:
+        whoever does so means something that would not happen."""
+        return NoBody if self.body is None and self.method == "POST" else self.body
 
     def admit(self, caller: Caller, path: Mapping[str, str]) -> None:
         """Raise `Forbidden` for whoever may not ask this. The one place where a ticket is held to its run: it reads
