@@ -34,6 +34,7 @@ budget: 1.00
 activities:
   work: {use: count, queue: outside, with: {n: 3}, timeout: 60s}
 """
+CUT_OFF = {"message": "cut off", "code": "cut_off", "retryable": False}
 
 
 # --- Definitions ---------------------------------------------------------------------------------------------------
@@ -247,6 +248,27 @@ def test_a_cancelled_task_is_told_at_the_next_heartbeat(play: Any):
 
         beat = await desk.post(f"/activities/{task['activity_id']}/heartbeat", {"worker_id": "w"})
         assert (beat.status_code, beat.json()["error"]["code"]) == (409, "CONFLICT")
+        assert "was cancelled" in beat.json()["error"]["message"]
+        failed = await desk.post(f"/activities/{task['activity_id']}/fail", {"worker_id": "w", "error": CUT_OFF})
+        assert failed.json()["warnings"] == []
+        late = await desk.post(f"/activities/{task['activity_id']}/complete", {"worker_id": "w", "output": 1})
+        assert (late.status_code, "was cancelled" in late.json()["warnings"][0]) == (200, True)
+
+    play(scene, work=False)
+
+
+def test_whoever_beats_for_what_is_reported_is_not_told_of_another_worker(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(OUTSIDE)
+        await desk.start("outside")
+        answer = await desk.post("/workers/poll", {"worker": "outside", "worker_id": "w", "wait_seconds": 20})
+        (task,) = answer.json()["activities"]
+        await desk.post(f"/activities/{task['activity_id']}/complete", {"worker_id": "w", "output": 1})
+
+        beat = await desk.post(f"/activities/{task['activity_id']}/heartbeat", {"worker_id": "w"})
+
+        assert beat.status_code == 409
+        assert "is completed, and waits for attempt 1 of activity 'work' no more" in beat.json()["error"]["message"]
 
     play(scene, work=False)
 

@@ -126,20 +126,20 @@ def by_standard(error: HeadgateError) -> Refusal:
     status, _, headers = refusal_of(error)
     match error:
         case InvalidClient():
-            code, headers = error.code, (("www-authenticate", 'Basic realm="headgate"'),)
+            word, headers = error.code, (("www-authenticate", 'Basic realm="headgate"'),)
         case InvalidScope() | UnsupportedGrant():
-            code, status = error.code, 400
+            word, status = error.code, 400
         case TooLarge():
-            code = "invalid_request"
+            word = "invalid_request"
         case Invalid():
-            code, status = "invalid_request", 400
+            word, status = "invalid_request", 400
         case Forbidden():
-            code = "access_denied"
+            word = "access_denied"
         case TooMany() | Unavailable():
-            code = "temporarily_unavailable"
+            word = "temporarily_unavailable"
         case _:
-            code = "server_error"
-    return Refusal(status, TokenRefused(code, NOT_DESCRIBED.sub("?", error.message)), (*NO_STORE, *headers))
+            word = "server_error"
+    return Refusal(status, TokenRefused(word, NOT_DESCRIBED.sub("?", error.message)), (*NO_STORE, *headers))
 
 
 async def revoke_token(call: Call[NoQuery, RevokeBody]) -> LoggedOut:
