@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headgate.api.http.query import Seconds
+from headgate.api.http.query import LIMIT_MAX, PageWanted, Seconds
 from headgate.api.http.route import Answer, Call
 from headgate.api.http.wire import RunAnswer, run_answer
 from headgate.core.view import RunView
@@ -20,10 +20,19 @@ INLINE_BYTES_MAX = 256 * 1024
 """Outputs of all activities together that stand in an answer; beyond it each is `{"$ref", "size"}`."""
 
 
-class Look(msgspec.Struct, frozen=True):
+class Look(PageWanted, frozen=True):
+    """How much of a run is wanted: as it is, or as it was after event `at`; with what came out; which activities."""
+
     wait: Seconds = 0.0
     at: int | None = None
     outputs: bool = True
+
+    @property
+    def form(self) -> str:
+        """The form in which `FinishedAnswers` may have it; empty: in none."""
+        if self.cursor is not None or self.limit != LIMIT_MAX:
+            return ""
+        return "whole" if self.outputs else "short"
 
 
 async def seen(call: Call[Any, Any], run: str, look: Look, *, status: int = 200) -> Answer:
@@ -33,7 +42,7 @@ async def seen(call: Call[Any, Any], run: str, look: Look, *, status: int = 200)
     ended = await ended_within(call, run, look.wait)
     if ended is not None:
         return Answer(status=status, data=_packed(ended, look))
-    form = "whole" if look.outputs else "short"
+    form = look.form
     if (known := call.doors.finished.known(call.caller.tenant, run, form)) is not None:
         return Answer(status=status, data=known)
     if (view := await call.desk.in_memory(run, contents=look.outputs)) is not None:
@@ -43,7 +52,7 @@ async def seen(call: Call[Any, Any], run: str, look: Look, *, status: int = 200)
     if data is None:
         view = await call.desk.show(row.id, contents=look.outputs)
         data = _packed(view, look, call.workers.progress_of(view.id))
-        if view.version == row.head.version:
+        if form and view.version == row.head.version:
             call.doors.finished.keep(row, form, data)
     return Answer(status=status, data=data)
 
@@ -58,7 +67,7 @@ async def ended_within(call: Call[Any, Any], run: str, wait: float) -> RunView |
 
 def _packed(run: RunView, look: Look, progress: Mapping[str, Any] = MappingProxyType({})) -> bytes:
     """Return the answer about a run; outputs that are too large together are named by where they are."""
-    answer = run_answer(run, outputs=look.outputs, progress=progress)
+    answer = run_answer(run, outputs=look.outputs, progress=progress, activities=look)
     data = msgspec.json.encode(answer)
     if not look.outputs or len(data) <= INLINE_BYTES_MAX:
         return data
