@@ -125,6 +125,41 @@ def test_a_scope_that_is_missing_is_named():
     play(scene)
 
 
+def test_who_may_only_decide_approvals_sees_what_there_is_to_decide_and_no_other_route():
+    decider, stranger = (Caller(scopes=frozenset({scope})) for scope in ("approvals", "workers"))
+
+    opened = {f"{route.method} {route.path}" for route in ROUTES if route.scope and admits(route, decider, {})}
+
+    assert opened == {"GET /approvals", "POST /approvals/{id}"}
+    assert not any(admits(route, stranger, {}) for route in ROUTES if f"{route.method} {route.path}" in opened)
+
+
+def test_a_client_for_approvals_lists_and_decides():
+    async def scene(door: Door) -> None:
+        asking = "name: asking\nactivities: {ask: {use: approval, with: {title: 'Go on?'}}}"
+        operator = await door.token("runs:write", "definitions:write", "runs:read", name="operator")
+        await door.ask("POST", "/api/v1/workflow_definitions", operator, content=asking)
+        started = await door.ask("POST", "/api/v1/workflows", operator, json={"definition_name": "asking"})
+        run = f"/api/v1/workflows/{started.json()['workflow_id']}"
+        approver = await door.token("approvals", name="approver")
+
+        while not (listed := (await door.ask("GET", "/api/v1/approvals", approver)).json()["approvals"]):
+            pass  # it asks a moment after the start is durable
+        (asked,) = listed
+        looked = await door.ask("GET", run, approver)
+        decided = await door.ask(
+            "POST", f"/api/v1/approvals/{asked['id']}", approver, json={"approved": True, "by": "ann"}
+        )
+
+        assert (asked["title"], looked.status_code, decided.status_code) == ("Go on?", 403, 200)
+        refused = await door.ask("GET", "/api/v1/approvals", await door.token("workers", name="worker"))
+        assert refused.json()["error"]["message"] == (
+            "This needs the scope runs:read or approvals; client:worker has workers."
+        )
+
+    play(scene)
+
+
 @pytest.mark.parametrize("route", GUARDED)
 def test_a_ticket_opens_what_its_run_shows_and_no_other_route(route: Route):
     ticket = Caller(scopes=frozenset({"runs:read"}), run="mine")

@@ -177,7 +177,14 @@ def _approves(given: dict[str, str]) -> bool:
 
 
 ROUTES = (
-    Route(method="GET", path="/approvals", function=list_approvals, query=PageWanted, answer=ApprovalList),
+    Route(
+        method="GET",
+        path="/approvals",
+        function=list_approvals,
+        query=PageWanted,
+        answer=ApprovalList,
+        other_scopes=("approvals",),
+    ),
     Route(
         method="POST",
         path="/approvals/{id}",

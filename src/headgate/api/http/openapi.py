@@ -108,7 +108,7 @@ def _operation(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
         "responses": _responses(route, schema_of),
     }
     if route.scope:
-        operation["x-scope"] = route.scope
+        operation["x-scope"] = " or ".join((route.scope, *route.other_scopes))
     if route.reads is Raw:
         text = {"schema": {"type": "string"}}
         operation["requestBody"] = {"required": True, "content": {"application/yaml": text, "application/json": {}}}

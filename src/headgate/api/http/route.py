@@ -155,6 +155,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Where a body may not be as long as others may."""
     status: int = 200
     scope: Scope = "runs:read"
+    other_scopes: tuple[Scope, ...] = ()
+    """Each of them does as well."""
     refusals: tuple[int, ...] = ()
     """Statuses of errors beside those of `words`, which any request may be answered with."""
     words: Wording = ENVELOPED
@@ -189,7 +191,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     def admit(self, caller: Caller, path: Mapping[str, str]) -> None:
         """Raise `Forbidden` for whoever may not ask this. The one place where a ticket is held to its run: it reads
         what names that run in its path, and nothing else."""
-        caller.require(self.scope)
+        caller.require(self.scope, *self.other_scopes)
         if caller.run:
             reads_a_run = self.method == "GET" and self.path.startswith(OF_A_RUN)
             caller.require_run(run_named(path) if reads_a_run else "")
