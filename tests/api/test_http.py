@@ -89,6 +89,40 @@ def test_a_run_is_started_waited_for_and_shown(play: Any):
     play(scene)
 
 
+LONG = """
+name: long
+inputs: {text: {type: string}}
+activities:
+  one: {use: echo, with: {text: "{{ INPUT.text if INPUT.text | length < 200000 else 1 }}"}}
+  two: {use: echo, with: {text: "{{ one.text }}"}}
+outputs: {text: "{{ INPUT.text if INPUT.text | length > 200000 else 1 }}"}
+"""
+
+
+@pytest.mark.parametrize(("size", "named"), [(100, ""), (150_000, "activities"), (300_000, "outputs")])
+def test_what_is_too_large_for_an_answer_is_named_by_where_it_is_whole(play: Any, size: int, named: str):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(LONG)
+        waited = await desk.start("long", wait=20, input={"text": "x" * size})
+        path = f"/workflows/{waited['id']}"
+
+        for run in (
+            waited,
+            (await desk.get(path)).json(),
+            (await desk.get(f"{path}?at={waited['event_version']}")).json(),
+        ):
+            values = [one["outputs"][0]["value"] for one in run["activities"]]
+            assert ["$ref" in value for value in values] == [named == "activities"] * 2
+            assert ("$ref" in run["outputs"]) == (named == "outputs")
+            refs = [value["$ref"].removeprefix("/api/v1") for value in (*values, run["outputs"]) if "$ref" in value]
+            for ref in refs:
+                whole = (await desk.get(ref)).json()
+                texts = [output["output"]["text"] for output in whole["outputs"].values()]
+                assert "x" * size in (*texts, whole["result"]["text"])
+
+    play(scene)
+
+
 def test_the_same_idempotency_key_starts_one_run(play: Any):
     async def scene(desk: Any) -> None:
         await desk.deploy(HELLO)

@@ -10,14 +10,15 @@ import msgspec
 
 from headgate.api.http.query import LIMIT_MAX, PageWanted, Seconds
 from headgate.api.http.route import Answer, Call
-from headgate.api.http.wire import RunAnswer, run_answer
+from headgate.api.http.wire import ActivityAnswer, RunAnswer, run_answer
 from headgate.core.view import RunView
 
 __all__ = ["Look", "ended_within", "seen"]
 
 WAIT_SECONDS_MAX = 300.0
 INLINE_BYTES_MAX = 256 * 1024
-"""Outputs of all activities together that stand in an answer; beyond it each is `{"$ref", "size"}`."""
+"""Outputs of all activities together that stand in an answer, and of the run by itself; beyond it each is
+`{"$ref", "size"}`."""
 
 
 class Look(PageWanted, frozen=True):
@@ -75,21 +76,34 @@ def _packed(run: RunView, look: Look, progress: Mapping[str, Any] = MappingProxy
 
 
 def _bounded(run: RunView, answer: RunAnswer) -> RunAnswer:
-    sizes = [len(msgspec.json.encode(activity.outputs)) for activity in answer.activities]
+    path = f"/api/v1/workflows/{run.id}"
+    return msgspec.structs.replace(
+        answer,
+        activities=_bounded_activities(answer.activities, path),
+        outputs=_named_or_whole(answer.outputs, f"{path}/output"),
+    )
+
+
+def _bounded_activities(activities: list[ActivityAnswer], path: str) -> list[ActivityAnswer]:
+    sizes = [len(msgspec.json.encode(activity.outputs)) for activity in activities]
     if sum(sizes) <= INLINE_BYTES_MAX:
-        return answer
-    activities = [
+        return activities
+    return [
         msgspec.structs.replace(
             activity,
             outputs=[
-                msgspec.structs.replace(one, value=_ref(run.id, activity.activity_key, size))
+                msgspec.structs.replace(one, value=_ref(f"{path}/activities/{activity.activity_key}/output", size))
                 for one in activity.outputs
             ],
         )
-        for activity, size in zip(answer.activities, sizes, strict=True)
+        for activity, size in zip(activities, sizes, strict=True)
     ]
-    return msgspec.structs.replace(answer, activities=activities)
 
 
-def _ref(run: str, key: str, size: int) -> dict[str, Any]:
-    return {"$ref": f"/api/v1/workflows/{run}/activities/{key}/output", "size": size}
+def _named_or_whole(outputs: Any, address: str) -> Any:
+    size = len(msgspec.json.encode(outputs))
+    return outputs if size <= INLINE_BYTES_MAX else _ref(address, size)
+
+
+def _ref(address: str, size: int) -> dict[str, Any]:
+    return {"$ref": address, "size": size}
