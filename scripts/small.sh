@@ -47,7 +47,8 @@ run() { # run FOLDER or FILE…
     mkdir "$group"
     echo $limit >"$group/$maximum"
     [ ! -e "$group/${swap% *}" ] || echo "${swap#* }" >"$group/${swap% *}"
-    sh -c 'echo $$ >"$0/cgroup.procs" && exec taskset -c 0 .venv/bin/python -m pytest -q "$@"' "$group" "$@" </dev/null &
+    # Ctrl-C is asked of some tests, and a shell's job in the background would ignore it.
+    sh -c 'echo $$ >"$0/cgroup.procs" && exec env --default-signal=INT,QUIT taskset -c 0 .venv/bin/python -m pytest -q "$@"' "$group" "$@" </dev/null &
     peak=0
     while kill -0 $! 2>/dev/null; do
         now=$(charged)

@@ -33,6 +33,7 @@ AGAIN = f"{MATRIX}::test_a_second_process_that_starts_the_same_run_finds_it_and_
 ACKNOWLEDGED = "tests/e2e/test_acknowledged.py"
 LATE = "tests/engine/test_late_costs.py"
 CONFORMANCE = "tests/conformance/test_log.py"
+MONEY = "tests/conformance/test_log_money.py"
 DECIDE = "tests/core/test_decide.py"
 PROMISE = "tests/llm/test_provider_conformance.py::test_every_provider_keeps_the_promise"
 
@@ -369,7 +370,7 @@ MUTANTS = (
     Mutant(
         "a budget above the run does not check its limit",
         (Edit(QUERIES, "where id = ?1 and spent + reserved + ?2 + ?3 <= money_limit", "where id = ?1"),),
-        f"{CONFORMANCE}::test_a_reservation_is_admitted_up_to_the_limit_and_not_beyond",
+        f"{MONEY}::test_a_reservation_is_admitted_up_to_the_limit_and_not_beyond",
     ),
     Mutant(
         "a budget above the run is not given back",

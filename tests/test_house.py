@@ -28,7 +28,7 @@ SECRET = re.compile(
 SHOWN_ON_PURPOSE = {
     # (file, what it seems to hold): why it may
     ("tests/llm/fakes/tls.py", "a secret"): "the key of a certificate for 127.0.0.1, used by fake servers only",
-    ("tests/activities/test_http_request.py", "a secret"): "the key of a certificate for pinned.test, used there only",
+    ("tests/activities/test_private_addresses.py", "a secret"): "the key of a certificate for pinned.test, used there",
 }
 HOME = re.compile(r"(?<![\w.])/(home|Users)/(?!(?:you|user|name|ada)\b)\w+|(?<![\w.])/root/")
 

@@ -8,7 +8,7 @@ import os
 import secrets as random
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from headgate.activities.outgoing import CheckedOutgoing
 from headgate.activities.script import ScriptSettings
 from headgate.api.auth import Auth
 from headgate.api.caller import Caller
+from headgate.api.closing import Closing
 from headgate.api.desk import Desk
 from headgate.api.doors import Doors
 from headgate.api.feed import Feed
@@ -38,6 +39,7 @@ from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.call_cache import CallCache
 from headgate.engine.clock import WallClock
 from headgate.engine.courier import Courier
+from headgate.engine.database_time import DatabaseTime
 from headgate.engine.dispatcher import Dispatcher
 from headgate.engine.engine import Engine
 from headgate.engine.erasure import Eraser
@@ -63,7 +65,7 @@ from headgate.engine.texts_of_neighbours import TextsOfNeighbours
 from headgate.engine.vault import Vault
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
-from headgate.llm.prices import PriceBook, every_price, open_prices
+from headgate.llm.prices import every_price, open_prices
 from headgate.llm.registry import build_providers, close_providers, configured
 from headgate.llm.scripted import ScriptedProvider
 from headgate.llm.token_factors import ESTIMATES_MAX, TokenFactors
@@ -125,6 +127,9 @@ class App:
         environment = os.environ if environment is None else environment
         http = HttpSettings(private_addresses="all" if private_addresses is None else private_addresses)
         self.clock = clock or WallClock()
+        self.database_time: DatabaseTime | None = None
+        if isinstance(log, SharedLog) and isinstance(self.clock, WallClock):
+            self.database_time = DatabaseTime(log, self.clock)
         self.engine = Engine(log, self.clock)
         self.queue: Queue = MemoryQueue(self.clock)
         if isinstance(log, SharedLog):
@@ -233,6 +238,7 @@ class App:
         library = Library(self.engine, frozenset(self.providers), frozenset(activities or ()))
         records = Records(self.engine)
         self.auth = Auth(self.documents, self.clock, sealer)
+        self.desk.closing = Closing(self.desk, log, self.auth, self.telling.webhooks, self.hooks)
         self.tickets = MemoryTickets(self.clock)
         self.doors = Doors(
             self.desk,
@@ -245,7 +251,7 @@ class App:
             Views(self.desk, library, records, self.protocol),
             self.auth,
             self._price,
-            Models(configured(self.providers), partial(_priced, self.providers, prices)),
+            Models(configured(self.providers), partial(every_price, prices, demo="demo" in self.providers)),
             partial(cache_inventory_beside, log),
             KeptAnswers(self.documents, self.clock, sealer),
             self.quotas,
@@ -253,7 +259,7 @@ class App:
             self.telling.links,
             self.hooks,
             HookDoor(self.engine, self.hooks),
-            health=Health(self.engine, self.queue, self.folder, lambda: self._tasks),
+            health=Health(self.engine, self.queue, self.folder, lambda: self._tasks, self.database_time),
             metrics=Metrics(self.engine, self.queue, self.limits),
             feed=Feed(self.engine),
             texts=Texts(self.engine, run_streams),
@@ -288,6 +294,8 @@ class App:
         return self.providers[provider].price(model) if provider in self.providers else None
 
     async def __aenter__(self) -> Self:
+        if self.database_time is not None:
+            await self.database_time.open()
         self.engine.open()
         await self.vault.open()
         await self.gate.open()
@@ -302,6 +310,8 @@ class App:
         loop = asyncio.get_running_loop()
         self._tasks.append(loop.create_task(self.warden.run(), name="headgate-warden"))
         self._tasks.append(loop.create_task(self.ledger.watch_periods(self.clock), name="headgate-periods"))
+        if self.database_time is not None:
+            self._tasks.append(loop.create_task(self.database_time.run(), name="headgate-database-time"))
         if self._budget_command is not None:
             self._tasks.append(loop.create_task(self._budget_command.run(), name="headgate-budget-alerts"))
         if self.retention is not None:
@@ -353,15 +363,6 @@ def _budget_command(environment: Mapping[str, str]) -> BudgetCommand | None:
         return BudgetCommand(text) if text else None
     except ValueError as error:
         raise Invalid(f"HEADGATE_ON_BUDGET_ALERT: expected a command and its words, got {text!r}: {error}.") from None
-
-
-def _priced(providers: Mapping[str, ModelProvider], prices: PriceBook) -> Iterator[tuple[str, Price | None]]:
-    """Yield every model that is known, our own little ones first."""
-    from headgate.llm.demo.models import MODELS
-
-    if "demo" in providers:
-        yield from ((f"demo/{name}", model.price) for name, model in MODELS.items())
-    yield from every_price(prices)
 
 
 @contextlib.asynccontextmanager

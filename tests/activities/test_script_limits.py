@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import sys
 import textwrap
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from headgate.activities.script import Scripts, ScriptSettings, script
+from headgate.activities.script_process import Ending, ScriptProcess
 from headgate.app import App
 from headgate.core.values import Assignment, Failure
 from headgate.ports import Attempt, StartRequest
@@ -164,6 +167,31 @@ def test_the_result_does_not_go_into_a_file_that_has_got_the_channels_number(tmp
 
     assert failure.code == "script_closed"
     assert {path.read_text() for path in tmp_path.iterdir()} == {""}
+
+
+def test_a_script_of_whose_death_the_loop_has_not_heard_yet_is_told_as_killed(tmp_path: Path):
+    os.mkfifo(tmp_path / "go")
+    source = f"import os\nprint(1)\nopen({str(tmp_path / 'go')!r}).read()\nos.kill(os.getpid(), 9)"
+    context = {"workflow_id": "r", "activity_key": "a", "trace_id": "t"}
+    request = {"source": source, "filename": "x", "file": "", "input": {}, "frames": "", "context": context}
+    bounds = {"memory_bytes_max": 1 << 30, "cpu_seconds_max": 60, "output_bytes_max": 100, "file_bytes_max": 100}
+
+    async def killed() -> Ending:
+        ctx: Any = Context()
+        process = await ScriptProcess.start(ScriptSettings())
+        conversing = asyncio.create_task(process.converse(json.dumps(request | bounds).encode() + b"\n", ctx))
+        await ctx.heard.wait()
+        (tmp_path / "go").write_text("")
+        with contextlib.suppress(ChildProcessError):  # asyncio's thread was faster
+            os.waitid(os.P_PID, process._process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - the loop must not turn
+
+        assert process.alive  # for all that the loop knows
+        process._stop_closed()
+        return await conversing
+
+    ending = asyncio.run(killed())
+
+    assert (ending.exit_code, ending.limit) == (-9, "")
 
 
 # --- Processes -------------------------------------------------------------------------------------------------

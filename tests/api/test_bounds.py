@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,73 +111,77 @@ def test_trailers_without_end_are_cut_off(play: Any, monkeypatch: pytest.MonkeyP
 # --- The end -------------------------------------------------------------------------------------------------------
 
 
+@asynccontextmanager
+async def serving_a_slow_run(app: App, client: httpx2.AsyncClient) -> AsyncGenerator[str]:
+    """Serve, as long as the block goes on, a run that nobody carries out; yield its path for the client."""
+    async with HttpServer(HttpApplication(ROUTES, app.doors), "127.0.0.1", 0) as server:
+        client.base_url = f"{server.url}/api/v1"
+        await client.post("/workflow_definitions", content=SLOW)
+        run = (await client.post("/workflows", json={"definition_name": "slow"})).json()
+        yield f"/workflows/{run['workflow_id']}"
+
+
+def play_with_client(scene: Callable[[App, httpx2.AsyncClient], Coroutine[Any, Any, None]]) -> None:
+    """Play a scene that starts and ends the server itself; its client outlives that."""
+
+    async def whole() -> None:
+        async with (
+            App(MemoryLog(), environment={}, work=False) as app,
+            httpx2.AsyncClient(timeout=30) as client,
+        ):
+            await scene(app, client)
+
+    asyncio.run(whole())
+
+
 def test_answers_that_are_held_back_are_given_when_the_server_ends():
-    async def scene() -> None:
-        async with App(MemoryLog(), environment={}, work=False) as app:
-            door = HttpApplication(ROUTES, app.doors)
-            async with HttpServer(door, "127.0.0.1", 0) as server:
-                client = httpx2.AsyncClient(base_url=f"{server.url}/api/v1", timeout=30)
-                await client.post("/workflow_definitions", content=SLOW)
-                run = (await client.post("/workflows", json={"definition_name": "slow"})).json()["workflow_id"]
-                looking = asyncio.ensure_future(client.get(f"/workflows/{run}?wait=60"))
-                body = {"worker": "empty", "worker_id": "w", "wait_seconds": 60}
-                polling = asyncio.ensure_future(client.post("/workers/poll", json=body))
-                while len(app.doors.patience._waits) < 2:  # noqa: ASYNC110 - nothing tells of a wait that began
-                    await asyncio.sleep(0)
-            looked, polled = await asyncio.gather(looking, polling)
-            await client.aclose()
+    async def scene(app: App, client: httpx2.AsyncClient) -> None:
+        async with serving_a_slow_run(app, client) as run:
+            looking = asyncio.ensure_future(client.get(f"{run}?wait=60"))
+            body = {"worker": "empty", "worker_id": "w", "wait_seconds": 60}
+            polling = asyncio.ensure_future(client.post("/workers/poll", json=body))
+            while len(app.doors.patience._waits) < 2:  # noqa: ASYNC110 - nothing tells of a wait that began
+                await asyncio.sleep(0)
+        looked, polled = await asyncio.gather(looking, polling)
 
         assert (looked.status_code, looked.json()["status"]) == (200, "running")
         assert (polled.status_code, polled.json()) == (200, {"activities": [], "count": 0})
 
-    asyncio.run(scene())
+    play_with_client(scene)
 
 
 def test_an_event_stream_that_is_open_ends_whole_when_the_server_ends(caplog: pytest.LogCaptureFixture):
-    async def scene() -> None:
-        async with App(MemoryLog(), environment={}, work=False) as app:
-            door = HttpApplication(ROUTES, app.doors)
-            async with httpx2.AsyncClient(timeout=30) as client:
-                async with HttpServer(door, "127.0.0.1", 0) as server:
-                    base = f"{server.url}/api/v1/workflows"
-                    await client.post(f"{server.url}/api/v1/workflow_definitions", content=SLOW)
-                    run = (await client.post(base, json={"definition_name": "slow"})).json()["workflow_id"]
-                    asked = client.build_request("GET", f"{base}/{run}/events", headers={"Accept": "text/event-stream"})
-                    told = await client.send(asked, stream=True)
-                    lines = told.aiter_lines()
-                    assert await anext(lines) == "id: 1"
+    async def scene(app: App, client: httpx2.AsyncClient) -> None:
+        async with serving_a_slow_run(app, client) as run:
+            asked = client.build_request("GET", f"{run}/events", headers={"Accept": "text/event-stream"})
+            told = await client.send(asked, stream=True)
+            lines = told.aiter_lines()
+            assert await anext(lines) == "id: 1"
 
-                rest = [line async for line in lines]  # httpx raises where an answer is not whole
+        rest = [line async for line in lines]  # httpx raises where an answer is not whole
 
         assert "event: end" not in rest, "the run goes on, so its reader comes back"
         assert not caplog.records
 
-    asyncio.run(scene())
+    play_with_client(scene)
 
 
 def test_a_look_at_the_head_of_a_stream_is_answered_and_done():
-    async def scene() -> None:
-        async with App(MemoryLog(), environment={}, work=False) as app:
-            door = HttpApplication(ROUTES, app.doors)
-            async with HttpServer(door, "127.0.0.1", 0) as server:
-                client = httpx2.AsyncClient(base_url=f"{server.url}/api/v1", timeout=30)
-                await client.post("/workflow_definitions", content=SLOW)
-                run = (await client.post("/workflows", json={"definition_name": "slow"})).json()["workflow_id"]
-                path, headers = f"/workflows/{run}/events", {"Accept": "text/event-stream", "Connection": "close"}
-                async with asyncio.timeout(20):
-                    answer = await client.head(path, headers=headers)
-                    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-                    writer.write(
-                        f"HEAD /api/v1{path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
-                        f"Connection: close\r\n\r\n".encode()
-                    )
-                    assert (await reader.read()).startswith(b"HTTP/1.1 200 "), "and the connection ends"
-                    writer.close()
-                await client.aclose()
+    async def scene(app: App, client: httpx2.AsyncClient) -> None:
+        async with serving_a_slow_run(app, client) as run, asyncio.timeout(20):
+            headers = {"Accept": "text/event-stream", "Connection": "close"}
+            answer = await client.head(f"{run}/events", headers=headers)
+            reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+            writer.write(
+                f"HEAD /api/v1{run}/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
+                f"Connection: close\r\n\r\n".encode()
+            )
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 "), "and the connection ends"
+            writer.close()
 
         assert answer.headers["content-type"] == "text/event-stream"
 
-    asyncio.run(scene())
+    play_with_client(scene)
 
 
 def test_whoever_asks_after_the_end_has_begun_is_not_held():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import threading
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from headgate.api.uploads import KEPT_MICROSECONDS, UPLOADED
+from headgate.core.commands import LoseAttempt
 from headgate.stores.files import FolderFiles, _Unfinished
 from headgate.stores.kept_files import KeptFiles
 
@@ -199,6 +202,65 @@ def test_a_file_that_is_cut_off_or_too_long_leaves_nothing(play: Any, monkeypatc
         writer.close()
         await asyncio.to_thread(ended.wait, 30)
         assert not files_in(desk.app.folder / "files")
+
+    play(scene)
+
+
+class Upload:
+    """Half of a file, on a connection of its own."""
+
+    def __init__(self, address: str, path: str, content: bytes) -> None:
+        host, _, port = address.partition(":")
+        self.socket = socket.create_connection((host, int(port)))
+        head = f"POST /api/v1{path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {len(content)}\r\n\r\n"
+        self.socket.sendall(head.encode() + content[: len(content) // 2])
+
+    def end(self, how: str) -> None:
+        """As the system does it for a process that is killed: in order, or, where it had something to read, hastily."""
+        if how == "reset":
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if how != "silent":
+            self.socket.close()
+
+
+@pytest.mark.parametrize("how", ["closed", "reset", "silent"])
+def test_a_worker_that_dies_while_it_sends_a_file_leaves_nothing_and_the_next_one_sends_it_whole(
+    how: str, play: Any, monkeypatch: pytest.MonkeyPatch
+):
+    content, left = bytes(range(256)) * 4_000, threading.Event()
+    discard = _Unfinished.discard
+
+    def noted_discard(self: Any) -> None:
+        discard(self)
+        left.set()
+
+    monkeypatch.setattr(_Unfinished, "discard", noted_discard)
+    if how == "silent":
+        monkeypatch.setattr("headgate.api.http.exchange.SILENCE_SECONDS_MAX", 1)
+
+    async def scene(desk: Any) -> None:
+        await desk.deploy(MAKING)
+        run = (await desk.start("making"))["workflow_id"]
+        await taken(desk)
+        path = f"/workflows/{run}/activities/make/files/chart"
+        upload = Upload(desk.client.base_url.netloc.decode(), path, content)
+        async with asyncio.timeout(30):
+            while not files_in(desk.app.folder / "files"):  # noqa: ASYNC110 - half of it is on the disk
+                await asyncio.sleep(0.01)
+
+        upload.end(how)
+        assert await asyncio.to_thread(left.wait, 30)
+
+        assert not files_in(desk.app.folder / "files")
+        assert (await desk.get(path)).status_code == 404
+        await desk.app.engine.submit(run, LoseAttempt(at=0, place="make", attempt=1, reason="its worker died"))
+        again = await taken(desk)
+        assert (await desk.client.post(path, content=content)).status_code == 201
+        await desk.post(f"/activities/{again['activity_id']}/complete", {"worker_id": "w", "output": {"note": "n"}})
+        assert (await desk.get(f"/workflows/{run}?wait=20")).json()["outputs"]["after"]["size"] == len(content)
+        assert (await desk.get(path)).content == content
+        assert len(files_in(desk.app.folder / "files")) == 1
+        upload.socket.close()
 
     play(scene)
 

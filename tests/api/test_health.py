@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from headgate.api.http.table import ROUTES
 from headgate.app import App
 from headgate.core.errors import Unavailable
 from headgate.engine import appender, health
+from headgate.engine.clock import WallClock
 from headgate.engine.health import Check, Health, worst_of
 from headgate.stores.memory import MemoryLog
 
@@ -337,6 +339,7 @@ def test_on_postgresql_the_feed_is_a_part_and_its_lag_a_figure(tmp_path: Path, m
         async with App(empty_postgres_log(), environment={}, folder=tmp_path) as app, serving(app) as desk:
             never_known(monkeypatch)
             assert (await checks_of(desk))[2]["feed"] == {"status": "ok"}
+            assert (await checks_of(desk))[2]["clock"] == {"status": "ok"}
             assert (await figures(desk)).of("headgate_feed_lag_events") == 0
             monkeypatch.setattr(health, "FEED_LAG_SECONDS_MAX", -1.0)
             status, state, checks = await checks_of(desk)
@@ -356,3 +359,17 @@ def test_on_postgresql_the_feed_is_a_part_and_its_lag_a_figure(tmp_path: Path, m
 )
 def test_the_whole_is_as_its_worst_part(states: Iterable[Any], worst: str):
     assert worst_of([Check(state) for state in states]) == worst
+
+
+@pytest.mark.slow
+def test_on_postgresql_a_machine_whose_clock_is_wrong_is_worth_a_look(tmp_path: Path):
+    clock = WallClock(wall=lambda: time.time_ns() - 90_000_000_000)
+
+    async def whole() -> None:
+        log = empty_postgres_log()
+        async with App(log, clock=clock, environment={}, folder=tmp_path) as app, serving(app) as desk:
+            status, state, checks = await checks_of(desk)
+            assert (status, state, checks["clock"]["status"]) == (200, "degraded", "degraded")
+            assert "s behind the database's" in checks["clock"]["message"]
+
+    asyncio.run(whole())

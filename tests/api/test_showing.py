@@ -144,6 +144,34 @@ def test_whoever_looks_between_a_decision_and_its_commit_is_shown_what_is_durabl
     play(scene)
 
 
+def test_whoever_has_started_a_run_is_shown_its_start_until_its_next_commit_without_waiting_for_that():
+    async def scene(bench: Bench) -> None:
+        desk = bench.app.desk
+        run_id = await bench.start(ONE)
+        started = bench.app.engine.loaded(run_id).head.version
+        desk.showing.begun(run_id)
+        other = await bench.start(ONE)
+        desk.showing.begun(other)
+        for each in (run_id, other):
+            signalling = asyncio.ensure_future(desk.signal(each, "early"))
+            await asyncio.sleep(0)  # it is decided
+            assert not bench.app.engine.loaded(each).durable
+            if each == run_id:
+                look = desk.of("default", "client").in_memory(each, contents=True)
+                with pytest.raises(StopIteration) as answered:
+                    look.send(None)  # it waits for nothing
+                assert answered.value.value.version == started
+            await signalling
+
+        signalling = asyncio.ensure_future(desk.signal(other, "again"))
+        await asyncio.sleep(0)
+        view = await desk.in_memory(other, contents=True)
+        assert view.version == started + 2  # of its second commit: that it had begun was forgotten at the first
+        await signalling
+
+    play(scene)
+
+
 def test_where_the_commit_does_not_come_the_log_is_shown(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(showing, "COMMIT_SECONDS_MAX", 0.01)
 
@@ -194,7 +222,7 @@ def test_a_run_that_somebody_looked_at_is_shown_from_memory_once_after_its_end_u
 
 
 def test_what_is_kept_of_runs_that_ended_has_a_maximum(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(showing, "ENDED_MAX", 2)
+    monkeypatch.setattr(showing, "KEPT_MAX", 2)
     monkeypatch.setattr(showing, "LOOKED_AT_MAX", 5)
 
     async def scene(bench: Bench) -> None:
@@ -202,7 +230,7 @@ def test_what_is_kept_of_runs_that_ended_has_a_maximum(monkeypatch: pytest.Monke
         kept = [await bench.app.desk.in_memory(run_id, contents=True) for run_id in runs]
         assert [view is not None for view in kept] == [False, False, True, True]
 
-        monkeypatch.setattr(showing, "ENDED_BYTES_MAX", 10)
+        monkeypatch.setattr(showing, "KEPT_BYTES_MAX", 10)
         large = await ended_run(bench)
         assert await bench.app.desk.in_memory(large, contents=True) is None
 

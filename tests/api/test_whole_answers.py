@@ -1,70 +1,136 @@
-"""How answers go onto the wire."""
+"""Answers that leave in one piece, on a bare connection: the same head, order, length and end as by ASGI's messages."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from typing import Any
 
-import pytest
+import httpx2
+from tests.api.conftest import Desk
 
-from headgate.api.http import HttpServer
 from headgate.api.http.bounded_protocol import TOGETHER_BYTES_MAX
 
+SMALL, LARGE = "/api/v1/health", "/api/v1/openapi.json"
 
-async def answered(size: int) -> tuple[list[int], bytes]:
-    """Return the sizes of the writes of an answer of so many bytes as it was complete, and what came of it."""
-    sent: list[int] = []
-    at_once: list[int] = []
-
-    async def application(scope, receive, send):
-        transport = receive.__self__.transport
-        write = transport._transport.write
-        transport._transport.write = lambda data: (sent.append(len(data)), write(data))
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
-        await send({"type": "http.response.body", "body": b"x" * size})
-        at_once.extend(sent)
-
-    async with HttpServer(application, "127.0.0.1", 0) as there, asyncio.timeout(30):
-        reader, writer = await asyncio.open_connection("127.0.0.1", there.port)
-        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n")
-        data = await reader.readexactly(size)
-        writer.close()
-    return at_once, data
+Play = Callable[[Callable[[Desk], Any]], None]
 
 
-@pytest.mark.parametrize(
-    ("size", "writes"), [(0, 1), (2, 1), (40_000, 1), (TOGETHER_BYTES_MAX, 2), (10 * TOGETHER_BYTES_MAX, 2)]
-)
-def test_head_and_body_of_an_answer_leave_in_one_piece_unless_they_are_large(size: int, writes: int):
-    sent, body = asyncio.run(answered(size))
+class Connection:
+    """One that writes what it is told, and reads answer after answer."""
 
-    assert len(sent) == writes
-    assert body == b"x" * size
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def ask(self, path: str, method: str = "GET", more: str = "", version: str = "1.1") -> None:
+        self.writer.write(f"{method} {path} HTTP/{version}\r\nHost: 127.0.0.1\r\n{more}\r\n".encode())
+
+    async def head(self) -> tuple[int, httpx2.Headers]:
+        async with asyncio.timeout(30):
+            status, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        headers = httpx2.Headers([(name, value) for name, _, value in (line.partition(": ") for line in lines)])
+        return int(status.split()[1]), headers
+
+    async def answer(self) -> tuple[int, httpx2.Headers, bytes]:
+        status, headers = await self.head()
+        async with asyncio.timeout(30):
+            return status, headers, await self.reader.readexactly(int(headers["content-length"]))
+
+    async def ended(self) -> bool:
+        async with asyncio.timeout(30):
+            return await self.reader.read() == b""
 
 
-def test_pieces_of_a_stream_leave_in_order_and_none_waits_for_the_next():
-    let = asyncio.Event()
-    waiting: list[int] = []
+def play_on_a_connection(play: Play, scene: Callable[[Connection], Awaitable[None]]) -> None:
+    async def whole(desk: Desk) -> None:
+        url = desk.client.base_url
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        with closing(writer):
+            await scene(Connection(reader, writer))
 
-    async def application(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        for letter in (b"a", b"b"):
-            await send({"type": "http.response.body", "body": letter * 3, "more_body": True})
-        await let.wait()
-        for _ in range(3):
-            await send({"type": "http.response.body", "body": b"c" * TOGETHER_BYTES_MAX, "more_body": True})
-            waiting.append(len(receive.__self__.transport._pieces))
-        await send({"type": "http.response.body", "body": b""})
+    play(whole)
 
-    async def whole() -> None:
-        async with HttpServer(application, "127.0.0.1", 0) as there, asyncio.timeout(30):
-            reader, writer = await asyncio.open_connection("127.0.0.1", there.port, limit=1 << 20)
-            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            assert (await reader.readuntil(b"bbb\r\n")).endswith(b"\r\n3\r\naaa\r\n3\r\nbbb\r\n")
-            let.set()
-            rest = await reader.readuntil(b"0\r\n\r\n")
-            assert rest.count(b"c") == 3 * TOGETHER_BYTES_MAX
-            writer.close()
 
-    asyncio.run(whole())
-    assert waiting == [0, 0, 0]  # so that a slow reader is known as one
+def test_requests_that_come_at_once_are_answered_in_their_order_and_the_last_ends_the_connection(play: Play):
+    async def scene(line: Connection) -> None:
+        paths = [SMALL, "/api/v1/nowhere", LARGE, SMALL] * 5
+        for number, path in enumerate(paths):
+            line.ask(path, more=f"X-Request-Id: r{number}\r\n")
+        line.ask(SMALL, more="Connection: close\r\nX-Request-Id: last\r\n")
+
+        answers = [await line.answer() for _ in range(len(paths) + 1)]
+
+        assert [headers["x-request-id"] for _, headers, _ in answers] == [*(f"r{n}" for n in range(20)), "last"]
+        assert [status for status, _, _ in answers] == [200, 404, 200, 200] * 5 + [200]
+        assert [headers.get("connection") for _, headers, _ in answers] == [None] * 20 + ["close"]
+        assert await line.ended()
+
+    play_on_a_connection(play, scene)
+
+
+def test_small_and_large_answers_have_the_same_head(play: Play):
+    async def scene(line: Connection) -> None:
+        for path in (SMALL, LARGE):
+            line.ask(path)
+        (_, small, data), (_, large, more) = [await line.answer() for _ in range(2)]
+
+        assert len(data) < TOGETHER_BYTES_MAX < len(more)
+        assert sorted(small) == sorted(large)
+        assert "date" in small
+
+    play_on_a_connection(play, scene)
+
+
+def test_the_head_alone_has_the_length_and_no_body(play: Play):
+    async def scene(line: Connection) -> None:
+        line.ask(SMALL)
+        _, _, body = await line.answer()
+        line.ask(SMALL, method="HEAD")
+        line.ask(SMALL, more="X-Request-Id: next\r\n")
+
+        status, headers = await line.head()
+        assert (status, int(headers["content-length"])) == (200, len(body))
+        assert (await line.answer())[1]["x-request-id"] == "next"
+
+    play_on_a_connection(play, scene)
+
+
+def test_whoever_speaks_http_1_0_is_told_that_the_connection_ends(play: Play):
+    async def scene(line: Connection) -> None:
+        line.ask(SMALL, version="1.0")
+
+        status, headers, _ = await line.answer()
+        assert (status, headers["connection"]) == (200, "close")
+        assert await line.ended()
+
+    play_on_a_connection(play, scene)
+
+
+def test_a_body_in_pieces_is_asked_for_and_taken(play: Play):
+    async def scene(line: Connection) -> None:
+        body = b"name: piecewise\nactivities: {a: {use: echo}}\n"
+        more = f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\nContent-Type: application/yaml\r\n"
+        line.ask("/api/v1/workflow_definitions", method="POST", more=more)
+
+        assert (await line.head())[0] == 100
+        for byte in body:
+            line.writer.write(bytes([byte]))
+            await line.writer.drain()
+        status, _, data = await line.answer()
+        assert status == 201, data
+
+    play_on_a_connection(play, scene)
+
+
+def test_whoever_does_not_read_gets_all_answers_when_he_does(play: Play):
+    async def scene(line: Connection) -> None:
+        for number in range(300):
+            line.ask(LARGE if number % 3 else SMALL, more=f"X-Request-Id: r{number}\r\n")
+        await asyncio.sleep(0.1)  # the server's buffers fill up
+
+        answers = [await line.answer() for _ in range(300)]
+        assert [headers["x-request-id"] for _, headers, _ in answers] == [f"r{number}" for number in range(300)]
+
+    play_on_a_connection(play, scene)

@@ -35,6 +35,7 @@ def test_the_secret_of_a_new_client_is_all_that_stdout_says_and_gets_a_token(hea
 
 
 def test_a_client_is_rotated_and_revoked(headgate: Verb):
+    headgate("tenant", "create", "acme")
     old = headgate("client", "create", "first", "--scopes", "admin", "--tenant", "acme")[1].strip()
 
     new = json.loads(headgate("client", "rotate", "first", "--tenant", "acme", "--json")[1])

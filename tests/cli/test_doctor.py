@@ -6,6 +6,7 @@ import io
 import json
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,7 @@ from headgate.cli.doctor_models import ADDRESSES, doors
 from headgate.cli.program import run_program
 from headgate.llm import registry
 from headgate.llm.provider_settings import VENDORS
+from headgate.stores.ownership import Ownership
 
 KEY = "sk-very-secret-7261"
 MODELS = {"data": [{"id": "gpt-5"}, {"id": "gpt-5-nano"}, {"id": "text-embedding-3-small"}, {"id": "unpriced-x"}]}
@@ -530,6 +532,52 @@ def test_a_call_that_nobody_answers_is_given_up_in_time(doctor: Doctor, provider
     findings = doctor("--call", "--model", "acme/m", "--timeout", "0.2", HEADGATE_PROVIDER_ACME_BASE_URL=provider.url)
 
     assert (findings["acme"]["problem"], findings["acme/m"]["problem"]) == ("timed_out", "timed_out")
+
+
+# --- The port --------------------------------------------------------------------------------------------------------
+
+
+def test_a_port_that_is_free_is_good_and_is_free_afterwards(doctor: Doctor):
+    with socket.socket() as elsewhere:
+        elsewhere.bind(("127.0.0.1", 0))
+        port = str(elsewhere.getsockname()[1])
+
+    findings = [doctor("--offline", HEADGATE_PORT=port)["port"] for _ in range(2)]
+
+    assert [found["status"] for found in findings] == ["good", "good"]
+    assert f"127.0.0.1:{port} is free" in findings[0]["text"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose a port is")
+def test_whoever_holds_the_port_is_named_and_the_owner_of_the_database_may(
+    doctor: Doctor, provider: Provider, folder: Path
+):
+    port = str(provider.server_port)
+
+    held = doctor("--offline", HEADGATE_PORT=port)["port"]
+    (folder / ".headgate").mkdir()
+    with Ownership.take(folder / ".headgate" / "headgate.db"):
+        owned = doctor("--offline")["port"]
+
+    assert (held["status"], doctor.code) == ("note", 0)
+    assert f"process {os.getpid()} (" in held["text"]
+    assert "HEADGATE_PORT" in held["text"]
+    assert (owned["status"], "which owns the database" in owned["text"]) == ("good", True)
+
+
+def test_an_address_of_another_machine_is_bad_where_it_was_named(doctor: Doctor):
+    found = doctor("--offline", HEADGATE_HOST="203.0.113.7")["port"]
+
+    assert found["status"] == "bad"
+    assert "203.0.113.7 cannot be taken" in found["text"]
+    assert doctor.code == exit_codes.UNAVAILABLE
+
+
+def test_a_port_that_is_none_is_told_once_with_the_settings(doctor: Doctor):
+    findings = doctor("--offline", HEADGATE_PORT="70000")
+
+    assert "HEADGATE_PORT" in findings["settings"]["text"]
+    assert "port" not in findings
 
 
 # --- A server that runs ----------------------------------------------------------------------------------------------

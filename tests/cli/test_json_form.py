@@ -1,13 +1,14 @@
 """What `--json` prints: times in ISO 8601, money as decimal strings, content untouched."""
 
-from headgate.cli.json_form import error_form, event_form, iso, run_form, usd
+from headgate.cli.json_form import error_form, event_form, iso, run_form
 from headgate.core.errors import Invalid, Problem
+from headgate.core.money import exact_dollars
 from headgate.core.view import PlaceView, RunView
 from headgate.ports import EventView
 
 
 def test_money_is_an_exact_decimal_string_without_exponent():
-    assert [usd(amount) for amount in (0, 1, 250_000_000, 1_000_000_000, 2**62 + 1, -5)] == [
+    assert [exact_dollars(amount) for amount in (0, 1, 250_000_000, 1_000_000_000, 2**62 + 1, -5)] == [
         "0", "0.000000001", "0.25", "1", "4611686018.427387905", "-0.000000005",
     ]  # fmt: skip
 

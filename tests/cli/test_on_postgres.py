@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,10 +18,12 @@ import pytest
 from tests.cli.conftest import Verb
 from tests.postgres_logs import server_url
 
+from headgate.activities.conversation_store import Conversations, Turn
 from headgate.cli import exit_codes
 from headgate.cli.session import Engine, open_session
 from headgate.core.errors import Unavailable
 from headgate.engine.audit import verify
+from headgate.engine.clock import WallClock
 from headgate.ports import BudgetRule, RateLimit, Schedule, SpendWanted, StartRequest
 from headgate.stores import moving
 from headgate.stores.ownership import Ownership
@@ -126,8 +131,12 @@ def test_the_doctor_says_how_the_database_is(headgate: Verb, url: str, monkeypat
     before = findings()["database"]
     headgate("run", "flow.yaml", "--input", "who=Ann", "--offline", "--db", url)
     after = findings()
+    monkeypatch.setattr(WallClock, "wall", lambda _: time.time_ns() // 1_000 + 90_000_000)
+    ahead = findings()["clock"]
 
     assert before["status"] == "note"
+    assert after["clock"]["status"] == "good"
+    assert (ahead["status"], "90 s ahead of the database's" in ahead["text"]) == ("note", True)
     assert "There is no Headgate database" in before["text"]
     assert "fsync" in after["database"]["text"]
     assert after["feed"]["text"] == "up to date"
@@ -322,6 +331,62 @@ def test_all_is_copied_or_nothing_and_the_next_try_does_it(
     assert left == [(0, 0)]
     assert of(headgate("db", "copy", str(file), url, "--no-cache", "--json"))["faults"] == []
     assert asyncio.run(sql("select count(*) from cache")) == [(0,)]
+
+
+KILLED = """
+import os, sys
+from headgate.stores import backup, moving
+from headgate.cli.program import run_program
+
+def copy_files(source, target):
+    os._exit(9)
+
+async def before_rows(*_, **__):
+    os._exit(9)
+
+async def after_rows(*given, move=moving.move, **named):
+    await move(*given, **named)
+    os._exit(9)
+
+if sys.argv[1] == "files":
+    backup._copy_files = copy_files
+else:
+    moving.move = {"before": before_rows, "after": after_rows}[sys.argv[1]]
+run_program(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("where", ["files", "before", "after"])
+def test_a_copy_that_was_killed_is_finished_by_the_next_call(headgate: Verb, url: str, file: Path, where: str):
+    asyncio.run(live(file))
+    here, there = folder_of(file), folder_of(place_of(url))
+    kept = Path("files", "ab", "ab" * 32)
+    (here / kept).parent.mkdir(parents=True)
+    (here / kept).write_bytes(b"kept")
+    Conversations(here).append("c", "k", [Turn("user", "hello")])
+    command = [sys.executable, "-c", KILLED, where, "db", "copy", str(file), url]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 9
+    assert asyncio.run(sql("select count(*) > 0 from runs")) == [(where == "after",)]
+
+    again = of(headgate("db", "copy", str(file), url, "--json"))
+
+    assert (again["faults"], again["rows"]) == ([], rows_of(file))
+    assert (there / kept).read_bytes() == b"kept"
+    assert (there / "conversations.db").exists()
+
+
+def test_a_copy_that_somebody_has_worked_on_since_is_not_taken_for_one_that_was_cut_off(
+    headgate: Verb, url: str, file: Path
+):
+    asyncio.run(live(file))
+    assert headgate("db", "copy", str(file), url)[0] == 0
+    assert headgate("db", "copy", str(file), url)[0] == 0
+    assert headgate("limit", "set", "demo", "--requests", "51", "--db", url)[0] == 0
+
+    code, _, said = headgate("db", "copy", str(file), url)
+
+    assert code != exit_codes.COMPLETED
+    assert "holds definitions already" in said
 
 
 def test_a_file_that_somebody_owns_is_not_copied_and_neither_are_other_ways(headgate: Verb, url: str, file: Path):

@@ -23,7 +23,7 @@ OURS = (
     frozenset({"queue", "use", "with", "after", "when", "for_each", "max_parallel", "join", "workflow", "timeout"})
     | {"wait_for", "on_failure", "compensate", "policies", "trusted", "effect"}
     | {"rate_limit", "priority", "concurrency_key"}
-)  # fmt: skip
+)
 """Keys of an activity that are Headgate's own: files written for Kruxia Flow have none of them."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,10 +17,17 @@ from tests.servers import private_postgres
 
 pytestmark = pytest.mark.slow
 
-ECHO = "name: hello\nactivities: {greet: {use: echo, with: {text: hello}}}\n"
+BUSY = """
+name: busy
+activities:
+  greet: {use: echo, with: {text: hello}}
+  pause: {use: wait, with: {seconds: 1}, after: greet}
+  again: {use: echo, with: {text: "{{ greet.text }}"}, after: pause}
+outputs: {text: "{{ again.text }}"}
+"""
 ASKING = "name: asking\nactivities: {ask: {use: approval, with: {title: Go on?}}}\n"
 KEY = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
-AT_LEAST = 30
+AT_LEAST = 100
 
 
 async def load_while(client: httpx2.AsyncClient, work: Any) -> list[str]:
@@ -29,13 +37,13 @@ async def load_while(client: httpx2.AsyncClient, work: Any) -> list[str]:
 
     async def start_on_and_on() -> None:
         while True:
-            answer = await client.post("/workflows", json={"definition_name": "hello"})
+            answer = await client.post("/workflows", json={"definition_name": "busy"})
             assert answer.status_code == 201, answer.text
             started.append(answer.json()["workflow_id"])
             if len(started) >= AT_LEAST:
                 enough.set()
 
-    for text in (ECHO, ASKING):
+    for text in (BUSY, ASKING):
         assert (await client.post("/workflow_definitions", content=text)).status_code == 201
     waiting = (await client.post("/workflows", json={"definition_name": "asking"})).json()["workflow_id"]
     load = [asyncio.ensure_future(start_on_and_on()) for _ in range(4)]
@@ -56,6 +64,7 @@ async def goes_on(client: httpx2.AsyncClient, known: list[str]) -> None:
         answer = await client.get(f"/workflows/{run}?wait=30" if run != known[0] else f"/workflows/{run}")
         assert answer.status_code == 200, answer.text
         assert answer.json()["status"] == ("waiting" if run == known[0] else "completed")
+        assert run == known[0] or answer.json()["outputs"] == {"text": "hello"}
     asked = (await client.get("/approvals")).json()["approvals"]
     assert len(asked) == 1
     decided = await client.post(f"/approvals/{asked[0]['id']}", json={"approved": True})
@@ -78,7 +87,7 @@ def test_a_server_is_backed_up_while_it_works_and_goes_on_from_the_copy_under_it
 
     restored = verb(there, "restore", str(copy))
     assert restored.returncode == 0, restored.stderr
-    assert verb(there, "audit", "verify").returncode == 0
+    holds(there)
     assert not (there / ".headgate" / "key").exists(), "the key is no part of a backup"
     shutil.copy(here / ".headgate" / "key", there / ".headgate" / "key")
     with served(there) as (url, _):
@@ -107,8 +116,18 @@ def test_a_dump_of_postgresql_made_under_load_is_restored_elsewhere_and_goes_on(
             known = run(load_while, client_with(url, secret), lambda: postgres("pg_dump", *flags, server.url))
         postgres("createdb", f"--maintenance-db={server.url}", "elsewhere")
         postgres("pg_restore", "--clean", "--if-exists", f"--dbname={other}", str(dump))
+        holds(tmp_path, HEADGATE_DB=other, HEADGATE_KEY=KEY)
         with served(tmp_path, "--db", other, HEADGATE_KEY=KEY) as (url, _):
             run(goes_on, client_with(url, secret), known)
+
+
+def holds(folder: Path, **variables: str) -> None:
+    """See that a restored database is what was recorded, and that runs were at work in it."""
+    verified = verb(folder, "audit", "verify", **variables)
+    assert verified.returncode == 0, verified.stdout
+    found = json.loads(verb(folder, "runs", "--limit", "1000", "--json", **variables).stdout)
+    at_work = [one for one in found if one["workflow"] == "busy" and one["status"] not in ("completed", "failed")]
+    assert at_work, "No run was at work when the copy was made."
 
 
 def run(scene: Any, client: httpx2.AsyncClient, *rest: Any) -> Any:

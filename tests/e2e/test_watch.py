@@ -4,7 +4,7 @@ import json
 import signal
 
 import pytest
-from tests.e2e.test_command_line import Process, headgate
+from tests.e2e.command_line import Process, headgate
 
 pytestmark = pytest.mark.slow
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.engine.gate_lab import Lab
 
 from headgate.app import App
 from headgate.core.codec import content_value, decode
@@ -104,5 +105,18 @@ def play() -> Callable[..., None]:
             assert bench.app.engine.failures == []
 
         asyncio.run(whole())
+
+    return run
+
+
+@pytest.fixture
+def gated(play: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that plays a scene with a lab of one's own."""
+
+    def run(scene: Any, answers: Any = None, **settings: Any) -> None:
+        clock = VirtualClock()
+        lab = Lab(clock, answers)
+        settings.setdefault("providers", {"lab": lab})
+        play(lambda bench: scene(bench, lab), clock=clock, **settings)
 
     return run

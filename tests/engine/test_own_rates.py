@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.engine.test_gate import SECOND, Lab, asking, most_in_a_minute
+from tests.engine.gate_lab import SECOND, Lab, asking, most_in_a_minute
 
 from headgate.authoring import load_definition
 from headgate.core import gate_events as g
 from headgate.core.values import Usage
 from headgate.engine import limits, lines, model_choice
 from headgate.ports import RateLimit
-from headgate.testing.clock import VirtualClock
 
 FAN = """
 name: NAME
@@ -32,15 +30,6 @@ def fan(rate: str, name: str = "held") -> str:
 
 def held(rate: str, model: str = "lab/m") -> str:
     return f"policies: [{{use: rate_limit, {rate}}}]\n{asking(model)}"
-
-
-@pytest.fixture
-def gated(play) -> Callable[..., None]:
-    def run(scene: Any, **settings: Any) -> None:
-        lab = Lab(VirtualClock())
-        play(lambda bench: scene(bench, lab), clock=lab.clock, providers={"lab": lab}, **settings)
-
-    return run
 
 
 def test_all_runs_of_a_workflow_keep_its_rate_together_and_no_other_workflow_does(gated):

@@ -59,7 +59,7 @@ def test_whatever_is_lost_or_comes_again_what_is_shown_is_a_beginning_of_the_tex
     async def story() -> None:
         lost = [time == 0 for time in times] + [False] * len(said)
         told, text, whole = Told(list(times)), "", True
-        protocol = HttpProtocol(told, activities=["say"])  # type: ignore[arg-type]
+        protocol = HttpProtocol(told, activities=["say"])
         for number, piece in enumerate(said):
             if piece is None:
                 protocol.restart_stream("claim")
@@ -82,7 +82,7 @@ def test_what_a_crowded_worker_drops_is_missing_where_it_goes(monkeypatch: pytes
 
     async def story() -> None:
         told = Told([])
-        protocol = HttpProtocol(told, activities=["say"])  # type: ignore[arg-type]
+        protocol = HttpProtocol(told, activities=["say"])
         protocol.stream("claim", "one ")
         protocol._pieces.flush()
         told.take.clear()
@@ -114,7 +114,7 @@ def test_of_a_claim_that_was_reported_nothing_is_remembered(monkeypatch: pytest.
     monkeypatch.setattr(stream_pieces, "CLAIMS_MAX", 2)
 
     async def story() -> None:
-        protocol = HttpProtocol(Told([]), activities=["say"])  # type: ignore[arg-type]
+        protocol = HttpProtocol(Told([]), activities=["say"])
         for claim in ("one", "two", "three"):
             protocol.stream(claim, "a")
             await quiet(protocol)

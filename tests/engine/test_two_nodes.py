@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -24,12 +25,14 @@ from headgate.core.errors import Refused, StaleAttempt
 from headgate.engine import neighbours
 from headgate.engine.audit import verify
 from headgate.engine.budget_scopes import budget_id
+from headgate.engine.clock import WallClock
 from headgate.engine.start import Start
-from headgate.ports import Admitted, Changed, Completed, Settlement, StartRequest
+from headgate.ports import Admitted, Changed, Completed, Settlement, StartRequest, Tenant
 from headgate.queues.store import HELD_TOGETHER_MAX
 from headgate.stores.postgres import PostgresLog
 
 PATIENCE_SECONDS = 12.0
+KEY = {"HEADGATE_KEY": f"{'A' * 43}="}
 TWO_DOORS = "name: doors\nactivities: {w: {wait_for: go}, a: {use: approval, after: [w]}}"
 SLOW = "name: slow\nactivities: {a: {use: slow}}"
 FAN = 'name: fan\nactivities: {all: {use: slow, for_each: "{{ INPUT.items }}"}}'
@@ -38,10 +41,11 @@ FAN = 'name: fan\nactivities: {all: {use: slow, for_each: "{{ INPUT.items }}"}}'
 class Node:
     """An app on a log of its own."""
 
-    def __init__(self, *, slow: Any = None, work: bool = True) -> None:
+    def __init__(self, *, slow: Any = None, work: bool = True, ahead_seconds: int = 0) -> None:
         self.log = PostgresLog(server_url(), schema=SCHEMA)
         activities = {"slow": slow} if slow is not None else None
-        self.app = App(self.log, environment={}, offline=True, work=work, activities=activities)
+        clock = WallClock(wall=lambda: time.time_ns() + ahead_seconds * 1_000_000_000)
+        self.app = App(self.log, clock=clock, environment=KEY, offline=True, work=work, activities=activities)
         self.engine = self.app.engine
 
     async def start(self, definition: str, given: Any = None, **fields: Any) -> str:
@@ -465,7 +469,8 @@ def test_tasks_whose_rows_got_lost_are_put_back(brisk: None):
     play(scene, one={"slow": Slow().run, "work": False}, two={"slow": Slow().run, "work": False})
 
 
-def test_a_timer_of_a_run_that_nobody_has_loaded_fires(brisk: None):
+@pytest.mark.parametrize("ahead_seconds", [0, 3_600])
+def test_a_timer_of_a_run_that_nobody_has_loaded_fires(ahead_seconds: int, brisk: None):
     async def begin(first: Node, second: Node) -> None:
         runs.append(await first.start("name: t\nactivities: {w: {use: wait, with: {seconds: 1}}}"))
         await until(lambda: first.engine.loaded(runs[0]).run.place("w").wait)
@@ -479,8 +484,36 @@ def test_a_timer_of_a_run_that_nobody_has_loaded_fires(brisk: None):
             assert row.head.status == "completed"
 
     runs: list[str] = []
-    play(begin)
+    play(begin, one={"ahead_seconds": ahead_seconds})
     asyncio.run(go_on())
+
+
+# --- Clocks that are apart -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead_seconds", [-3_600, 3_600])
+def test_a_token_of_a_node_whose_machine_is_an_hour_off_is_good_at_the_other(ahead_seconds: int):
+    async def scene(first: Node, second: Node) -> None:
+        made = await first.app.auth.clients.create("default", "shop", ["runs:read"], by="ann")
+        granted = await first.app.auth.token_for_client(made.client.id, made.secret)
+
+        caller = await second.app.auth.identify_token(granted.access_token)
+
+        assert caller.actor == "client:shop"
+
+    play(scene, one={"ahead_seconds": ahead_seconds})
+
+
+def test_what_a_node_takes_of_a_rate_whose_machine_is_an_hour_ahead_is_given_back_in_time_at_the_other():
+    async def scene(first: Node, second: Node) -> None:
+        await first.app.desk.set_tenant(Tenant(name="acme", starts_per_minute=6_000))
+        async with await first.app.quotas.starting("acme"):
+            pass
+
+        async with await second.app.quotas.starting("acme"):  # without a word of waiting an hour
+            pass
+
+    play(scene, one={"ahead_seconds": 3_600, "work": False}, two={"work": False})
 
 
 # --- Budgets -------------------------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ CERTIFICATE = "-----BEGIN CERTIFICATE-----\n" + "aB3x" * 16 + "\n" + "xB4a" * 16
         ('connect("dbi:pg:x", "bob", "four foxes")', 'connect("dbi:pg:x", "bob", "")'),
         ("198456781 or 219456781 (SSN)", "198456781 or  (SSN)"),
     ],
-)  # fmt: skip
+)
 def test_what_stands_beside_something_else_is_taken_for_what_it_is(text: str, left: str):
     spans = Scrubber(everything, b"k").find(text)
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, cast
-
 import pytest
 
 from headgate.core import events as e
 from headgate.core.values import Assignment
-from headgate.testing.case_runner import _MortalLog
 from headgate.testing.case_script import Answers
 from headgate.testing.case_worklist import Worklist
 from headgate.testing.clock import NOON, VirtualClock
@@ -38,28 +34,3 @@ def test_an_activity_that_is_begun_again_after_its_completion_was_recorded_is_no
     work._begin(task(place, 2))
 
     assert [mismatch.where for mismatch in work.mismatches] == (["activities.a"] if twice else [])
-
-
-def test_a_dead_engine_writes_nothing_more():
-    written: list[Any] = []
-
-    class Log:
-        async def commit(self, batch: list[Any]) -> list[str]:
-            written.extend(batch)
-            return []
-
-    async def live() -> None:
-        log = _MortalLog(cast("Any", Log()), lambda events: True)
-        first = asyncio.create_task(log.commit(cast("Any", [])))
-        await log.died.wait()
-        second = asyncio.create_task(log.commit(cast("Any", ["more"])))
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert not first.done()
-        assert not second.done()
-        first.cancel()
-        second.cancel()
-
-    asyncio.run(live())
-
-    assert written == []

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from headgate.activities.parameters import parameters_of
 from headgate.ports import ActivityContext, ActivityFunction, Attempt, Files
 
 __all__ = ["file_read", "file_write"]
@@ -46,7 +47,7 @@ def file_read(files: Files) -> ActivityFunction:
     """
 
     async def read(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
-        asked = _parsed("file_read", parameters, _Read)
+        asked = parameters_of("file_read", parameters, _Read)
         return await asyncio.to_thread(_read, asked, files.of(ctx.task.tenant))
 
     return read
@@ -62,17 +63,10 @@ def file_write(files: Files) -> ActivityFunction:
     """
 
     async def write(parameters: dict[str, Any], ctx: ActivityContext) -> dict[str, Any]:
-        asked = _parsed("file_write", parameters, _Write)
+        asked = parameters_of("file_write", parameters, _Write)
         return await asyncio.to_thread(_write, asked, files.of(ctx.task.tenant))
 
     return write
-
-
-def _parsed(activity: str, parameters: dict[str, Any], kind: Any) -> Any:
-    try:
-        return msgspec.convert(parameters, kind)
-    except msgspec.ValidationError as error:
-        raise Attempt.failed("invalid_parameters", f"{activity}: {error}.", retryable=False) from None
 
 
 def _failed(code: str, message: str, *, retryable: bool = False) -> Attempt:

@@ -29,6 +29,7 @@ from headgate.activities.http_content import (
     request_content,
     response_body,
 )
+from headgate.core.taint import METHODS_WITHOUT_EFFECT
 from headgate.core.values import Failure
 from headgate.ports import ActivityContext, ActivityFunction, Attempt
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpSettings", "close_connections", "http_request"]
 
-REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 TURNED_AWAY = frozenset({408, 425, 429, 503})
 """Statuses by which a server says that it has not begun."""
 RETRY_AFTER_SECONDS_MAX = 86_400.0
@@ -130,7 +130,7 @@ class _Exchange:
         self.ctx = ctx
         self.task = ctx.task
         self.client = client
-        self.repeatable = asked.method in REPEATABLE
+        self.repeatable = asked.method in METHODS_WITHOUT_EFFECT
         self.left = False
         self.redirects = 0
         self.where = asked.method

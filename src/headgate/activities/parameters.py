@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
+from typing import Any, TypeVar
+
+import msgspec
 
 from headgate.ports import Attempt
 
-__all__ = ["refuse_unknown", "wrong_parameters"]
+__all__ = ["parameters_of", "refuse_unknown", "wrong_parameters"]
+
+Parameters = TypeVar("Parameters", bound=msgspec.Struct)
+
+
+def parameters_of(activity: str, given: dict[str, Any], kind: type[Parameters]) -> Parameters:
+    """Return the parameters as a struct. Raises `invalid_parameters`, never with a value that may hold a password."""
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as error:
+        raise wrong_parameters(activity, str(error)) from None
 
 
 def wrong_parameters(activity: str, message: str) -> Attempt:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from headgate.activities.parameters import parameters_of
 from headgate.activities.postgres_types import SESSION, set_codecs
-from headgate.activities.sql_rows import objects, parameters_of, query_failed
+from headgate.activities.sql_rows import objects, query_failed
 from headgate.ports import ActivityContext, ActivityFunction, Attempt
 
 if TYPE_CHECKING:

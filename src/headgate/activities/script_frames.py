@@ -214,10 +214,10 @@ class Inputs(dict[str, Any]):
         super().setdefault(name, default)
         return self[name]
 
-    def values(self) -> ValuesView[Any]:  # type: ignore[override]  # the view of any mapping, not of exactly a dict
+    def values(self) -> ValuesView[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]  # the view of any mapping, not of exactly a dict
         return ValuesView(self)
 
-    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # as above
+    def items(self) -> ItemsView[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
         return ItemsView(self)
 
     def copy(self) -> dict[str, Any]:

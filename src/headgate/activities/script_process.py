@@ -210,15 +210,30 @@ class ScriptProcess:
         finally:
             writer.close()
         if not self._result:
-            asyncio.get_running_loop().call_later(self._settings.stop_seconds, self._stop, "closed")
+            asyncio.get_running_loop().call_later(self._settings.stop_seconds, self._stop_closed)
+
+    def _stop_closed(self) -> None:
+        """Kill a process that lives on without a channel. One that has ended has closed it by that: its exit code
+        says why, and the loop may only not have heard it yet."""
+        if not self._has_ended():
+            self._stop("closed")
 
     def _stop(self, limit: Limit) -> None:
-        """Kill a process that is past a limit. One that has ended is left alone."""
-        if self.alive:
-            self._limit = self._limit or limit
+        """Kill a process that is past a limit. It is past it also where it has ended meanwhile."""
+        self._limit = self._limit or limit
+        if not self._has_ended():
             below = descendants_of(self._process.pid)
             _signal_group(self._process.pid, signal.SIGKILL)
             kill(below)
+
+    def _has_ended(self) -> bool:
+        """Whether it has, by what the system says. The loop hears of it later: after whatever blocks it."""
+        if not self.alive or sys.platform == "darwin":  # which has no `waitid` before Python 3.13
+            return not self.alive
+        try:
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # somebody has taken it off, and is about to tell
+            return True
 
 
 async def _over(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:

@@ -1,31 +1,19 @@
-"""What the database activities share: their parameters as asked for, and rows as JSON objects within bounds."""
+"""What the database activities share: how they refuse, and rows as JSON objects within bounds."""
 
 from __future__ import annotations
 
 import base64
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
-
-import msgspec
+from typing import Any
 
 from headgate.ports import Attempt
 
-__all__ = ["BYTES_MAX", "ROWS_MAX", "as_base64", "as_json_float", "objects", "parameters_of", "query_failed"]
+__all__ = ["BYTES_MAX", "ROWS_MAX", "as_base64", "as_json_float", "objects", "query_failed"]
 
 ROWS_MAX = 100_000
 BYTES_MAX = 32 * 1024 * 1024
 """A result beyond either fails: ask for less, or page through it."""
-
-Parameters = TypeVar("Parameters", bound=msgspec.Struct)
-
-
-def parameters_of(activity: str, given: dict[str, Any], kind: type[Parameters]) -> Parameters:
-    """Return the parameters as a struct. Raises `invalid_parameters`, never with a value that may hold a password."""
-    try:
-        return msgspec.convert(given, kind)
-    except msgspec.ValidationError as error:
-        raise Attempt.failed("invalid_parameters", f"{activity}: {error}.", retryable=False) from None
 
 
 def query_failed(activity: str, message: str, *, retryable: bool = False) -> Attempt:

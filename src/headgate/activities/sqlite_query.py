@@ -17,7 +17,8 @@ from urllib.parse import unquote
 import apsw
 import msgspec
 
-from headgate.activities.sql_rows import as_base64, as_json_float, objects, parameters_of, query_failed
+from headgate.activities.parameters import parameters_of
+from headgate.activities.sql_rows import as_base64, as_json_float, objects, query_failed
 from headgate.ports import ActivityContext, Attempt
 
 __all__ = ["sqlite_query"]

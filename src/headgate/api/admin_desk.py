@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from headgate.api.asker import Asker
+from headgate.api.closing import Closing
 from headgate.engine.engine import Engine
 from headgate.engine.gate import Gate
 from headgate.engine.hooks import Hooks
@@ -15,6 +16,7 @@ from headgate.engine.vault import Vault
 from headgate.engine.webhooks import WebhookChange, Webhooks
 from headgate.ports import (
     DEFAULT_TENANT,
+    Closed,
     Delivered,
     Hook,
     RateLimit,
@@ -48,6 +50,8 @@ class AdminDesk(Asker):
         self._vault = vault
         self._tenants = tenants
         self._quotas = quotas
+        self.closing: Closing | None = None
+        """Given by whoever puts things together."""
 
     # --- Programs outside ----------------------------------------------------------------------------------------
 
@@ -103,3 +107,8 @@ class AdminDesk(Asker):
     async def tenant(self, name: str) -> TenantStanding:
         self.require_default_tenant("administers tenants")
         return await self._quotas.standing(await self._tenants.insist(name))
+
+    async def close_tenant(self, name: str, *, by: str = "") -> Closed:
+        self.require_default_tenant("administers tenants")
+        assert self.closing is not None
+        return await self.closing.close(await self._tenants.insist(name), by=self._signed(by))

@@ -227,10 +227,12 @@ class Desk(ScheduleDesk, AdminDesk):
     async def budgets(self) -> list[BudgetStanding]:
         return await self._budgets.standings(self._tenant)
 
-    async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
+    async def erase(self, runs: Sequence[str] = (), *, label: str = "", tenant: str = "", by: str = "") -> Erased:
+        if tenant:
+            self.require_default_tenant("erases all runs of a tenant")
         if self.eraser is None:
             raise Refused("This log is in memory: it ends with its process, and there is nothing to erase.")
-        return await self.eraser.erase(runs, label=label, actor=self._signed(by), tenant=self._tenant)
+        return await self.eraser.erase(runs, label=label, all_of=tenant, actor=self._signed(by), tenant=self._tenant)
 
     async def collect(self, *, older: str = "", dry_run: bool = False, by: str = "") -> Collected:
         self.require_default_tenant("deletes what has ended long ago")

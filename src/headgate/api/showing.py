@@ -2,7 +2,8 @@
 
 Between a decision and its commit a run holds what is not durable yet, and nobody may be told of it. Whoever looks then
 is answered at the commit, when it is. That is sooner than a log can be read, and all who look meanwhile share one view.
-A run that somebody has looked at is kept after its end, for it will be looked at once more.
+What a start has made of a run is kept until its next commit, for whoever starts one looks at once. And a run that
+somebody has looked at is kept after its end, for it will be looked at once more.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ COMMIT_SECONDS_MAX = 0.5
 """Whoever has looked for longer, for the disk is slow or the append has failed, is shown what the log has."""
 LOOKED_AT_MAX = 10_000
 """Runs of which is remembered that somebody looks; one beyond that is read from the log after its end."""
-ENDED_MAX = 500
-ENDED_BYTES_MAX = 64 * 1024
-"""Of all contents of a run; one with more is read again."""
+KEPT_MAX = 500
+"""Runs that have just begun, and as many that ended lately; what goes beyond is not shown from here."""
+KEPT_BYTES_MAX = 64 * 1024
+"""Of all contents of a run; one with more is not kept."""
 
 _Form = tuple[str, bool]
 """A run, and whether its contents are wanted."""
+_Kept = OrderedDict[str, tuple[str, RunView]]
+"""Of each run: the tenant, and the whole run."""
 
 
 class Showing:
@@ -44,8 +48,9 @@ class Showing:
         """Those asked for longest ago stand first."""
         self._alarm: asyncio.TimerHandle | None = None
         self._looked_at: OrderedDict[str, None] = OrderedDict()
-        self._ended: OrderedDict[str, tuple[str, RunView]] = OrderedDict()
-        """Of runs that ended lately: the tenant, and the whole run."""
+        self._begun: _Kept = OrderedDict()
+        """Runs of which nothing but the start is durable."""
+        self._ended: _Kept = OrderedDict()
         engine.listen(self._committed)
         engine.news.follow(self._committed, lambda: ())
 
@@ -62,11 +67,19 @@ class Showing:
         self._note_look(run_id)
         if lane.durable:
             view = self._view(lane, contents=contents) or await self._read(lane)
+        elif contents and run_id in self._begun:
+            _, view = self._begun.pop(run_id)
         else:
             view = await self._next(run_id, contents=contents)
         if view is None or view.finished_at or not (waits := await self._waits()):
             return view
         return with_waits(view, waits, self._engine.clock.now())
+
+    def begun(self, run_id: str) -> None:
+        """Keep a run that was started just now as it is: whoever started it looks at it next, most likely."""
+        lane = self._engine.loaded(run_id)
+        if lane is not None and lane.durable and not lane.run.finished and self._engine.others is None:
+            self._keep(self._begun, lane, self._view(lane, contents=True))
 
     async def ended(self, run_id: str, read: Callable[[str], Awaitable[RunView]]) -> RunView:
         """Return the run with its contents as soon as it has ended; it is read where memory does not hold all of it."""
@@ -81,7 +94,8 @@ class Showing:
                 self._endings.pop(run_id, None)
 
     def forget(self, run_id: str) -> None:
-        """The run was erased or deleted."""
+        """What was kept of the run is so no more: it has gone on, or was erased or deleted."""
+        self._begun.pop(run_id, None)
         self._ended.pop(run_id, None)
 
     def _note_look(self, run_id: str) -> None:
@@ -122,7 +136,7 @@ class Showing:
 
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         run_id = lane.run.id
-        self._ended.pop(run_id, None)
+        self.forget(run_id)
         whole = self._tell(lane) if self._at_commit else None
         if not lane.run.finished or not lane.durable:
             return
@@ -131,8 +145,9 @@ class Showing:
             view = whole or self._view(lane, contents=True)
             if (ending := self._endings.get(run_id)) is not None:
                 ending.view = view
-            if looked_at and view is not None:
-                self._keep(lane, view)
+            if looked_at:
+                del self._looked_at[run_id]
+                self._keep(self._ended, lane, view)
 
     def _tell(self, lane: Lane) -> RunView | None:
         """Answer those who wait for this commit; return the run with its contents, if one of them wanted it so."""
@@ -144,12 +159,11 @@ class Showing:
                 asked.answer(view)
         return view
 
-    def _keep(self, lane: Lane, view: RunView) -> None:
-        del self._looked_at[view.id]
-        if self._engine.contents.size(lane.row.key) <= ENDED_BYTES_MAX:
-            self._ended[view.id] = lane.row.tenant, view
-            if len(self._ended) > ENDED_MAX:
-                self._ended.popitem(last=False)
+    def _keep(self, kept: _Kept, lane: Lane, view: RunView | None) -> None:
+        if view is not None and self._engine.contents.size(lane.row.key) <= KEPT_BYTES_MAX:
+            kept[view.id] = lane.row.tenant, view
+            if len(kept) > KEPT_MAX:
+                kept.popitem(last=False)
 
     def _view(self, lane: Lane, *, contents: bool) -> RunView | None:
         """Return what memory has, which is durable; None where some of the contents are not there."""

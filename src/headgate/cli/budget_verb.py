@@ -10,12 +10,11 @@ import click
 from headgate.cli import exit_codes
 from headgate.cli.access import record_act
 from headgate.cli.interrupts import run_loop
-from headgate.cli.json_form import usd
 from headgate.cli.options import Common, common
 from headgate.cli.session import Engine, make_state_folder, open_session, require_database
 from headgate.cli.words import plural, short
 from headgate.core.errors import Invalid
-from headgate.core.money import show
+from headgate.core.money import exact_dollars, show
 from headgate.core.view import RunView
 from headgate.ports import BudgetRule, BudgetStanding
 
@@ -153,12 +152,12 @@ def _form(stands: BudgetStanding) -> dict[str, Any]:
         "period": stands.start,
         "action": rule.action,
         "warn_percent": rule.warn_percent or None,
-        "limit_usd": usd(rule.limit),
-        "spent_usd": usd(stands.spent),
-        "reserved_usd": usd(stands.reserved),
-        "left_usd": usd(max(0, rule.limit - stands.spent - stands.reserved)),
-        "demo_spent_usd": usd(stands.demo_spent),
-        "demo_reserved_usd": usd(stands.demo_reserved),
+        "limit_usd": exact_dollars(rule.limit),
+        "spent_usd": exact_dollars(stands.spent),
+        "reserved_usd": exact_dollars(stands.reserved),
+        "left_usd": exact_dollars(max(0, rule.limit - stands.spent - stands.reserved)),
+        "demo_spent_usd": exact_dollars(stands.demo_spent),
+        "demo_reserved_usd": exact_dollars(stands.demo_reserved),
         "by": rule.by or None,
     }
 

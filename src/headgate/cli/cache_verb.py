@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from headgate.cli.interrupts import run_loop
-from headgate.cli.json_form import iso, usd
+from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
 from headgate.cli.session import open_reader, open_to_change
 from headgate.cli.words import clock, money, now, plural, span
 from headgate.core.duration import parse_microseconds
 from headgate.core.errors import Invalid, Refused
+from headgate.core.money import exact_dollars
 
 if TYPE_CHECKING:
     from headgate.stores.cache_inventory import CacheInventory, CacheLine, CacheSum
@@ -24,6 +25,7 @@ KEY_CHARACTERS = 12
 """Of a key, which has 64, in lists. Any beginning that no other key has names it."""
 NOTHING = "Nothing is kept. `cache: true` at an activity keeps its results."
 ACTIONS = ("list", "stats", "clear", "forget")
+T = TypeVar("T")
 
 
 @click.command()
@@ -77,14 +79,25 @@ async def _list(common: Common, workflow: str | None, activity: str | None, limi
 
     async with open_reader(common) as (_, log):
         lines = await cache_inventory_beside(log).lines(workflow=workflow, activity=activity, limit=limit)
+    _print(common, lines, _line_form, _line, right=frozenset({3, 4, 5}))
+
+
+def _print(
+    common: Common,
+    found: Sequence[T],
+    form: Callable[[T], dict[str, Any]],
+    row: Callable[[T], list[str]],
+    *,
+    right: frozenset[int],
+) -> None:
     if common.output.json:
-        common.output.data([_line_form(line) for line in lines])
+        common.output.data([form(one) for one in found])
         return
     common.say_database()
-    if not lines:
+    if not found:
         common.output.notice(NOTHING)
         return
-    common.output.table([_line(line) for line in lines], right=frozenset({3, 4, 5}))
+    common.output.table([row(one) for one in found], right=right)
 
 
 def _line(line: CacheLine) -> list[str]:
@@ -108,7 +121,7 @@ def _line_form(line: CacheLine) -> dict[str, Any]:
         "at": iso(line.at),
         "expires_at": iso(line.expires_at),
         "used_at": iso(line.used_at),
-        "cost_usd": usd(line.saves),
+        "cost_usd": exact_dollars(line.saves),
         "hits": line.hits,
         "size_bytes": line.size,
     }
@@ -119,14 +132,9 @@ async def _stats(common: Common) -> None:
 
     async with open_reader(common) as (_, log):
         sums = await cache_inventory_beside(log).sums(now())
-    if common.output.json:
-        common.output.data([_sum_form(one) for one in sums])
+    _print(common, sums, _sum_form, _sum, right=frozenset({1, 2, 3, 4}))
+    if common.output.json or not sums:
         return
-    common.say_database()
-    if not sums:
-        common.output.notice(NOTHING)
-        return
-    common.output.table([_sum(one) for one in sums], right=frozenset({1, 2, 3, 4}))
     saved = sum(one.saved for one in sums)
     saving = f", which saved {money(saved)}" if saved else ""
     common.output.notice(f"{plural(sum(one.hits for one in sums), 'use')} of what is kept now{saving}.")
@@ -147,7 +155,7 @@ def _sum_form(one: CacheSum) -> dict[str, Any]:
         "expired": one.expired,
         "size_bytes": one.size,
         "hits": one.hits,
-        "saved_usd": usd(one.saved),
+        "saved_usd": exact_dollars(one.saved),
         "oldest_at": iso(one.oldest_at),
     }
 

@@ -9,10 +9,9 @@ from headgate.cli.words import plural
 from headgate.core.catalogue import BUILTINS, default_backoff
 from headgate.core.definition import Activity, Definition
 from headgate.core.money import dollars, show
+from headgate.core.taint import METHODS_WITHOUT_EFFECT
 
 __all__ = ["activity_forms", "estimate_form", "says_activity", "says_estimate"]
-
-REPEATABLE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def activity_forms(definition: Definition) -> list[dict[str, Any]]:
@@ -45,7 +44,7 @@ def _attempts_note(activity: Activity) -> str:
     if activity.retry is not None:
         return "retry"
     method = activity.parameters.get("method", "GET")
-    if activity.name == "http_request" and str(method).upper() not in REPEATABLE_METHODS:
+    if activity.name == "http_request" and str(method).upper() not in METHODS_WITHOUT_EFFECT:
         return f"a {method} is sent again only when it certainly did not leave"
     if default_backoff(activity.name).max_attempts == 1:
         return "by default, for it may not be safe to repeat"

@@ -13,6 +13,7 @@ from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
 from headgate.core.duration import parse_seconds
 from headgate.core.errors import Invalid
+from headgate.ports import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from headgate.api.auth.clients import Client
@@ -59,7 +60,7 @@ async def _list(common: Common) -> int:
 
 async def _change(common: Common, action: str, name: str, *, scopes: str, tenant: str, keep: str) -> int:
     by = acting_user()
-    async with change_access(common) as auth:
+    async with change_access(common, new_in=tenant if action == "create" else DEFAULT_TENANT) as auth:
         if action == "revoke":
             known = await auth.clients.revoke(tenant, name, by=by)
             if common.output.json:

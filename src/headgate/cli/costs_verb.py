@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headgate.cli.interrupts import run_loop
-from headgate.cli.json_form import usd
 from headgate.cli.options import Common, common
 from headgate.cli.output import Output
 from headgate.cli.session import open_reader, open_to_change
 from headgate.cli.words import clock, now, plural
 from headgate.core.errors import Invalid
+from headgate.core.money import exact_dollars
 from headgate.ports import SpendTotal, SpendWanted
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _hit_rate(total: SpendTotal) -> float:
 
 def _exact(amount: int) -> str:
     """Return nano-dollars to the last digit: what is compared with a vendor's bill is not rounded."""
-    return f"-${usd(-amount)}" if amount < 0 else f"${usd(amount)}"
+    return f"-${exact_dollars(-amount)}" if amount < 0 else f"${exact_dollars(amount)}"
 
 
 def _sums(totals: Sequence[SpendTotal]) -> list[SpendTotal]:
@@ -180,7 +180,7 @@ def _figures(total: SpendTotal) -> dict[str, Any]:
     del figures["name"]
     cost, saved = figures.pop("cost"), figures.pop("saved")
     rate = {"hit_rate": round(_hit_rate(total), 4)}
-    return figures | {"cost_usd": usd(cost), "saved_usd": usd(saved)} | rate
+    return figures | {"cost_usd": exact_dollars(cost), "saved_usd": exact_dollars(saved)} | rate
 
 
 # --- Live ----------------------------------------------------------------------------------------------------------

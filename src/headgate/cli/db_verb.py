@@ -35,8 +35,9 @@ def db() -> None:
 def copy(common: Common, source: str, target: str, *, no_cache: bool) -> int:
     """Copy the database file FROM, with all that belongs to it, to the PostgreSQL database TO, and verify it there.
 
-    TO (postgresql://…, ?schema=NAME for another than headgate) must be empty. All is copied, or nothing. FROM must have
-    no owner meanwhile, and stays as it is; whoever works on it afterwards works on another installation.
+    TO (postgresql://…, ?schema=NAME for another than headgate) must be empty. All is copied, or nothing; where it was
+    cut off, call it again. FROM must have no owner meanwhile, and stays as it is; whoever works on it afterwards works
+    on another installation.
     """
     file, place = _file(source), _address(target)
     counts, files, found = run_loop(_copy(file, place, cache=not no_cache))
@@ -69,7 +70,7 @@ def _say_key(common: Common, file: Path) -> None:
 
 async def _copy(file: Path, place: Address, *, cache: bool) -> tuple[dict[str, int], int, list[Fault]]:
     from headgate.stores.backup import copy_state
-    from headgate.stores.moving import move
+    from headgate.stores.moving import copied_before, move
     from headgate.stores.ownership import Ownership, state_folder
     from headgate.stores.places import folder_of
     from headgate.stores.postgres import PostgresLog
@@ -77,13 +78,14 @@ async def _copy(file: Path, place: Address, *, cache: bool) -> tuple[dict[str, i
 
     with Ownership.take(file):
         source, target = SqliteLog(file), PostgresLog(place.url, schema=place.schema)
+        here, there = state_folder(file), folder_of(place)
         try:
-            counts = await move(source, target, schema=place.schema, cache=cache)
+            known = await copied_before(source, target, schema=place.schema)
+            files = 0 if here.resolve() == there.resolve() else copy_state(here, there)
+            counts = known or await move(source, target, schema=place.schema, cache=cache)
         finally:
             await target.close()
             await source.close()
-        here, there = state_folder(file), folder_of(place)
-        files = 0 if here.resolve() == there.resolve() else copy_state(here, there)
     return counts, files, await _verify(place)
 
 

@@ -17,7 +17,7 @@ __all__ = ["look_at_postgres"]
 
 
 def look_at_postgres(place: Address) -> Iterator[Finding]:
-    """Say whether it answers, how durable its commits are, and how far its feed is behind."""
+    """Say whether it answers, how durable its commits are, how far its feed is behind, and whose clock is wrong."""
     try:
         yield from asyncio.run(_look(place))
     except NotFound as error:
@@ -27,6 +27,8 @@ def look_at_postgres(place: Address) -> Iterator[Finding]:
 
 
 async def _look(place: Address) -> list[Finding]:
+    from headgate.engine.clock import WallClock
+    from headgate.engine.database_time import DatabaseTime
     from headgate.engine.health import FEED_LAG_SECONDS_MAX
     from headgate.stores.postgres import PostgresLog
     from headgate.stores.postgres_schema import POSTGRES_SCHEMA_VERSION
@@ -34,6 +36,8 @@ async def _look(place: Address) -> list[Finding]:
     log = PostgresLog(place.url, schema=place.schema, read_only=True, patience_seconds=0)
     try:
         settings, lag = await log.server_settings(), await log.feed_lag()
+        time = DatabaseTime(log, WallClock())
+        await time.look()
     finally:
         await log.close()
     durable = settings["fsync"] == "on" and settings["full_page_writes"] == "on"
@@ -47,4 +51,13 @@ async def _look(place: Address) -> list[Finding]:
         Finding(
             "feed", "note" if lag.seconds > FEED_LAG_SECONDS_MAX else "good", behind if lag.events else "up to date"
         ),
+        _clock(time.ahead_seconds),
     ]
+
+
+def _clock(ahead_seconds: float) -> Finding:
+    from headgate.engine.database_time import AHEAD_SECONDS_MAX, told_apart
+
+    if abs(ahead_seconds) > AHEAD_SECONDS_MAX:
+        return Finding("clock", "note", told_apart(ahead_seconds))
+    return Finding("clock", "good", "this machine's and the database's agree")

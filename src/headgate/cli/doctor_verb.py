@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from headgate.cli import exit_codes
+from headgate.cli.doctor_port import look_at_port
 from headgate.cli.doctor_postgres import look_at_postgres
 from headgate.cli.doctor_providers import Asked, Finding, look_at_providers
 from headgate.cli.doctor_server import look_at_server
@@ -51,7 +52,8 @@ EXTRA = re.compile(r"""(?P<name>[\w.-]+).*;\s*extra == ['"](?P<extra>[\w-]+)['"]
 def doctor(
     common: Common, offline: bool, call: bool, models: tuple[str, ...], seconds: float, server: str | None
 ) -> int:
-    """Look at Python, SQLite, the database, its owner and its key, the settings, the disk, and try the providers.
+    """Look at Python, SQLite, the database, its owner and its key, the port, the settings, the disk, and try the
+    providers.
 
     Each provider that the environment configures is asked for its list of models, which proves its address and key and
     costs nothing. A call is made only with --call. Ends with 75 when something will not work.
@@ -80,6 +82,7 @@ def _findings(common: Common, asked: Asked) -> Iterator[Finding]:
         yield _owner(common.database)
     else:
         yield from look_at_postgres(common.database)
+    yield from look_at_port(_owner_pid(common))
     yield _state(common.folder)
     yield from look_at_settings(common)
     yield _retention()
@@ -169,6 +172,13 @@ def _owner(database: Path) -> Finding:
     except HeadgateError as error:
         return Finding("owner", "bad", error.message)
     return Finding("owner", "good", "none; the next `headgate run` or `work` will be")
+
+
+def _owner_pid(common: Common) -> int:
+    from headgate.stores.ownership import owner_of
+
+    owner = owner_of(common.database) if isinstance(common.database, Path) else None
+    return owner.pid if owner else 0
 
 
 def _state(folder: Path) -> Finding:

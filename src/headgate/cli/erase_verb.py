@@ -23,8 +23,9 @@ COPIES = ("*.schema-*", "*.before-*")
 @common
 @click.argument("runs", nargs=-1, metavar="RUN...")
 @click.option("--label", metavar="NAME=VALUE", default="", help="All runs that carry this label.")
+@click.option("--tenant", metavar="NAME", default="", help="All runs of this tenant, 10,000 at a time.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def erase(common: Common, runs: tuple[str, ...], label: str, yes: bool) -> None:
+def erase(common: Common, runs: tuple[str, ...], label: str, tenant: str, yes: bool) -> None:
     """Erase inputs, outputs, parameters and messages of each RUN that has ended, and of the runs below it.
 
     It cannot be undone. Events, labels, error messages and what it cost stay, and `audit verify` still holds.
@@ -33,9 +34,11 @@ def erase(common: Common, runs: tuple[str, ...], label: str, yes: bool) -> None:
 
     require_database(common)
     common.say_database()
+    if tenant and (runs or label):
+        raise Invalid("--tenant erases all runs of a tenant: name neither runs nor a label with it.")
     if not yes:
-        _ask(common, runs, label)
-    done = run_loop(_erase(common, runs, label, by=user_name()))
+        _ask(common, runs, label, tenant)
+    done = run_loop(_erase(common, runs, label, tenant, by=user_name()))
     copies = _copies(common.database)
     if common.output.json:
         form = {name: getattr(done, name) for name in done.__struct_fields__}
@@ -45,16 +48,17 @@ def erase(common: Common, runs: tuple[str, ...], label: str, yes: bool) -> None:
         common.output.line(line)
 
 
-def _ask(common: Common, runs: tuple[str, ...], label: str) -> None:
-    what = plural(len(runs), "run") if runs else f"all runs labelled {label}"
+def _ask(common: Common, runs: tuple[str, ...], label: str, tenant: str) -> None:
+    all_ = f"all runs of the tenant {tenant}" if tenant else f"all runs labelled {label}"
+    what = plural(len(runs), "run") if runs else all_
     if not common.output.interactive:
         raise Invalid(f"Erasing {what} cannot be undone. Say --yes where nobody can be asked.")
     click.confirm(f"Erase the contents of {what}? It cannot be undone.", abort=True, err=True)
 
 
-async def _erase(common: Common, runs: tuple[str, ...], label: str, *, by: str) -> Erased:
+async def _erase(common: Common, runs: tuple[str, ...], label: str, tenant: str, *, by: str) -> Erased:
     async with open_session(common.database, Engine(work=False)) as session:
-        return await session.client.erase(runs, label=label, by=by)
+        return await session.client.erase(runs, label=label, tenant=tenant, by=by)
 
 
 def _copies(database: Place) -> list[Path]:

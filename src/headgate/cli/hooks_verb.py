@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from headgate.cli import exit_codes
-from headgate.cli.access import record_act
+from headgate.cli.access import record_act, require_tenant
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
@@ -61,6 +61,7 @@ def hooks(common: Common, action: str, name: str | None, tenant: str, **rest: An
 async def _add(common: Common, name: str, tenant: str, **given: Any) -> int:
     wanted = _hook(name, tenant, **given)
     async with open_session(common.database, Engine(work=False)) as session:
+        await require_tenant(session, tenant)
         await record_act(session, "hook.create", name, tenant=tenant)
         made = await session.client.add_hook(wanted)
     if common.output.json:

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, cast
 
 import msgspec
 
 from headgate.client.frames import error_of
 from headgate.core.errors import HeadgateError, Invalid
-from headgate.core.money import NANO
+from headgate.core.money import exact_dollars
 from headgate.core.view import RunSummary, RunView
 from headgate.ports import EventView
 
-__all__ = ["error_form", "event_form", "iso", "run_form", "usd"]
+__all__ = ["error_form", "event_form", "iso", "run_form"]
 
 TIMES = frozenset({"at", "until", "created_at", "updated_at", "finished_at", "scheduled_at", "started_at", "ended_at"})
 MONEY = frozenset(
@@ -38,11 +37,6 @@ def iso(at: int) -> str:
         .replace(microsecond=at % 1_000_000)
         .strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     )
-
-
-def usd(amount: int) -> str:
-    """Return nano-dollars as a decimal string of dollars: exact, never in exponent form."""
-    return format((Decimal(amount) / NANO).normalize(), "f")
 
 
 def run_form(run: RunView | RunSummary) -> dict[str, Any]:
@@ -83,9 +77,9 @@ def _fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         elif name in TIMES and isinstance(value, int):
             form[name] = iso(value) if value else None
         elif name in MONEY and (value is None or isinstance(value, int)):
-            form[f"{name}_usd"] = None if value is None else usd(value)
+            form[f"{name}_usd"] = None if value is None else exact_dollars(value)
         elif name == "cost_nano":
-            form["cost_usd"] = None if value is None else usd(value)
+            form["cost_usd"] = None if value is None else exact_dollars(value)
         elif name == "over" and value:
             budget, limit, spent, reserved = value
             form["over"] = _fields({"budget": budget, "limit": limit, "spent": spent, "reserved": reserved})
@@ -96,7 +90,7 @@ def _fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _price(price: dict[str, Any]) -> dict[str, Any]:
     return {
-        (f"{name}_usd_per_million" if name in PRICES else name): usd(part)
+        (f"{name}_usd_per_million" if name in PRICES else name): exact_dollars(part)
         if name in PRICES and part is not None
         else [_price(tier) for tier in part or ()]
         if name == "tiers"

@@ -14,10 +14,9 @@ from headgate.cli.plain_display import PlainDisplay
 from headgate.cli.session import Engine, Session, open_session
 from headgate.cli.words import first_line, plural, short
 from headgate.client.frames import OwnerGone
-from headgate.core.errors import Refused
 from headgate.core.view import RunView
 from headgate.ports import Chunk, Client, StartRequest
-from headgate.sdk.embedded import finish_handed
+from headgate.sdk.embedded import finish_handed, refuse_handing_over
 
 __all__ = ["Telling", "follow_to_end", "print_end", "refuse_options"]
 
@@ -156,10 +155,4 @@ async def _finish_handed(common: Common, session: Session) -> None:
 
 def refuse_options(session: Session, options: list[str]) -> None:
     """Raise `Refused` where another process owns the database, for these options of ours would mean nothing to it."""
-    if options and session.app is None:
-        verb = "is" if len(options) == 1 else "are"
-        raise Refused(
-            f"Process {session.owner_pid} owns the database and would work on this run with its own models and "
-            f"activities; {' and '.join(options)} {verb} of this process and cannot be handed over. Leave that out, "
-            "wait for that process to end, or use another --db."
-        )
+    refuse_handing_over(session, options, instead="another --db")

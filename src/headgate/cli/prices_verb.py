@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from headgate.cli.json_form import usd
 from headgate.cli.options import Common, common
 from headgate.cli.output import Output
 from headgate.cli.session import make_state_folder
 from headgate.cli.words import plural
 from headgate.core.errors import Invalid, NotFound
-from headgate.core.money import show
+from headgate.core.money import exact_dollars, show
 from headgate.core.values import Price, Rates, Variant
 
 if TYPE_CHECKING:
@@ -233,8 +232,10 @@ def _rates(rates: Rates) -> dict[str, str | None]:
     """Return all rates by name; None: not listed, it is that of the bucket around it."""
     names = [name for name in Rates.__struct_fields__ if name != "request"]
     found = {name: getattr(rates, name) for name in names}
-    per_million = {f"{name}_usd_per_million": None if rate is None else usd(rate) for name, rate in found.items()}
-    return {**per_million, "request_usd": usd(rates.request)}
+    per_million = {
+        f"{name}_usd_per_million": None if rate is None else exact_dollars(rate) for name, rate in found.items()
+    }
+    return {**per_million, "request_usd": exact_dollars(rates.request)}
 
 
 def _in_words(price: Price) -> str:

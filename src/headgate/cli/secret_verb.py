@@ -7,7 +7,7 @@ import sys
 import click
 
 from headgate.cli import exit_codes
-from headgate.cli.access import record_act
+from headgate.cli.access import record_act, require_tenant
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
@@ -61,6 +61,7 @@ def _value(common: Common, name: str) -> str:
 
 async def _set(common: Common, tenant: str, name: str, value: str) -> int:
     async with open_session(common.database, Engine(work=False)) as session:
+        await require_tenant(session, tenant)
         await record_act(session, "secret.set", name, tenant=tenant)
         await session.client.set_secret(name, value, tenant=tenant)
     return _say(common, tenant, name, "set")

@@ -10,16 +10,17 @@ import msgspec
 from headgate.cli import exit_codes
 from headgate.cli.access import record_act
 from headgate.cli.interrupts import run_loop
-from headgate.cli.json_form import iso, usd
+from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
 from headgate.cli.session import Engine, make_state_folder, open_session, require_database
+from headgate.cli.words import plural
 from headgate.core.errors import Invalid
-from headgate.core.money import show
-from headgate.ports import Tenant, TenantStanding
+from headgate.core.money import exact_dollars, show
+from headgate.ports import Closed, Tenant, TenantStanding
 
 __all__ = ["tenant"]
 
-ACTIONS = ("list", "show", "create", "set")
+ACTIONS = ("list", "show", "create", "set", "close")
 NONE = "none"
 AMOUNTS = {
     "runs": "runs_max",
@@ -42,7 +43,10 @@ AMOUNTS = {
 @click.option("--requests", metavar="N", help="HTTP requests a minute, of each client.")
 @click.option("--own-keys-only/--any-keys", "own_keys_only", default=None,
               help="Whether its model calls may not use the keys of the server.")  # fmt: skip
-def tenant(common: Common, action: str, name: str | None, own_keys_only: bool | None, **amounts: str | None) -> int:
+@click.option("--yes", is_flag=True, help="For close: do not ask.")
+def tenant(
+    common: Common, action: str, name: str | None, own_keys_only: bool | None, yes: bool, **amounts: str | None
+) -> int:
     """Look after tenants: who shares this server without seeing each other, and what each may use.
 
     \b
@@ -50,6 +54,8 @@ def tenant(common: Common, action: str, name: str | None, own_keys_only: bool | 
     show NAME     one of them, and what it uses now
     create NAME   make one
     set NAME      change what it may use; what is not named stays, and `none` takes a quota out
+    close NAME    revoke its clients, disable its users, cancel its runs, pause its schedules, remove its hooks,
+                  webhooks and secrets; `headgate erase --tenant NAME` erases what its runs have kept
     """
     if (name is None) != (action == "list"):
         raise Invalid(f"`headgate tenant {action}` takes {'no NAME' if action == 'list' else 'a NAME'}.")
@@ -59,6 +65,10 @@ def tenant(common: Common, action: str, name: str | None, own_keys_only: bool | 
     if name is None or action == "show":
         require_database(common)
         return run_loop(_list(common) if name is None else _show(common, name))
+    if action == "close":
+        require_database(common)
+        _ask(common, name, yes=yes)
+        return run_loop(_close(common, name))
     make_state_folder(common)
     return run_loop(_set(common, name, changes, new=action == "create"))
 
@@ -92,6 +102,34 @@ async def _set(common: Common, name: str, changes: dict[str, Any], *, new: bool)
         common.output.data(_form(kept))
     else:
         common.output.line(f"tenant {name} {'made' if new else 'changed'}: {_quotas(kept)}")
+    return exit_codes.COMPLETED
+
+
+def _ask(common: Common, name: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not common.output.interactive:
+        raise Invalid(f"Closing {name} ends its clients and cancels its runs. Say --yes where nobody can be asked.")
+    click.confirm(
+        f"Close {name}? Its clients end, its runs are cancelled, its secrets forgotten.", abort=True, err=True
+    )
+
+
+async def _close(common: Common, name: str) -> int:
+    from headgate.cli.approval import user_name
+
+    async with open_session(common.database, Engine(work=False)) as session:
+        await session.client.tenant(name)  # else nothing is to be written down
+        await record_act(session, "tenant.close", name)
+        done = await session.client.close_tenant(name, by=user_name())
+    if common.output.json:
+        common.output.data(msgspec.to_builtins(done))
+        return exit_codes.COMPLETED
+    ended = ", ".join(
+        plural(getattr(done, what), what.removesuffix("s")) for what in Closed.__struct_fields__ if what != "tenant"
+    )
+    common.output.line(f"tenant {name} closed: {ended}")
+    common.output.notice(f"What its runs have kept goes by `headgate erase --tenant {name}`, once they have ended.")
     return exit_codes.COMPLETED
 
 
@@ -135,7 +173,7 @@ def _form(one: Tenant) -> dict[str, Any]:
     return {
         "name": one.name,
         **{field: getattr(one, field) for field in AMOUNTS.values()},
-        "spend_per_month_usd": None if one.spend_per_month is None else usd(one.spend_per_month),
+        "spend_per_month_usd": None if one.spend_per_month is None else exact_dollars(one.spend_per_month),
         "own_keys_only": one.own_keys_only,
         "created_at": iso(one.created_at),
     }
@@ -144,7 +182,7 @@ def _form(one: Tenant) -> dict[str, Any]:
 def _used(stands: TenantStanding) -> dict[str, Any]:
     return {
         "runs": stands.runs,
-        "spent_usd": usd(stands.spent),
+        "spent_usd": exact_dollars(stands.spent),
         "storage_bytes": stands.storage_bytes,
         "connections": stands.connections,
     }

@@ -13,6 +13,7 @@ from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
 from headgate.core.errors import Invalid
+from headgate.ports import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from headgate.api.auth.users import User
@@ -74,7 +75,7 @@ async def _list(common: Common) -> int:
 
 async def _change(common: Common, action: str, name: str, password: str, *, role: str | None, tenant: str) -> int:
     by = acting_user()
-    async with change_access(common) as auth:
+    async with change_access(common, new_in=tenant if action == "create" else DEFAULT_TENANT) as auth:
         users = auth.users
         if action == "create":
             known = await users.create(tenant, name, role or "", password, by=by)

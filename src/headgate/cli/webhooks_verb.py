@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import click
 
 from headgate.cli import exit_codes
-from headgate.cli.access import record_act
+from headgate.cli.access import record_act, require_tenant
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
@@ -75,6 +75,7 @@ async def _add(
         description=description,
     )
     async with open_session(common.database, Engine(work=False)) as session:
+        await require_tenant(session, tenant)
         await record_act(session, "webhook.create", urlsplit(url).hostname or "", tenant=tenant)
         made = await session.client.add_webhook(wanted)
     if common.output.json:

@@ -10,6 +10,7 @@ from headgate.core.view import RunSummary, RunView
 from headgate.ports import (
     BudgetRule,
     BudgetStanding,
+    Closed,
     Collected,
     Delivered,
     Document,
@@ -104,6 +105,7 @@ class _OneRule(_Arguments, frozen=True):
 class _Erase(_Arguments, frozen=True):
     runs: tuple[str, ...] = ()
     label: str = ""
+    tenant: str = ""
     by: str = ""
 
 
@@ -186,6 +188,11 @@ class _OneTenant(_Arguments, frozen=True):
     name: str
 
 
+class _CloseTenant(_Arguments, frozen=True):
+    name: str
+    by: str = ""
+
+
 class _Watch(_Arguments, frozen=True):
     run: str
     tokens: bool = False
@@ -252,6 +259,7 @@ VERBS: dict[str, type[msgspec.Struct]] = {
     "set_tenant": _SetTenant,
     "tenants": _Nothing,
     "tenant": _OneTenant,
+    "close_tenant": _CloseTenant,
     "erase": _Erase,
     "collect": _Collect,
     "schedule": _Schedule,
@@ -300,6 +308,7 @@ RESULTS: dict[str, Any] = {
     "set_tenant": Tenant,
     "tenants": list[Tenant],
     "tenant": TenantStanding,
+    "close_tenant": Closed,
     "erase": Erased,
     "collect": Collected,
     "schedule": Schedule,

@@ -21,6 +21,7 @@ from headgate.core.view import RunSummary, RunView
 from headgate.ports import (
     BudgetRule,
     BudgetStanding,
+    Closed,
     Collected,
     Delivered,
     Document,
@@ -110,8 +111,8 @@ class SocketClient:
     async def budgets(self) -> list[BudgetStanding]:
         return await self._ask("budgets")
 
-    async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
-        return await self._ask("erase", runs=list(runs), label=label, by=by)
+    async def erase(self, runs: Sequence[str] = (), *, label: str = "", tenant: str = "", by: str = "") -> Erased:
+        return await self._ask("erase", runs=list(runs), label=label, tenant=tenant, by=by)
 
     async def collect(self, *, older: str = "", dry_run: bool = False, by: str = "") -> Collected:
         return await self._ask("collect", older=older, dry_run=dry_run, by=by)
@@ -175,6 +176,9 @@ class SocketClient:
 
     async def tenant(self, name: str) -> TenantStanding:
         return await self._ask("tenant", name=name)
+
+    async def close_tenant(self, name: str, *, by: str = "") -> Closed:
+        return await self._ask("close_tenant", name=name, by=by)
 
     async def watch(
         self, run: str, *, tokens: bool = False, place: str = "", resume: Sequence[Position] = ()

@@ -135,29 +135,21 @@ def _compile(value: object, where: str, names: frozenset[str], leaves: list[_Lea
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
         parts = {name: _compile(field, f"{where}.{name}", names, leaves) for name, field in fields.items()}
-        return _rendered_object(fields, {name: part for name, part in parts.items() if part})
+        return _rendered(fields, {name: part for name, part in parts.items() if part})
     if isinstance(value, list | tuple):
-        items = cast("list[object]", value)
+        items = list(cast("Iterable[object]", value))
         listed = [_compile(item, f"{where}[{index}]", names, leaves) for index, item in enumerate(items)]
-        return _rendered_list(items, {index: part for index, part in enumerate(listed) if part})
+        return _rendered(items, {index: part for index, part in enumerate(listed) if part})
     return None
 
 
-def _rendered_object(fields: dict[str, object], parts: dict[str, _Render]) -> _Render | None:
+def _rendered(whole: dict[str, object] | list[object], parts: Mapping[Any, _Render]) -> _Render | None:
+    """Return what puts the rendered `parts` into a copy of `whole`: at their names, or at their indexes."""
+
     def render(scope: Scope, bound: Bound) -> object:
-        rendered = dict(fields)
-        for name, part in parts.items():
-            rendered[name] = part(scope, bound)
-        return rendered
-
-    return render if parts else None
-
-
-def _rendered_list(items: list[object], parts: dict[int, _Render]) -> _Render | None:
-    def render(scope: Scope, bound: Bound) -> object:
-        rendered = list(items)
-        for index, part in parts.items():
-            rendered[index] = part(scope, bound)
+        rendered: Any = whole.copy()
+        for at, part in parts.items():
+            rendered[at] = part(scope, bound)
         return rendered
 
     return render if parts else None

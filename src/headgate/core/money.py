@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal, InvalidOperation
 
 from headgate.core.errors import Invalid
 
-__all__ = ["NANO", "USD_MAX", "dollars", "given_nano", "nano", "nano_ceiling", "show"]
+__all__ = ["NANO", "USD_MAX", "dollars", "exact_dollars", "given_nano", "nano", "nano_ceiling", "show"]
 
 NANO = 1_000_000_000
 USD_MAX = 1_000_000_000
@@ -41,6 +41,11 @@ def nano_ceiling(usd: Decimal) -> int:
 def dollars(amount: int) -> float:
     """Return nano-dollars as a float of dollars: for templates and JSON only, never to calculate with."""
     return amount / NANO
+
+
+def exact_dollars(amount: int) -> str:
+    """Return nano-dollars as a decimal text of dollars: exact, never in exponent form."""
+    return format((Decimal(amount) / NANO).normalize(), "f")
 
 
 def show(amount: int) -> str:

@@ -25,7 +25,7 @@ from headgate.core.expression import Reference
 if TYPE_CHECKING:
     from headgate.core.plan import Plan, Planned
 
-__all__ = ["SIDE_EFFECTS", "Taint", "has_effect", "trace", "wants_asking"]
+__all__ = ["METHODS_WITHOUT_EFFECT", "SIDE_EFFECTS", "Taint", "has_effect", "trace", "wants_asking"]
 
 SIDE_EFFECTS = "side_effects"
 SOURCES = frozenset(

@@ -13,11 +13,14 @@ import msgspec
 from headgate.core.errors import Invalid, Refused
 from headgate.engine.engine import Engine
 from headgate.engine.reader import Reader
-from headgate.ports import Cache, Erased, Keeping, RunRow
+from headgate.ports import Cache, Erased, Keeping, RunRow, RunsWanted
 
 __all__ = ["Eraser"]
 
 ALL_AGES = 1 << 62
+TENANT_RUNS_MAX = 10_000
+"""Of a tenant whose runs are all to be erased, with one call."""
+PAGE = 1_000
 SHOWN_MAX = 5
 
 
@@ -31,15 +34,22 @@ class Eraser:
         self._reader = Reader(engine.log, engine.clock.now)
 
     async def erase(
-        self, runs: Sequence[str], *, label: str = "", actor: str = "client", tenant: str | None = None
+        self,
+        runs: Sequence[str],
+        *,
+        label: str = "",
+        all_of: str = "",
+        actor: str = "client",
+        tenant: str | None = None,
     ) -> Erased:
-        """Erase the contents of `runs`, or of those that carry `label` (`name=value`), and of all runs below them.
+        """Erase the contents of `runs`, or of those that carry `label` (`name=value`), or of `all_of` a tenant that are
+        not erased yet (the newest `TENANT_RUNS_MAX`), and of all runs below them.
 
         `tenant` given: of that tenant's runs alone. Return what was done. Raises `NotFound`, `Refused` where one has
         not ended (nothing is changed then), `Invalid` for a label that is none, `Unavailable`: then the erasure goes on
         with the next call or the next start.
         """
-        rows = await self._chosen(runs, label, tenant)
+        rows = await self._of_tenant(all_of) if all_of else await self._chosen(runs, label, tenant)
         open_ = [row.id for row in rows if row.head.finished_at is None or self._is_busy(row)]
         if open_:
             more = f" and {len(open_) - SHOWN_MAX} more" if len(open_) > SHOWN_MAX else ""
@@ -49,6 +59,15 @@ class Eraser:
             )
         with self._engine.sealing({row.id for row in rows}):
             return await self._erase(rows, actor)
+
+    async def _of_tenant(self, tenant: str) -> list[RunRow]:
+        rows: list[RunRow] = []
+        before: int | None = None
+        wanted = RunsWanted(tenant=tenant)
+        while len(rows) < TENANT_RUNS_MAX and (page := await self._engine.log.runs(wanted, limit=PAGE, before=before)):
+            rows += [row for row in page if not row.erased]
+            before = page[-1].key
+        return rows[:TENANT_RUNS_MAX]
 
     async def _chosen(self, runs: Sequence[str], label: str, tenant: str | None) -> list[RunRow]:
         if bool(runs) == bool(label):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from headgate.core.errors import HeadgateError
+from headgate.engine.database_time import AHEAD_SECONDS_MAX, DatabaseTime, told_apart
 from headgate.engine.engine import Engine
 from headgate.ports import FeedLag, Queue
 
@@ -48,12 +49,18 @@ class Health:
     """One per engine. `tasks` returns what the process must keep doing: whichever has ended is an ailment."""
 
     def __init__(
-        self, engine: Engine, queue: Queue, folder: Path, tasks: Callable[[], Iterable[asyncio.Task[Any]]]
+        self,
+        engine: Engine,
+        queue: Queue,
+        folder: Path,
+        tasks: Callable[[], Iterable[asyncio.Task[Any]]],
+        time: DatabaseTime | None = None,
     ) -> None:
         self._engine = engine
         self._queue = queue
         self._folder = folder
         self._tasks = tasks
+        self._time = time
         self._asking = asyncio.Lock()
         self._known: dict[str, Check] = {}
         self._known_at = 0.0
@@ -76,6 +83,8 @@ class Health:
         found = {"database": database, "engine": self._of_engine(), "queue": queue}
         if self._engine.others is not None:
             found["feed"] = feed
+        if self._time is not None:
+            found["clock"] = _of_clock(self._time)
         found["disk"] = self._of_disk()
         for task in self._tasks():
             part = PARTS.get(task.get_name(), "engine")
@@ -110,6 +119,11 @@ class Health:
         if free < FREE_BYTES_MIN:
             return Check("degraded", f"{free / 1e6:,.0f} MB are free for the state folder.")
         return OK
+
+
+def _of_clock(time: DatabaseTime) -> Check:
+    ahead = time.ahead_seconds
+    return OK if abs(ahead) <= AHEAD_SECONDS_MAX else Check("degraded", told_apart(ahead))
 
 
 def worst_of(checks: Iterable[Check]) -> State:

@@ -29,7 +29,7 @@ from typing import Any, cast
 import msgspec
 
 from headgate.core.errors import Invalid, Unavailable
-from headgate.core.money import NANO
+from headgate.core.money import NANO, exact_dollars
 from headgate.core.values import BY_HAND, STANDARD, Price, Rates, Tier, Variant
 
 __all__ = [
@@ -264,17 +264,14 @@ def _form(one: SetPrice) -> dict[str, Any]:
 def _rates_form(rates: Rates) -> dict[str, Any]:
     found = {rate: getattr(rates, rate) for rate in RATES}
     return {
-        rate: _dollars(value) for rate, value in found.items() if value is not None and (value or rate != "request")
+        rate: exact_dollars(value)
+        for rate, value in found.items()
+        if value is not None and (value or rate != "request")
     }
 
 
 def _above_form(tiers: tuple[Tier, ...]) -> dict[str, Any]:
     return {"above": {str(tier.above): _rates_form(tier) for tier in tiers}} if tiers else {}
-
-
-def _dollars(amount: int) -> str:
-    """Return nano-dollars as an exact decimal text of dollars, without an exponent."""
-    return format((Decimal(amount) / NANO).normalize(), "f")
 
 
 def _yaml_text(forms: dict[str, list[dict[str, Any]]]) -> str:

@@ -17,7 +17,7 @@ from headgate.core.values import Price
 from headgate.llm.price_list import Listed, PriceList
 from headgate.llm.price_overrides import SetPrice, read_prices
 
-__all__ = ["FREE", "LIST_FILE", "PRICES_FILE", "PriceBook", "every_price", "open_prices", "price_of"]
+__all__ = ["FREE", "LIST_FILE", "PRICES_FILE", "PriceBook", "every_price", "open_prices", "price_of", "undated"]
 
 FREE = Price(id="free")
 """A model on the caller's own machine: it costs nothing that is counted here."""
@@ -109,8 +109,15 @@ def open_prices(environment: Mapping[str, str], folder: Path) -> PriceBook:
     return PriceBook(Path(named) if named else folder / PRICES_FILE, PriceList(listing) if listing.is_file() else None)
 
 
-def every_price(book: PriceBook) -> Iterator[tuple[str, Price | None]]:
-    """Yield every "provider/model" with the price that holds now: what was set, then the list where nothing was."""
+def every_price(book: PriceBook, *, demo: bool = False) -> Iterator[tuple[str, Price | None]]:
+    """Yield every "provider/model" with the price that holds now: what was set, then the list where nothing was.
+
+    With `demo` the demo models come first, at their own prices.
+    """
+    if demo:
+        from headgate.llm.demo.models import MODELS
+
+        yield from ((f"demo/{name}", model.price) for name, model in MODELS.items())
     own = {name: book[name] for name in book if name in book}
     yield from sorted(own.items())
     for listed in book.list.all():
@@ -130,12 +137,17 @@ def price_of(provider: str, model: str, overrides: Mapping[str, Price] | None = 
     if name in book:
         return book[name]
     listed = None if provider == "ollama" else _list_of(book).find(provider, model)
-    alias = listed.model if listed is not None else _DATED.sub("", model)
+    alias = listed.model if listed is not None else undated(model)
     if alias != model and (name := f"{provider}/{alias}") in book:
         return book[name]
     if provider == "ollama":
         return FREE
     return None if listed is None else _listed_price(listed, book)
+
+
+def undated(model: str) -> str:
+    """Return the name of a model without the date, or the `-latest`, at its end."""
+    return _DATED.sub("", model)
 
 
 def _list_of(book: Mapping[str, Price]) -> PriceList:

@@ -17,10 +17,10 @@ the newest spend rows, which do not say what kind they were of.
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
+from headgate.llm.prices import undated
 from headgate.llm.token_weights import PROSE, kind_of
 from headgate.ports import ModelRequest
 
@@ -48,7 +48,6 @@ ESTIMATES_MAX = 2_000
 LONG_TOKENS = 500
 """From here on a request says something about its model, and not only about its kind."""
 
-_DATED = re.compile(r"(-latest|-20\d\d-?[01]\d-?[0-3]\d)$")
 _ALL = ""
 """The kind that stands for all kinds of a model."""
 
@@ -61,7 +60,7 @@ class TokenFactors:
 
     def factor(self, model: str, kind: str) -> float:
         """Return what an estimate is to be multiplied with: 1.0 until something was learnt."""
-        name = _DATED.sub("", model)
+        name = undated(model)
         needs = self._needs.get((name, kind))
         of_all = self._needs.get((name, _ALL))
         highest = max([*(needs or ()), *(of_all or ())], default=1.0)
@@ -76,7 +75,7 @@ class TokenFactors:
         if estimated <= 0 or actual <= 0:
             return
         need = actual / estimated
-        name = _DATED.sub("", model)
+        name = undated(model)
         self._add((name, kind), need)
         if need > 1 and estimated >= LONG_TOKENS:
             self._add((name, _ALL), need)
@@ -85,7 +84,7 @@ class TokenFactors:
         """Take in (provider, model, estimated, actual) of calls of whatever kind: those that took more than that."""
         for provider, model, estimated, actual in calls:
             if LONG_TOKENS <= estimated < actual:
-                self._add((_DATED.sub("", f"{provider}/{model}"), _ALL), actual / estimated)
+                self._add((undated(f"{provider}/{model}"), _ALL), actual / estimated)
 
     def _add(self, key: tuple[str, str], need: float) -> None:
         needs = self._needs.get(key)

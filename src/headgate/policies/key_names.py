@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["CONNECTING", "GO_ON_WITH", "NAMES_OF_TWO", "SPOKEN_NAMES", "SURE_NAMES", "USERS", "is_name", "is_weak_name"]
+import re
+
+__all__ = [
+    "CONNECTING",
+    "GO_ON_WITH",
+    "NAMES_OF_TWO",
+    "SPOKEN_NAMES",
+    "SURE_NAMES",
+    "USERS",
+    "is_name",
+    "is_weak_name",
+    "name_parts",
+]
 
 USERS = (
     "user login id username benutzer utilisateur identifiant usuario usuário utente gebruiker användare bruker bruger käyttäjä kullanıcı uživatel "
@@ -162,6 +174,14 @@ SPOKEN_NAMES = tuple(
 
 SURE_NAMES = frozenset(PASSWORDS) | {"mot de passe", "palavra-passe", "kata sandi", "mật khẩu"}
 """Names that are followed by a secret, whatever it looks like."""
+
+
+PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+")
+
+
+def name_parts(name: str) -> list[str]:
+    """Return the words that a name is made of, in small letters."""
+    return [part.lower() for part in PARTS.findall(name)]
 
 
 def is_name(word: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from headgate.policies.key_names import is_name
+from headgate.policies.key_names import is_name, name_parts
 from headgate.policies.key_values import KIND
 from headgate.policies.scrubber import Span
 
@@ -50,7 +50,6 @@ ABOUT_SECRETS = frozenset(
 INSERT = re.compile(r"insert into [\w.\"`]{1,80} ?\(([^()]{1,400})\)\s{0,8}values\s{0,8}", re.IGNORECASE)
 ROW = re.compile(r"\(([^()]{1,800})\)\s{0,4},?\s{0,4}")
 CELL = re.compile(r"'((?:[^'\\]|''|\\.)*)'|\"([^\"]*)\"|([^,'\"]+)")
-PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+")
 
 
 def keys_in_tables(text: str, lowered: str) -> Iterator[Span]:
@@ -85,7 +84,7 @@ def _inserted(text: str) -> Iterator[Span]:
     """Yield what a statement inserts into the columns that hold secrets."""
     for head in INSERT.finditer(text):
         columns = [column.strip(' "`\n') for column in head[1].split(",")]
-        wanted = {number for number, column in enumerate(columns) if any(map(is_name, _parts(column)))}
+        wanted = {number for number, column in enumerate(columns) if any(map(is_name, name_parts(column)))}
         at = head.end()
         while wanted and (row := ROW.match(text, at)) is not None:
             cells = [cell for cell in CELL.finditer(text, *row.span(1)) if cell[0].strip()]
@@ -93,10 +92,6 @@ def _inserted(text: str) -> Iterator[Span]:
                 if number < len(cells) and (group := cells[number].lastindex) is not None:
                     yield Span(*cells[number].span(group), KIND)
             at = row.end()
-
-
-def _parts(name: str) -> list[str]:
-    return [part.lower() for part in PARTS.findall(name)]
 
 
 def _names_secrets(parts: list[str]) -> bool:
@@ -108,6 +103,6 @@ def _secret_column(line: str) -> tuple[int, str, int]:
         heads = [head.strip(" \t\r\n\"'") for head in line.split(separator)]
         if len(heads) > 1:
             for number, head in enumerate(heads):
-                if len(head) < NAME_LENGTH_MAX and " " not in head and _names_secrets(PARTS.findall(head)):
+                if len(head) < NAME_LENGTH_MAX and " " not in head and _names_secrets(name_parts(head)):
                     return number, separator, len(heads) - 1
     return NO_COLUMN

@@ -17,6 +17,7 @@ from headgate.policies.key_names import (
     USERS,
     is_name,
     is_weak_name,
+    name_parts,
 )
 from headgate.policies.key_places import PLACE_WORDS, placed_keys
 from headgate.policies.key_shapes import shaped_keys
@@ -45,7 +46,6 @@ QUOTED = 3
 """So many groups of it are values within quotation marks."""
 NAME_LENGTH_MAX = 48
 NAME_BACKWARDS = re.compile(r"[\w '.&-]*")
-PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+")
 WORDS_AFTER = re.compile(r"[^\s\"'`,;<>(){}\[\]|。、=]+")
 WORDS_AFTER_MAX = 10
 LENGTH_AFTER_MAX = 160
@@ -144,7 +144,7 @@ def _name_before(text: str, at: int) -> str:
 
 def _strength(name: str) -> int:
     """Return how surely this is the name of a secret: 2, 1 (perhaps), 0."""
-    words = [part.lower() for part in PARTS.findall(name)][-6:]
+    words = name_parts(name)[-6:]
     words = [word for word in words if word not in BETWEEN]
     while words and words[-1] in CONNECTING:
         words.pop()

@@ -95,6 +95,7 @@ from headgate.ports.streams import (
 from headgate.ports.tenants import (
     DEFAULT_TENANT,
     TENANT_FOLDERS,
+    Closed,
     SecretLine,
     Tenant,
     TenantStanding,
@@ -148,6 +149,7 @@ __all__ = [
     "Claim",
     "Client",
     "Clock",
+    "Closed",
     "Collected",
     "Completed",
     "Decision",

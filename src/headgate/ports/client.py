@@ -15,7 +15,7 @@ from headgate.ports.limits import RateLimit
 from headgate.ports.schedule import Schedule
 from headgate.ports.spend import SpendRow
 from headgate.ports.streams import Chunk, Position
-from headgate.ports.tenants import SecretLine, Tenant, TenantStanding
+from headgate.ports.tenants import Closed, SecretLine, Tenant, TenantStanding
 
 __all__ = ["Changed", "Client", "EventView", "RunClient", "SignalRequest", "StartRequest", "Update"]
 
@@ -146,8 +146,9 @@ class Client(RunClient, Protocol):
 
     async def budgets(self) -> list[BudgetStanding]: ...
 
-    async def erase(self, runs: Sequence[str] = (), *, label: str = "", by: str = "") -> Erased:
-        """Erase the contents of finished runs, and of the runs below them; `label` is `name=value`."""
+    async def erase(self, runs: Sequence[str] = (), *, label: str = "", tenant: str = "", by: str = "") -> Erased:
+        """Erase the contents of finished runs, and of the runs below them; `label` is `name=value`, `tenant` all runs
+        of one, so many at a time as `engine.erasure.TENANT_RUNS_MAX` says."""
         ...
 
     async def collect(self, *, older: str = "", dry_run: bool = False, by: str = "") -> Collected:
@@ -222,6 +223,11 @@ class Client(RunClient, Protocol):
 
     async def tenant(self, name: str) -> TenantStanding:
         """Return a tenant and what it uses now. Raises `NotFound`."""
+        ...
+
+    async def close_tenant(self, name: str, *, by: str = "") -> Closed:
+        """End all access to a tenant, and its runs: what logs in, starts, signals or is told, and its secrets. Again,
+        it goes on where it was cut off. Raises `NotFound`, `Refused` for the default tenant."""
         ...
 
     async def settled(self) -> None:

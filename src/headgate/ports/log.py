@@ -180,7 +180,7 @@ class FeedLag(NamedTuple):
 class Log(Protocol):
     """The events of every run.
 
-    What every log keeps true, tested by tests/conformance/test_log.py:
+    What every log keeps true, tested by tests/conformance/test_log*.py:
 
     1. An append is all or nothing, and is durable before it is accepted.
     2. Of two appends with the same `expected_version`, one gets `version_conflict` and leaves no trace.
@@ -306,6 +306,10 @@ class SharedLog(Protocol):
     @property
     def tasks(self) -> TaskTable:
         """Return the tasks of its runs."""
+        ...
+
+    async def server_time(self) -> int:
+        """Return what time it is there: microseconds since 1970 (UTC)."""
         ...
 
     async def feed_lag(self) -> FeedLag:

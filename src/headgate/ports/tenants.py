@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-__all__ = ["DEFAULT_TENANT", "TENANT_FOLDERS", "SecretLine", "Tenant", "TenantStanding", "state_folder_of"]
+__all__ = ["DEFAULT_TENANT", "TENANT_FOLDERS", "Closed", "SecretLine", "Tenant", "TenantStanding", "state_folder_of"]
 
 DEFAULT_TENANT = "default"
 TENANT_FOLDERS = "tenants/of-*"
@@ -62,3 +62,17 @@ class TenantStanding(msgspec.Struct, frozen=True, kw_only=True):
     spent: int = 0
     storage_bytes: int = 0
     connections: int = 0
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of each were ended when a tenant was closed; schedules are paused, runs cancelled, and
+    with them those below, which are not counted."""
+
+    tenant: str
+    clients: int = 0
+    users: int = 0
+    hooks: int = 0
+    schedules: int = 0
+    runs: int = 0
+    webhooks: int = 0
+    secrets: int = 0

@@ -229,14 +229,17 @@ def _remove_folder(database: Path, socket_path: str) -> None:
             Path(socket_path).parent.rmdir()
 
 
-def refuse_handing_over(session: Session, what: list[str]) -> None:
-    """Raise `Refused` where another process owns the database, for what is this process's own means nothing to it."""
+def refuse_handing_over(session: Session, what: list[str], *, instead: str = "another database") -> None:
+    """Raise `Refused` where another process owns the database, for what is this process's own means nothing to it.
+
+    `instead` is what the message says one may use.
+    """
     if what and session.app is None:
         verb = "is" if len(what) == 1 else "are"
         raise Refused(
             f"Process {session.owner_pid} owns the database and would work on this run with its own models and "
             f"activities; {' and '.join(what)} {verb} of this process and cannot be handed over. Leave that out, "
-            "wait for that process to end, or use another database."
+            f"wait for that process to end, or use {instead}."
         )
 
 

@@ -12,6 +12,7 @@ name. A crash between the last two leaves no database, and both of its neighbour
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from collections.abc import Iterator
@@ -61,13 +62,13 @@ def back_up(database: Path, target: Path, folder: Path) -> BackedUp:
 
 
 def copy_state(folder: Path, target: Path) -> int:
-    """Copy what activities keep in a state folder to another; return how many files. Raises `Refused` where there is a
-    database of the same name already, `Unavailable`."""
-    for file in _kept_databases(folder):
-        there = target / file.relative_to(folder)
-        if there.exists():
-            raise Refused(f"{there} is there already, and {file} would take its place. Move one of them away.")
+    """Copy what activities keep in a state folder to another; return how many files. What an earlier call has copied
+    already stays. Raises `Refused` where there is another database of the same name, `Unavailable`."""
     try:
+        for file in _kept_databases(folder):
+            there = target / file.relative_to(folder)
+            if there.exists() and not _is_copy(file, there):
+                raise Refused(f"{there} is there already, and {file} would take its place. Move one of them away.")
         return _copy_kept(folder, target)
     except apsw.Error as error:
         raise unavailable(target, error) from error
@@ -142,6 +143,16 @@ def _copy(source: Path, target: Path) -> int:
     unfinished.rename(target)
     _sync_folder(target.parent)
     return target.stat().st_size
+
+
+def _is_copy(source: Path, target: Path) -> bool:
+    """Whether `target` is what `_copy` makes of `source` as it is now: copies of the same pages are the same bytes."""
+    again = target.with_name(f"{target.name}.again")
+    _copy(source, again)
+    try:
+        return filecmp.cmp(again, target, shallow=False)
+    finally:
+        again.unlink()
 
 
 def _copy_kept(source: Path, target: Path) -> int:

@@ -80,8 +80,11 @@ select pos, run, version, at, type, data, hash, content from events
 where pos > $1 and pos < (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $3) << 20
 order by pos limit $2
 
--- feed_lag: events that are in the log and not in the feed yet, and when the first of them was written
-select count(*), min(written.at) from (
+-- server_time: what time it is here
+select (extract(epoch from clock_timestamp()) * 1000000)::bigint
+
+-- feed_lag: events that are in the log and not in the feed yet, and for how long (microseconds) the first of them
+select count(*), (extract(epoch from clock_timestamp()) * 1000000)::bigint - min(written.at) from (
     select at from events where pos >= (pg_snapshot_xmin(pg_current_snapshot())::text::bigint + $1) << 20 limit $2
 ) as written
 

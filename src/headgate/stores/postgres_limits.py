@@ -1,7 +1,7 @@
 """The cells of `ports.LimitStore` in PostgreSQL, shared by all nodes: each swap is one statement.
 
 Nobody waits for the disk: a crash of the server may take the last second with it, which is what the port allows. Time
-is that of each node, so their clocks must agree about as well as rates are to be kept.
+is the engine's, which is the server's (`engine/database_time.py`): nodes agree about as well as rates are to be kept.
 """
 
 from __future__ import annotations

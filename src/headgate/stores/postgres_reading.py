@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -116,14 +115,17 @@ class PostgresReader:
 
         return [EventRow(*row) for row in await self._asked(ask)]
 
+    async def server_time(self) -> int:
+        return (await self._all("server_time"))[0][0]
+
     async def feed_lag(self) -> FeedLag:
         """Return how far the feed is behind the log: a transaction that is open keeps back all that began after it."""
 
         async def ask(line: Line) -> FeedLag:
             row = await line.connection.fetchrow(SQL["feed_lag"], line.position_offset, LAG_EVENTS_MAX)
             assert row is not None
-            count, at = row
-            return FeedLag(count, max(0.0, time.time() - at / 1_000_000) if count else 0.0)
+            count, microseconds = row
+            return FeedLag(count, max(0.0, microseconds / 1_000_000) if count else 0.0)
 
         return await self._asked(ask)
 

@@ -11,19 +11,18 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from headgate.app import App
 from headgate.core import events as e
-from headgate.core.codec import decode as decode_event
 from headgate.core.errors import HeadgateError, Refused
 from headgate.core.place import Place
 from headgate.core.run import Run
 from headgate.engine.reader import Reader
 from headgate.engine.start import Start
-from headgate.ports import ActivityFunction, Append, Log, Outcome
+from headgate.ports import ActivityFunction, Log
 from headgate.stores.memory import MemoryLog
 from headgate.testing.case_definition import definition_of, load_for
 from headgate.testing.case_script import Answers, CaseProviders
@@ -31,6 +30,7 @@ from headgate.testing.case_worklist import Worklist
 from headgate.testing.cases import Case, CaseResult, CaseSignal, Crash, Mismatch, Moment
 from headgate.testing.clock import VirtualClock
 from headgate.testing.expectations import mismatches_of
+from headgate.testing.mortal_log import MortalLog
 
 __all__ = ["run_case"]
 
@@ -95,7 +95,7 @@ class _Performance:
     async def _live(self) -> bool:
         """Live until nothing happens any more (True) or the engine is dropped (False)."""
         others = asyncio.all_tasks()
-        log = _MortalLog(self._log, self._committed)
+        log = MortalLog(self._log, self._committed)
         app = self._app(cast("Log", log))  # it passes on whatever it does not do itself
         loop = asyncio.get_running_loop()
         mine, died = loop.create_task(self._live_on(app)), loop.create_task(log.died.wait())
@@ -294,28 +294,3 @@ async def _end_all(others: set[asyncio.Task[Any]]) -> None:
             task.cancel()
         await asyncio.sleep(0)
     await asyncio.gather(*ended, return_exceptions=True)
-
-
-class _MortalLog:
-    """A log whose engine is dropped after a commit: from then on nothing is written, and nobody hears of anything."""
-
-    def __init__(self, log: Log, committed: Callable[[Sequence[e.Event]], bool]) -> None:
-        self._log = log
-        self._committed = committed
-        self.died = asyncio.Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
-
-    async def close(self) -> None:
-        """The log outlives the engine: whoever runs the case closes it."""
-
-    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
-        if self.died.is_set():
-            await asyncio.Event().wait()
-        outcomes = await self._log.commit(batch)
-        accepted = [item for item, outcome in zip(batch, outcomes, strict=True) if outcome == "accepted"]
-        if self._committed([decode_event(row[4])[0] for item in accepted for row in item.rows]):
-            self.died.set()
-            await asyncio.Event().wait()
-        return outcomes

@@ -160,7 +160,7 @@ async def a_stream_that_is_left_closes_its_connection(rig: Rig) -> None:
     rig.will_fall_silent(Said())
 
     async with asyncio.timeout(WAIT_SECONDS_MAX):
-        async with aclosing(rig.provider.stream(request_of(rig))) as items:  # type: ignore[type-var]  # they are generators
+        async with aclosing(rig.provider.stream(request_of(rig))) as items:  # pyright: ignore[reportArgumentType]  # they are generators
             first = await anext(items)
         await rig.hung_up.wait()
 

@@ -210,7 +210,15 @@ class Rehearsal:
     def retry(self) -> list[e.Event]:
         return self.feed(c.Retry(at=self.at))
 
-    def admit(self, path: str, call_id: str, *candidates: Candidate, attempt: int | None = None) -> Call | None:
+    def admit(
+        self,
+        path: str,
+        call_id: str,
+        *candidates: Candidate,
+        attempt: int | None = None,
+        max_cost: int | None = None,
+        shared: tuple[SharedBudget, ...] = (),
+    ) -> Call | None:
         """Ask for a call; return it as it stands, or None where the attempt is over."""
         self.feed(
             c.AdmitCall(
@@ -220,24 +228,15 @@ class Rehearsal:
                 call_id=call_id,
                 request_hash="hash",
                 candidates=candidates,
+                max_cost=max_cost,
+                shared=shared,
             )
         )
         return self.run.calls.get(call_id)
 
     def ask_for(self, path: str, call_id: str, *candidates: Candidate, max_cost: int | None = None) -> Call:
         """Ask for a call beneath the budgets above the run as they stand; return it."""
-        self.feed(
-            c.AdmitCall(
-                at=self.at,
-                place=path,
-                attempt=self._attempt(path, None),
-                call_id=call_id,
-                request_hash="hash",
-                candidates=candidates,
-                max_cost=max_cost,
-                shared=self.standing,
-            )
-        )
+        self.admit(path, call_id, *candidates, max_cost=max_cost, shared=self.standing)
         return self.run.calls[call_id]
 
     def free(self, call_id: str) -> list[e.Event]:

@@ -30,13 +30,11 @@ from headgate.engine.folding import fold_run
 from headgate.engine.start import Start
 from headgate.ports import (
     Admitted,
-    Append,
     BudgetRule,
     CallRequest,
     Completed,
     Failed,
     Log,
-    Outcome,
     RunRow,
     Settlement,
 )
@@ -44,6 +42,7 @@ from headgate.stores.budgets import KeptBudgetRules
 from headgate.stores.documents import MemoryDocuments
 from headgate.testing.clock import NOON, VirtualClock
 from headgate.testing.faults import faults_of
+from headgate.testing.mortal_log import MortalLog
 
 __all__ = ["Crash", "History", "World"]
 
@@ -112,11 +111,13 @@ class World:
         self._asleep: list[tuple[str, str, Settlement]] = []
         """What is settled when all has ended: run, call, and how it went."""
         self._crashes = list(crashes)
+        self._crash: Crash | None = None
+        self._commits = 0
+        """Those of this life."""
         self._begun: dict[str, Start] = {}
         self._completed: set[tuple[str, str]] = set()
         self._reports = 0
         self._app: App
-        self._mortal: _MortalLog
 
     async def run(self, starts: Sequence[Start]) -> list[History]:
         """Begin the runs and live until every run in the log has ended; return their histories, in the log's order.
@@ -137,12 +138,13 @@ class World:
     async def _live(self) -> bool:
         """Live until all is done (True) or the process dies (False). Nothing in memory is kept."""
         others = asyncio.all_tasks()
-        crash = self._crashes.pop(0) if self._crashes else None
-        self._mortal = _MortalLog(self.log, crash, self._committed)
-        log = cast("Log", self._mortal)  # it passes on whatever it does not do itself
+        self._crash = self._crashes.pop(0) if self._crashes else None
+        self._commits = 0
+        mortal = MortalLog(self.log, self._committed, doomed=self._doomed)
+        log = cast("Log", mortal)  # it passes on whatever it does not do itself
         self._app = App(log, clock=self.clock, environment={}, offline=True, work=False, budget_rules=self._kept_rules)
         mine = asyncio.get_running_loop().create_task(self._live_on())
-        died = asyncio.get_running_loop().create_task(self._mortal.died.wait())
+        died = asyncio.get_running_loop().create_task(mortal.died.wait())
         await asyncio.wait({mine, died}, return_when=asyncio.FIRST_COMPLETED)
         done = mine.done()
         ending = [task for task in asyncio.all_tasks() - others if task is not asyncio.current_task()]
@@ -233,10 +235,18 @@ class World:
             if (waits or call.state == "admitted") and call.call_id.split("/")[3] != str(self.crashed):
                 self.faults.append(f"call {call.call_id} is {call.state}, and the process that made it is dead")
 
-    def _committed(self, events: list[e.Event]) -> None:
+    def _doomed(self) -> bool:
+        self._commits += 1
+        return self._dies(after=False)
+
+    def _committed(self, events: Sequence[e.Event]) -> bool:
         for event in events:
             if isinstance(event, e.ActivityCompleted | e.ActivityResolved | e.ActivityFailed | e.ActivitySkipped):
                 self._completed.add((event.run_id, event.place))
+        return self._dies(after=True)
+
+    def _dies(self, *, after: bool) -> bool:
+        return self._crash is not None and self._crash.after == after and self._commits >= self._crash.commit
 
     # --- Workers -------------------------------------------------------------------------------------------------
 
@@ -316,37 +326,3 @@ class World:
         assert run.reserved == 0, f"{run_id} has ended with {run.reserved} reserved"
         assert {event.trace_id for event in events} == {row.trace_id}
         return History(run_id, row.head.status, events, contents, self.definitions[row.workflow], row.head.cost)
-
-
-class _MortalLog:
-    """A log whose process dies at a commit: from then on nothing is written, and nobody hears of anything."""
-
-    def __init__(self, log: Log, crash: Crash | None, committed: Any) -> None:
-        self._log = log
-        self._crash = crash
-        self._committed = committed
-        self._commits = 0
-        self.died = asyncio.Event()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
-
-    async def close(self) -> None:
-        """The world closes the log, when it has looked at it."""
-
-    async def commit(self, batch: Sequence[Append]) -> list[Outcome]:
-        self._commits += 1
-        last = self._crash is not None and self._commits >= self._crash.commit
-        if last and not (self._crash and self._crash.after):
-            await self._die()
-        outcomes = await self._log.commit(batch)
-        for item, outcome in zip(batch, outcomes, strict=True):
-            if outcome == "accepted":
-                self._committed([decode(row[4])[0] for row in item.rows])
-        if last:
-            await self._die()
-        return outcomes
-
-    async def _die(self) -> None:
-        self.died.set()
-        await asyncio.Event().wait()

@@ -22,7 +22,7 @@ __all__ = ["TOKEN_CHARACTERS_MAX", "Audience", "Claims", "Tokens", "refused"]
 ISSUER = "headgate"
 TOKEN_CHARACTERS_MAX = 4_096
 CLOCK_SECONDS = 10
-"""Nodes' clocks may differ by so much: a token may begin so far ahead. None lasts longer for it."""
+"""Nodes may differ by so much in what time it is: a token may begin so far ahead. None lasts longer for it."""
 
 Audience = Literal["api", "ticket"]
 

@@ -219,7 +219,7 @@ class _Endpoint:
             raise BadRequest(f"A compressed body (Content-Encoding: {coding}) is not taken; send it as it is.")
         content_type = exchange.headers.get("content-type", "")
         if self._route.body is Chunks:
-            return Chunks(exchange.pieces(self._route.body_bytes_max or BODY_BYTES_MAX), content_type)
+            return Chunks(exchange.chunks(self._route.body_bytes_max or BODY_BYTES_MAX), content_type)
         try:
             data = await exchange.body(self._route.body_bytes_max or BODY_BYTES_MAX)
         except TimeoutError:

@@ -2,19 +2,22 @@
 
 uvicorn's quick parser keeps whatever comes as a header, for as long as it comes. Here the head of a request has a size
 and a time, and a whole message a size: a flood is cut off (431), a trickle too, and neither costs more than its bytes.
-An answer's head and body, which uvicorn writes one after the other, leave together: whoever waits wakes once.
+An answer's head and body, which uvicorn writes one after the other, leave together: whoever waits wakes once. And an
+application that has the whole of a small answer may hand it over in one call (`Whole`, an extension of ASGI), for a
+third of what two messages cost.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from headgate.api.http.application import BODY_BYTES_MAX
 from headgate.api.http.errors import ErrorBody, ErrorEnvelope
+from headgate.api.http.exchange import WHOLE, Scope
 from headgate.api.http.request_ids import request_ids
 
 __all__ = ["BoundedProtocol"]
@@ -38,6 +41,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_head = True
     _bytes = 0
     _head_due: asyncio.TimerHandle | None = None
+    _default_head: ClassVar[tuple[Any, bytes]] = (None, b"")
+    """The headers that the server adds to each answer, a new list each second, and how they are sent."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(cast("Any", _Together(transport, self.loop)))
@@ -74,6 +79,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_came()
         super().on_headers_complete()
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and cycle.scope is self.scope:
+            cast("Scope", self.scope)["extensions"] = {WHOLE: _Whole(self, cycle)}
+
+    def servers_head(self) -> bytes:
+        """Return the lines that the server adds to each answer."""
+        headers, head = BoundedProtocol._default_head
+        if headers is not self.server_state.default_headers:
+            headers = self.server_state.default_headers
+            head = b"".join(b"%s: %s\r\n" % header for header in headers)
+            BoundedProtocol._default_head = headers, head
+        return head
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request; called by uvicorn, whose own words are plain text."""
@@ -108,11 +125,44 @@ def _last_answer(status: str, error: ErrorBody) -> bytes:
     return head.encode() + data
 
 
+class _Whole:
+    """A request and its answer, each as a whole (`exchange.Whole`)."""
+
+    __slots__ = ("_cycle", "_protocol")
+
+    def __init__(self, protocol: BoundedProtocol, cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+
+    @property
+    def has_come(self) -> bool:
+        return not self._cycle.more_body
+
+    def answer(self, status: int, head: bytes, body: bytes) -> bool:
+        """Do the same as two messages to uvicorn's `RequestResponseCycle.send`."""
+        cycle, protocol = self._cycle, self._protocol
+        if cycle.response_started or protocol.flow.write_paused or len(body) > TOGETHER_BYTES_MAX:
+            return False
+        del cast("Scope", cycle.scope)["extensions"]  # this, which holds the cycle: it goes when its last user does
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        if not cycle.disconnected:
+            end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+            data = b"".join((STATUS_LINE[status], protocol.servers_head(), head, end, body))
+            cast("_Together", protocol.transport).send_whole(data)
+            cycle.message_event.set()
+            if not cycle.keep_alive:
+                protocol.transport.close()
+            cycle.on_response()
+        return True
+
+
 class _Together:
     """A transport that sends what is written when the answer is complete, or in the loop's next turn: in one piece."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
+        self.is_closing = transport.is_closing  # asked at each answer
         self._loop = loop
         self._pieces: list[bytes] = []
         self._size = 0
@@ -125,8 +175,16 @@ class _Together:
         if self._size > TOGETHER_BYTES_MAX:
             self.send()  # so that the transport says when its reader is slow
 
+    def send_whole(self, data: bytes) -> None:
+        """Send this now, after what waits."""
+        if self._pieces:
+            self.send()
+        self._transport.write(data)
+
     def send(self) -> None:
         """Send what waits."""
+        if not self._pieces:
+            return
         pieces, size = self._pieces, self._size
         self._pieces, self._size = [], 0
         if len(pieces) > 1 and size <= TOGETHER_BYTES_MAX:

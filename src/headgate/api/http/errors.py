@@ -40,8 +40,6 @@ __all__ = [
     "status_of",
 ]
 
-RETRY_AFTER_SECONDS = 1
-
 
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """`code` is one of the table in the reference; `details.reason` is the engine's own, finer code."""
@@ -169,7 +167,7 @@ def _headers(error: HeadgateError) -> tuple[tuple[str, str], ...]:
         case TooMany() | OverQuota():
             return (("retry-after", str(max(1, math.ceil(error.retry_after_seconds)))),)
         case Unavailable():
-            return (("retry-after", str(RETRY_AFTER_SECONDS)),)
+            return (("retry-after", "1"),)
         case NotAllowed():
             return (("allow", error.allowed),)
         case _:

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing, nullcontext
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,16 +18,45 @@ from headgate.api.http.request_ids import request_ids
 from headgate.api.http.route import Streamed
 from headgate.api.patience import Patience
 
-__all__ = ["BODY_SECONDS_MAX", "Exchange", "Gone", "Receive", "Scope", "Send"]
+__all__ = [
+    "BODY_SECONDS_MAX",
+    "SILENCE_SECONDS_MAX",
+    "WHOLE",
+    "Exchange",
+    "Gone",
+    "Receive",
+    "Scope",
+    "Send",
+    "Whole",
+]
 
 BODY_SECONDS_MAX = 300
+SILENCE_SECONDS_MAX = 60
+"""Between two pieces of a body that may take as long as it likes."""
 KEY_CHARACTERS_MAX = 255
 """Of an `Idempotency-Key`."""
+
+WHOLE = "headgate.whole"
+"""The extension of ASGI by which a server says more of a request and takes an answer in one piece: a `Whole`."""
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+
+class Whole(Protocol):
+    """What a server offers beside the messages of ASGI, which cost more than most requests do."""
+
+    @property
+    def has_come(self) -> bool:
+        """Whether the whole request is here."""
+        ...
+
+    def answer(self, status: int, head: bytes, body: bytes) -> bool:
+        """Send a whole answer, whose head's lines stand as they are sent, with the length among them. Return whether it
+        was taken: if not, nothing has happened, and the messages of ASGI are for it."""
+        ...
 
 
 class Gone(Exception):
@@ -42,6 +71,7 @@ class Exchange:
         self._patience = patience
         self._receive = receive
         self._send = send
+        self._whole: Whole | None = scope.get("extensions", {}).get(WHOLE)
         self._begun = False
         self._content = b""
         self.route = "none"
@@ -59,7 +89,7 @@ class Exchange:
 
     async def body(self, most: int) -> bytes:
         """Return the whole body. Raises `TooLarge`, and `TimeoutError` for one that comes too slowly."""
-        async with asyncio.timeout(BODY_SECONDS_MAX):
+        async with nullcontext() if self._whole and self._whole.has_come else asyncio.timeout(BODY_SECONDS_MAX):
             parts = [piece async for piece in self.pieces(most)]
         self._content = parts[0] if len(parts) == 1 else b"".join(parts)
         return self._content
@@ -90,6 +120,20 @@ class Exchange:
                 raise TooLarge(f"The body has more than {most} bytes, which is all that is taken.")
             yield piece
 
+    async def chunks(self, most: int) -> AsyncGenerator[bytes]:
+        """Yield the body as it comes, for as long as something does: a machine that is switched off says no word.
+        Raises `TooLarge`, `BadRequest`."""
+        pieces = self.pieces(most)
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS_MAX):
+                    piece = await anext(pieces)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise BadRequest(f"Nothing of the body has come for {SILENCE_SECONDS_MAX} seconds.") from None
+            yield piece
+
     async def held(self, work: Awaitable[Any]) -> Any:
         """Return what `work` comes to, unless whoever asked goes before: then it is cancelled."""
         task = asyncio.current_task()
@@ -109,8 +153,17 @@ class Exchange:
     async def answer(
         self, status: int, data: bytes, content_type: str, headers: Sequence[tuple[str, str]] = ()
     ) -> None:
+        body = b"" if self.scope["method"] == "HEAD" else data
+        if self._whole is not None and not headers:
+            self._begun, self.status = True, status
+            head = (
+                f"content-type: {content_type}\r\nx-request-id: {self.ids.request}\r\nx-trace-id: {self.ids.trace}\r\n"
+                f"content-length: {len(data)}\r\n"
+            )
+            if self._whole.answer(status, head.encode("latin-1"), body):
+                return
         await self._begin(status, content_type, [*headers, ("content-length", str(len(data)))])
-        await self._send({"type": "http.response.body", "body": b"" if self.scope["method"] == "HEAD" else data})
+        await self._send({"type": "http.response.body", "body": body})
 
     async def stream(self, streamed: Streamed) -> None:
         """Send the pieces as they come, until there are no more or the reader goes. What has no end of its own ends

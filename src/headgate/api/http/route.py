@@ -23,7 +23,20 @@ if TYPE_CHECKING:
     from headgate.api.records import Records
     from headgate.ports import Files, KeptResults, WorkerHost
 
-__all__ = ["BASE", "Answer", "Call", "Chunks", "NoBody", "NoQuery", "Raw", "Route", "Scope", "Streamed", "run_named"]
+__all__ = [
+    "BASE",
+    "Answer",
+    "Call",
+    "Chunks",
+    "NoBody",
+    "NoQuery",
+    "Raw",
+    "Route",
+    "Scope",
+    "Streamed",
+    "run_named",
+    "summary_of",
+]
 
 BASE = "/api/v1"
 OF_A_RUN = ("/workflows/{id}", "/runs/{id}", "/activities/{activity}")
@@ -209,7 +222,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str:
-        return (self.function.__doc__ or "").strip().partition("\n")[0].removesuffix(".")
+        return summary_of(self.function)
 
     @property
     def name(self) -> str:
@@ -221,3 +234,8 @@ def run_named(path: Mapping[str, str]) -> str:
     task = path.get("activity", "")
     parts = uuid_parts(task)
     return path.get("id") or (task.partition("~")[0] if parts is None else parts[0])
+
+
+def summary_of(function: Function) -> str:
+    """Return the first line of what a route's function says of itself, without its full stop."""
+    return (function.__doc__ or "").strip().partition("\n")[0].removesuffix(".")

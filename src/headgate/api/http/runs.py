@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +25,7 @@ from headgate.api.http.wire import (
 from headgate.core.errors import Invalid, NotFound, UniqueKeyHeld
 from headgate.core.money import dollars, given_nano
 from headgate.core.run import RunStatus
-from headgate.core.view import PlaceView, RunSummary
+from headgate.core.view import PlaceView, RunSummary, RunView
 from headgate.engine.logs import current_trace
 from headgate.engine.reader import summary_of
 from headgate.ports import RunsWanted, SignalRequest, StartRequest
@@ -85,6 +86,8 @@ async def start_run(call: Call[Wait, StartRun]) -> Answer:
         if not body.reuse:
             raise
         return await _started(call, summary_of(await call.records.row(held.run)), status=200)
+    if not call.query.wait:
+        call.desk.showing.begun(started.id)
     return await _started(call, started, status=201)
 
 
@@ -139,15 +142,7 @@ async def get_run(call: Call[Look, None]) -> Answer:
 async def get_outputs(call: Call[NoQuery, None]) -> RunOutputs:
     """Show what each activity of a run came to, and the run"""
     run = await call.desk.show(call.path["id"])
-    depended_on = await call.records.depended_on(run.id)
-    return RunOutputs(
-        workflow_id=run.id,
-        status=run.status,
-        total_cost_usd=dollars(run.cost),
-        completed_at=rfc3339(run.finished_at),
-        outputs={place.key: _output(place, terminal=place.key not in depended_on) for place in run.activities},
-        result=run.outputs,
-    )
+    return await _outputs(call, run, run.activities)
 
 
 async def get_output(call: Call[NoQuery, None]) -> RunOutputs:
@@ -157,13 +152,17 @@ async def get_output(call: Call[NoQuery, None]) -> RunOutputs:
     place = next((place for place in run.activities if place.key == key), None)
     if place is None:
         raise NotFound(f"Run {run.id} has no activity {key!r}.")
+    return await _outputs(call, run, [place])
+
+
+async def _outputs(call: Call[NoQuery, None], run: RunView, places: Sequence[PlaceView]) -> RunOutputs:
     depended_on = await call.records.depended_on(run.id)
     return RunOutputs(
         workflow_id=run.id,
         status=run.status,
         total_cost_usd=dollars(run.cost),
         completed_at=rfc3339(run.finished_at),
-        outputs={key: _output(place, terminal=key not in depended_on)},
+        outputs={place.key: _output(place, terminal=place.key not in depended_on) for place in places},
         result=run.outputs,
     )
 

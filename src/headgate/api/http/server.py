@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 
-__all__ = ["HttpServer", "Tls"]
+__all__ = ["HttpServer", "Tls", "take_port"]
 
 DRAIN_SECONDS = 5
 CONNECTIONS_MAX = 20_000
@@ -70,7 +70,8 @@ class HttpServer:
 
         from headgate.api.http.bounded_protocol import BoundedProtocol
 
-        listener = self._listen()
+        listener = take_port(self.host, self.port)
+        self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             self._application,
             lifespan="off",
@@ -105,23 +106,24 @@ class HttpServer:
             self._server.should_exit = True
             await self._serving
 
-    def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        # Named, for the loop turns Nagle's algorithm off only where it sees that the protocol is TCP; with it an answer
-        # in two parts waits 40 ms for the reader's acknowledgement.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self.host, self.port))
-            listener.listen(2_048)
-            listener.setblocking(False)
-        except OSError as error:
-            listener.close()
-            raise Unavailable(
-                f"Port {self.port} of {self.host} cannot be taken: {error.strerror or error}. Name another with --port."
-            ) from error
-        self.port = listener.getsockname()[1]
-        return listener
+
+def take_port(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; port 0 takes a free one. Raises `Unavailable`, whose cause says why."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named, for the loop turns Nagle's algorithm off only where it sees that the protocol is TCP; with it an answer
+    # in two parts waits 40 ms for the reader's acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2_048)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"Port {port} of {host} cannot be taken: {error.strerror or error}. Name another with --port."
+        ) from error
+    return listener
 
 
 def _QuietServer(config: uvicorn.Config) -> uvicorn.Server:  # noqa: N802 - makes one: the class itself needs uvicorn, which is imported late

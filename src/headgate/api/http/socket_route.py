@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from headgate.api.caller import Scope
-from headgate.api.http.route import Call, NoQuery
+from headgate.api.http.route import Call, NoQuery, summary_of
 from headgate.api.hub import Member
 
 __all__ = ["OpenSocket", "SocketRoute", "Tell"]
@@ -44,4 +44,4 @@ class SocketRoute(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str:
-        return (self.function.__doc__ or "").strip().partition("\n")[0].removesuffix(".")
+        return summary_of(self.function)
