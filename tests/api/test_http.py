@@ -34,6 +34,7 @@ budget: 1.00
 activities:
   work: {use: count, queue: outside, with: {n: 3}, timeout: 60s}
 """
+CUT_OFF = {"message": "cut off", "code": "cut_off", "retryable": False}
 
 
 # --- Definitions ---------------------------------------------------------------------------------------------------
@@ -84,6 +85,40 @@ def test_a_run_is_started_waited_for_and_shown(play: Any):
         assert outputs["outputs"]["one"]["is_terminal"] is False
         earlier = (await desk.get(f"/workflows/{run['id']}?at=2")).json()
         assert earlier["status"] == "running"
+
+    play(scene)
+
+
+LONG = """
+name: long
+inputs: {text: {type: string}}
+activities:
+  one: {use: echo, with: {text: "{{ INPUT.text if INPUT.text | length < 200000 else 1 }}"}}
+  two: {use: echo, with: {text: "{{ one.text }}"}}
+outputs: {text: "{{ INPUT.text if INPUT.text | length > 200000 else 1 }}"}
+"""
+
+
+@pytest.mark.parametrize(("size", "named"), [(100, ""), (150_000, "activities"), (300_000, "outputs")])
+def test_what_is_too_large_for_an_answer_is_named_by_where_it_is_whole(play: Any, size: int, named: str):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(LONG)
+        waited = await desk.start("long", wait=20, input={"text": "x" * size})
+        path = f"/workflows/{waited['id']}"
+
+        for run in (
+            waited,
+            (await desk.get(path)).json(),
+            (await desk.get(f"{path}?at={waited['event_version']}")).json(),
+        ):
+            values = [one["outputs"][0]["value"] for one in run["activities"]]
+            assert ["$ref" in value for value in values] == [named == "activities"] * 2
+            assert ("$ref" in run["outputs"]) == (named == "outputs")
+            refs = [value["$ref"].removeprefix("/api/v1") for value in (*values, run["outputs"]) if "$ref" in value]
+            for ref in refs:
+                whole = (await desk.get(ref)).json()
+                texts = [output["output"]["text"] for output in whole["outputs"].values()]
+                assert "x" * size in (*texts, whole["result"]["text"])
 
     play(scene)
 
@@ -247,6 +282,27 @@ def test_a_cancelled_task_is_told_at_the_next_heartbeat(play: Any):
 
         beat = await desk.post(f"/activities/{task['activity_id']}/heartbeat", {"worker_id": "w"})
         assert (beat.status_code, beat.json()["error"]["code"]) == (409, "CONFLICT")
+        assert "was cancelled" in beat.json()["error"]["message"]
+        failed = await desk.post(f"/activities/{task['activity_id']}/fail", {"worker_id": "w", "error": CUT_OFF})
+        assert failed.json()["warnings"] == []
+        late = await desk.post(f"/activities/{task['activity_id']}/complete", {"worker_id": "w", "output": 1})
+        assert (late.status_code, "was cancelled" in late.json()["warnings"][0]) == (200, True)
+
+    play(scene, work=False)
+
+
+def test_whoever_beats_for_what_is_reported_is_not_told_of_another_worker(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(OUTSIDE)
+        await desk.start("outside")
+        answer = await desk.post("/workers/poll", {"worker": "outside", "worker_id": "w", "wait_seconds": 20})
+        (task,) = answer.json()["activities"]
+        await desk.post(f"/activities/{task['activity_id']}/complete", {"worker_id": "w", "output": 1})
+
+        beat = await desk.post(f"/activities/{task['activity_id']}/heartbeat", {"worker_id": "w"})
+
+        assert beat.status_code == 409
+        assert "is completed, and waits for attempt 1 of activity 'work' no more" in beat.json()["error"]["message"]
 
     play(scene, work=False)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from headgate.api.http.table import ROUTES
+
 HELLO = "name: hello\ninputs: {name: {type: string, default: Ann}}\nactivities: {hi: {use: echo, with: {text: hi}}}"
 FAR = "name: far\nactivities: {work: {use: anything, queue: nobody}}"
 
@@ -49,6 +51,31 @@ def test_a_parameter_out_of_its_bounds_is_refused_and_not_guessed_at(path: str, 
 
         assert answer.status_code == 422
         assert name in answer.json()["error"]["message"]
+
+    play(scene)
+
+
+TOLD_NOTHING = [route.path for route in ROUTES if route.method == "POST" and route.body is None]
+
+
+@pytest.mark.parametrize("path", TOLD_NOTHING)
+def test_what_takes_no_body_refuses_what_somebody_tells_it(path: str, play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(FAR)
+        run = (await desk.start("far"))["workflow_id"]
+        schedule = await desk.post("/schedules", {"name": "daily", "definition_name": "far", "cron": "30 7 * * *"})
+        webhook = await desk.post("/webhooks", {"url": "https://acme.example/news"})
+        named = {"workflows": run, "schedules": schedule.json()["id"], "webhooks": webhook.json()["id"]}
+        asked = path.replace("{id}", named.get(path.split("/")[1], ""))
+
+        refused = await desk.post(asked, {"input": {"n": 8}})
+        unreadable = await desk.client.post(asked, content=b"input=8")
+        taken = [await desk.client.post(asked, content=content) for content in (b"", b"{}")]
+
+        assert refused.status_code == 422
+        assert "input" in refused.json()["error"]["message"]
+        assert unreadable.status_code == 400
+        assert {answer.status_code for answer in taken} <= {200, 201, 409}
 
     play(scene)
 

@@ -201,6 +201,93 @@ def test_what_cannot_be_watched_is_refused_in_the_envelope(play: Any, path: str,
     play(scene)
 
 
+GOOD_HANDSHAKE = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "method", "query", "status", "code"),
+    [
+        ({"Sec-WebSocket-Key": None}, "GET", "", 400, "BAD_REQUEST"),
+        ({"Sec-WebSocket-Key": "short"}, "GET", "", 400, "BAD_REQUEST"),
+        ({"Sec-WebSocket-Version": "8"}, "GET", "", 400, "BAD_REQUEST"),
+        ({}, "POST", "", 405, "METHOD_NOT_ALLOWED"),
+        ({}, "GET", f"event_type={'x' * 9_000}", 414, "PAYLOAD_TOO_LARGE"),
+        ({"X-Long": "x" * 9_000}, "GET", "", 431, "PAYLOAD_TOO_LARGE"),
+        ({}, "GET", "what=1", 400, "BAD_REQUEST"),
+    ],
+)
+def test_a_handshake_that_is_none_is_refused_in_the_envelope(
+    play: Any, changed: dict[str, Any], method: str, query: str, status: int, code: str
+):
+    async def scene(desk: Any) -> None:
+        given = {"Host": "x", "Connection": "Upgrade", "Upgrade": "websocket", **GOOD_HANDSHAKE, **changed}
+        head = [f"{method} /api/v1/workflow_events/ws?{query} HTTP/1.1"]
+        head += [f"{name}: {value}" for name, value in given.items() if value is not None]
+        reader, writer = await asyncio.open_connection("127.0.0.1", desk.client.base_url.port)
+        writer.write("\r\n".join([*head, "", ""]).encode())
+        answer, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+
+        assert answer.split()[1] == str(status).encode()
+        headers = dict(line.lower().split(": ", 1) for line in answer.decode().split("\r\n")[1:])
+        assert headers["content-type"] == "application/json"
+        assert headers["content-length"] == str(len(body))
+        assert headers["x-request-id"]
+        assert headers["x-trace-id"]
+        assert msgspec.json.decode(body)["error"]["code"] == code
+
+    play(scene)
+
+
+def test_a_handshake_is_answered_under_its_own_ids_and_says_when_to_come_back(play: Any):
+    ids = {"X-Request-Id": "order-7", "X-Trace-Id": "trace-7"}
+    named = {"x-request-id": "order-7", "x-trace-id": "trace-7"}
+    full: list[bool] = []
+
+    def admit(caller: Caller) -> Any:
+        if full:
+            raise TooMany("One connection is all there is.", retry_after_seconds=5)
+        full.append(True)
+        return full.clear
+
+    async def scene(desk: Any) -> None:
+        async with watching(desk, "/workflow_events/ws", additional_headers=ids) as connection:
+            assert named.items() <= {name.lower(): value for name, value in connection.response.headers.items()}.items()
+            with pytest.raises(InvalidStatus) as caught:
+                async with watching(desk, "/workflow_events/ws", additional_headers=ids):
+                    pass
+
+        refused = {name.lower(): value for name, value in caught.value.response.headers.items()}
+        assert (named | {"retry-after": "5"}).items() <= refused.items()
+
+    play(scene, doors={"admit_connection": admit})
+
+
+@pytest.mark.parametrize("can_answer", [True, False])
+def test_a_websocket_that_another_server_brings_is_refused(play: Any, can_answer: bool):
+    async def scene(desk: Any) -> None:
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "websocket", "path": "/api/v1/workflow_events/ws", "headers": []}
+        scope |= {"extensions": {"websocket.http.response": {}}} if can_answer else {}
+        await desk.application(scope, receive, send)
+
+        if can_answer:
+            assert [message["type"].rpartition(".")[2] for message in sent] == ["start", "body"]
+            assert sent[0]["status"] == 404
+            assert msgspec.json.decode(sent[1]["body"])["error"]["code"] == "NOT_FOUND"
+        else:
+            assert sent == [{"type": "websocket.close", "code": 1008}]
+
+    play(scene)
+
+
 # --- Texts ---------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -43,6 +44,42 @@ def test_a_webhook_is_made_tested_told_changed_and_removed(play: Any):
             assert (await desk.get(path)).status_code == 404
             acts = (await desk.get("/admin/acts")).json()["acts"]
             assert [one["act"] for one in acts] == ["webhook.remove", "webhook.change", "webhook.create"]
+
+    play(scene)
+
+
+def test_a_password_in_an_address_is_sent_and_never_shown(play: Any):
+    async def scene(desk: Any) -> None:
+        with Receiver() as receiver:
+            url = receiver.url.replace("://", "://ann:hush@")
+            shown = receiver.url.replace("://", "://ann:***@")
+
+            made = await desk.post("/webhooks", {"url": url})
+            path = f"/webhooks/{made.json()['id']}"
+            given_back = await desk.client.patch(path, json={"url": shown, "description": "ours", "new_secret": True})
+            looked_at = [await desk.get(path), await desk.get("/webhooks"), await desk.get("/admin/acts")]
+            tested = await desk.post(f"{path}/test")
+            deliveries = await desk.get(f"{path}/deliveries")
+
+            assert tested.json()["delivered"] is True
+            assert receiver.got[0].headers["authorization"] == f"Basic {b64encode(b'ann:hush').decode()}"
+            assert (made.json()["url"], given_back.json()["url"]) == (shown, shown)
+            answers = [made, given_back, *looked_at, tested, deliveries, await desk.client.delete(path)]
+            assert all(answer.status_code < 300 and "hush" not in answer.text for answer in answers)
+
+    play(scene)
+
+
+def test_a_new_password_in_an_address_takes_the_place_of_the_old_one(play: Any):
+    async def scene(desk: Any) -> None:
+        with Receiver() as receiver:
+            made = (await desk.post("/webhooks", {"url": receiver.url.replace("://", "://ann:hush@")})).json()
+            path = f"/webhooks/{made['id']}"
+
+            await desk.client.patch(path, json={"url": receiver.url.replace("://", "://ann:quiet@")})
+            await desk.post(f"{path}/test")
+
+            assert receiver.got[0].headers["authorization"] == f"Basic {b64encode(b'ann:quiet').decode()}"
 
     play(scene)
 

@@ -17,6 +17,16 @@ def flows(tmp_path: Path) -> None:
     (tmp_path / "flow.yaml").write_text(FLOW)
 
 
+def test_a_webhooks_password_is_not_printed(headgate: Verb):
+    made = json.loads(headgate("webhooks", "add", "https://ann:hush@example.org/news", "--json")[1])
+
+    asked = [("list",), ("list", "--json"), ("disable", made["id"]), ("remove", made["id"], "--json")]
+    printed = [made["url"], *(headgate("webhooks", *words)[1] for words in asked)]
+
+    assert all("https://ann:***@example.org/news" in text for text in printed)
+    assert not any("hush" in text for text in printed)
+
+
 def test_a_webhook_is_added_tested_told_and_removed(headgate: Verb):
     with Receiver() as receiver:
         code, out, _ = headgate(

@@ -72,6 +72,25 @@ def test_what_is_out_when_a_run_is_cancelled_is_not_tried_again(report: str):
     run.check()
 
 
+@pytest.mark.parametrize("report", ["complete", "fail"])
+def test_a_report_that_comes_after_the_grace_is_told_that_the_run_was_cancelled(report: str):
+    run = Rehearsal("name: t\nactivities: {a: {use: echo}}").start()
+    run.cancel("a")
+    run.pass_time(30_000_000)
+    assert run.status == "cancelled"
+
+    with pytest.raises(StaleAttempt, match=r"was cancelled: stop working on attempt 1 of activity 'a'"):
+        getattr(run, report)("a")
+
+
+def test_an_output_that_was_recorded_while_the_run_was_being_cancelled_may_be_reported_again():
+    run = Rehearsal("name: t\nactivities: {a: {use: echo}}").start()
+    run.cancel("a")
+    run.complete("a")
+
+    assert run.complete("a") == []
+
+
 def test_cancel_cancels_the_child_and_every_wait():
     run = Rehearsal(
         """

@@ -424,7 +424,8 @@ def test_a_report_after_the_end_of_the_run_is_stale():
     run.pass_time(11)
 
     assert run.status == "failed"
-    assert run.complete("a", attempt=1) == []
+    with pytest.raises(StaleAttempt, match="is failed, and waits for attempt 1 of activity 'a' no more"):
+        run.complete("a", attempt=1)
     assert run.run.code == "timed_out"
 
 

@@ -359,9 +359,9 @@ def test_a_cancel_on_the_other_node_is_learnt_at_the_next_heartbeat(deaf: None):
 
         await second.app.desk.cancel(run_id)
 
-        with pytest.raises(StaleAttempt):
+        with pytest.raises(StaleAttempt, match="was cancelled"):
             await first.app.protocol.heartbeat(task.activity_id, worker_id="w")
-        with pytest.raises(StaleAttempt):
+        with pytest.raises(StaleAttempt, match="was cancelled"):
             await second.app.protocol.heartbeat(task.activity_id, worker_id="w")
         await first.app.protocol.report([Completed(task.activity_id, {})], worker_id="w")
         assert (await within(second.engine.finished(run_id))).head.status == "cancelled"

@@ -70,11 +70,11 @@ class Caller(msgspec.Struct, frozen=True):
         has = self.scopes
         return not scope or scope in has or "admin" in has or (scope == "approvals" and "runs:write" in has)
 
-    def require(self, scope: Scope) -> None:
-        """Raises `Forbidden`."""
-        if not self.may(scope):
+    def require(self, *scopes: Scope) -> None:
+        """Raises `Forbidden` for whoever has none of these."""
+        if not any(self.may(scope) for scope in scopes):
             has = " ".join(sorted(self.scopes)) or "none"
-            raise Forbidden(f"This needs the scope {scope}; {self.actor} has {has}.")
+            raise Forbidden(f"This needs the scope {' or '.join(scopes)}; {self.actor} has {has}.")
 
     def require_run(self, run: str) -> None:
         """Raises `Forbidden` for whoever may see another run only; `run` empty: what is asked is of no single run."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from copy import copy
 
 import msgspec
 
+from headgate.api.pages import Page, bad_cursor, page_of
 from headgate.core.decision import Decision
 from headgate.core.definition import Activity
 from headgate.core.errors import Invalid, NotFound
@@ -22,6 +24,8 @@ __all__ = ["Records", "RunPage"]
 
 EVENTS_PAGE = 1_000
 WAITING_PAGE = 500
+WAITING_LOOKED_AT_MAX = 1_000
+"""Runs that are looked at for one page of approvals."""
 
 
 class RunPage(msgspec.Struct, frozen=True):
@@ -64,17 +68,17 @@ class Records:
         """
         log = self._engine.log
         wanted = msgspec.structs.replace(wanted, tenant=self._tenant)
-        behind = None if before is None else await self._key_of(before)
+        behind = None if before is None else (await self._row_at(before)).key
         rows = await log.runs(wanted, limit=limit + 1, offset=offset, before=behind)
-        page = rows[:limit]
-        last = page[-1].id if len(rows) > limit else None
-        return RunPage([summary_of(row) for row in page], await log.count_runs(wanted), last)
+        page = page_of(rows, limit, lambda row: row.id)
+        return RunPage([summary_of(row) for row in page.lines], await log.count_runs(wanted), page.next)
 
-    async def _key_of(self, run: str) -> int:
+    async def _row_at(self, run: str) -> RunRow:
+        """Return the run that a cursor names. Raises `Invalid`."""
         row = await self._engine.log.run(run)
         if row is None or self._tenant not in (None, row.tenant):
-            raise Invalid(f"expected cursor to be the next_cursor of an earlier answer, got {run!r}; begin anew")
-        return row.key
+            raise bad_cursor(run)
+        return row
 
     async def finished(self, run: str) -> None:
         """Return when the run has ended. Raises `NotFound`."""
@@ -123,21 +127,40 @@ class Records:
 
     # --- People ------------------------------------------------------------------------------------------------------
 
-    async def approvals(self, *, limit: int) -> list[OpenApproval]:
-        """Return what waits for a person's decision, oldest first, of at most so many waiting runs."""
-        waiting = RunsWanted(status="waiting", tenant=self._tenant)
+    async def approvals(self, *, limit: int, behind: str | None = None) -> Page[OpenApproval]:
+        """Return a page of what waits for a person's decision: what has waited longest comes first in it, and the pages
+        go from the newest runs to the oldest. One may hold less than `limit`, where runs wait for much else: a page
+        looks at a thousand of them. Raises `Invalid` where the run of the cursor is gone."""
+        run, _, place = (behind or "").partition("~")
         found: list[OpenApproval] = []
+        seen, looked_at = behind, 0
+        async with aclosing(self._waiting(None if behind is None else run, again=bool(place))) as rows:
+            async for row in rows:
+                if looked_at == WAITING_LOOKED_AT_MAX:
+                    return Page(_oldest_first(found), seen)
+                for one in sorted(await open_approvals(self._engine, row), key=lambda one: one.key):
+                    if row.id == run and one.key <= place:
+                        continue
+                    if len(found) == limit:
+                        return Page(_oldest_first(found), seen)
+                    found.append(one)
+                    seen = one.id
+                seen, looked_at = row.id, looked_at + 1
+        return Page(_oldest_first(found), None)
+
+    async def _waiting(self, run: str | None, *, again: bool) -> AsyncGenerator[RunRow]:
+        """Yield the runs that wait, newest first: those behind `run`, and it too, where `again`."""
         before: int | None = None
-        looked_at = 0
-        while looked_at < limit:
-            rows = await self._engine.log.runs(waiting, limit=min(WAITING_PAGE, limit), before=before)
-            if not rows:
-                break
+        if run is not None:
+            row = await self._row_at(run)
+            before = row.key
+            if again:
+                yield row
+        waiting = RunsWanted(status="waiting", tenant=self._tenant)
+        while rows := await self._engine.log.runs(waiting, limit=WAITING_PAGE, before=before):
             for row in rows:
-                found += await open_approvals(self._engine, row)
-            looked_at += len(rows)
+                yield row
             before = rows[-1].key
-        return sorted(found, key=lambda one: (one.since, one.run, one.key))
 
     # --- Events ------------------------------------------------------------------------------------------------------
 
@@ -166,3 +189,7 @@ class Records:
     def _committed(self, lane: Lane, decisions: Sequence[Decision]) -> None:
         for changed in self._followers.get(lane.run.id, ()):
             changed.set()
+
+
+def _oldest_first(found: list[OpenApproval]) -> list[OpenApproval]:
+    return sorted(found, key=lambda one: (one.since, one.run, one.key))

@@ -120,7 +120,7 @@ async def _list(common: Common, tenant: str) -> int:
     common.output.listing(
         found,
         form=_form,
-        row=lambda one: (one.id, one.url, _wanted(one), _state(one)),
+        row=lambda one: (one.id, one.shown.url, _wanted(one), _state(one)),
         nothing=NOTHING,
     )
     return exit_codes.COMPLETED
@@ -142,7 +142,7 @@ def _state(one: Webhook) -> str:
 def _form(one: Webhook) -> dict[str, Any]:
     return {
         "id": one.id,
-        "url": one.url,
+        "url": one.shown.url,
         "events": list(one.events),
         "workflows": list(one.workflows),
         "labels": one.labels,

@@ -19,7 +19,17 @@ from headgate.core.run import Run
 from headgate.core.timers import fire_timers
 from headgate.core.values import Failure
 
-__all__ = ["begin_effect", "complete", "fail", "go_on_after_failure", "lose", "place_of_task", "suspend", "time_out"]
+__all__ = [
+    "begin_effect",
+    "complete",
+    "fail",
+    "go_on_after_failure",
+    "lose",
+    "place_of_task",
+    "stale_attempt",
+    "suspend",
+    "time_out",
+]
 
 
 def place_of_task(run: Run, path: str, attempt: int) -> Place | None:
@@ -34,14 +44,29 @@ def place_of_task(run: Run, path: str, attempt: int) -> Place | None:
     if owner is None:
         raise NotFound(f"Run {run.id} has no activity {path!r}.")
     if place is None or place.attempt > attempt or run.finished:
-        raise StaleAttempt(run.id, path, reported=attempt, current=place.attempt if place else 0)
+        raise stale_attempt(run, path, attempt)
     raise Invalid(
         f"Attempt {attempt} of {path!r} in run {run.id} has not been handed out (it stands at {place.attempt})."
     )
 
 
+def stale_attempt(run: Run, path: str, attempt: int) -> StaleAttempt:
+    """Return what is said to whoever speaks of an attempt of the run that is over."""
+    place = run.place(path)
+    return StaleAttempt(run.id, path, reported=attempt, current=place.attempt if place else 0, run_status=run.status)
+
+
+def _reported_place(run: Run, path: str, attempt: int) -> Place | None:
+    """Return what `place_of_task` does; but whoever reports what was cancelled meanwhile is told so, for nothing of it
+    is recorded. Raises `StaleAttempt`."""
+    place = place_of_task(run, path, attempt)
+    if place is None and (over := run.place(path)) is not None and over.status == "cancelled":
+        raise stale_attempt(run, path, attempt)
+    return place
+
+
 def complete(decision: Decision, command: c.CompleteActivity) -> None:
-    place = place_of_task(decision.run, command.place, command.attempt)
+    place = _reported_place(decision.run, command.place, command.attempt)
     if place is None:
         return
     forfeit(decision, place, "the attempt completed without settling it")
@@ -70,13 +95,13 @@ def begin_effect(decision: Decision, command: c.BeginEffect) -> None:
     run = decision.run
     place = place_of_task(run, command.place, command.attempt)
     if place is None or run.status == "cancelling":
-        raise StaleAttempt(run.id, command.place, reported=command.attempt, current=place.attempt if place else 0)
+        raise stale_attempt(run, command.place, command.attempt)
     if not place.effect:
         decision.emit(e.EffectBegun, place.path, place.attempt, what=command.what)
 
 
 def fail(decision: Decision, command: c.FailActivity) -> None:
-    place = place_of_task(decision.run, command.place, command.attempt)
+    place = _reported_place(decision.run, command.place, command.attempt)
     if place is None:
         return
     forfeit(decision, place, "the attempt failed without settling it")

@@ -100,7 +100,7 @@ COMMAND_CODES: tuple[Code, ...] = (
         (
             "stale_attempt",
             "a report for an attempt that is no longer the current one",
-            "Discard the result: another worker has taken or settled it.",
+            "Discard the result: the message says whether another worker has taken it, or its run was cancelled.",
         ),
         (
             "already_there",
@@ -141,6 +141,11 @@ COMMAND_CODES: tuple[Code, ...] = (
     *codes_of(
         "Unavailable",
         "",
+        (
+            "internal_error",
+            "a fault of Headgate's own, met over HTTP",
+            "The server's log has more of it, under the id that the message names. Please report it.",
+        ),
         (
             "server_away",
             "no server of Headgate's answers at this address",

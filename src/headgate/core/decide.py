@@ -23,12 +23,13 @@ from headgate.core.attempts import (
     go_on_after_failure,
     lose,
     place_of_task,
+    stale_attempt,
     suspend,
     time_out,
 )
 from headgate.core.conclude import conclude, resolve, schedule
 from headgate.core.decision import Decision
-from headgate.core.errors import NotFound, Refused, StaleAttempt
+from headgate.core.errors import NotFound, Refused
 from headgate.core.names import needed
 from headgate.core.place import Place
 from headgate.core.run import Run
@@ -289,7 +290,7 @@ def _asking(run: Run, command: c.AdmitCall | c.ReuseCall) -> Place | None:
         return place
     if command.call_id in run.calls:
         return None
-    raise StaleAttempt(run.id, command.place, reported=command.attempt, current=place.attempt if place else 0)
+    raise stale_attempt(run, command.place, command.attempt)
 
 
 def _reuse(decision: Decision, command: c.ReuseCall) -> None:

@@ -97,12 +97,25 @@ class Unavailable(HeadgateError):
 
 
 class StaleAttempt(Refused):
-    """A worker reported an attempt that is no longer the current one."""
+    """A worker speaks of an attempt that nobody waits for any more. `run_status`: of its run, where that is known."""
 
     code = "stale_attempt"
 
-    def __init__(self, run_id: str, place: str, *, reported: int, current: int) -> None:
-        super().__init__(
-            f"Activity {place!r} of run {run_id!r} no longer waits for attempt {reported} "
-            f"(it stands at attempt {current}). Another worker has taken or settled it; discard this result."
-        )
+    def __init__(self, run_id: str, place: str, *, reported: int, current: int, run_status: str = "") -> None:
+        attempt = f"attempt {reported} of activity {place!r}"
+        match run_status:
+            case "cancelling" | "cancelled":
+                told = f"Run {run_id!r} was cancelled: stop working on {attempt}, and discard its result."
+            case "completed" | "failed":
+                told = f"Run {run_id!r} is {run_status}, and waits for {attempt} no more; discard this result."
+            case _ if current != reported:
+                told = (
+                    f"Activity {place!r} of run {run_id!r} no longer waits for attempt {reported} "
+                    f"(it stands at attempt {current}). Another worker has taken or settled it; discard this result."
+                )
+            case _:
+                told = (
+                    f"Whoever says so has {attempt} of run {run_id!r} no more: it is over, or was given to another "
+                    "worker after too long a silence; discard this result."
+                )
+        super().__init__(told)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from headgate.core.errors import StaleAttempt
+from headgate.core.attempts import stale_attempt
 from headgate.core.run import Run
 from headgate.core.values import Candidate, Failure, PassedOver
 from headgate.engine.limit_view import Wait
@@ -347,10 +347,7 @@ class Lines:
             place = run.tasks.get(waiter.asked.place)
             over = place is None or place.attempt != waiter.asked.attempt
             if over and not waiter.answer.done():
-                current = place.attempt if place is not None else waiter.asked.attempt
-                waiter.answer.set_exception(
-                    StaleAttempt(run.id, waiter.asked.place, reported=waiter.asked.attempt, current=current)
-                )
+                waiter.answer.set_exception(stale_attempt(run, waiter.asked.place, waiter.asked.attempt))
 
 
 def _line_of(state: State) -> str:

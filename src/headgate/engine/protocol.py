@@ -246,12 +246,13 @@ class LocalProtocol(WorkerCalls):
 
     async def heartbeat(self, activity_id: str, *, worker_id: str, progress: Any = None) -> float:
         run_id, place, attempt = split_activity_id(activity_id)
-        if not await self._queue.renew(activity_id):
-            raise StaleAttempt(run_id, place, reported=attempt, current=attempt)
-        # Of many nodes: the row has gone with the attempt, and the run in memory may be old.
+        # Of many nodes: the row goes with the attempt, and the run in memory may be old.
         lane = self._engine.loaded(run_id) if self._engine.others is None else None
-        if lane is not None and (place not in lane.run.tasks or lane.run.status == "cancelling"):
-            raise StaleAttempt(run_id, place, reported=attempt, current=attempt)
+        over = lane is not None and (place not in lane.run.tasks or lane.run.status == "cancelling")
+        if not await self._queue.renew(activity_id) or over:
+            row = await self._engine.log.run(run_id) if lane is None else None
+            status = lane.run.status if lane is not None else row.head.status if row is not None else ""
+            raise StaleAttempt(run_id, place, reported=attempt, current=attempt, run_status=status)
         held = self._held.get(activity_id)
         if progress is not None and held is not None:
             self._progress.note(run_id, place, masked(progress, held.secrets) if held.secrets else progress)

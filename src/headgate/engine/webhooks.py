@@ -67,7 +67,8 @@ class Webhooks:
         """Set when a subscription of this process's making may be another one now."""
 
     async def add(self, webhook: Webhook) -> Webhook:
-        """Keep a subscription to what happens from now on; return it with its secret. Raises `Invalid`, `Refused`."""
+        """Keep a subscription to what happens from now on; return it as it is shown, and this once with its secret.
+        Raises `Invalid`, `Refused`."""
         if len(await self.all(webhook.tenant)) >= WEBHOOKS_MAX:
             raise Refused(f"There are {WEBHOOKS_MAX} webhooks already; remove one first.")
         made = msgspec.structs.replace(
@@ -80,17 +81,17 @@ class Webhooks:
         body = msgspec.json.encode(standing)
         await self._documents.put(OUTBOX, made.tenant, made.id, body, at=made.created_at, expected=0)
         await self._keep(made)
-        return made
+        return _shown_once(made)
 
     async def all(self, tenant: str) -> list[Webhook]:
-        """Return the tenant's subscriptions, oldest first, without their secrets."""
+        """Return the tenant's subscriptions, oldest first, as they are shown."""
         found = await self._documents.list(WEBHOOK, tenant=tenant, limit=PAGE)
         known = [msgspec.json.decode(document.body, type=Webhook) for document in found]
-        return sorted((_shown(webhook) for webhook in known), key=lambda webhook: webhook.created_at)
+        return sorted((webhook.shown for webhook in known), key=lambda webhook: webhook.created_at)
 
     async def one(self, tenant: str, webhook_id: str) -> Webhook:
-        """Return a subscription without its secret. Raises `NotFound`."""
-        return _shown((await self._kept(tenant, webhook_id))[0])
+        """Return a subscription as it is shown. Raises `NotFound`."""
+        return (await self._kept(tenant, webhook_id))[0].shown
 
     async def change(self, tenant: str, webhook_id: str, change: WebhookChange) -> Webhook:
         """Change a subscription; return it, with its secret if that is new. Raises `NotFound`, `Invalid`, `Refused`
@@ -99,6 +100,8 @@ class Webhooks:
         given = {
             name: value for name in WebhookChange.__struct_fields__ if (value := getattr(change, name)) is not None
         }
+        if given.get("url") == known.shown.url:
+            del given["url"]  # as it was shown: a mask is no password
         new_secret = given.pop("new_secret")
         secret = secret_text(secrets.token_bytes(SECRET_BYTES)) if new_secret else self._opened(known)
         if given.get("enabled"):
@@ -106,7 +109,7 @@ class Webhooks:
             await self._forget_failures(tenant, webhook_id)
         changed = checked_webhook(msgspec.structs.replace(known, secret=secret, **given))
         await self._keep(changed, expected=revision)
-        return changed if new_secret else _shown(changed)
+        return _shown_once(changed) if new_secret else changed.shown
 
     async def remove(self, tenant: str, webhook_id: str) -> Webhook:
         """Remove a subscription; return it as it was. Raises `NotFound`."""
@@ -233,8 +236,9 @@ def _context(webhook: Webhook) -> str:
     return f"secret of webhook {webhook.id} of tenant {webhook.tenant}"
 
 
-def _shown(webhook: Webhook) -> Webhook:
-    return msgspec.structs.replace(webhook, secret="")
+def _shown_once(webhook: Webhook) -> Webhook:
+    """Return a subscription as it is shown, with its new secret."""
+    return msgspec.structs.replace(webhook.shown, secret=webhook.secret)
 
 
 def _host(url: str) -> str:

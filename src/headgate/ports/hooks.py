@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from headgate.core.addresses import shown_address
+
 __all__ = ["Delivered", "Hook", "HookScheme", "Webhook"]
 
 
@@ -38,6 +40,11 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     note: str = ""
     """Why it was disabled; empty: it was not, or by hand."""
     created_at: int = 0
+
+    @property
+    def shown(self) -> Webhook:
+        """As people see it: without the secret, and with the password in its address masked."""
+        return msgspec.structs.replace(self, secret="", url=shown_address(self.url))
 
 
 HookScheme = Literal["standard", "github", "token"]

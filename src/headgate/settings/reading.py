@@ -21,6 +21,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from headgate.core.addresses import with_masked_query
 from headgate.core.duration import parse_microseconds
 from headgate.core.errors import Invalid, Problem
 from headgate.settings.table import FILE, NOT_SETTINGS, SETTINGS, Holds, Setting
@@ -39,7 +40,6 @@ __all__ = [
 
 MASK = "(set)"
 _PASSWORD = re.compile(r"(?<=://)([^\s:@/]*):\S*@")
-_PASSWORD_IN_QUERY = re.compile(r"(?i)([?&](?:password|passwd|secret|token|api_?key|key)=)[^&\s]*")
 """Where addresses hold what is a secret, in settings that are none."""
 
 _NAME = r"([A-Za-z0-9][A-Za-z0-9_-]*)"
@@ -210,7 +210,7 @@ def _shown(setting: Setting, value: Any) -> str:
 
 
 def _without_password(text: str) -> str:
-    return _PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
+    return with_masked_query(_PASSWORD.sub(r"\1:***@", text))
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------

@@ -15,9 +15,12 @@ import pytest
 
 from headgate.api.caller import Caller
 from headgate.api.http import HttpApplication, HttpServer
+from headgate.api.http.application import BODY_BYTES_MAX
+from headgate.api.http.openapi import document_of
 from headgate.api.http.route import Route
 from headgate.api.http.table import ROUTES
 from headgate.app import App
+from headgate.core.errors import Unavailable
 from headgate.stores.memory import MemoryLog
 
 PASSWORD = "correct horse battery"
@@ -118,6 +121,41 @@ def test_a_scope_that_is_missing_is_named():
 
         assert answer.status_code == 403
         assert answer.json()["error"]["message"] == "This needs the scope admin; client:billing has runs:read."
+
+    play(scene)
+
+
+def test_who_may_only_decide_approvals_sees_what_there_is_to_decide_and_no_other_route():
+    decider, stranger = (Caller(scopes=frozenset({scope})) for scope in ("approvals", "workers"))
+
+    opened = {f"{route.method} {route.path}" for route in ROUTES if route.scope and admits(route, decider, {})}
+
+    assert opened == {"GET /approvals", "POST /approvals/{id}"}
+    assert not any(admits(route, stranger, {}) for route in ROUTES if f"{route.method} {route.path}" in opened)
+
+
+def test_a_client_for_approvals_lists_and_decides():
+    async def scene(door: Door) -> None:
+        asking = "name: asking\nactivities: {ask: {use: approval, with: {title: 'Go on?'}}}"
+        operator = await door.token("runs:write", "definitions:write", "runs:read", name="operator")
+        await door.ask("POST", "/api/v1/workflow_definitions", operator, content=asking)
+        started = await door.ask("POST", "/api/v1/workflows", operator, json={"definition_name": "asking"})
+        run = f"/api/v1/workflows/{started.json()['workflow_id']}"
+        approver = await door.token("approvals", name="approver")
+
+        while not (listed := (await door.ask("GET", "/api/v1/approvals", approver)).json()["approvals"]):
+            pass  # it asks a moment after the start is durable
+        (asked,) = listed
+        looked = await door.ask("GET", run, approver)
+        decided = await door.ask(
+            "POST", f"/api/v1/approvals/{asked['id']}", approver, json={"approved": True, "by": "ann"}
+        )
+
+        assert (asked["title"], looked.status_code, decided.status_code) == ("Go on?", 403, 200)
+        refused = await door.ask("GET", "/api/v1/approvals", await door.token("workers", name="worker"))
+        assert refused.json()["error"]["message"] == (
+            "This needs the scope runs:read or approvals; client:worker has workers."
+        )
 
     play(scene)
 
@@ -261,22 +299,68 @@ def test_too_many_failures_are_answered_with_when_to_try_again():
 
         answer = await door.ask("POST", "/oauth/token", data=FORM | {"client_secret": secret})
 
-        assert answer.status_code == 429
+        assert (answer.status_code, answer.json()["error"]) == (429, "temporarily_unavailable")
         assert 1 <= int(answer.headers["retry-after"]) <= 60
 
     play(scene)
 
 
-@pytest.mark.parametrize("data", [b"a", b"\xff=1", b"&".join(b"a=1" for _ in range(200))])
-def test_what_is_no_form_is_refused(data: bytes):
+@pytest.mark.parametrize(
+    ("kind", "data", "status"),
+    [
+        ("x-www-form-urlencoded", b"a", 400),
+        ("x-www-form-urlencoded", b"\xff=1", 400),
+        ("x-www-form-urlencoded", b"&".join(b"a=1" for _ in range(200)), 400),
+        ("x-www-form-urlencoded", b"grant_type=" + b"x" * 5_000, 400),
+        ("json", b"{", 400),
+        ("json", b"[]", 400),
+        ("json", b'{"grant_type": 7}', 400),
+        ("json", b'{"grant_type": "\\"\\\\\xc3\xa9"}', 400),
+        ("json", b" " * (BODY_BYTES_MAX + 1), 413),
+    ],
+)
+def test_a_body_that_asks_for_no_token_is_refused_in_the_words_of_the_standard(kind: str, data: bytes, status: int):
     async def scene(door: Door) -> None:
-        answer = await door.ask(
-            "POST", "/oauth/token", content=data, headers={"content-type": "application/x-www-form-urlencoded"}
-        )
+        answer = await door.ask("POST", "/oauth/token", content=data, headers={"content-type": f"application/{kind}"})
 
-        assert answer.status_code == 400
+        said = answer.json()
+        assert (answer.status_code, set(said)) == (status, {"error", "error_description"})
+        assert said["error"] in ("invalid_request", "unsupported_grant_type")
+        assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", said["error_description"])
+        assert answer.headers["cache-control"] == "no-store"
 
     play(scene)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(Unavailable("The database is away."), 503, "temporarily_unavailable"), (ValueError("x"), 500, "server_error")],
+)
+def test_a_server_that_cannot_give_a_token_says_so_in_the_words_of_the_standard(
+    error: Exception, status: int, code: str, monkeypatch: pytest.MonkeyPatch
+):
+    async def breaks(*_: object, **__: object) -> None:
+        raise error
+
+    async def scene(door: Door) -> None:
+        monkeypatch.setattr(door.auth, "token_for_client", breaks)
+
+        answer = await door.ask("POST", "/oauth/token", data=FORM | {"client_secret": "x"})
+
+        assert (answer.status_code, answer.json()["error"]) == (status, code)
+        assert ("retry-after" in answer.headers) == (status == 503)
+
+    play(scene)
+
+
+def test_the_document_says_in_whose_words_a_token_is_refused():
+    paths = document_of(ROUTES, version="test")["paths"]
+    for path, schema in (("/oauth/token", "TokenRefused"), ("/api/v1/oauth/token", "ErrorEnvelope")):
+        answers = paths[path]["post"]["responses"]
+        refusals = {status: answer["content"] for status, answer in answers.items() if status != "200"}
+
+        assert {body["application/json"]["schema"]["$ref"].rpartition("/")[2] for body in refusals.values()} == {schema}
+        assert ("422" in refusals) == (schema == "ErrorEnvelope")
 
 
 def test_a_token_is_revoked_by_whoever_has_it():

@@ -8,13 +8,12 @@ import msgspec
 
 from headgate.api.auth.clients import Client, NewSecret
 from headgate.api.auth.users import User
+from headgate.api.http.query import Limit
 from headgate.api.http.route import Call, NoQuery, Route
 from headgate.api.http.wire import rfc3339
 from headgate.core.errors import Invalid
 
 __all__ = ["ROUTES"]
-
-ACTS_AT_ONCE_MAX = 1_000
 
 
 class ClientLine(msgspec.Struct, frozen=True):
@@ -92,7 +91,7 @@ class ActList(msgspec.Struct, frozen=True):
 
 
 class ActsWanted(msgspec.Struct, frozen=True):
-    limit: int = 100
+    limit: Limit = 100
     cursor: str = ""
 
 
@@ -190,8 +189,6 @@ def _user_line(user: User) -> UserLine:
 
 async def list_acts(call: Call[ActsWanted, None]) -> ActList:
     """List what admins have done, newest first"""
-    if not 1 <= call.query.limit <= ACTS_AT_ONCE_MAX:
-        raise Invalid(f"expected limit to be 1 to {ACTS_AT_ONCE_MAX}, got {call.query.limit}")
     acts, cursor = await call.doors.auth.acts.list(call.caller.tenant, after=call.query.cursor, limit=call.query.limit)
     lines = [ActLine(rfc3339(act.at), act.actor, act.act, act.on, act.details) for act in acts]
     return ActList(lines, len(lines), cursor)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, cast
@@ -20,9 +19,9 @@ from starlette.routing import Match, Router
 from starlette.routing import Route as StarletteRoute
 
 from headgate.api.auth.identification import token_in
-from headgate.api.caller import ANYBODY, Caller, Identify, TooMany, Unauthorized, everybody_at_this_machine
+from headgate.api.caller import ANYBODY, Caller, Identify, TooMany, everybody_at_this_machine
 from headgate.api.doors import Doors
-from headgate.api.http.errors import BadRequest, NotAllowed, body_of, envelope, status_of
+from headgate.api.http.errors import ENVELOPED, BadRequest, Fault, NotAllowed, refusal_of
 from headgate.api.http.exchange import BODY_SECONDS_MAX, Exchange, Gone, Receive, Scope, Send
 from headgate.api.http.query import QueryShape, form_fields
 from headgate.api.http.route import BASE, Answer, Call, Chunks, Raw, Route, Streamed
@@ -31,7 +30,7 @@ from headgate.api.http.socket_door import SocketDoor
 from headgate.api.http.socket_route import SocketRoute
 from headgate.api.http.strangers import refuse_strangers
 from headgate.api.kept_answers import Given
-from headgate.core.errors import HeadgateError, Invalid, NotFound, OverQuota, Unavailable
+from headgate.core.errors import HeadgateError, Invalid, NotFound
 from headgate.engine.logs import current_trace
 
 __all__ = ["BASE", "BODY_BYTES_MAX", "HttpApplication"]
@@ -87,23 +86,26 @@ class HttpApplication:
             await _refuse_other(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send, self.doors.patience)
-        token = current_trace.set(exchange.trace_id)
+        token = current_trace.set(exchange.ids.trace)
+        words = ENVELOPED
         try:
+            endpoint = self._endpoint(scope)
+            words = endpoint.words
             if self._loopback_only:
                 refuse_strangers(exchange.headers)
-            await self._route(scope)(exchange)
+            await endpoint(exchange)
         except Gone:
             return  # whoever asked has gone
         except HeadgateError as error:
-            await exchange.refuse(status_of(error), envelope(error), _headers(error))
+            await exchange.refuse(words.of(error))
         except Exception:
-            logger.exception("a request failed", extra={"fields": {"request_id": exchange.request_id}})
-            await exchange.refuse(500, body_of(500, f"A fault in Headgate. Its log has more: {exchange.request_id}."))
+            logger.exception("a request failed", extra={"fields": {"request_id": exchange.ids.request}})
+            await exchange.refuse(words.of(Fault(f"A fault in Headgate. Its log has more: {exchange.ids.request}.")))
         finally:
             current_trace.reset(token)
             self.doors.metrics.answered(exchange.route, exchange.status)
 
-    def _route(self, scope: Scope) -> _Endpoint:
+    def _endpoint(self, scope: Scope) -> _Endpoint:
         allowed: set[str] = set()
         for route in self._router.routes:
             match, found = route.matches(scope)
@@ -125,7 +127,8 @@ class _Endpoint:
         self._counted_as = f"{route.method} {route.address}"
         self._identify = identify
         self._doors = doors
-        self._body = None if route.body in (None, Raw, Chunks) else msgspec.json.Decoder(route.body)
+        self.words = route.words
+        self._body = None if route.reads in (None, Raw, Chunks) else msgspec.json.Decoder(route.reads)
         self._query = QueryShape(route.query, open_ended=route.takes_any_query)
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -210,7 +213,7 @@ class _Endpoint:
     # Starlette asks an endpoint that is no function to be an ASGI application; this one is called by ours only.
 
     async def _read(self, exchange: Exchange) -> Any:
-        if self._route.body is None:
+        if self._route.reads is None:
             return None
         if (coding := exchange.headers.get("content-encoding", "identity")) != "identity":
             raise BadRequest(f"A compressed body (Content-Encoding: {coding}) is not taken; send it as it is.")
@@ -245,22 +248,15 @@ def _invalid_body(error: msgspec.ValidationError) -> Invalid:
     return Invalid(f"The body is not right: {text}.", (Problem(message, path=path.rstrip("`") or "$"),))
 
 
-def _headers(error: HeadgateError) -> list[tuple[str, str]]:
-    """Return the headers that an error's answer has beside its body."""
-    match error:
-        case Unauthorized():
-            return [("www-authenticate", "Bearer")]
-        case TooMany() | OverQuota():
-            return [("retry-after", str(max(1, math.ceil(error.retry_after_seconds))))]
-        case Unavailable():
-            return [("retry-after", "1")]
-        case NotAllowed():
-            return [("allow", error.allowed)]
-        case _:
-            return []
-
-
 async def _refuse_other(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await receive()
+    """Refuse a WebSocket that another server than ours brings: it does not let us at its connections."""
+    if scope["type"] != "websocket":
+        return
+    await receive()
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
         await send({"type": "websocket.close", "code": 1008})
+        return
+    status, body, _ = refusal_of(NotFound(f"There is no WebSocket at {scope['path']} of this server."))
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": _encoder.encode(body)})

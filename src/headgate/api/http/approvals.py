@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from headgate.api.http.query import PageWanted
 from headgate.api.http.route import Answer, Call, NoQuery, Raw, Route
 from headgate.api.http.wire import RunAnswer, rfc3339, run_answer
 from headgate.core.errors import HeadgateError, Invalid, Refused
@@ -15,7 +16,6 @@ from headgate.engine.approvals import Answered, OpenApproval
 
 __all__ = ["ROUTES"]
 
-LOOKED_AT_MAX = 1_000
 FORM_BYTES_MAX = 256 * 1024
 FORM_FIELDS_MAX = 500
 
@@ -38,6 +38,7 @@ class ApprovalLine(msgspec.Struct, frozen=True):
 class ApprovalList(msgspec.Struct, frozen=True):
     approvals: list[ApprovalLine]
     count: int
+    next_cursor: str | None
 
 
 class DecisionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,9 +50,9 @@ class DecisionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: Any = None
 
 
-async def list_approvals(call: Call[NoQuery, None]) -> ApprovalList:
+async def list_approvals(call: Call[PageWanted, None]) -> ApprovalList:
     """List what waits for a person's decision, oldest first"""
-    found = await call.records.approvals(limit=LOOKED_AT_MAX)
+    page = await call.records.approvals(limit=call.query.limit, behind=call.query.cursor)
     lines = [
         ApprovalLine(
             id=one.id,
@@ -67,9 +68,9 @@ async def list_approvals(call: Call[NoQuery, None]) -> ApprovalList:
             until=rfc3339(one.until),
             waiting_for=one.waiting_for,
         )
-        for one in found
+        for one in page.lines
     ]
-    return ApprovalList(lines, len(lines))
+    return ApprovalList(lines, len(lines), page.next)
 
 
 async def decide_approval(call: Call[NoQuery, DecisionBody]) -> RunAnswer:
@@ -176,7 +177,14 @@ def _approves(given: dict[str, str]) -> bool:
 
 
 ROUTES = (
-    Route(method="GET", path="/approvals", function=list_approvals, answer=ApprovalList),
+    Route(
+        method="GET",
+        path="/approvals",
+        function=list_approvals,
+        query=PageWanted,
+        answer=ApprovalList,
+        other_scopes=("approvals",),
+    ),
     Route(
         method="POST",
         path="/approvals/{id}",

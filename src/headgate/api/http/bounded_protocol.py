@@ -10,7 +10,6 @@ third of what two messages cost.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import Any, ClassVar, cast
 
 import msgspec
@@ -19,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from headgate.api.http.application import BODY_BYTES_MAX
 from headgate.api.http.errors import ErrorBody, ErrorEnvelope
 from headgate.api.http.exchange import WHOLE, Scope
+from headgate.api.http.request_ids import request_ids
 
 __all__ = ["BoundedProtocol"]
 
@@ -117,9 +117,10 @@ class BoundedProtocol(HttpToolsProtocol):
 def _last_answer(status: str, error: ErrorBody) -> bytes:
     """Return an answer, with the ids that each has, before the connection is closed."""
     data = msgspec.json.encode(ErrorEnvelope(error))
+    ids = "".join(f"{name}: {value}\r\n" for name, value in request_ids({}).headers)
     head = (
         f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n"
-        f"x-request-id: {secrets.token_hex(8)}\r\nx-trace-id: {secrets.token_hex(16)}\r\nconnection: close\r\n\r\n"
+        f"{ids}connection: close\r\n\r\n"
     )
     return head.encode() + data
 

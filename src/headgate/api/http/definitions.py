@@ -6,17 +6,15 @@ from typing import Any, Literal
 
 import msgspec
 
+from headgate.api.http.query import Limit
 from headgate.api.http.route import Answer, Call, NoQuery, Raw, Route
 from headgate.api.http.wire import DefinitionAnswer, DefinitionLine, DefinitionList, rfc3339
-from headgate.core.errors import Invalid
 
 __all__ = ["ROUTES"]
 
-LIMIT_MAX = 1_000
-
 
 class Page(msgspec.Struct, frozen=True):
-    limit: int = 100
+    limit: Limit = 100
     after: str = ""
 
 
@@ -36,10 +34,7 @@ async def deploy_definition(call: Call[NoQuery, Raw]) -> Answer:
 
 async def list_definitions(call: Call[Page, None]) -> DefinitionList:
     """List the newest version of each definition, by name"""
-    limit = call.query.limit
-    if not 1 <= limit <= LIMIT_MAX:
-        raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {limit}")
-    found = await call.library.all(limit=limit, after=call.query.after)
+    found = await call.library.all(limit=call.query.limit, after=call.query.after)
     lines = [
         DefinitionLine(
             one.definition.name,

@@ -1,9 +1,13 @@
-"""Errors as they travel over HTTP: one envelope, a status by what the caller should do, stable codes."""
+"""Errors as they travel over HTTP: one envelope, a status by what the caller should do, stable codes.
+
+A route may refuse in other words than the envelope, where a standard has its own: see `Wording`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,14 +24,19 @@ from headgate.core.errors import (
 )
 
 __all__ = [
+    "ENVELOPED",
     "BadRequest",
     "ErrorBody",
     "ErrorEnvelope",
+    "Fault",
     "NoSuchRange",
     "NotAllowed",
+    "Refusal",
     "TooLarge",
-    "body_of",
+    "Wording",
+    "code_of",
     "envelope",
+    "refusal_of",
     "status_of",
 ]
 
@@ -74,6 +83,20 @@ class NotAllowed(Refused):
         super().__init__(f"{path} takes {self.allowed}, not {method}.")
 
 
+class Fault(HeadgateError):
+    """A fault of ours (500); the log has more."""
+
+    code = "internal_error"
+
+
+class Refusal(NamedTuple):
+    """An answer that is no success; the body is yet to be encoded."""
+
+    status: int
+    body: Any
+    headers: tuple[tuple[str, str], ...] = ()
+
+
 _CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHORIZED",
@@ -82,9 +105,11 @@ _CODES = {
     405: "METHOD_NOT_ALLOWED",
     409: "CONFLICT",
     413: "PAYLOAD_TOO_LARGE",
+    414: "PAYLOAD_TOO_LARGE",
     416: "RANGE_NOT_SATISFIABLE",
     422: "VALIDATION_ERROR",
     429: "RATE_LIMIT_EXCEEDED",
+    431: "PAYLOAD_TOO_LARGE",
     500: "INTERNAL_ERROR",
     503: "SERVICE_UNAVAILABLE",
 }
@@ -119,14 +144,34 @@ def status_of(error: HeadgateError) -> int:
             return 500
 
 
+def code_of(status: int) -> str:
+    """Return the envelope's code for a status; what has none of its own is a request that cannot be read."""
+    return _CODES.get(status, "BAD_REQUEST")
+
+
 def envelope(error: HeadgateError) -> ErrorEnvelope:
     """Return an error as it travels."""
-    return body_of(status_of(error), error.message, _details(error))
+    return ErrorEnvelope(ErrorBody(code_of(status_of(error)), error.message, _details(error)))
 
 
-def body_of(status: int, message: str, details: dict[str, Any] | None = None) -> ErrorEnvelope:
-    """Return the envelope for a status."""
-    return ErrorEnvelope(ErrorBody(_CODES[status], message, details or {}))
+def refusal_of(error: HeadgateError) -> Refusal:
+    """Return what is answered to an error, in the envelope."""
+    return Refusal(status_of(error), envelope(error), _headers(error))
+
+
+def _headers(error: HeadgateError) -> tuple[tuple[str, str], ...]:
+    """Return the headers that an error's answer has beside its body."""
+    match error:
+        case Unauthorized():
+            return (("www-authenticate", "Bearer"),)
+        case TooMany() | OverQuota():
+            return (("retry-after", str(max(1, math.ceil(error.retry_after_seconds)))),)
+        case Unavailable():
+            return (("retry-after", "1"),)
+        case NotAllowed():
+            return (("allow", error.allowed),)
+        case _:
+            return ()
 
 
 def _details(error: HeadgateError) -> dict[str, Any]:
@@ -141,3 +186,15 @@ def _details(error: HeadgateError) -> dict[str, Any]:
         details["field_errors"] = fields
         details["problems"] = msgspec.to_builtins(problems)
     return details
+
+
+class Wording(NamedTuple):
+    """In which words a route refuses: what makes them of an error, the type of their body, and the statuses of errors
+    that any request may be answered with."""
+
+    of: Callable[[HeadgateError], Refusal]
+    body: Any
+    statuses: tuple[int, ...]
+
+
+ENVELOPED = Wording(refusal_of, ErrorEnvelope, (400, 401, 403, 413, 422, 429, 500, 503))

@@ -14,9 +14,9 @@ import msgspec
 
 from headgate.api.http.errors import envelope
 from headgate.api.http.event_stream import event_stream
-from headgate.api.http.query import Count, Seconds
+from headgate.api.http.query import Count, Limit, Seconds
 from headgate.api.http.route import Answer, Call, NoQuery, Route, Streamed
-from headgate.api.http.runs import LIMIT_MAX, ended_within
+from headgate.api.http.shown_run import ended_within
 from headgate.core.errors import HeadgateError, Invalid
 from headgate.core.run import RunStatus
 from headgate.core.view import RunSummary, RunView
@@ -32,7 +32,7 @@ _encoder = msgspec.json.Encoder()
 class Listed(msgspec.Struct, frozen=True):
     status: RunStatus | None = None
     workflow: str | None = None
-    limit: int = 50
+    limit: Limit = 50
 
 
 class Looked(msgspec.Struct, frozen=True):
@@ -75,8 +75,6 @@ SpendLine = msgspec.defstruct(
 async def list_exact(call: Call[Listed, None]) -> list[RunSummary]:
     """List runs in exact types, newest first"""
     query = call.query
-    if not 1 <= query.limit <= LIMIT_MAX:
-        raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {query.limit}")
     return await call.desk.runs(status=query.status, workflow=query.workflow, limit=query.limit)
 
 

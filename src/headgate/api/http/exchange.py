@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing, nullcontext
 from typing import Any, Protocol, cast
@@ -13,8 +12,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from headgate.api.http.errors import BadRequest, TooLarge
+from headgate.api.http.errors import BadRequest, Refusal, TooLarge
 from headgate.api.http.query import given_fields
+from headgate.api.http.request_ids import request_ids
 from headgate.api.http.route import Streamed
 from headgate.api.patience import Patience
 
@@ -43,8 +43,6 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-
-_names = random.Random()  # noqa: S311 - ids, not secrets; its own, whatever an activity does with `random.seed`
 
 
 class Whole(Protocol):
@@ -80,9 +78,7 @@ class Exchange:
         self.status = 0
         """Of the answer; 0: whoever asked has gone before there was one."""
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        fresh = f"{_names.getrandbits(192):048x}"
-        self.request_id = _safe_id(self.headers.get("x-request-id", "")) or fresh[:16]
-        self.trace_id = _safe_id(self.headers.get("x-trace-id", "")) or fresh[16:]
+        self.ids = request_ids(self.headers)
 
     def take_token(self) -> None:
         """Take the token of whoever cannot set a header (an `EventSource` of a browser) for the one of a header."""
@@ -161,7 +157,7 @@ class Exchange:
         if self._whole is not None and not headers:
             self._begun, self.status = True, status
             head = (
-                f"content-type: {content_type}\r\nx-request-id: {self.request_id}\r\nx-trace-id: {self.trace_id}\r\n"
+                f"content-type: {content_type}\r\nx-request-id: {self.ids.request}\r\nx-trace-id: {self.ids.trace}\r\n"
                 f"content-length: {len(data)}\r\n"
             )
             if self._whole.answer(status, head.encode("latin-1"), body):
@@ -203,19 +199,14 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def refuse(self, status: int, body: Any, headers: Sequence[tuple[str, str]] = ()) -> None:
+    async def refuse(self, refusal: Refusal) -> None:
         if self._begun:
             return  # the answer has begun: it ends here, and its reader sees that it is not whole
-        await self.answer(status, msgspec.json.encode(body), "application/json", headers)
+        await self.answer(refusal.status, msgspec.json.encode(refusal.body), "application/json", refusal.headers)
 
     async def _begin(self, status: int, content_type: str, headers: Sequence[tuple[str, str]]) -> None:
         self._begun, self.status = True, status
-        given = [
-            ("content-type", content_type),
-            ("x-request-id", self.request_id),
-            ("x-trace-id", self.trace_id),
-            *headers,
-        ]
+        given = [("content-type", content_type), *self.ids.headers, *headers]
         await self._send(
             {
                 "type": "http.response.start",
@@ -223,8 +214,3 @@ class Exchange:
                 "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in given],
             }
         )
-
-
-def _safe_id(text: str) -> str:
-    """Return an id that somebody else gave, if it can stand in a header and a log line."""
-    return text if 0 < len(text) <= 128 and all(char.isalnum() or char in "-_.:" for char in text) else ""

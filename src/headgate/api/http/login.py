@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import unquote_plus
@@ -16,9 +17,10 @@ import msgspec
 
 from headgate.api.auth.auth import TOKEN_SECONDS, Granted, InvalidClient, InvalidScope
 from headgate.api.auth.identification import SESSION_COOKIE, refuse_other_sites, token_in
-from headgate.api.caller import EVERYTHING
-from headgate.api.http.errors import BadRequest
+from headgate.api.caller import EVERYTHING, Forbidden, TooMany
+from headgate.api.http.errors import BadRequest, Refusal, TooLarge, Wording, refusal_of
 from headgate.api.http.route import Answer, Call, NoQuery, Route
+from headgate.core.errors import HeadgateError, Invalid, Unavailable
 
 __all__ = ["ROUTES", "UnsupportedGrant", "session_cookie"]
 
@@ -27,6 +29,10 @@ Text = Annotated[str, msgspec.Meta(max_length=4_096)]
 NO_STORE = (("cache-control", "no-store"),)
 ANYBODYS = Granted("anybody", "Bearer", TOKEN_SECONDS, " ".join(sorted(EVERYTHING)))
 """What there is to be had where there is no login: programs that cannot do without a token work there as well."""
+
+
+NOT_DESCRIBED = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
+"""Characters that RFC 6749 leaves no room for in a description."""
 
 
 class UnsupportedGrant(BadRequest):
@@ -111,14 +117,29 @@ def _basic(headers: Mapping[str, str]) -> tuple[str, str] | None:
 
 async def get_oauth_token(call: Call[NoQuery, TokenBody]) -> Answer:
     """Give a client a token for its secret, refusing as RFC 6749 has it"""
-    try:
-        return await get_token(call)
-    except InvalidClient as error:
-        answer = TokenRefused(error.code, error.message)
-        return Answer(answer, 401, headers=(*NO_STORE, ("www-authenticate", 'Basic realm="headgate"')))
-    except (InvalidScope, BadRequest) as error:
-        code = "invalid_request" if error.code == BadRequest.code else error.code
-        return Answer(TokenRefused(code, error.message), 400, headers=NO_STORE)
+    return await get_token(call)
+
+
+def by_standard(error: HeadgateError) -> Refusal:
+    """Return a refusal in the words of RFC 6749: those of a token's request (5.2), and where they have none, those of
+    a person's (4.1.2.1)."""
+    status, _, headers = refusal_of(error)
+    match error:
+        case InvalidClient():
+            word, headers = error.code, (("www-authenticate", 'Basic realm="headgate"'),)
+        case InvalidScope() | UnsupportedGrant():
+            word, status = error.code, 400
+        case TooLarge():
+            word = "invalid_request"
+        case Invalid():
+            word, status = "invalid_request", 400
+        case Forbidden():
+            word = "access_denied"
+        case TooMany() | Unavailable():
+            word = "temporarily_unavailable"
+        case _:
+            word = "server_error"
+    return Refusal(status, TokenRefused(word, NOT_DESCRIBED.sub("?", error.message)), (*NO_STORE, *headers))
 
 
 async def revoke_token(call: Call[NoQuery, RevokeBody]) -> LoggedOut:
@@ -174,8 +195,8 @@ ROUTES = (
         base="",
         function=get_oauth_token,
         body=TokenBody,
-        answer=(Granted, TokenRefused),
-        other_statuses=(400, 401),
+        answer=Granted,
+        words=Wording(by_standard, TokenRefused, (400, 401, 403, 413, 429, 500, 503)),
         scope="",
         takes_form=True,
     ),

@@ -8,14 +8,11 @@ from typing import Any
 
 import msgspec
 
-from headgate.api.http.errors import ErrorEnvelope
 from headgate.api.http.route import BASE, Answer, Call, Chunks, NoQuery, Raw, Route
 from headgate.api.http.socket_route import SocketRoute
 
 __all__ = ["document_of", "documented"]
 
-ALWAYS = (400, 401, 403, 413, 422, 429, 500, 503)
-"""Errors that any route may answer with."""
 REASONS = {
     400: "It cannot be read",
     401: "Nobody is known to be asking",
@@ -95,9 +92,9 @@ def document_of(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
 
 
 def _types(routes: Sequence[Route]) -> list[Any]:
-    found: dict[int, Any] = {id(ErrorEnvelope): ErrorEnvelope}
+    found: dict[int, Any] = {}
     for route in routes:
-        for kind in (*route.answers, route.body):
+        for kind in (*route.answers, route.reads, route.words.body):
             if kind not in (None, Raw, Chunks, str, bytes):
                 found[id(kind)] = kind
     return list(found.values())
@@ -111,16 +108,16 @@ def _operation(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
         "responses": _responses(route, schema_of),
     }
     if route.scope:
-        operation["x-scope"] = route.scope
-    if route.body is Raw:
+        operation["x-scope"] = " or ".join((route.scope, *route.other_scopes))
+    if route.reads is Raw:
         text = {"schema": {"type": "string"}}
         operation["requestBody"] = {"required": True, "content": {"application/yaml": text, "application/json": {}}}
-    elif route.body is Chunks:
+    elif route.reads is Chunks:
         operation["requestBody"] = {"required": True, "content": {"*/*": {"schema": BYTES}}}
-    elif route.body is not None:
-        required = any(field.required for field in msgspec.structs.fields(route.body))
+    elif route.reads is not None:
+        required = any(field.required for field in msgspec.structs.fields(route.reads))
         kinds = ("application/json", "application/x-www-form-urlencoded")[: 1 + route.takes_form]
-        content = {kind: {"schema": schema_of[id(route.body)]} for kind in kinds}
+        content = {kind: {"schema": schema_of[id(route.reads)]} for kind in kinds}
         operation["requestBody"] = {"required": required, "content": content}
     return operation
 
@@ -162,11 +159,11 @@ def _responses(route: Route, schema_of: dict[int, Any]) -> dict[str, Any]:
         content = {**content, "text/event-stream": {}}
     content = {**content, **{kind: {} for kind in route.other_content_types}}
     found: dict[str, Any] = {}
-    refused = {"application/json": {"schema": schema_of[id(ErrorEnvelope)]}}
+    refused = {"application/json": {"schema": schema_of[id(route.words.body)]}}
     for status in (route.status, *route.other_statuses):
-        bodies = _either(content, refused) if status in ALWAYS else content
+        bodies = _either(content, refused) if status in route.words.statuses else content
         found[str(status)] = {"description": route.summary, "content": bodies}
-    for status in sorted({*ALWAYS, *route.all_refusals}):
+    for status in sorted({*route.words.statuses, *route.all_refusals}):
         found.setdefault(str(status), {"description": REASONS[status], "content": refused})
     return found
 

@@ -10,15 +10,36 @@ import msgspec
 from headgate.api.http.errors import BadRequest
 from headgate.core.errors import Invalid, Problem
 
-__all__ = ["Count", "QueryShape", "Seconds", "form_fields", "given_fields", "whole_number"]
+__all__ = [
+    "LIMIT_MAX",
+    "Count",
+    "Limit",
+    "PageWanted",
+    "QueryShape",
+    "Seconds",
+    "form_fields",
+    "given_fields",
+    "whole_number",
+]
 
 QUERY_FIELDS_MAX = 100
 WHOLE_NUMBER_MAX = 2**63 - 1
 """What databases hold."""
 
+LIMIT_MAX = 1_000
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)]
+"""How many lines of a list are wanted at once."""
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 """A time to wait; no NaN, which no clock ever reaches."""
+
+
+class PageWanted(msgspec.Struct, frozen=True):
+    """Which page of a list: the first, or the one behind the `next_cursor` of another."""
+
+    limit: Limit = LIMIT_MAX
+    cursor: str | None = None
 
 
 def given_fields(query: bytes) -> dict[str, str]:

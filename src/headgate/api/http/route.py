@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import msgspec
 
 from headgate.api.caller import Caller, Scope
+from headgate.api.http.errors import ENVELOPED, Wording
 from headgate.core.run_ids import uuid_parts
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "Answer",
     "Call",
     "Chunks",
+    "NoBody",
     "NoQuery",
     "Raw",
     "Route",
@@ -46,6 +48,10 @@ Body = TypeVar("Body")
 
 class NoQuery(msgspec.Struct, frozen=True):
     """A route without parameters behind the question mark."""
+
+
+class NoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing is told: no body, or an empty object."""
 
 
 class Raw(msgspec.Struct, frozen=True):
@@ -149,7 +155,7 @@ Function = Callable[[Any], Awaitable[Any]]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """`{name}` in a path is one segment of it. `body` None: none is read; `Raw`, `Chunks`: taken as it comes."""
+    """`{name}` in a path is one segment of it. `body` None: there is none; `Raw`, `Chunks`: taken as it comes."""
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
@@ -162,8 +168,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Where a body may not be as long as others may."""
     status: int = 200
     scope: Scope = "runs:read"
+    other_scopes: tuple[Scope, ...] = ()
+    """Each of them does as well."""
     refusals: tuple[int, ...] = ()
-    """Statuses of errors beside 400, 401, 403, 422, 429, 500 and 503, which any route may answer."""
+    """Statuses of errors beside those of `words`, which any request may be answered with."""
+    words: Wording = ENVELOPED
+    """In which it refuses."""
     other_statuses: tuple[int, ...] = ()
     streams: bool = False
     """It also answers as an event stream, where `Accept` asks for it; without an `answer`, it does nothing else."""
@@ -185,10 +195,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         """Its path as it is asked for."""
         return self.base + self.path
 
+    @property
+    def reads(self) -> Any:
+        """The type of the body that is read; None: none is. A POST that takes none refuses what somebody tells it:
+        whoever does so means something that would not happen."""
+        return NoBody if self.body is None and self.method == "POST" else self.body
+
     def admit(self, caller: Caller, path: Mapping[str, str]) -> None:
         """Raise `Forbidden` for whoever may not ask this. The one place where a ticket is held to its run: it reads
         what names that run in its path, and nothing else."""
-        caller.require(self.scope)
+        caller.require(self.scope, *self.other_scopes)
         if caller.run:
             reads_a_run = self.method == "GET" and self.path.startswith(OF_A_RUN)
             caller.require_run(run_named(path) if reads_a_run else "")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from headgate.api.http.query import Count, Seconds
+from headgate.api.http.query import Count, Limit, Seconds
 from headgate.api.http.route import Answer, Call, NoQuery, Route
+from headgate.api.http.shown_run import Look, seen
 from headgate.api.http.wire import (
     ActivityOutput,
     RunAnswer,
@@ -30,23 +30,12 @@ from headgate.engine.logs import current_trace
 from headgate.engine.reader import summary_of
 from headgate.ports import RunsWanted, SignalRequest, StartRequest
 
-__all__ = ["LIMIT_MAX", "ROUTES", "ended_within"]
-
-LIMIT_MAX = 1_000
-WAIT_SECONDS_MAX = 300.0
-INLINE_BYTES_MAX = 256 * 1024
-"""Outputs of all activities together that stand in an answer; beyond it each is `{"$ref", "size"}`."""
+__all__ = ["ROUTES"]
 
 
 class Wait(msgspec.Struct, frozen=True):
     wait: Seconds = 0.0
     """Seconds to wait for the end of the run; the answer comes at once when it has ended."""
-
-
-class Look(msgspec.Struct, frozen=True):
-    wait: Seconds = 0.0
-    at: int | None = None
-    outputs: bool = True
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -55,7 +44,7 @@ class Filter(msgspec.Struct, frozen=True):
     created_after: str | None = None
     created_before: str | None = None
     q: str = ""
-    limit: int = 50
+    limit: Limit = 50
     offset: Count = 0
     cursor: str | None = None
 
@@ -105,7 +94,7 @@ async def start_run(call: Call[Wait, StartRun]) -> Answer:
 async def _started(call: Call[Wait, StartRun], run: RunSummary, *, status: int) -> Answer:
     """Return the answer about a run that was started now, or, with 200, before; with `wait` when it has ended."""
     if call.query.wait:
-        return await _seen(call, run.id, call.query.wait, outputs=True, status=status)
+        return await seen(call, run.id, Look(wait=call.query.wait), status=status)
     word = "created" if status == 201 and call.body.signal is None else run.status
     return Answer(RunStarted(run.id, run.workflow, run.definition, word, rfc3339(run.created_at)), status)
 
@@ -113,8 +102,6 @@ async def _started(call: Call[Wait, StartRun], run: RunSummary, *, status: int) 
 async def list_runs(call: Call[Filter, None]) -> RunList:
     """List runs, newest first"""
     query = call.query
-    if not 1 <= query.limit <= LIMIT_MAX:
-        raise Invalid(f"expected limit to be 1 to {LIMIT_MAX}, got {query.limit}")
     page = await call.records.runs(
         RunsWanted(
             query.status,
@@ -149,69 +136,7 @@ def _time(text: str | None, name: str) -> int | None:
 
 async def get_run(call: Call[Look, None]) -> Answer:
     """Show a run, as it is or as it was after event `at`; with `wait`, when it has ended"""
-    query, run = call.query, call.path["id"]
-    if query.at is not None:
-        view = await call.desk.show(run, at=query.at, contents=query.outputs)
-        return Answer(data=_packed(view, outputs=query.outputs))
-    return await _seen(call, run, query.wait, outputs=query.outputs)
-
-
-async def _seen(call: Call[Any, Any], run: str, wait: float, *, outputs: bool, status: int = 200) -> Answer:
-    """Return the run, after waiting for its end at most so many seconds."""
-    ended = await ended_within(call, run, wait)
-    if ended is not None:
-        return Answer(status=status, data=_packed(ended, outputs=outputs))
-    form = "whole" if outputs else "short"
-    if (known := call.doors.finished.known(call.caller.tenant, run, form)) is not None:
-        return Answer(status=status, data=known)
-    if (view := await call.desk.in_memory(run, contents=outputs)) is not None:
-        return Answer(status=status, data=_packed(view, outputs=outputs, progress=call.workers.progress_of(view.id)))
-    row = await call.records.row(run)
-    data = call.doors.finished.find(row, form)
-    if data is None:
-        view = await call.desk.show(row.id, contents=outputs)
-        data = _packed(view, outputs=outputs, progress=call.workers.progress_of(view.id))
-        if view.version == row.head.version:
-            call.doors.finished.keep(row, form, data)
-    return Answer(status=status, data=data)
-
-
-async def ended_within(call: Call[Any, Any], run: str, wait: float) -> RunView | None:
-    """Return the run when it has ended; None where that takes longer than `wait` seconds, or 0 are given."""
-    if wait:
-        async with call.doors.patience.wait(min(wait, WAIT_SECONDS_MAX)):
-            return await call.held(call.desk.ended(run))
-    return None
-
-
-def _packed(run: RunView, *, outputs: bool, progress: Mapping[str, Any] = MappingProxyType({})) -> bytes:
-    """Return the answer about a run; outputs that are too large together are named by where they are."""
-    answer = run_answer(run, outputs=outputs, progress=progress)
-    data = msgspec.json.encode(answer)
-    if not outputs or len(data) <= INLINE_BYTES_MAX:
-        return data
-    return msgspec.json.encode(_bounded(run, answer))
-
-
-def _bounded(run: RunView, answer: RunAnswer) -> RunAnswer:
-    sizes = [len(msgspec.json.encode(activity.outputs)) for activity in answer.activities]
-    if sum(sizes) <= INLINE_BYTES_MAX:
-        return answer
-    activities = [
-        msgspec.structs.replace(
-            activity,
-            outputs=[
-                msgspec.structs.replace(one, value=_ref(run.id, activity.activity_key, size))
-                for one in activity.outputs
-            ],
-        )
-        for activity, size in zip(answer.activities, sizes, strict=True)
-    ]
-    return msgspec.structs.replace(answer, activities=activities)
-
-
-def _ref(run: str, key: str, size: int) -> dict[str, Any]:
-    return {"$ref": f"/api/v1/workflows/{run}/activities/{key}/output", "size": size}
+    return await seen(call, call.path["id"], call.query)
 
 
 async def get_outputs(call: Call[NoQuery, None]) -> RunOutputs:

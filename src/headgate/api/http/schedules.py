@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from headgate.api.http.query import PageWanted
 from headgate.api.http.route import Answer, Call, NoQuery, Route
 from headgate.api.http.wire import rfc3339
+from headgate.api.pages import page_of
 from headgate.core.errors import Invalid, NotFound, Refused
 from headgate.core.money import dollars, given_nano
 from headgate.engine.scheduler import next_times
@@ -80,6 +82,7 @@ class ScheduleLine(msgspec.Struct, frozen=True, kw_only=True):
 class ScheduleList(msgspec.Struct, frozen=True):
     schedules: list[ScheduleLine]
     count: int
+    next_cursor: str | None
 
 
 class Backfill(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"since": "from"}):
@@ -125,10 +128,12 @@ async def add_schedule(call: Call[NoQuery, ScheduleBody]) -> Answer:
     return Answer(_line(made), 201)
 
 
-async def list_schedules(call: Call[NoQuery, None]) -> ScheduleList:
-    """List schedules, with the times of their next runs"""
-    lines = [_line(one) for one in await call.desk.schedules()]
-    return ScheduleList(lines, len(lines))
+async def list_schedules(call: Call[PageWanted, None]) -> ScheduleList:
+    """List schedules by name, with the times of their next runs"""
+    behind = [one for one in await call.desk.schedules() if one.name > (call.query.cursor or "")]
+    page = page_of(behind, call.query.limit, lambda one: one.name)
+    lines = [_line(one) for one in page.lines]
+    return ScheduleList(lines, len(lines), page.next)
 
 
 async def get_schedule(call: Call[NoQuery, None]) -> ScheduleLine:
@@ -246,7 +251,7 @@ ROUTES = (
         scope="runs:write",
         refusals=(404, 409),
     ),
-    Route(method="GET", path="/schedules", function=list_schedules, answer=ScheduleList),
+    Route(method="GET", path="/schedules", function=list_schedules, query=PageWanted, answer=ScheduleList),
     Route(method="GET", path="/schedules/{id}", function=get_schedule, answer=ScheduleLine, refusals=(404,)),
     Route(
         method="PATCH",

@@ -19,9 +19,9 @@ import msgspec
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
-from websockets.server import ServerProtocol
 
-from headgate.api.http.errors import ErrorEnvelope, body_of, envelope, status_of
+from headgate.api.http.errors import Fault, refusal_of
+from headgate.api.http.handshake import Handshake
 from headgate.core.errors import HeadgateError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Socket(asyncio.Protocol):
         self._door = door
         self._server = server_state
         self._loop = asyncio.get_running_loop()
-        self._protocol = ServerProtocol(max_size=INBOUND_BYTES_MAX, logger=logger)
+        self._protocol = Handshake(max_size=INBOUND_BYTES_MAX, logger=logger)
         self._transport: asyncio.Transport
         self._state: str = "opening"
         self._opening: asyncio.Task[None] | None = None
@@ -175,15 +175,15 @@ class Socket(asyncio.Protocol):
         self._opening = None
 
     async def _open(self, request: Request, response: Response) -> None:
-        headers = {name.lower(): value for name, value in request.headers.raw_items()}
         try:
-            tell = await self._door.open(self, request.path, headers)
+            tell = await self._door.open(self, request.path, self._protocol.asked)
         except HeadgateError as error:
-            self._refuse_with(status_of(error), envelope(error))
+            self._refuse_for(error)
             return
         except Exception:
-            logger.exception("a WebSocket could not be opened")
-            self._refuse_with(500, body_of(500, "A fault in Headgate. Its log has more."))
+            known_by = self._protocol.ids.request
+            logger.exception("a WebSocket could not be opened", extra={"fields": {"request_id": known_by}})
+            self._refuse_for(Fault(f"A fault in Headgate. Its log has more: {known_by}."))
             return
         if self._state != "opening":
             return
@@ -205,15 +205,9 @@ class Socket(asyncio.Protocol):
             logger.exception("what is told over a WebSocket ended with a fault")
             self.close(FAULT, "a fault in Headgate")
 
-    def _refuse_with(self, status: int, body: ErrorEnvelope) -> None:
-        if self._state != "opening":
-            return
-        response, data = self._protocol.reject(status, ""), msgspec.json.encode(body)
-        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(data)))):
-            del response.headers[name]
-            response.headers[name] = value
-        response.body = data
-        self._refuse(response)
+    def _refuse_for(self, error: HeadgateError) -> None:
+        if self._state == "opening":
+            self._refuse(self._protocol.refusal(refusal_of(error)))
 
     def _refuse(self, response: Response) -> None:
         self._state = "closing"

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from headgate.api.http.query import PageWanted
+from headgate.api.pages import page_behind
 from headgate.core.catalogue import output_name
 from headgate.core.money import dollars
 from headgate.core.view import PlaceView, RunSummary, RunView
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 SECONDS_KEPT_MAX = 1_000
+FIRST_PAGE = PageWanted()
 
 
 def rfc3339(at: int | None) -> str | None:
@@ -161,6 +164,8 @@ class RunAnswer(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str
     labels: dict[str, str]
     event_version: int
+    next_cursor: str | None
+    """Of the next page of its activities."""
 
 
 class RunLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,8 +260,15 @@ def run_line(run: RunSummary) -> RunLine:
     )
 
 
-def run_answer(run: RunView, *, outputs: bool, progress: Mapping[str, Any] = MappingProxyType({})) -> RunAnswer:
-    """Return a run with its activities."""
+def run_answer(
+    run: RunView,
+    *,
+    outputs: bool,
+    progress: Mapping[str, Any] = MappingProxyType({}),
+    activities: PageWanted = FIRST_PAGE,
+) -> RunAnswer:
+    """Return a run with a page of its activities. Raises `Invalid` for a cursor that is none."""
+    page = page_behind(run.activities, activities.cursor, activities.limit, lambda place: place.key)
     return RunAnswer(
         id=run.id,
         status=run.status,
@@ -266,7 +278,7 @@ def run_answer(run: RunView, *, outputs: bool, progress: Mapping[str, Any] = Map
         updated_at=rfc3339(run.updated_at),
         completed_at=rfc3339(run.finished_at),
         activities=[
-            activity_answer(place, outputs=outputs, progress=progress.get(place.place)) for place in run.activities
+            activity_answer(place, outputs=outputs, progress=progress.get(place.place)) for place in page.lines
         ],
         error_message=run.error or None,
         error_code=run.error_code or None,
@@ -281,6 +293,7 @@ def run_answer(run: RunView, *, outputs: bool, progress: Mapping[str, Any] = Map
         trace_id=run.trace_id,
         labels=run.labels,
         event_version=run.version,
+        next_cursor=page.next,
     )
 
 
