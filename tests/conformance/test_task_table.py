@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
@@ -473,6 +474,37 @@ async def test_a_take_that_waits_is_woken_by_a_task_of_another_node():
         await log.tasks.add([offer("a")])
 
         queue.wake(["std"])
+
+        async with asyncio.timeout(20):
+            assert await waiting == [task("a")]
+        await queue.close()
+
+
+@pytest.mark.parametrize("comes", ["held", "free", "from another node"])
+@on_a_loop
+async def test_what_comes_while_a_take_looks_at_the_rows_is_taken_at_once(comes: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store, "LOOK_SECONDS", 60.0)
+    async with nodes(1) as (log,):
+        queue, claimed = StoreQueue(log.tasks, StillClock()), log.tasks.claim
+        looking, looked = asyncio.Event(), asyncio.Event()
+
+        async def slow(*asked: Any, **more: Any) -> Any:
+            found = await claimed(*asked, **more)
+            looking.set()
+            await looked.wait()
+            return found
+
+        monkeypatch.setattr(log.tasks, "claim", slow)
+        waiting = asyncio.create_task(take(queue, wait=60.0))
+        await looking.wait()
+        born = offer("a", node="" if comes == "from another node" else queue.node, held=comes == "held")
+        await log.tasks.add([born])
+
+        if comes == "from another node":
+            queue.wake(["std"])
+        else:
+            queue.born([born])
+        looked.set()
 
         async with asyncio.timeout(20):
             assert await waiting == [task("a")]

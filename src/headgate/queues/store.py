@@ -46,6 +46,8 @@ class StoreQueue:
         """Queues and tenants of which this node has made free tasks that may still be there."""
         self._looked_at: dict[tuple[str, str | None], float] = {}
         """When a queue's rows, for a tenant's workers or any, were last found wanting (the loop's time)."""
+        self._told = 0
+        """How often others have told of free tasks."""
         self._waits_since: dict[Task, float] = {}
         self._over: set[str] = set()
         """Claims without a row, when that was last looked at."""
@@ -100,6 +102,8 @@ class StoreQueue:
             claims = await self._here.take(queues, worker_id=worker_id, count=count, wait_seconds=0, tenant=tenant)
             if not claims and (due := [queue for queue in queues if self._worth_a_look(queue, tenant, loop.time())]):
                 claims = await self._claim(due, tenant, worker_id, min(count, CLAIMED_TOGETHER_MAX))
+                if not claims and loop.time() < until:
+                    continue  # what came meanwhile has woken nobody
             if claims or loop.time() >= until:
                 return claims
             await self._here.something(queues, tenant, min(until, loop.time() + LOOK_SECONDS))
@@ -116,6 +120,7 @@ class StoreQueue:
         """Claim free tasks; a caller that goes away meanwhile leaves them free."""
         free = self._known_free(queues, tenant)
         self._free -= free
+        told = self._told
         asking = self._soon(self._table.claim(queues, node=self.node, worker_id=worker_id, count=count, tenant=tenant))
         try:
             found = await asyncio.shield(asking)
@@ -127,7 +132,7 @@ class StoreQueue:
             raise
         if len(found) >= count:
             self._free |= free | {(task.queue, task.tenant) for task, _ in found}
-        else:
+        elif told == self._told:
             looked = [(queue, tenant) for queue in queues]
             self._looked_at |= dict.fromkeys(looked, asyncio.get_running_loop().time())
         claims = [self._here.adopt(task, worker_id, version) for task, version in found]
@@ -237,6 +242,7 @@ class StoreQueue:
     # --- Among other nodes -------------------------------------------------------------------------------------------
 
     def wake(self, queues: Sequence[str]) -> None:
+        self._told += 1
         named = [asked for asked in self._asked if not queues or asked[0] in queues]
         for asked in named:
             self._looked_at.pop(asked, None)
