@@ -13,7 +13,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
-NOT_OURS = {".git", ".venv", ".hypothesis", ".pytest_cache", ".ruff_cache", ".headgate", "__pycache__", "dist"}
+NOT_OURS = {
+    ".git",
+    ".venv",
+    ".hypothesis",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".headgate",
+    "__pycache__",
+    "dist",
+    "results",
+}
 
 LOCK_LINE = re.compile(
     r"[a-z0-9][\w.-]*==[\w.!+]+( ; [^\\]+)? \\"  # a version, and where it is needed
