@@ -32,9 +32,8 @@ from headgate.api.texts import Texts
 from headgate.api.tickets import MemoryTickets
 from headgate.api.uploads import Uploads
 from headgate.api.views import Views
-from headgate.core.errors import Invalid
 from headgate.core.values import Price
-from headgate.engine.budget_alerts import BudgetAlerts, BudgetCommand
+from headgate.engine.budget_alerts import BudgetAlerts, budget_command_of
 from headgate.engine.budget_keeper import BudgetKeeper
 from headgate.engine.call_cache import CallCache
 from headgate.engine.clock import WallClock
@@ -62,7 +61,7 @@ from headgate.engine.task_rows import TaskRows
 from headgate.engine.telling import Telling
 from headgate.engine.tenants import Tenants
 from headgate.engine.texts_of_neighbours import TextsOfNeighbours
-from headgate.engine.vault import Vault
+from headgate.engine.vault import Vault, secrets_of
 from headgate.engine.warden import Warden
 from headgate.engine.worker import Worker
 from headgate.llm.prices import every_price, open_prices
@@ -90,9 +89,7 @@ from headgate.stores.memory import MemoryLog
 from headgate.stores.sqlite import SqliteLog
 from headgate.stores.storage import cache_inventory_beside, storage_beside
 
-__all__ = ["App", "secrets_of", "stateless_activities"]
-
-SECRET_PREFIXES = ("HEADGATE_SECRET_", "KRUXIAFLOW_SECRET_")
+__all__ = ["App", "stateless_activities"]
 
 
 class App:
@@ -149,7 +146,7 @@ class App:
         self.budgets = BudgetKeeper(self.engine, self.ledger, budget_rules or beside.budget_rules)
         self.budget_alerts = BudgetAlerts(self.engine)
         """`listen` to know of budgets that are spent, overspent or asked about."""
-        self._budget_command = _budget_command(environment)
+        self._budget_command = budget_command_of(environment)
         if self._budget_command is not None:
             self.budget_alerts.listen(self._budget_command)
         self.limits = limits_of(environment, beside.limits)
@@ -357,14 +354,6 @@ class App:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _budget_command(environment: Mapping[str, str]) -> BudgetCommand | None:
-    text = environment.get("HEADGATE_ON_BUDGET_ALERT", "").strip()
-    try:
-        return BudgetCommand(text) if text else None
-    except ValueError as error:
-        raise Invalid(f"HEADGATE_ON_BUDGET_ALERT: expected a command and its words, got {text!r}: {error}.") from None
-
-
 @contextlib.asynccontextmanager
 async def stateless_activities(
     environment: Mapping[str, str],
@@ -400,11 +389,3 @@ async def stateless_activities(
         await builtins.close()
         await close_providers(providers)
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the default tenant's secrets: `HEADGATE_SECRET_X` and `KRUXIAFLOW_SECRET_X`, the former winning."""
-    found: dict[str, str] = {}
-    for prefix in reversed(SECRET_PREFIXES):
-        found |= {name.removeprefix(prefix): value for name, value in environment.items() if name.startswith(prefix)}
-    return found

@@ -47,7 +47,7 @@ def record(common: Common, run: str, out: Path | None, name: str, workflow: Path
 
     Values of HEADGATE_SECRET_… are masked. The case is run once, and said to pass or not.
     """
-    from headgate.app import secrets_of
+    from headgate.engine.vault import secrets_of
     from headgate.testing.recording import record_case
 
     view, events, definition = run_loop(_read(common, run))

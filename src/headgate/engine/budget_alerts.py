@@ -10,7 +10,7 @@ import asyncio
 import logging
 import shlex
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,12 +18,13 @@ import msgspec
 
 from headgate.core import gate_events as g
 from headgate.core.decision import Decision
+from headgate.core.errors import Invalid
 from headgate.core.money import show
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
 from headgate.ports import BudgetListener, BudgetNews
 
-__all__ = ["BudgetAlerts", "BudgetCommand", "budget_news", "budget_sentence"]
+__all__ = ["BudgetAlerts", "BudgetCommand", "budget_command_of", "budget_news", "budget_sentence"]
 
 NEWS_WAITING_MAX = 100
 """What comes beyond that, while the command is slow, is only logged."""
@@ -134,3 +135,12 @@ class BudgetCommand:
                 await process.wait()
         if process.returncode:
             logger.error("HEADGATE_ON_BUDGET_ALERT: the command ended with %s", process.returncode)
+
+
+def budget_command_of(environment: Mapping[str, str]) -> BudgetCommand | None:
+    """Return the command of `HEADGATE_ON_BUDGET_ALERT`; None where there is none. Raises `Invalid`."""
+    text = environment.get("HEADGATE_ON_BUDGET_ALERT", "").strip()
+    try:
+        return BudgetCommand(text) if text else None
+    except ValueError as error:
+        raise Invalid(f"HEADGATE_ON_BUDGET_ALERT: expected a command and its words, got {text!r}: {error}.") from None

@@ -20,7 +20,7 @@ from headgate.engine.logs import hide_in_logs
 from headgate.engine.sealing import SealBroken, Sealer
 from headgate.ports import DEFAULT_TENANT, Clock, Documents, SecretLine, every_document
 
-__all__ = ["KIND", "NO_SECRETS", "PROVIDER", "SECRETS_MAX", "SECRET_BYTES_MAX", "Vault"]
+__all__ = ["KIND", "NO_SECRETS", "PROVIDER", "SECRETS_MAX", "SECRET_BYTES_MAX", "Vault", "secrets_of"]
 
 KIND = "secret"
 SECRETS_MAX = 5_000
@@ -30,6 +30,7 @@ PROVIDER = "provider:"
 NAME = re.compile(r"(?:provider:)?[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 NO_SECRETS: Mapping[str, str] = {}
+PREFIXES = ("HEADGATE_SECRET_", "KRUXIAFLOW_SECRET_")
 
 logger = logging.getLogger("headgate.vault")
 
@@ -146,3 +147,11 @@ def _plain(values: Mapping[str, str]) -> dict[str, str]:
 
 def _keys(values: Mapping[str, str]) -> dict[str, str]:
     return {name.removeprefix(PROVIDER): value for name, value in values.items() if name.startswith(PROVIDER)}
+
+
+def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the default tenant's secrets: `HEADGATE_SECRET_X` and `KRUXIAFLOW_SECRET_X`, the former winning."""
+    found: dict[str, str] = {}
+    for prefix in reversed(PREFIXES):
+        found |= {name.removeprefix(prefix): value for name, value in environment.items() if name.startswith(prefix)}
+    return found
