@@ -134,3 +134,23 @@ def test_whoever_does_not_read_gets_all_answers_when_he_does(play: Play):
         assert [headers["x-request-id"] for _, headers, _ in answers] == [f"r{number}" for number in range(300)]
 
     play_on_a_connection(play, scene)
+
+
+def test_under_a_server_without_extensions_the_messages_of_asgi_are_sent(play: Play):
+    async def scene(desk: Desk) -> None:
+        sent: list[dict[str, Any]] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b""}
+
+        scope = {"type": "http", "method": "GET", "scheme": "http", "path": SMALL, "query_string": b"", "headers": []}
+        assert desk.application is not None
+        await desk.application(scope | {"extensions": None}, receive, send)
+
+        assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+        assert sent[0]["status"] == 200
+
+    play(scene)

@@ -71,7 +71,7 @@ class Exchange:
         self._patience = patience
         self._receive = receive
         self._send = send
-        self._whole: Whole | None = scope.get("extensions", {}).get(WHOLE)
+        self._whole: Whole | None = (scope.get("extensions") or {}).get(WHOLE)
         self._begun = False
         self._content = b""
         self.route = "none"
