@@ -64,10 +64,10 @@ begin
         with added as (
             insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
                 content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
-                finished_at, error, simulated)
+                finished_at, error, simulated, approvals)
             select key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
                 content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
-                finished_at, error, simulated
+                finished_at, error, simulated, approvals
             from unnest(starts) where once order by id
             on conflict do nothing
             returning key
@@ -82,7 +82,8 @@ begin
         update runs set status = wanted.status, version = wanted.version, hash = wanted.hash,
             attention_at = wanted.attention_at, tasks = wanted.tasks, cost = wanted.cost, reserved = wanted.reserved,
             updated_at = wanted.updated_at, finished_at = wanted.finished_at, error = wanted.error,
-            simulated = wanted.simulated, money_limit = coalesce(wanted.money_limit, runs.money_limit)
+            simulated = wanted.simulated, approvals = wanted.approvals,
+            money_limit = coalesce(wanted.money_limit, runs.money_limit)
         from unnest(items) as wanted
         where not wanted.is_new and not wanted.is_apart
             and runs.key = wanted.run and runs.version = wanted.expected
@@ -130,10 +131,10 @@ begin
             if verdict = 2 then
                 insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels,
                     money_limit, content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved,
-                    updated_at, finished_at, error, simulated)
+                    updated_at, finished_at, error, simulated, approvals)
                 select key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
                     content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
-                    finished_at, error, simulated
+                    finished_at, error, simulated, approvals
                 from unnest(starts) where item = n and not once
                 on conflict do nothing;
                 if found then verdict := 0; end if;
@@ -216,7 +217,8 @@ begin
             update runs set status = one.status, version = one.version, hash = one.hash,
                 attention_at = one.attention_at, tasks = one.tasks, cost = one.cost, reserved = one.reserved,
                 updated_at = one.updated_at, finished_at = one.finished_at, error = one.error,
-                simulated = one.simulated, money_limit = coalesce(one.money_limit, money_limit)
+                simulated = one.simulated, approvals = one.approvals,
+                money_limit = coalesce(one.money_limit, money_limit)
             where key = one.run;
         elsif verdict in (3, 4) then
             while c > first_command loop

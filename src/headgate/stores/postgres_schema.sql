@@ -1,13 +1,13 @@
 -- rows: what an append takes; their arrays are sent as they are (`postgres_rows.py`)
 create type item_row as (
     item bigint, run bigint, expected bigint, version bigint, tasks bigint, cost bigint, reserved bigint,
-    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, is_new boolean, is_apart boolean,
-    simulated boolean, status text collate "C", error text, hash bytea
+    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, approvals bigint, is_new boolean,
+    is_apart boolean, simulated boolean, status text collate "C", error text, hash bytea
 );
 create type start_row as (
     item bigint, key bigint, version bigint, tasks bigint, cost bigint, reserved bigint, created_at bigint,
-    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, once boolean, simulated boolean,
-    id text collate "C", tenant text collate "C", workflow text collate "C", definition text, trace_id text,
+    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, approvals bigint, once boolean,
+    simulated boolean, id text collate "C", tenant text collate "C", workflow text collate "C", definition text, trace_id text,
     parent text collate "C", unique_key text collate "C", labels text, status text collate "C", error text,
     content_key bytea, hash bytea
 );
@@ -72,13 +72,16 @@ create table runs (
     updated_at bigint not null,
     finished_at bigint,
     error text not null,
-    simulated boolean not null
+    simulated boolean not null,
+    approvals bigint
 ) with (fillfactor = 70, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);
 create unique index runs_by_id on runs (id);
 create unique index runs_by_unique_key on runs (tenant, unique_key)
     where unique_key <> '' and status not in ('failed', 'cancelled');
 create index runs_unfinished on runs (key) where finished_at is null;
 create index runs_by_attention on runs (attention_at) where attention_at is not null;
+create index runs_with_approvals on runs (tenant, key)
+    where finished_at is null and (approvals is null or approvals > 0);
 create index runs_by_parent on runs (parent) where parent <> '';
 create table events (
     pos bigint primary key,
