@@ -139,6 +139,49 @@ def test_schedules_come_in_pages_by_name_also_where_one_goes_meanwhile(play: Any
     play(scene)
 
 
+# --- Whoever may, and what is kept for them --------------------------------------------------------------------------
+
+KEPT = {
+    "/clients": ("clients", {"scopes": ["runs:read"]}),
+    "/users": ("users", {"role": "viewer", "password": "correct horse battery"}),
+    "/tenants": ("tenants", {}),
+    "/secrets": ("secrets", {"value": "worth keeping"}),
+}
+
+
+@pytest.mark.parametrize("path", KEPT)
+def test_clients_users_tenants_and_secrets_come_in_pages_by_name(play: Any, path: str):
+    async def scene(desk: Any) -> None:
+        called, body = KEPT[path]
+        names = [f"a{number}" for number in (3, 1, 5, 2, 4)]
+        for name in names:
+            assert (await desk.post(path, {"name": name, **body})).status_code in (200, 201)
+
+        whole = (await desk.get(path)).json()
+        found = await pages(desk, path, called, 2)
+
+        assert [one["name"].lower() for one in whole[called]] == sorted(names)
+        assert (whole["count"], whole["next_cursor"]) == (5, None)
+        assert [len(page) for page in found] == [2, 2, 1]
+        assert list(chain(*found)) == whole[called]
+
+    play(scene)
+
+
+def test_a_secret_that_goes_between_two_pages_hides_no_other(play: Any):
+    async def scene(desk: Any) -> None:
+        for name in "ABCD":
+            await desk.post("/secrets", {"name": name, "value": "worth keeping"})
+        first = (await desk.get("/secrets?limit=2")).json()
+        await desk.client.delete(f"/secrets/{first['next_cursor']}")
+
+        rest = (await desk.get("/secrets", params={"cursor": first["next_cursor"]})).json()
+
+        assert [one["name"] for one in first["secrets"] + rest["secrets"]] == list("ABCD")
+
+    play(scene)
+
+
 # --- Activities of a run -------------------------------------------------------------------------------------------
 
 
@@ -197,7 +240,9 @@ def test_a_cursor_that_leads_nowhere_is_refused(play: Any, path: str):
     play(scene)
 
 
-@pytest.mark.parametrize("path", ["/workflows", "/runs", "/approvals", "/schedules", "/workflows/{run}", "/admin/acts"])
+@pytest.mark.parametrize(
+    "path", ["/workflows", "/runs", "/approvals", "/schedules", "/workflows/{run}", "/admin/acts", *KEPT]
+)
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "many"])
 def test_a_limit_out_of_its_bounds_is_refused_by_its_name(play: Any, path: str, limit: str):
     async def scene(desk: Any) -> None:

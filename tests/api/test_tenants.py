@@ -597,7 +597,7 @@ def test_a_secret_goes_in_and_never_comes_back(stage: Any):
         assert [answer.status_code for answer in answers] == [200, 200, 422, 200, 200, 404]
         assert not any("s3cret" in answer.text for answer in answers)
         assert [one["name"] for one in answers[1].json()["secrets"]] == ["API_TOKEN"]
-        assert answers[3].json() == {"secrets": [], "count": 0}
+        assert answers[3].json() == {"secrets": [], "count": 0, "next_cursor": None}
 
     stage(scene)
 

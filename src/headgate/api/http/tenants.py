@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import msgspec
 
+from headgate.api.http.query import PageWanted
 from headgate.api.http.route import Answer, Call, NoQuery, Route
 from headgate.api.http.wire import rfc3339
+from headgate.api.pages import page_by_name
 from headgate.core.money import dollars, nano
 from headgate.ports import SecretLine, Tenant
 
@@ -36,6 +38,7 @@ class SecretAnswer(msgspec.Struct, frozen=True):
 class SecretList(msgspec.Struct, frozen=True):
     secrets: list[SecretAnswer]
     count: int
+    next_cursor: str | None
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -80,6 +83,7 @@ class TenantShown(TenantAnswer, frozen=True, kw_only=True):
 class TenantList(msgspec.Struct, frozen=True):
     tenants: list[TenantAnswer]
     count: int
+    next_cursor: str | None
 
 
 # --- Secrets ---------------------------------------------------------------------------------------------------------
@@ -91,10 +95,11 @@ async def set_secret(call: Call[NoQuery, SecretBody]) -> SecretAnswer:
     return _line(await call.desk.set_secret(call.body.name, call.body.value))
 
 
-async def list_secrets(call: Call[NoQuery, None]) -> SecretList:
+async def list_secrets(call: Call[PageWanted, None]) -> SecretList:
     """List the names of the tenant's secrets; values never come back"""
-    lines = [_line(line) for line in await call.desk.secrets()]
-    return SecretList(lines, len(lines))
+    page = page_by_name(await call.desk.secrets(), call.query.cursor, call.query.limit, lambda line: line.name)
+    lines = [_line(line) for line in page.lines]
+    return SecretList(lines, len(lines), page.next)
 
 
 async def remove_secret(call: Call[NoQuery, None]) -> Removed:
@@ -131,10 +136,11 @@ async def set_tenant(call: Call[NoQuery, TenantBody]) -> TenantAnswer:
     return _answer(await call.desk.set_tenant(_tenant(name, call.body)))
 
 
-async def list_tenants(call: Call[NoQuery, None]) -> TenantList:
-    """List the tenants that were made"""
-    found = [_answer(tenant) for tenant in await call.desk.tenants()]
-    return TenantList(found, len(found))
+async def list_tenants(call: Call[PageWanted, None]) -> TenantList:
+    """List the tenants that were made, by name"""
+    page = page_by_name(await call.desk.tenants(), call.query.cursor, call.query.limit, lambda tenant: tenant.name)
+    found = [_answer(tenant) for tenant in page.lines]
+    return TenantList(found, len(found), page.next)
 
 
 async def get_tenant(call: Call[NoQuery, None]) -> TenantShown:
@@ -178,7 +184,7 @@ def _answer(tenant: Tenant) -> TenantAnswer:
 
 
 ROUTES = (
-    Route(method="GET", path="/secrets", function=list_secrets, answer=SecretList, scope="admin"),
+    Route(method="GET", path="/secrets", function=list_secrets, query=PageWanted, answer=SecretList, scope="admin"),
     Route(
         method="POST",
         path="/secrets",
@@ -196,7 +202,7 @@ ROUTES = (
         scope="admin",
         refusals=(404,),
     ),
-    Route(method="GET", path="/tenants", function=list_tenants, answer=TenantList, scope="admin"),
+    Route(method="GET", path="/tenants", function=list_tenants, query=PageWanted, answer=TenantList, scope="admin"),
     Route(
         method="POST",
         path="/tenants",
