@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from headgate.api.http.query import PageWanted
-from headgate.api.http.route import Answer, Call, NoQuery, Route
+from headgate.api.http.route import Answer, Call, NoBody, NoQuery, Route
 from headgate.api.http.wire import rfc3339
 from headgate.api.pages import page_by_name
 from headgate.core.money import dollars, nano
@@ -86,6 +86,20 @@ class TenantList(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+class TenantClosed(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of each this call has ended; schedules are paused, and with a run those below it are cancelled, which
+    are not counted."""
+
+    name: str
+    clients: int
+    users: int
+    hooks: int
+    schedules: int
+    runs: int
+    webhooks: int
+    secrets: int
+
+
 # --- Secrets ---------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +162,14 @@ async def get_tenant(call: Call[NoQuery, None]) -> TenantShown:
     stands = await call.desk.tenant(call.path["name"])
     used = TenantUse(stands.runs, dollars(stands.spent), stands.storage_bytes, stands.connections)
     return TenantShown(**msgspec.structs.asdict(_answer(stands.tenant)), used=used)
+
+
+async def close_tenant(call: Call[NoQuery, NoBody]) -> TenantClosed:
+    """End a tenant: its clients, users, hooks, webhooks and secrets; its runs are cancelled, its schedules paused"""
+    name = (await call.desk.tenant_to_close(call.path["name"])).name
+    await _record(call, "tenant.close", name)
+    ended = msgspec.structs.asdict(await call.desk.close_tenant(name))
+    return TenantClosed(name=ended.pop("tenant"), **ended)
 
 
 def _quotas(body: TenantBody) -> dict[str, Any]:
@@ -223,6 +245,14 @@ ROUTES = (
         function=set_tenant,
         body=TenantBody,
         answer=TenantAnswer,
+        scope="admin",
+        refusals=(404, 409),
+    ),
+    Route(
+        method="POST",
+        path="/tenants/{name}/close",
+        function=close_tenant,
+        answer=TenantClosed,
         scope="admin",
         refusals=(404, 409),
     ),
