@@ -272,6 +272,17 @@ async def test_what_a_node_had_in_hand_is_overdue_when_it_was_silent_for_a_lease
 
 
 @on_a_loop
+async def test_a_node_that_looks_for_the_dead_is_alive_itself():
+    async with nodes(1) as (log,):
+        await begun(log)
+        await age_nodes(LEASE_SECONDS + 1)
+
+        assert await log.tasks.overdue("one", 10) == []
+
+        assert await log.tasks.holds([task("a")], "one") == [True]
+
+
+@on_a_loop
 async def test_of_many_that_find_a_node_dead_at_once_each_gets_tasks_of_its_own():
     async with nodes(4) as logs:
         for number in range(30):

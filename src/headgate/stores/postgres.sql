@@ -218,9 +218,11 @@ select put_down(
     (extract(epoch from clock_timestamp()) * 1000000)::bigint + $2
 )
 
--- put_down_of_dead: what the runs have in hand of nodes that have not been heard of, as rows whose leases are over
+-- put_down_of_dead: what the runs have in hand of nodes that have not been heard of, as rows whose leases are over; who
+-- asks is alive
 with dead as (
-    delete from nodes where alive_until <= (extract(epoch from clock_timestamp()) * 1000000)::bigint returning node
+    delete from nodes where alive_until <= (extract(epoch from clock_timestamp()) * 1000000)::bigint and node <> $1
+    returning node
 ), left_behind as (
     select key from runs join dead on hand_node = node where finished_at is null
 )

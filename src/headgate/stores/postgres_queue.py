@@ -100,7 +100,7 @@ class PostgresTasks:
         return [_claim(row) for row in rows]
 
     async def overdue(self, node: str, limit: int) -> list[Overdue]:
-        await self._all("put_down_of_dead")
+        await self._all("put_down_of_dead", node)
         rows = await self._all("overdue_tasks", node, limit, self.lease)
         return [_overdue(*row) for row in rows]
 
