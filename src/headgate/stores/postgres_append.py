@@ -165,24 +165,21 @@ _one, _two, _four, _five, _eight = map(numbers_of, (1, 2, 4, 5, 8))
 
 def _item(number: int, item: Append, hand: Hand, *, apart: bool) -> bytes:
     head = item.head if item.new is None else item.new.head
-    (
-        status, version, hashed, attention_at, tasks, cost, reserved, updated_at, finished_at, error, simulated,
-        approvals,
-    ) = head  # fmt: skip
+    version, tasks, cost, reserved, updated_at = head.version, head.tasks, head.cost, head.reserved, head.updated_at
     expected = item.expected_version
     return row(
         23,
         _eight(
             *(N, number, N, item.run, N, expected, N, version, N, tasks, N, cost, N, reserved, N, updated_at),
         ),
-        number_or_null(attention_at),
-        number_or_null(finished_at),
+        number_or_null(head.attention_at),
+        number_or_null(head.finished_at),
         number_or_null(item.limit),
-        number_or_null(approvals),
+        number_or_null(head.approvals),
         number_or_null(hand.attempt),
-        words(item.new is not None, apart, hand is PUT_DOWN, simulated, status, *hand[:3]),
-        text(error) if error else NOTHING,
-        value(hashed),
+        words(item.new is not None, apart, hand is PUT_DOWN, head.simulated, head.status, *hand[:3]),
+        text(head.error) if head.error else NOTHING,
+        value(head.hash),
     )
 
 
