@@ -15,7 +15,7 @@ demo: $(runtime) ## see in a minute what it does, offline and free
 	@$(python) -m headgate demo
 
 test: $(tools) ## run every test
-	@scripts/browser.sh
+	@scripts/programs.sh
 	@$(python) -m pytest -n auto
 
 fast: $(tools) ## run the examples of core, engine, definitions and the log's contract, in under 10 seconds

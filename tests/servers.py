@@ -13,14 +13,24 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-__all__ = ["PrivatePostgres", "postgres_server", "private_postgres"]
+__all__ = [
+    "Pooler",
+    "PrivatePostgres",
+    "Standby",
+    "postgres_server",
+    "private_pooler",
+    "private_postgres",
+    "private_standby",
+]
 
 START_SECONDS_MAX = 60
 
@@ -35,6 +45,9 @@ class PrivatePostgres:
         # Not captured: the server inherits the pipe, and whoever reads it would wait for the server's end.
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
         self._quiet: dict[str, Any] = {**quiet, **_person(folder)}
+        self._make_data()
+
+    def _make_data(self) -> None:
         subprocess.run(
             [*self._program("initdb"), "--auth=trust", "--encoding=utf8", "--username=postgres", "--no-sync"],
             check=True,
@@ -71,6 +84,97 @@ class PrivatePostgres:
     @property
     def _control(self) -> list[Any]:
         return [*self._program("pg_ctl"), "--wait"]
+
+
+class Standby(PrivatePostgres):
+    """A copy of another server that follows it by streaming, until it is promoted. It calls itself `standby`."""
+
+    def __init__(self, primary: PrivatePostgres, folder: Path) -> None:
+        self._primary = primary
+        super().__init__(primary._programs, folder)
+
+    def _make_data(self) -> None:
+        command = [*self._program("pg_basebackup"), "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+        origin = f"{self._primary.url}?application_name=standby"
+        subprocess.run([*command, "--dbname", origin], check=True, timeout=START_SECONDS_MAX, **self._quiet)
+
+    def promote(self) -> None:
+        subprocess.run([*self._control, "promote"], check=True, **self._quiet)
+
+
+@contextmanager
+def private_standby(primary: PrivatePostgres) -> Generator[Standby]:
+    """Yield a standby of the server, started."""
+    folder = Path(tempfile.mkdtemp(prefix="headgate-postgres-"))
+    try:
+        standby = Standby(primary, folder)
+        standby.start()
+        try:
+            yield standby
+        finally:
+            standby.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Pooler:
+    """PgBouncer before a server, which may be killed and begun again."""
+
+    def __init__(self, program: str, folder: Path, server: str, settings: Mapping[str, object]) -> None:
+        self._port = _free_port()
+        parts = urlsplit(server)
+        self.url = parts._replace(netloc=f"{parts.username}@127.0.0.1:{self._port}").geturl()
+        told = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self._port,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            **settings,
+        }
+        lines = [f"* = host={parts.hostname} port={parts.port} user={parts.username}", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in told.items()]
+        self._file = folder / "pgbouncer.ini"
+        self._file.write_text("\n".join(["[databases]", *lines]) + "\n")
+        self._program = program
+        self._said = folder / "said"
+        self._person = _person(folder)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Begin it, and return when it takes connections."""
+        with self._said.open("ab") as said:
+            self._process = subprocess.Popen([self._program, self._file], stdout=said, stderr=said, **self._person)
+        until = time.monotonic() + START_SECONDS_MAX
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port)):
+                return
+            assert self._process.poll() is None, self._said.read_text()
+            assert time.monotonic() < until, self._said.read_text()
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def private_pooler(server: str, **settings: object) -> Generator[Pooler]:
+    """Yield a PgBouncer before the server at this address, begun."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        pytest.skip("no PgBouncer: `apt-get install pgbouncer`; `make test` does it")
+    folder = Path(tempfile.mkdtemp(prefix="headgate-pgbouncer-"))
+    try:
+        pooler = Pooler(program, folder, server, settings)
+        pooler.begin()
+        try:
+            yield pooler
+        finally:
+            pooler.kill()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

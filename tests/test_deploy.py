@@ -176,7 +176,7 @@ def test_the_image_runs_as_nobody_in_particular_and_has_no_pip():
     runs = " ".join(rest for name, rest in last if name == "RUN")
 
     assert users == ["10001"]
-    assert "--uid 10001" in runs
+    assert "--uid 10001 --user-group" in runs
     assert "pip uninstall" in runs
     assert "install " not in runs.replace("uninstall ", "")
     assert [rest for name, rest in last if name in ("COPY", "ADD")] == ["--from=build /opt/headgate /opt/headgate"]

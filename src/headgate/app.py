@@ -293,6 +293,8 @@ class App:
     async def __aenter__(self) -> Self:
         if self.database_time is not None:
             await self.database_time.open()
+        if self.engine.others is not None:
+            await self.engine.others.require_room()
         self.engine.open()
         await self.vault.open()
         await self.gate.open()

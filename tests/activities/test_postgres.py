@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.servers import postgres_server
+from tests.servers import postgres_server, private_pooler
 
 from headgate.activities.postgres import Postgres
 from headgate.core.values import Failure
@@ -250,3 +250,17 @@ def test_a_stopped_attempt_stops_its_statement_on_the_server(url: str):
         return left
 
     assert within(work) == 0
+
+
+def test_through_a_pooler_that_keeps_sessions_values_come_back_as_without_it(url: str):
+    values = "interval '90 s' as i, timestamptz '2026-02-28 12:00+02' as t, '\\x00ff'::bytea as b"
+
+    async def twice(postgres: Postgres, url: str) -> list[Any]:
+        wanted = {"db_url": url, "query": f"select {values}"}
+        return [(await postgres.query(wanted, CONTEXT))["rows"] for _ in range(2)]  # over one connection, one by one
+
+    with private_pooler(url, pool_mode="session") as pooler:
+        through = within(lambda postgres: twice(postgres, pooler.url))
+
+    assert through == [[{"i": "PT1M30S", "t": "2026-02-28T10:00:00+00:00", "b": "AP8="}]] * 2
+    assert through == within(lambda postgres: twice(postgres, url))

@@ -119,8 +119,9 @@ class Process:
 
 
 class Site:
-    """Made of a PostgreSQL server, or without one of a file; then there is one node. `nap_seconds`: what models and
-    activities take at most, so that some are under way whenever something is killed."""
+    """Made of a PostgreSQL server, or without one of a file; then there is one node. `address`: what nodes know it by,
+    where that is not its own. `nap_seconds`: what models and activities take at most, so that some are under way
+    whenever something is killed."""
 
     def __init__(
         self,
@@ -130,6 +131,7 @@ class Site:
         seed: int = 1,
         nap_seconds: float = 0.2,
         model: ModelServer | None = None,
+        address: str = "",
     ) -> None:
         self.folder = folder
         self.server = server
@@ -138,7 +140,7 @@ class Site:
         self.workers: list[Process] = []
         self.journal = folder / "journal"
         self._nap_seconds = nap_seconds
-        self._database = f"{server.url}?schema={SCHEMA}" if server is not None else str(folder / "hg.db")
+        self._database = f"{address or server.url}?schema={SCHEMA}" if server is not None else str(folder / "hg.db")
         self._environment: dict[str, str] = {}
         self._login = ClientLogin("", "")
         self._lines: list[HttpLine] = []

@@ -30,6 +30,11 @@ class SlowLog:
     async def server_time(self) -> int:
         return NOON
 
+    trouble = ""
+
+    async def require_room(self) -> None:
+        pass
+
     async def feed_lag(self) -> FeedLag:
         return FeedLag(0, 0.0)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from headgate.activities.parameters import parameters_of
-from headgate.activities.postgres_types import SESSION, set_codecs
+from headgate.activities.postgres_types import set_codecs, set_session
 from headgate.activities.sql_rows import objects, query_failed
 from headgate.ports import ActivityContext, ActivityFunction, Attempt
 
@@ -137,7 +137,7 @@ class Postgres:
                 self._pools.pop(next(iter(self._pools))).terminate()
             try:
                 pool = asyncpg.create_pool(
-                    url, min_size=0, max_size=CONNECTIONS_MAX, init=set_codecs, server_settings=SESSION,
+                    url, min_size=0, max_size=CONNECTIONS_MAX, init=set_codecs, setup=set_session,
                     max_inactive_connection_lifetime=60.0,
                 )  # fmt: skip
             except (ValueError, asyncpg.InterfaceError) as error:

@@ -18,18 +18,23 @@ from headgate.activities.sql_rows import as_base64, as_json_float
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-__all__ = ["SESSION", "set_codecs"]
+__all__ = ["set_codecs", "set_session"]
 
-SESSION = {
-    "datestyle": "ISO",
-    "intervalstyle": "iso_8601",
-    "timezone": "UTC",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-}
-"""What the server prints does not hang on how it was set up."""
+SESSION = """
+set datestyle = iso;
+set intervalstyle = iso_8601;
+set timezone = 'UTC';
+set bytea_output = hex;
+set extra_float_digits = 1;
+"""
+"""What the server prints does not hang on how it was set up. Not said when connecting: a pooler refuses most of it."""
 
 ZONE = re.compile(r"([+-]\d\d)$")
+
+
+async def set_session(connection: Connection[Any]) -> None:
+    """Have values printed in one way; the driver's pool resets that whenever a connection is given back."""
+    await connection.execute(SESSION)
 
 
 async def set_codecs(connection: Connection[Any]) -> None:

@@ -108,6 +108,11 @@ COMMAND_CODES: tuple[Code, ...] = (
             "Use the run that is named; a failed or cancelled run frees its key.",
         ),
         (
+            "pooler_shares_sessions",
+            "a pooler before PostgreSQL gives each transaction another session",
+            "Set `pool_mode = session` for this database in PgBouncer, or name the server itself.",
+        ),
+        (
             "database_too_new",
             "the file was written by a newer Headgate; nothing was changed",
             "Upgrade Headgate, or name another file with --db.",
@@ -165,6 +170,16 @@ COMMAND_CODES: tuple[Code, ...] = (
             "commit_unknown",
             "PostgreSQL went away with a commit and did not come back: it may or may not be written",
             "When it is back, ask again under the same id: what was written is not done twice.",
+        ),
+        (
+            "database_read_only",
+            "the PostgreSQL server that answers is a standby, or was set read-only",
+            "Promote it, or name the primary; an address that names both finds it. Nodes that run wait for it.",
+        ),
+        (
+            "pool_too_small",
+            "a pooler before PostgreSQL has fewer sessions than a node needs",
+            "Give it as many as the message says for each node (`default_pool_size` of PgBouncer).",
         ),
         (
             "owned",

@@ -78,7 +78,7 @@ class Health:
 
     async def _look(self) -> dict[str, Check]:
         database, queue, feed = await asyncio.gather(
-            _asked(self._engine.log.next_attention(0)), _asked(self._queue.lengths()), self._of_feed()
+            self._asked(self._engine.log.next_attention(0)), self._asked(self._queue.lengths()), self._of_feed()
         )
         found = {"database": database, "engine": self._of_engine(), "queue": queue}
         if self._engine.others is not None:
@@ -92,6 +92,19 @@ class Health:
             if task.done():
                 found[part] = Check("failing", f"{task.get_name()} has ended; the log says why. Restart the process.")
         return found
+
+    async def _asked(self, question: Awaitable[object]) -> Check:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                await question
+        except TimeoutError:
+            trouble = self._engine.others.trouble if self._engine.others is not None else ""
+            return Check("failing", trouble or f"It has not answered within {ANSWER_SECONDS_MAX:g} s.")
+        except HeadgateError as error:
+            return Check("failing", error.message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            return Check("failing", f"It cannot be read ({type(error).__name__}).")
+        return OK
 
     def _of_engine(self) -> Check:
         if self._engine.appender.crowded:
@@ -137,16 +150,3 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-async def _asked(question: Awaitable[object]) -> Check:
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            await question
-    except TimeoutError:
-        return Check("failing", f"It has not answered within {ANSWER_SECONDS_MAX:g} s.")
-    except HeadgateError as error:
-        return Check("failing", error.message)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-        return Check("failing", f"It cannot be read ({type(error).__name__}).")
-    return OK

@@ -317,6 +317,15 @@ class SharedLog(Protocol):
         """Return the tasks of its runs."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """Return why its server cannot be reached now; empty when it can, as far as is known."""
+        ...
+
+    async def require_room(self) -> None:
+        """Raise `Unavailable` where a node would find fewer connections than it needs."""
+        ...
+
     async def server_time(self) -> int:
         """Return what time it is there: microseconds since 1970 (UTC)."""
         ...

@@ -6,7 +6,8 @@ transaction, one answer. Two lanes, so that one batch is decided and sent while 
 A connection that breaks while a batch is under way leaves an outcome that nobody knows. The batch is then sent once
 more: where it was written, its heads have moved on, so that nothing is written twice; and a refused item whose events
 are in the log as they were sent was accepted, and is told so. (Looking first would not do: the server may still be at
-work on what the broken connection has sent.)
+work on what the broken connection has sent.) Sent again it locks the heads that are there, which is a write: so where
+the server waits for standbys, and gave up waiting when the connection broke, it waits for them now.
 """
 
 from __future__ import annotations

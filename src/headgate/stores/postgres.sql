@@ -170,7 +170,19 @@ select * from spend where run_id = $1 order by version, part
 
 -- settings: how durable a commit of this server is
 select name, setting from pg_settings
-where name in ('fsync', 'synchronous_commit', 'full_page_writes', 'wal_sync_method', 'server_version')
+where name in (
+    'fsync', 'synchronous_commit', 'full_page_writes', 'wal_sync_method', 'server_version',
+    'in_hot_standby', 'synchronous_standby_names'
+)
+
+-- process: of which process of the server this is the session
+select pg_backend_pid()
+
+-- takes_writes: whether this server does, and why not
+select pg_is_in_recovery() as standby, current_setting('transaction_read_only')::boolean as read_only
+
+-- set_session: settings, by their names; not when connecting, for poolers pass on hardly any of them
+select set_config(name, value, false) from unnest($1::text[], $2::text[]) as wanted (name, value)
 
 -- lock_schema: one node at a time changes the schema; the others wait and find it done
 select pg_advisory_xact_lock(hashtextextended($1, 1213227367))

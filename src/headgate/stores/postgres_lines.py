@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from headgate.core.errors import HeadgateError, Invalid, Unavailable
-from headgate.stores.postgres_errors import Address, kind_of
+from headgate.core.errors import HeadgateError, Unavailable
+from headgate.stores.postgres_errors import READ_ONLY_STATE, Address, kind_of
 from headgate.stores.postgres_rows import RowTypes, take_rows
 from headgate.stores.postgres_schema import look_at_schema, settle_schema
+from headgate.stores.postgres_session import TakesNoWrites, begin_session
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -21,9 +22,6 @@ __all__ = ["SETTINGS_TO_APPEND", "SETTINGS_TO_HURRY", "Line", "Lines", "Patience
 
 Result = TypeVar("Result")
 
-CONNECT_SECONDS_MAX = 5.0
-STATEMENT_SECONDS_MAX = 60.0
-"""A server that has not answered by then counts as lost."""
 CLOSE_SECONDS_MAX = 2.0
 PAUSE_SECONDS = 0.02
 PAUSE_SECONDS_MAX = 1.0
@@ -58,17 +56,10 @@ async def dial(
     address: Address, schema: str, settings: Mapping[str, str], *, read_only: bool = False, rows: bool = False
 ) -> Line:
     """Connect, and see to it that the tables are there; `read_only`: raise `NotFound` where they are not. With
-    `rows` it takes them as bytes (`postgres_rows.py`). Raises what the driver raises, `Refused`, `Invalid`."""
-    try:
-        import asyncpg
-    except ImportError:
-        raise Invalid("PostgreSQL needs the package asyncpg: pip install 'headgate[postgres]'.") from None
-    connection = await asyncpg.connect(
-        address.url,
-        timeout=CONNECT_SECONDS_MAX,
-        command_timeout=STATEMENT_SECONDS_MAX,
-        server_settings={**SESSION, **settings, **(READ_ONLY if read_only else {}), "search_path": schema},
-    )
+    `rows` it takes them as bytes (`postgres_rows.py`). Raises what the driver raises, `Refused`, `Invalid`,
+    `TakesNoWrites`."""
+    wanted = {**SESSION, **settings, **(READ_ONLY if read_only else {}), "search_path": schema}
+    connection = await begin_session(address, wanted, read_only=read_only)
     try:
         settle = look_at_schema if read_only else settle_schema
         position_offset = await settle(connection, schema, address.place)
@@ -129,8 +120,9 @@ class Lines:
             try:
                 yield line
             except BaseException as error:
-                if line.connection.is_closed() or not getattr(error, "sqlstate", None):
-                    line.connection.terminate()  # nobody knows what it is about to say
+                state = getattr(error, "sqlstate", None)
+                if line.connection.is_closed() or state in (None, READ_ONLY_STATE):
+                    line.connection.terminate()  # nobody knows what it is about to say, or another server takes writes
                 raise
             finally:
                 if not line.connection.is_closed():
@@ -173,6 +165,9 @@ class Lines:
                 line = await self._dial()
                 self._connected_once = True
                 return line
+            except TakesNoWrites:
+                if not self._connected_once or patience.over:  # else one of its standbys is about to be promoted
+                    raise
             except HeadgateError:
                 raise
             except Exception as error:  # noqa: BLE001 - each is judged
@@ -186,10 +181,11 @@ class Lines:
         return await dial(self._address, self._schema, self._settings, **more)
 
     def _worth_waiting(self, error: BaseException) -> bool:
-        """A server that was never reached is more likely misnamed than down; one that says it is starting, starts."""
+        """A server that was never reached is more likely misnamed than down; one that says it is starting, starts. What
+        a pooler says for itself (08…) is neither."""
         if kind_of(error) in ("refused", "ours"):
             return False
-        return self._connected_once or getattr(error, "sqlstate", None) is not None
+        return self._connected_once or not (getattr(error, "sqlstate", None) or "08").startswith("08")
 
     async def close(self) -> None:
         """Close each connection when it is free. A second call does nothing."""

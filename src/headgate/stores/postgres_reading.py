@@ -26,6 +26,7 @@ from headgate.ports import (
 from headgate.stores.postgres_errors import Address
 from headgate.stores.postgres_lines import SETTINGS_TO_HURRY, Line, Lines
 from headgate.stores.postgres_rows import clean
+from headgate.stores.postgres_session import require_room
 from headgate.stores.postgres_texts import PostgresNeighbourhood
 from headgate.stores.queries import load_queries
 
@@ -118,6 +119,13 @@ class PostgresReader:
             return await line.connection.fetch(SQL["feed"], after, limit, line.position_offset)
 
         return [EventRow(*row) for row in await self._asked(ask)]
+
+    @property
+    def trouble(self) -> str:
+        return self._address.trouble
+
+    async def require_room(self) -> None:
+        await self._asked(lambda line: require_room(line.connection, self._address))
 
     async def server_time(self) -> int:
         return (await self._all("server_time"))[0][0]

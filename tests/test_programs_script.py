@@ -1,33 +1,37 @@
-"""`scripts/browser.sh`: where there is a browser it does nothing, and where it gets none it says what to do."""
+"""`scripts/programs.sh`: where its programs are there it does nothing, and where it gets none it says what to do."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "browser.sh"
+SCRIPT = Path(__file__).parents[1] / "scripts" / "programs.sh"
 TOOLS = ("cat", "mktemp", "rm", "tail", "timeout")
 APT = '#!/bin/sh\necho "$*" >> {said}\necho "E: the network hiccups"\nexit {code}\n'
 
 
-def played(folder: Path, *, user: int = 0, apt: int | None = None, browser: bool = False) -> tuple[str, list[str]]:
-    """Run the script where `apt-get` ends with this code, or is not there; return what it said, and what apt-get was
-    asked for."""
+PROGRAMS = ("chromium", "pgbouncer")
+
+
+def played(
+    folder: Path, *, user: int = 0, apt: int | None = None, there: Sequence[str] = ("pgbouncer",)
+) -> tuple[str, list[str]]:
+    """Run the script where these programs are there, and `apt-get` ends with this code, or is not there; return what
+    it said, and what apt-get was asked for."""
     for tool in TOOLS:
         found = shutil.which(tool)
         assert found is not None
         (folder / tool).symlink_to(found)
-    scripts = {"id": f"#!/bin/sh\necho {user}\n"}
+    scripts = {"id": f"#!/bin/sh\necho {user}\n", **dict.fromkeys(there, "#!/bin/sh\n")}
     if apt is not None:
         scripts["apt-get"] = APT.format(said=folder / "asked", code=apt)
-    if browser:
-        scripts["chromium"] = "#!/bin/sh\n"
     for name, text in scripts.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
@@ -41,14 +45,14 @@ def played(folder: Path, *, user: int = 0, apt: int | None = None, browser: bool
     return done.stderr, asked
 
 
-def test_where_there_is_a_browser_nothing_is_done_or_said(tmp_path: Path):
-    assert played(tmp_path, apt=0, browser=True) == ("", [])
+def test_where_there_is_all_nothing_is_done_or_said(tmp_path: Path):
+    assert played(tmp_path, apt=0, there=PROGRAMS) == ("", [])
 
 
-def test_root_gets_one_from_apt(tmp_path: Path):
+def test_root_gets_what_is_not_there_from_apt(tmp_path: Path):
     said, asked = played(tmp_path, apt=0)
 
-    assert said == "Installing Chromium for the tests of pages\n"
+    assert said == "Installing chromium for the tests of pages\n"
     assert [line.split()[-4:] for line in asked] == [["install", "-y", "--no-install-recommends", "chromium"]]
 
 
