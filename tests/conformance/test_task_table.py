@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
+from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url, sql
 
 from headgate.core.errors import Invalid
 from headgate.ports import Append, Hint, Offer, Task
@@ -45,14 +45,6 @@ def task(place: str, *, run: str = "run-1", attempt: int = 1, queue: str = "std"
 
 async def claim(log: PostgresLog, node: str, count: int = 10, queue: str = "std") -> list[Task]:
     return [one for one, _ in await log.tasks.claim([queue], node=node, worker_id="w", count=count)]
-
-
-async def sql(statement: str) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(server_url(), server_settings={"search_path": SCHEMA})
-    try:
-        return await connection.fetch(statement)
-    finally:
-        await connection.close()
 
 
 async def age(seconds: float) -> None:

@@ -11,11 +11,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import asyncpg
 import pytest
 from tests.engine.test_engine import ONE, TWO_CALLS
 from tests.engine.test_shared_budgets import Shop, asked, rule
-from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
+from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url, sql
 
 from headgate.app import App
 from headgate.core import commands as c
@@ -101,14 +100,6 @@ def play(scene: Scene, *, one: dict[str, Any] | None = None, two: dict[str, Any]
     empty = empty_postgres_log()
     asyncio.run(empty.close())
     asyncio.run(whole())
-
-
-async def sql(statement: str, *parameters: object) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(server_url(), server_settings={"search_path": SCHEMA})
-    try:
-        return await connection.fetch(statement, *parameters)
-    finally:
-        await connection.close()
 
 
 # --- Any node takes any command ------------------------------------------------------------------------------------
