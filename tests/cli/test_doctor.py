@@ -214,11 +214,14 @@ def test_providers_are_asked_side_by_side(doctor: Doctor, provider: Provider):
     provider.barrier = threading.Barrier(3)  # nobody is answered before all three have asked
 
     findings = doctor(
-        "--timeout", "15",
-        OPENAI_BASE_URL=f"{provider.url}/a", OPENAI_API_KEY=KEY,
-        MISTRAL_BASE_URL=f"{provider.url}/b", MISTRAL_API_KEY=KEY,
+        "--timeout",
+        "15",
+        OPENAI_BASE_URL=f"{provider.url}/a",
+        OPENAI_API_KEY=KEY,
+        MISTRAL_BASE_URL=f"{provider.url}/b",
+        MISTRAL_API_KEY=KEY,
         HEADGATE_PROVIDER_ACME_BASE_URL=f"{provider.url}/c",
-    )  # fmt: skip
+    )
 
     assert [findings[name]["status"] for name in ("openai", "mistral", "acme")] == ["good"] * 3
     assert sorted(provider.asked) == ["GET /a/models", "GET /b/models", "GET /c/models"]
@@ -355,8 +358,9 @@ def test_a_call_goes_to_the_cheapest_model_that_writes_and_says_what_it_cost(doc
 def test_a_call_that_fails_says_why_and_is_made_once(status: int, problem: str, doctor: Doctor, provider: Provider):
     provider.answers["/chat/completions"] = (status, {"error": {"message": f"no, {KEY}"}})
 
-    findings = doctor("--call", "--model", "acme/m", HEADGATE_PROVIDER_ACME_BASE_URL=provider.url,
-                      HEADGATE_PROVIDER_ACME_API_KEY=KEY)  # fmt: skip
+    findings = doctor(
+        "--call", "--model", "acme/m", HEADGATE_PROVIDER_ACME_BASE_URL=provider.url, HEADGATE_PROVIDER_ACME_API_KEY=KEY
+    )
 
     assert (findings["acme/m"]["status"], len(provider.bodies)) == ("bad", 1)
     assert findings["acme/m"]["problem"] == problem

@@ -182,8 +182,11 @@ def test_the_process_comes_first_then_the_workflow_then_the_activity_which_repla
 
         verdicts = only(events, g.CallRequested).verdicts
         assert [(v.policy, v.dry_run) for v in verdicts] == [
-            ("my:a", False), ("my:b", True), ("my:c", False), ("my:d", False),
-        ]  # fmt: skip
+            ("my:a", False),
+            ("my:b", True),
+            ("my:c", False),
+            ("my:d", False),
+        ]
 
     play(scene, scripted=scripted(), policies=own, environment={"HEADGATE_POLICIES": "my:a"})
 

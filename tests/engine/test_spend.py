@@ -44,10 +44,20 @@ from headgate.testing.story_definitions import GIVEN, definitions
 
 PRICE = Price(input=3_000_000_001, output=15_000_000_000, cache_read=300_000_000, id="list:lab/m")
 USED = Usage(
-    provider="lab", model="m-1", input_tokens=1_001, output_tokens=77, cache_read_tokens=300, cache_write_tokens=5,
-    cache_write_1h_tokens=7, audio_input_tokens=11, reasoning_tokens=13, audio_output_tokens=17,
-    cache_read_audio_tokens=19, tier="default", estimated_input=1_100,
-)  # fmt: skip
+    provider="lab",
+    model="m-1",
+    input_tokens=1_001,
+    output_tokens=77,
+    cache_read_tokens=300,
+    cache_write_tokens=5,
+    cache_write_1h_tokens=7,
+    audio_input_tokens=11,
+    reasoning_tokens=13,
+    audio_output_tokens=17,
+    cache_read_audio_tokens=19,
+    tier="default",
+    estimated_input=1_100,
+)
 ONE = "name: one\nlabels: {team: ops}\nactivities: {ask: {use: mine, retry: 2}}\n"
 OUTSIDE = (
     "name: out\nactivities: {ask: {use: theirs, worker: outside}, more: {use: theirs, worker: outside, after: [ask]}}\n"

@@ -149,14 +149,21 @@ THEIRS = {
 """Names of the data set's buckets, and of ours."""
 OCTOBER = datetime.datetime(2026, 10, 20, tzinfo=datetime.UTC)
 OF_MANY_KINDS = [
-    ("anthropic", "claude-sonnet-4-5", {}), ("anthropic", "claude-sonnet-4-5", {"processing": "batch"}),
-    ("anthropic", "claude-fable-5-2", {"speed": "fast"}), ("google", "gemini-2.5-pro", {}),
-    ("google", "gemini-2.5-flash", {}), ("google", "gemini-2.5-flash", {"processing": "batch"}),
-    ("openai", "gpt-4o", {}), ("openai", "gpt-audio", {}), ("openai", "gpt-5", {"service_tier": "flex"}),
-    ("openai", "gpt-5", {"service_tier": "priority"}), ("openai", "gpt-5", {"service_tier": "default"}),
-    ("openai", "gpt-4.1", {"processing": "batch"}), ("perplexity", "sonar", {}),
+    ("anthropic", "claude-sonnet-4-5", {}),
+    ("anthropic", "claude-sonnet-4-5", {"processing": "batch"}),
+    ("anthropic", "claude-fable-5-2", {"speed": "fast"}),
+    ("google", "gemini-2.5-pro", {}),
+    ("google", "gemini-2.5-flash", {}),
+    ("google", "gemini-2.5-flash", {"processing": "batch"}),
+    ("openai", "gpt-4o", {}),
+    ("openai", "gpt-audio", {}),
+    ("openai", "gpt-5", {"service_tier": "flex"}),
+    ("openai", "gpt-5", {"service_tier": "priority"}),
+    ("openai", "gpt-5", {"service_tier": "default"}),
+    ("openai", "gpt-4.1", {"processing": "batch"}),
+    ("perplexity", "sonar", {}),
     ("openrouter", "perplexity/sonar-deep-research", {}),
-]  # fmt: skip
+]
 
 
 @st.composite
@@ -221,12 +228,15 @@ def test_every_price_of_the_list_can_be_told_or_is_unpriced():
     assert all(price.input >= 0 and price.output >= 0 and ":" in price.id for price in priced)
 
 
+def write_price_list(folder: Path, model: dict[str, Any]) -> None:
+    """Write a list whose only provider, acme, has this model."""
+    vendor = {"id": "acme", "name": "Acme", "api_pattern": "x", "models": [model]}
+    (folder / "price-list.json").write_text(json.dumps([vendor]))
+
+
 def test_a_list_from_a_file_takes_the_place_of_ours(tmp_path: Path):
-    (tmp_path / "price-list.json").write_text(json.dumps([
-        {"id": "acme", "name": "Acme", "api_pattern": "x", "models": [
-            {"id": "m", "match": {"starts_with": "m-"}, "prices": {"input_mtok": 0.1, "output_mtok": 0.3}},
-        ]},
-    ]))  # fmt: skip
+    model = {"id": "m", "match": {"starts_with": "m-"}, "prices": {"input_mtok": 0.1, "output_mtok": 0.3}}
+    write_price_list(tmp_path, model)
 
     book = open_prices({}, tmp_path)
 
@@ -247,12 +257,8 @@ def test_of_variants_of_one_tier_the_first_that_holds_is_the_one_rate_by_rate(tm
         batch("2026-01-01", output_mtok=6),
     ]
     variants += [{"when": {"route": "eu"}, "prices": {"input_mtok": 1}}]
-    (tmp_path / "price-list.json").write_text(json.dumps([
-        {"id": "acme", "name": "Acme", "api_pattern": "x", "models": [
-            {"id": "m", "match": {"equals": "m"}, "prices": {"input_mtok": 10, "output_mtok": 12},
-             "price_variants": variants},
-        ]},
-    ]))  # fmt: skip
+    prices = {"input_mtok": 10, "output_mtok": 12}
+    write_price_list(tmp_path, {"id": "m", "match": {"equals": "m"}, "prices": prices, "price_variants": variants})
 
     found = PriceList(tmp_path / "price-list.json").find("acme", "m")
 
@@ -387,15 +393,22 @@ def test_long_calls_fees_and_service_tiers_can_be_set_and_inherit_what_they_do_n
     dear: dict[str, Any] = {"cache_write_1h": 6_000_000_000, "audio_input": 40_000_000_000, "request": 5_000_000}
     long = Tier(6_000_000_000, 22_500_000_000, above=200_000, **dear)
     assert price == Price(
-        3_000_000_000, 15_000_000_000, **dear, id="set:acme/long", tiers=(long,),
+        3_000_000_000,
+        15_000_000_000,
+        **dear,
+        id="set:acme/long",
+        tiers=(long,),
         variants=(
             Variant(1_500_000_000, 7_500_000_000, **dear, name="batch", tiers=(long,)),
             Variant(
-                3_000_000_000, 8_000_000_000, **dear, name="flex-2",
+                3_000_000_000,
+                8_000_000_000,
+                **dear,
+                name="flex-2",
                 tiers=(Tier(3_000_000_000, 9_000_000_000, **dear, above=100),),
             ),
         ),
-    )  # fmt: skip
+    )
     assert price is not None
     assert price.at_tier("batch") == Price(
         1_500_000_000, 7_500_000_000, **dear, id="set:acme/long#batch", tiers=(long,)

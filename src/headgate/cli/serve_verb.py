@@ -46,14 +46,32 @@ class Serving(msgspec.Struct, frozen=True):
 
 @click.command()
 @common
-@click.option("--host", metavar="ADDRESS", envvar="HEADGATE_HOST", default="127.0.0.1", show_default=True,
-              help="The address to listen at; 0.0.0.0: all of this machine.")  # fmt: skip
-@click.option("--port", metavar="N", type=click.IntRange(0, 65_535), envvar="HEADGATE_PORT", default=8720,
-              show_default=True, help="The port; 0 takes a free one.")  # fmt: skip
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    envvar="HEADGATE_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen at; 0.0.0.0: all of this machine.",
+)
+@click.option(
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65_535),
+    envvar="HEADGATE_PORT",
+    default=8720,
+    show_default=True,
+    help="The port; 0 takes a free one.",
+)
 @click.option("--tls-cert", metavar="FILE", envvar="HEADGATE_TLS_CERT", help="The certificate chain (PEM).")
 @click.option("--tls-key", metavar="FILE", envvar="HEADGATE_TLS_KEY", help="Its private key (PEM).")
-@click.option("--forwarded-allow-ips", metavar="LIST", envvar="HEADGATE_TRUSTED_PROXIES", default="",
-              help="Proxies whose X-Forwarded-… headers are believed.")  # fmt: skip
+@click.option(
+    "--forwarded-allow-ips",
+    metavar="LIST",
+    envvar="HEADGATE_TRUSTED_PROXIES",
+    default="",
+    help="Proxies whose X-Forwarded-… headers are believed.",
+)
 @click.option("--cors-origin", "cors", metavar="ORIGIN", multiple=True, help="A site whose pages may call the API.")
 @click.option("--no-worker", is_flag=True, help="Leave all activities to workers that ask over HTTP.")
 @click.option("--allow-demo", is_flag=True, help="Let runs use demo/… and scripted/… models.")

@@ -253,8 +253,11 @@ def test_a_client_gets_a_token_and_gets_in_with_it(path: str, way: str):
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "no-store"
         assert granted | {"access_token": ""} == {
-            "access_token": "", "token_type": "Bearer", "expires_in": 3600, "scope": "runs:read"
-        }  # fmt: skip
+            "access_token": "",
+            "token_type": "Bearer",
+            "expires_in": 3600,
+            "scope": "runs:read",
+        }
         me = await door.ask("GET", "/api/v1/me", granted["access_token"])
         assert me.json() == {"actor": "client:billing", "tenant": "default", "scopes": ["runs:read"]}
 
