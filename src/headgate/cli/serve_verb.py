@@ -16,6 +16,7 @@ from headgate.cli.interrupts import run_loop
 from headgate.cli.options import Common, common
 from headgate.cli.session import Engine, make_state_folder, open_session
 from headgate.cli.settings_check import check_settings
+from headgate.core.addresses import LOOPBACK_NAMES
 from headgate.core.errors import Invalid, Unavailable
 from headgate.settings import is_on, listed, strangers
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from headgate.api.tickets import IssueTicket, Ticket
 
 __all__ = ["serve"]
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -187,7 +186,7 @@ async def _say(common: Common, serving: Serving, server: HttpServer, auth: Auth)
     if output.json:
         output.data({"url": server.url})
     output.notice(f"Listening at {server.url}/api/v1 (list of routes: {server.url}/api/v1/docs)")
-    if serving.tls is None and serving.host not in LOOPBACK:
+    if serving.tls is None and serving.host not in LOOPBACK_NAMES:
         output.notice("Without --tls-cert whoever is on the way reads tokens: put a proxy with TLS in front.")
     if not await auth.clients.list() and not await auth.users.list():
         output.notice("Nobody can log in yet: `headgate client create first --scopes admin`, from another terminal.")

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from headgate.core.catalogue import BUILTINS
+from headgate.core.catalogue import BUILTINS, MODEL_CALLERS
 from headgate.core.definition import Definition, PolicyUse, policies_of
 from headgate.core.expression import Reference
 from headgate.core.names import Names
@@ -25,7 +25,6 @@ from headgate.ports.policy import Guards, texts_of
 
 __all__ = ["placeholder_key", "policy_settings", "scrubbed_input"]
 
-CALL_MODELS = frozenset({"llm_prompt", "embedding", "vector_index", "vector_search", "conversation"})
 SCRUBBING = frozenset({"pii", "secrets"})
 READING = "injection"
 TOKENS = "token_budget"
@@ -36,7 +35,7 @@ def policy_settings(
 ) -> dict[str, Any]:
     """Return the settings; none where no policy applies, or the activity is one of ours that calls no model."""
     activity = place.planned.activity
-    if activity.name in BUILTINS and activity.name not in CALL_MODELS:
+    if activity.name in BUILTINS and activity.name not in MODEL_CALLERS:
         return {}
     uses = (*always, *policies_of(run.plan.definition, activity))
     if not uses:
