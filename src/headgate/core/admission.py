@@ -63,7 +63,7 @@ def admit(decision: Decision, command: AdmitCall, place: Place) -> None:
         return
     others_first = any(other != call.call_id and not run.calls[other].line for other in run.waiting_calls)
     ruling = rule(run, call, place, command.shared, command.over, others_first=others_first)
-    _carry_out(decision, call, ruling, place, command.shared)
+    _carry_out(decision, call, ruling, command.shared)
 
 
 def _refused_before(run: Run, call: Call) -> Call | None:
@@ -94,7 +94,7 @@ def wake(decision: Decision) -> None:
         if place is None:
             continue
         ruling = rule(run, call, place, (), None, others_first=False)
-        _carry_out(decision, call, ruling, place, ())
+        _carry_out(decision, call, ruling, ())
         if ruling.kind == "wait":
             return
 
@@ -116,8 +116,8 @@ def free(decision: Decision, command: FreeBudget) -> None:
     decision.emit(
         g.BudgetFreed, budget=command.budget, over=command.over, call_id=command.call_id, shared=command.shared
     )
-    if place is not None and ruling is not None:
-        _carry_out(decision, call, ruling, place, command.shared)
+    if ruling is not None:
+        _carry_out(decision, call, ruling, command.shared)
 
 
 def _waits_behind_another(run: Run, call_id: str) -> bool:
@@ -219,7 +219,7 @@ def _forfeit(decision: Decision, call: Call, reason: str) -> None:
     )
 
 
-def _carry_out(decision: Decision, call: Call, ruling: Ruling, place: Place, shared: tuple[SharedBudget, ...]) -> None:
+def _carry_out(decision: Decision, call: Call, ruling: Ruling, shared: tuple[SharedBudget, ...]) -> None:
     if len(call.candidates) > 1:
         for candidate, reason in ruling.skipped:
             decision.emit(
