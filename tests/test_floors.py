@@ -33,8 +33,6 @@ FLOORS = {
     "policies": 2,
     "client": 2,
     "api": 3,
-    "mcp": 3,
-    "ui": 3,
     "app": 4,
     "process": 4,
     "testing": 4,
