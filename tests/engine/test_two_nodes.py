@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
-from tests.engine.test_engine import ONE, TWO_CALLS
-from tests.engine.test_shared_budgets import Shop, asked, rule
+from tests.engine.engine_lab import ONE, TWO_CALLS
+from tests.engine.shared_budgets.shop import Shop, asked, rule
 from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url, sql
 
 from headgate.app import App

@@ -11,7 +11,10 @@ APPENDER = "src/headgate/engine/appender.py"
 SHARED = "src/headgate/engine/shared_budgets.py"
 LEDGER = "src/headgate/engine/ledger.py"
 FOLD_CALLS = "src/headgate/core/fold_calls.py"
-ABOVE = "tests/engine/test_shared_budgets.py"
+ASKING_ABOVE = "tests/engine/shared_budgets/test_asking.py"
+EXACT = "tests/engine/shared_budgets/test_exact.py"
+LINES = "tests/engine/shared_budgets/test_lines.py"
+SCOPES = "tests/engine/shared_budgets/test_scopes.py"
 ASKING = "tests/core/test_asking.py"
 
 MUTANTS = (
@@ -70,32 +73,32 @@ MUTANTS = (
                 "                    )\n",
             ),
         ),
-        f"{ABOVE}::test_a_call_that_was_admitted_before_midnight_settles_on_its_own_day",
+        f"{EXACT}::test_a_call_that_was_admitted_before_midnight_settles_on_its_own_day",
     ),
     Mutant(
         "what had reserved is booked once more",
         (Edit(SHARED, "if rule.id not in had and concerns_model", "if concerns_model"),),
-        f"{ABOVE}::test_what_a_call_costs_is_booked_in_every_budget_that_concerns_it",
+        f"{SCOPES}::test_what_a_call_costs_is_booked_in_every_budget_that_concerns_it",
     ),
     Mutant(
         "what was admitted before its rule is not booked",
         (Edit(SHARED, "        if spend and self._rules:\n", "        if False:\n"),),
-        f"{ABOVE}::test_a_rule_that_is_set_while_calls_are_under_way_counts_each_of_them_once",
+        f"{EXACT}::test_a_rule_that_is_set_while_calls_are_under_way_counts_each_of_them_once",
     ),
     Mutant(
         "a new rule forgets what the period has cost",
         (Edit("src/headgate/stores/memory.py", "        if move.opening is not None:\n", "        if False:\n"),),
-        f"{ABOVE}::test_a_rule_that_is_set_while_calls_are_under_way_counts_each_of_them_once[memory]",
+        f"{EXACT}::test_a_rule_that_is_set_while_calls_are_under_way_counts_each_of_them_once[memory]",
     ),
     Mutant(
         "a new rule forgets what the period has cost, on disk",
         (Edit("src/headgate/stores/budgets.sql", "select coalesce(sum(cost), 0) from spend", "select 0 from spend"),),
-        f"{ABOVE}::test_a_rule_that_is_set_while_calls_are_under_way_counts_each_of_them_once[sqlite]",
+        f"{EXACT}::test_a_rule_that_is_set_while_calls_are_under_way_counts_each_of_them_once[sqlite]",
     ),
     Mutant(
         "room in a shared budget is not passed on",
         (Edit(LEDGER, "        if first is not None:\n", "        if False:\n"),),
-        f"{ABOVE}::test_a_call_of_another_run_is_woken_in_its_turn",
+        f"{LINES}::test_a_call_of_another_run_is_woken_in_its_turn",
     ),
     Mutant(
         "who comes last to a shared budget overtakes",
@@ -106,7 +109,7 @@ MUTANTS = (
                 "    return None\n",
             ),
         ),
-        f"{ABOVE}::test_a_call_of_another_run_is_woken_in_its_turn",
+        f"{LINES}::test_a_call_of_another_run_is_woken_in_its_turn",
     ),
     Mutant(
         "who waits in one line goes to the end of the next",
@@ -116,7 +119,7 @@ MUTANTS = (
     Mutant(
         "nobody looks when a day is over",
         (Edit(LEDGER, "            self._look_again(ended.__contains__)\n", ""),),
-        f"{ABOVE}::test_who_waits_goes_on_when_the_next_day_begins",
+        f"{EXACT}::test_who_waits_goes_on_when_the_next_day_begins",
     ),
     Mutant(
         "an attempt that asks anew asks twice",
@@ -147,7 +150,7 @@ MUTANTS = (
     Mutant(
         "the tree keeps its limit when its run is raised",
         (Edit(SHARED, "limit=event.limit, sets=True", "limit=event.limit"),),
-        f"{ABOVE}::test_the_budget_of_a_tree_is_raised_with_that_of_its_run_also_for_a_child_that_asks",
+        f"{ASKING_ABOVE}::test_the_budget_of_a_tree_is_raised_with_that_of_its_run_also_for_a_child_that_asks",
     ),
     Mutant(
         "an attempt that waits keeps its slot",

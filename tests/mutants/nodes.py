@@ -121,7 +121,7 @@ MUTANTS = (
                 "                return True\n            if isinstance(chunk, Ended)",
             ),
         ),
-        "tests/engine/test_texts_of_neighbours.py::"
+        "tests/engine/test_texts_cut_off.py::"
         "test_the_end_of_another_text_of_the_attempt_is_not_the_end_of_the_one_that_is_read",
     ),
 )

@@ -78,12 +78,12 @@ MUTANTS = (
     Mutant(
         "provider: what a provider says shows the key",
         (Edit(f"{LLM}/exchange.py", 'text = text.replace(secret, "[secret]")', "pass"),),
-        "tests/llm/test_provider_settings.py::test_a_key_is_nowhere_in_errors_or_logs[anthropic]",
+        "tests/llm/test_provider_keys.py::test_a_key_is_nowhere_in_errors_or_logs[anthropic]",
     ),
     Mutant(
         "provider: libraries log headers",
         (Edit(f"{LLM}/quiet.py", "logger.setLevel(logging.WARNING)", "pass"),),
-        "tests/llm/test_provider_settings.py::test_a_key_is_nowhere_in_errors_or_logs[anthropic]",
+        "tests/llm/test_provider_keys.py::test_a_key_is_nowhere_in_errors_or_logs[anthropic]",
     ),
     Mutant(
         "provider: an error inside a stream goes unnamed",
@@ -171,12 +171,12 @@ MUTANTS = (
     Mutant(
         "provider: thinking leaves no room for the answer",
         (Edit(f"{LLM}/claude.py", "request.max_tokens - ANSWER_TOKENS_MIN", "request.max_tokens"),),
-        "tests/llm/test_vendor_requests.py::test_claude_is_told_how_much_to_think_in_the_words_of_its_generation",
+        "tests/llm/test_model_requests.py::test_claude_is_told_how_much_to_think_in_the_words_of_its_generation",
     ),
     Mutant(
         "provider: results of tools stand beside text where they may not",
         (Edit(f"{LLM}/bedrock_requests.py", "if not family.results_alone:", "if True:"),),
-        "tests/llm/test_vendor_requests.py::test_results_of_tools_stand_alone_where_a_maker_wants_it",
+        "tests/llm/test_model_requests.py::test_results_of_tools_stand_alone_where_a_maker_wants_it",
     ),
     Mutant(
         "provider: an unknown field is sent",

@@ -6,7 +6,8 @@ from tests.mutants.mutant import Edit, Mutant
 from tests.mutants.shared import LANE, MATRIX, NO_FENCE
 
 AGAIN = f"{MATRIX}::test_a_second_process_that_starts_the_same_run_finds_it_and_repeats_nothing"
-DECIDE = "tests/core/test_decide.py"
+FAILURES = "tests/core/test_failures.py"
+ATTEMPTS_OF = "tests/core/test_attempts.py"
 
 MUTANTS = (
     Mutant(
@@ -44,7 +45,7 @@ MUTANTS = (
     Mutant(
         "no fencing: a stale attempt is accepted",
         (NO_FENCE,),
-        f"{DECIDE}::test_a_lost_attempt_gets_a_new_number_and_does_not_count_as_a_failure",
+        f"{ATTEMPTS_OF}::test_a_lost_attempt_gets_a_new_number_and_does_not_count_as_a_failure",
     ),
     Mutant(
         "a skip is not passed on",
@@ -55,7 +56,7 @@ MUTANTS = (
                 '        return ""\n',
             ),
         ),
-        f"{DECIDE}::test_a_chain_behind_a_failed_activity_is_skipped_at_once",
+        f"{FAILURES}::test_a_chain_behind_a_failed_activity_is_skipped_at_once",
     ),
     Mutant(
         "a result is reused for other parameters",
