@@ -176,7 +176,7 @@ def _tickets_of(auth: Auth) -> IssueTicket:
     async def issue(caller: Caller, run: str) -> Ticket:
         from headgate.api.tickets import TICKET_SECONDS, Ticket
 
-        return Ticket(await auth.issue_ticket(caller, run, seconds=TICKET_SECONDS), TICKET_SECONDS)
+        return Ticket(await auth.issue_ticket(caller, run), TICKET_SECONDS)
 
     return issue
 
