@@ -21,13 +21,13 @@ from headgate.core.names import Names
 from headgate.core.place import Place
 from headgate.core.run import Run
 from headgate.core.scope import EVERY, View
+from headgate.core.token_budget import TOKEN_BUDGET
 from headgate.ports.policy import Guards, texts_of
 
 __all__ = ["placeholder_key", "policy_settings", "scrubbed_input"]
 
 SCRUBBING = frozenset({"pii", "secrets"})
 READING = "injection"
-TOKENS = "token_budget"
 
 
 def policy_settings(
@@ -44,7 +44,7 @@ def policy_settings(
     settings: dict[str, Any] = {"policies": [msgspec.to_builtins(use) for use in uses]}
     if names & SCRUBBING:
         settings["placeholder_key"] = placeholder_key(content_key).hex()
-    if TOKENS in names:
+    if TOKEN_BUDGET in names:
         settings["token_budget"] = True
     if place.approved:
         settings["approved"] = True

@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from headgate.api.auth.identities import DEFAULT_TENANT, NAME
+from headgate.api.auth.identities import NAME
 from headgate.api.auth.users import MIGHTIEST_FIRST, Role, checked_role
 from headgate.core.addresses import LOOPBACK_NAMES
 from headgate.core.errors import Invalid, Problem
+from headgate.ports import DEFAULT_TENANT
 from headgate.settings import listed
 
 __all__ = ["OidcSettings", "Vouched", "oidc_settings"]
