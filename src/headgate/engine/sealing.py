@@ -81,6 +81,10 @@ class Sealer:
         """Whether one of the keys has sealed it."""
         return sealed[1 : 1 + _NAME_BYTES] in self._keys
 
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether the first key has sealed it; what an older one has is to be sealed anew before that key goes."""
+        return sealed[1 : 1 + _NAME_BYTES] == self._first
+
 
 def _parts(sealed: bytes, context: str) -> tuple[bytes, bytes, bytes]:
     head = len(_VERSION) + _NAME_BYTES
