@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.figures import latency_figures, rounded
 from bench.shapes import MeasuredLog
@@ -26,12 +26,15 @@ WRITERS = 1_000
 NOTE = "an ordinary remark of some length, as signals carry them"
 WARM_UP_EACH = 5
 
+Tasks = Literal["none", "in hand", "rows"]
+"""Of each run one at a time: in the run's own row (a log of many nodes), or in one of its own."""
+
 
 class _Writer:
     """One run's events, one after the other; `latencies` gets the seconds of each append."""
 
     def __init__(
-        self, number: int, log: Log, appender: Appender, latencies: list[float], *, tasks: bool = False
+        self, number: int, log: Log, appender: Appender, latencies: list[float], *, tasks: Tasks = "none"
     ) -> None:
         self._tasks = tasks
         self._appender = appender
@@ -63,13 +66,15 @@ class _Writer:
         )
         data = encode(event, digest(self._content_key, content))
         self._hash = chain(self._hash, data)
-        head = Head("running", version, self._hash, None, 0, 0, 0, now, None, "")
+        goes_on = self._tasks != "none" and self._left > 1
+        head = Head("running", version, self._hash, None, int(goes_on), 0, 0, now, None, "")
         row = (self._key, version, now, event.type, data, self._hash, content)
         item = Append(self._key, self._version, [row], head, size=len(data) + len(content))
         if version == 1:
             item.new = self._listed(now, head)
-        if self._tasks:
-            item.offers = [Offer(self._run_id, "a", version, "std", version, "bench", held=True)]
+        if goes_on:
+            item.offers = [Offer(self._run_id, "a", version, "std", version, "bench", held=self._tasks == "in hand")]
+        if self._tasks != "none":
             item.over = [(self._run_id, "a", version - 1)]
         self._version = version
         self._appender.append(item, self._written)
@@ -122,8 +127,8 @@ async def measure_events(path: Path, *, seconds_min: float, counted: bool = True
     return figures | {"evidence": evidence}
 
 
-async def events_through(log: Log, *, seconds_min: float, tasks: bool = False) -> dict[str, Any]:
-    """Return the figures of the appender in front of a log; with `tasks` each event inserts a task and deletes one."""
+async def events_through(log: Log, *, seconds_min: float, tasks: Tasks = "none") -> dict[str, Any]:
+    """Return the figures of the appender in front of a log; with `tasks` each event ends one and schedules one."""
     appender = Appender(log)
     appender.start()
     latencies: list[float] = []

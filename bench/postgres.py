@@ -47,7 +47,7 @@ def measure_postgres(folder: Path, *, seconds_min: float, repetitions: int) -> d
     found: dict[str, Any] = {}
     for disk, options in (("quick disk", ""), ("+2 ms per sync", SLOW_DISK)):
         with server(folder, options) as url:
-            for name in ("appender", "wide", "seq5", "one node", "two nodes"):
+            for name in ("appender", "appender, rows", "wide", "seq5", "one node", "two nodes"):
                 each = [_one(url, name, seconds_min, slow=bool(options)) for _ in range(repetitions)]
                 found[f"{name}, {disk}"] = {
                     key: median([one[key] for one in each]) for key in each[0] if isinstance(each[0][key], int | float)
@@ -106,9 +106,9 @@ async def perform(url: str, schema: str, name: str, seconds_min: float, in_fligh
     match name:
         case "audit":
             return await _audit(log)
-        case "appender":
+        case "appender" | "appender, rows":
             tune_process()
-            return await events_through(log, seconds_min=seconds_min, tasks=True)
+            return await events_through(log, seconds_min=seconds_min, tasks="rows" if "rows" in name else "in hand")
         case "node":
             return await _runs(log, LOADS["wide"], in_flight, seconds_min)
         case _:

@@ -70,7 +70,7 @@ class Node:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             word, _, run_id = line.strip().partition(" ")
-            if word == "told":
+            if word == "told" and line.endswith("\n"):  # or a kill has cut it off
                 self.told.append(run_id)
             elif word == "ready":
                 self.ready.set()

@@ -1,8 +1,9 @@
 """What a node does for the others on the same log, and they for it: takes over what the dead have left, passes on news.
 
-A node that dies takes with it what it alone knew. Its tasks are rows (`ports.TaskTable`): a lease that is over is the
-sign, and whoever finds it loses the attempt, which the log then refuses to the old holder, should it wake. Its timers
-and messages are in the log: what has been due for a while is attended to by anybody.
+A node that dies takes with it what it alone knew. Its tasks are rows (`ports.TaskTable`), or in its hands while it says
+again and again that it is alive. So a lease that is over, or silence, is the sign, and whoever finds it loses the
+attempt, which the log then refuses to the old holder, should it wake. Timers and messages are in the log: what has
+been due for a while is attended to by anybody.
 
 News travel as hints, one for all that was committed within a moment. A hint may get lost, so whoever waits looks by
 itself as well, at each patrol.
@@ -33,6 +34,8 @@ __all__ = ["Neighbours"]
 
 logger = logging.getLogger("headgate.nodes")
 
+SAYS_PER_LEASE = 10
+"""How often a node says that it is alive in the time after which it counts as dead."""
 PATROL_SECONDS = 2.0
 LEFT_ALONE_MICROSECONDS = 3_000_000
 """A run that was changed since then is left to the node that did it."""
@@ -79,8 +82,9 @@ class Neighbours:
 
     async def open(self) -> None:
         """Put back rows that got lost while no node was up, then begin."""
+        await self._table.stay_alive(self._queue.node)
         await self._sweep(self._engine.clock.now() + 1)
-        for work in (self._tell(), self._table.hear(self._hear), self._look(), self._patrol()):
+        for work in (self._stay_alive(), self._tell(), self._table.hear(self._hear), self._look(), self._patrol()):
             self._tasks.append(self._engine.spawn(work, ""))
 
     async def close(self) -> None:
@@ -166,6 +170,15 @@ class Neighbours:
                 self._engine.news.tell(await self._engine.lane(run_id), [])
             elif lane.head.version < version:
                 await self._engine.news.catch_up(lane)
+
+    # --- Being alive -------------------------------------------------------------------------------------------------
+
+    async def _stay_alive(self) -> None:
+        """Say so, in good time. For ever."""
+        while True:
+            await asyncio.sleep(self._table.lease / 1_000_000 / SAYS_PER_LEASE)
+            with contextlib.suppress(HeadgateError):  # the next time
+                await self._table.stay_alive(self._queue.node)
 
     # --- Patrol ------------------------------------------------------------------------------------------------------
 

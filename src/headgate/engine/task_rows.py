@@ -44,6 +44,7 @@ class TaskRows:
             if kind is e.ActivityScheduled:
                 self._offer(item, run, event.place, event.version)
             elif kind is e.RunResumed:
+                item.resumes = True
                 for path in run.tasks:
                     self._offer(item, run, path, event.version)
             elif kind in ENDS_AN_ATTEMPT:

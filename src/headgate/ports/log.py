@@ -156,6 +156,8 @@ class Append(msgspec.Struct):
     """Tasks that these events schedule, where a log of many processes keeps them as rows (`SharedLog`)."""
     over: Sequence[tuple[str, str, int]] = ()
     """Run id, place and attempt of tasks that they end; no place: every task of the run."""
+    resumes: bool = False
+    """Some of the tasks may be there already."""
 
 
 class OverBudget(msgspec.Struct, frozen=True):

@@ -178,6 +178,8 @@ class TaskTable(Protocol):
     1. A row is free, or in the hands of one node until its lease is over. The store's clock rules leases.
     2. Of two that claim, or see to what is overdue, at the same moment, one gets the row.
     3. A lease that is over is renewed by nobody: the row goes to whoever sees to it.
+    4. A task that was born in a node's hands may have no row before more than its end is asked of it. It is the node's
+       as long as that says that it is alive (`stay_alive`).
     """
 
     @property
@@ -190,6 +192,11 @@ class TaskTable(Protocol):
     ) -> list[tuple[Task, int]]:
         """Claim up to `count` free tasks for a node, of one `tenant` or of any, with the versions they were scheduled
         at: its own first, oldest first, then those of others that nobody has claimed for a while."""
+        ...
+
+    async def stay_alive(self, node: str) -> None:
+        """Keep what was born in the node's hands its own for the length of a lease, from now on. A node says so before
+        anything is born in its hands, and again well before that time is over."""
         ...
 
     async def add(self, offers: Sequence[Offer]) -> None:
@@ -225,7 +232,7 @@ class TaskTable(Protocol):
         ...
 
     async def overdue(self, node: str, limit: int) -> list[Overdue]:
-        """Take overdue claims into the node's hands, and return them."""
+        """Take overdue claims into the node's hands, those of nodes that are not alive among them, and return them."""
         ...
 
     async def lengths(self) -> list[Length]:

@@ -207,6 +207,27 @@ select $1, $2, $3, $4, $5, $6, $7, '', '', (pg_current_xact_id()::text::bigint +
 from meta where name = 'position_offset'
 on conflict do nothing
 
+-- stay_alive: what this node holds is its own for so many microseconds more
+insert into nodes (node, alive_until)
+values ($1, (extract(epoch from clock_timestamp()) * 1000000)::bigint + $2)
+on conflict (node) do update set alive_until = excluded.alive_until
+
+-- put_down: what these runs have in hand as rows, with leases of so many microseconds
+select put_down(
+    array(select key from runs where id = any ($1::text[]) and hand_node <> ''),
+    (extract(epoch from clock_timestamp()) * 1000000)::bigint + $2
+)
+
+-- put_down_of_dead: what the runs have in hand of nodes that have not been heard of, as rows whose leases are over; who
+-- asks is alive
+with dead as (
+    delete from nodes where alive_until <= (extract(epoch from clock_timestamp()) * 1000000)::bigint and node <> $1
+    returning node
+), left_behind as (
+    select key from runs join dead on hand_node = node where finished_at is null
+)
+select put_down(array_agg(key), (extract(epoch from clock_timestamp()) * 1000000)::bigint) from left_behind
+
 -- renew_tasks: which tasks are in their node's hands; their leases are prolonged, unless somebody is at work on the row
 with wanted as (
     select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) with ordinality
@@ -228,6 +249,10 @@ select item from mine
 select item from unnest($1::text[], $2::text[], $3::bigint[]) with ordinality as wanted (run_id, place, attempt, item)
     join queue using (run_id, place, attempt)
 where holder = $4
+union all
+select item from unnest($1::text[], $2::text[], $3::bigint[]) with ordinality as wanted (run_id, place, attempt, item)
+    join runs on id = run_id and hand_place = place and hand_attempt = attempt
+where hand_node = $4
 
 -- set_leases: how long leases are in microseconds, from now on and from each renewal
 update queue set lease_length = wanted.lease,
@@ -257,6 +282,10 @@ where queue.run_id = wanted.run_id and queue.place = wanted.place and queue.atte
 -- claims_of_run: what is in somebody's hands
 select queue, run_id, place, attempt, tenant, holder, worker, claimed_at, lease_until, coalesce(deadline, lease_until)
 from queue where run_id = $1 and lease_until is not null
+union all
+select hand_queue, id, hand_place, hand_attempt, tenant, hand_node, '', updated_at, coalesce(alive_until, updated_at),
+    coalesce(alive_until, updated_at)
+from runs left join nodes on node = hand_node where id = $1 and hand_node <> ''
 
 -- overdue_tasks: claims that have outlived their lease or their deadline, into another node's hands
 with moment as (
@@ -274,14 +303,19 @@ with moment as (
 )
 select * from taken
 
--- missing_tasks: runs with more tasks than rows
+-- missing_tasks: runs with more tasks than rows; one in hand is enough, while its node is known
 select id from runs
 where finished_at is null and tasks > 0 and status not in ('paused', 'cancelling') and updated_at < $1
-    and tasks > (select count(*) from queue where queue.run_id = runs.id)
+    and case when hand_node = '' then tasks > (select count(*) from queue where queue.run_id = runs.id)
+        else not exists (select from nodes where node = hand_node) end
 order by key limit $2
 
 -- queue_lengths: how many tasks of each queue are free, and how many in a node's hands
-select queue, count(*) filter (where holder = ''), count(*) filter (where holder <> '') from queue
+select queue, count(*) filter (where holder = ''), count(*) filter (where holder <> '')
+from (
+    select queue, holder from queue
+    union all select hand_queue, hand_node from runs where finished_at is null and hand_node <> ''
+) as tasks
 group by queue order by queue
 
 -- tell: a hint for the other nodes

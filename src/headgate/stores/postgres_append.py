@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -50,6 +50,21 @@ OVER_BUDGET = 4
 NOTHING = text("")
 
 
+class Hand(NamedTuple):
+    """What a run has in hand from now on: a task that is in its own row, and in no other. None: as before."""
+
+    node: str | None = None
+    place: str | None = None
+    queue: str | None = None
+    attempt: int | None = None
+
+
+AS_BEFORE = Hand()
+NOTHING_IN_HAND = Hand("")
+PUT_DOWN = Hand("", "")
+"""Nothing, and what it was becomes a row, beside the tasks that are offered."""
+
+
 def budgets_of(batch: Sequence[Append]) -> list[str]:
     """Return the ids of all budgets that the batch moves, in the order they are locked in."""
     return sorted({clean(move.budget) for item in batch for move in item.moves})
@@ -59,14 +74,15 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str], lease: int) ->
     """Return the arguments of `append_batch` that describe the batch; items are numbered from 1. A task that is born
     in somebody's hands has a lease of so many microseconds."""
     together = _Together(batch)
-    judged = [(number, item, together.apart(item)) for number, item in _numbered(batch)]
-    plain = sum(item.new is None and not apart for _, item, apart in judged)
-    offers = ((number, offer) for number, item in _numbered(batch) for offer in item.offers)
+    judged = [(number, item, together.apart(item), together.hand(item)) for number, item in _numbered(batch)]
+    plain = sum(item.new is None and not apart for _, item, apart, _ in judged)
+    starts = [_start(n, item, hand, once=together.once(item)) for n, item, _, hand in judged if item.new]
+    offers = ((number, offer) for number, item, _, hand in judged if hand is PUT_DOWN for offer in item.offers)
     events = ((number, event) for number, item in _numbered(batch) for event in item.rows)
     return [
-        rows("item_row", [_item(number, item, apart=apart) for number, item, apart in judged]),
+        rows("item_row", [_item(number, item, hand, apart=apart) for number, item, apart, hand in judged]),
         plain,
-        rows("start_row", [_start(n, item, once=together.once(item)) for n, item in _numbered(batch) if item.new]),
+        rows("start_row", starts),
         rows("event_row", [_event(number, item, event) for number, (item, event) in enumerate(events, 1)]),
         rows("blob_row", [_blob(n, item.run, *blob) for n, item in _numbered(batch) for blob in item.blobs]),
         list(budgets),
@@ -121,6 +137,16 @@ class _Together:
         """Return whether the item is judged by itself, after those before it."""
         return bool(item.moves or item.commands) or self._runs[item.run] > 1 or not self.once(item)
 
+    def hand(self, item: Append) -> Hand:
+        """Return what the run has in hand from now on: its only task, if that is new and born in somebody's hands."""
+        if not item.offers and not item.over:
+            return AS_BEFORE
+        if item.resumes or not len(item.offers) == item.head.tasks <= 1 or self._runs[item.run] > 1:
+            return PUT_DOWN
+        for offer in item.offers:
+            return Hand(offer.node, offer.place, offer.queue, offer.attempt) if offer.held else PUT_DOWN
+        return NOTHING_IN_HAND
+
     def once(self, item: Append) -> bool:
         run = item.new
         return run is None or (
@@ -137,35 +163,37 @@ def _numbered(batch: Sequence[Append]) -> Iterable[tuple[int, Append]]:
 _one, _two, _four, _five, _eight = map(numbers_of, (1, 2, 4, 5, 8))
 
 
-def _item(number: int, item: Append, *, apart: bool) -> bytes:
+def _item(number: int, item: Append, hand: Hand, *, apart: bool) -> bytes:
     head = item.head if item.new is None else item.new.head
     status, version, hashed, attention_at, tasks, cost, reserved, updated_at, finished_at, error, simulated = head
     expected = item.expected_version
     return row(
-        17,
+        22,
         _eight(
             *(N, number, N, item.run, N, expected, N, version, N, tasks, N, cost, N, reserved, N, updated_at),
         ),
         number_or_null(attention_at),
         number_or_null(finished_at),
         number_or_null(item.limit),
-        words(item.new is not None, apart, simulated, status),
+        number_or_null(hand.attempt),
+        words(item.new is not None, apart, hand is PUT_DOWN, simulated, status, *hand[:3]),
         text(error) if error else NOTHING,
         value(hashed),
     )
 
 
-def _start(number: int, item: Append, *, once: bool) -> bytes:
+def _start(number: int, item: Append, hand: Hand, *, once: bool) -> bytes:
     assert item.new is not None
     run, head = item.new, item.new.head
     version, tasks, cost, reserved, updated_at = head.version, head.tasks, head.cost, head.reserved, head.updated_at
     return row(
-        25,
+        29,
         _four(N, number, N, run.key, N, version, N, tasks),
         _four(N, cost, N, reserved, N, run.created_at, N, updated_at),
         number_or_null(head.attention_at),
         number_or_null(head.finished_at),
         number_or_null(run.limit if item.limit is None else item.limit),
+        number_or_null(hand.attempt),
         words(once, head.simulated),
         text(run.id),
         words(run.tenant, run.workflow, run.definition),
@@ -173,7 +201,7 @@ def _start(number: int, item: Append, *, once: bool) -> bytes:
         text(run.parent),
         text(run.unique_key),
         text(run.labels),
-        words(head.status),
+        words(head.status, hand.node or "", hand.place, hand.queue),
         text(head.error),
         value(run.content_key),
         value(head.hash),

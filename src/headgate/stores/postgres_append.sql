@@ -48,6 +48,9 @@ declare
     created text[];
     head record;
     moment bigint;
+    to_put_down bigint[];
+    in_hand bigint[];
+    rowless boolean[] := array_fill(false, array[cardinality(items)]);
 begin
     outcomes := array_fill(1::bigint, array[cardinality(items)]);
     over := '{}';
@@ -64,10 +67,10 @@ begin
         with added as (
             insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
                 content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
-                finished_at, error, simulated)
+                finished_at, error, simulated, hand_node, hand_place, hand_attempt, hand_queue)
             select key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
                 content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
-                finished_at, error, simulated
+                finished_at, error, simulated, hand_node, hand_place, hand_attempt, hand_queue
             from unnest(starts) where once order by id
             on conflict do nothing
             returning key
@@ -76,13 +79,28 @@ begin
         foreach n in array written loop outcomes[n] := 0; end loop;
     end if;
 
-    perform from runs where key = any (array(select run from unnest(items))) order by key for no key update;
+    moment := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
+    with there as (
+        select key, item, puts_down, runs.hand_node from unnest(items) join runs on key = run
+        order by key for no key update of runs
+    )
+    select coalesce(array_agg(key) filter (where puts_down and hand_node <> ''), '{}'),
+        coalesce(array_agg(item) filter (where not puts_down and hand_node <> ''), '{}')
+    into to_put_down, in_hand from there;
+    foreach n in array in_hand loop rowless[n] := true; end loop;
+    if cardinality(to_put_down) > 0 then
+        perform put_down(to_put_down, moment + lease);
+    end if;
 
     with moved as (
         update runs set status = wanted.status, version = wanted.version, hash = wanted.hash,
             attention_at = wanted.attention_at, tasks = wanted.tasks, cost = wanted.cost, reserved = wanted.reserved,
             updated_at = wanted.updated_at, finished_at = wanted.finished_at, error = wanted.error,
-            simulated = wanted.simulated, money_limit = coalesce(wanted.money_limit, runs.money_limit)
+            simulated = wanted.simulated, money_limit = coalesce(wanted.money_limit, runs.money_limit),
+            hand_node = coalesce(wanted.hand_node, runs.hand_node),
+            hand_place = coalesce(wanted.hand_place, runs.hand_place),
+            hand_attempt = coalesce(wanted.hand_attempt, runs.hand_attempt),
+            hand_queue = coalesce(wanted.hand_queue, runs.hand_queue)
         from unnest(items) as wanted
         where not wanted.is_new and not wanted.is_apart
             and runs.key = wanted.run and runs.version = wanted.expected
@@ -130,10 +148,10 @@ begin
             if verdict = 2 then
                 insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels,
                     money_limit, content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved,
-                    updated_at, finished_at, error, simulated)
+                    updated_at, finished_at, error, simulated, hand_node, hand_place, hand_attempt, hand_queue)
                 select key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
                     content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
-                    finished_at, error, simulated
+                    finished_at, error, simulated, hand_node, hand_place, hand_attempt, hand_queue
                 from unnest(starts) where item = n and not once
                 on conflict do nothing;
                 if found then verdict := 0; end if;
@@ -216,7 +234,9 @@ begin
             update runs set status = one.status, version = one.version, hash = one.hash,
                 attention_at = one.attention_at, tasks = one.tasks, cost = one.cost, reserved = one.reserved,
                 updated_at = one.updated_at, finished_at = one.finished_at, error = one.error,
-                simulated = one.simulated, money_limit = coalesce(one.money_limit, money_limit)
+                simulated = one.simulated, money_limit = coalesce(one.money_limit, money_limit),
+                hand_node = coalesce(one.hand_node, hand_node), hand_place = coalesce(one.hand_place, hand_place),
+                hand_attempt = coalesce(one.hand_attempt, hand_attempt), hand_queue = coalesce(one.hand_queue, hand_queue)
             where key = one.run;
         elsif verdict in (3, 4) then
             while c > first_command loop
@@ -263,13 +283,12 @@ begin
     -- Tasks that are over, then those that are due: an attempt is never both.
     if cardinality(ended) > 0 then
         delete from queue using unnest(ended) as done
-        where outcomes[done.item] = 0
+        where outcomes[done.item] = 0 and not rowless[done.item]
             and queue.run_id = done.run_id and queue.place = done.place and queue.attempt = done.attempt;
         delete from queue using unnest(ended) as done
         where outcomes[done.item] = 0 and done.place = '' and queue.run_id = done.run_id;
     end if;
     if cardinality(offers) > 0 then
-        moment := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
         begin
             insert into queue (run_id, place, attempt, queue, tenant, version, node, holder, worker, number, offered_at,
                 claimed_at, lease_until)

@@ -1,5 +1,8 @@
 """The tasks of a log in PostgreSQL as rows: claimed by many nodes, inserted and deleted by the appends themselves.
 
+A run's only task, born in a node's hands, is kept in the run's own row instead (`postgres_append.sql`). It is the
+node's while that is alive, and becomes a row when more than its end is asked of it.
+
 The rows are a projection: `truncate queue` loses nothing but the leases, and the nodes put back what is missing. The
 server's clock rules leases. A claim is durable before it is given, so that no crash of the server gives it twice; a
 lost renewal is a shorter lease.
@@ -57,17 +60,21 @@ class PostgresTasks:
             for run_id, place, attempt, queue, owner, version in rows
         ]
 
+    async def stay_alive(self, node: str) -> None:
+        await self._all("stay_alive", node, self.lease, lines=self._claiming)
+
     async def add(self, offers: Sequence[Offer]) -> None:
         """Insert each by itself: whoever waits here for another's row holds no other."""
 
         async def insert(line: Line) -> None:
+            await self._put_down(line, [offer.run_id for offer in offers])
             for offer in offers:
                 await line.connection.execute(SQL["add_task"], *offer[:6], offer.tenant)
 
         await self._asked(insert, self._keeping)
 
     async def renew(self, tasks: Sequence[Task], nodes: Sequence[str]) -> list[bool]:
-        rows = await self._all("renew_tasks", *_keys(tasks), list(nodes), self.lease)
+        rows = await self._as_rows("renew_tasks", *_keys(tasks), list(nodes), self.lease)
         held = {row[0] for row in rows}
         return [number in held for number in range(1, len(tasks) + 1)]
 
@@ -76,23 +83,24 @@ class PostgresTasks:
         return [number in held for number in range(1, len(tasks) + 1)]
 
     async def set_leases(self, tasks: Sequence[Task], node: str, leases: Sequence[int]) -> None:
-        await self._all("set_leases", *_keys(tasks), node, list(leases))
+        await self._as_rows("set_leases", *_keys(tasks), node, list(leases))
 
     async def set_deadlines(self, tasks: Sequence[Task], node: str, seconds: Sequence[float | None]) -> None:
         left = [None if one is None else int(one * 1_000_000) for one in seconds]
         await self._all("set_deadlines", *_keys(tasks), node, left)
 
     async def release(self, tasks: Sequence[Task], node: str) -> None:
-        await self._all("release_tasks", *_keys(tasks), node)
+        await self._as_rows("release_tasks", *_keys(tasks), node)
 
     async def remove(self, tasks: Sequence[Task], node: str) -> None:
-        await self._all("remove_tasks", *_keys(tasks), node)
+        await self._as_rows("remove_tasks", *_keys(tasks), node)
 
     async def claims_of(self, run_id: str) -> list[Claim]:
         rows = await self._all("claims_of_run", clean(run_id))
         return [_claim(row) for row in rows]
 
     async def overdue(self, node: str, limit: int) -> list[Overdue]:
+        await self._all("put_down_of_dead", node)
         rows = await self._all("overdue_tasks", node, limit, self.lease)
         return [_overdue(*row) for row in rows]
 
@@ -139,6 +147,18 @@ class PostgresTasks:
 
     async def _all(self, name: str, *parameters: Any, lines: Lines | None = None) -> list[Any]:
         return await self._asked(lambda line: line.connection.fetch(SQL[name], *parameters), lines or self._keeping)
+
+    async def _as_rows(self, name: str, run_ids: list[str], *parameters: Any) -> list[Any]:
+        """Ask something of tasks that have rows only then."""
+
+        async def ask(line: Line) -> list[Any]:
+            await self._put_down(line, run_ids)
+            return await line.connection.fetch(SQL[name], run_ids, *parameters)
+
+        return await self._asked(ask, self._keeping)
+
+    async def _put_down(self, line: Line, run_ids: list[str]) -> None:
+        await line.connection.execute(SQL["put_down"], run_ids, self.lease)
 
     async def _asked(self, ask: Callable[[Line], Awaitable[Result]], lines: Lines) -> Result:
         """Do what may be done twice."""

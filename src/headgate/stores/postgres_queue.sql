@@ -1,3 +1,24 @@
+-- put_down: the tasks that some runs have in hand as rows, whose leases last until then
+--
+-- A run's only task, if it was born in a node's hands, is in the run's own row (`append_batch`): there it costs nothing.
+-- Whoever wants more of it than its end puts it down first. The caller has locked the runs, or lets this do it.
+create function put_down(keys bigint[], until bigint) returns void
+language sql
+    set search_path from current
+as $$
+    with held as (
+        select key, hand_node from runs where key = any (keys) and hand_node <> '' order by key for no key update
+    ), put as (
+        update runs set hand_node = '' from held where runs.key = held.key
+        returning id, tenant, version, updated_at, hand_place, hand_attempt, hand_queue, held.hand_node as holder
+    )
+    insert into queue (run_id, place, attempt, queue, tenant, version, node, holder, worker, number, offered_at,
+        claimed_at, lease_until)
+    select id, hand_place, hand_attempt, hand_queue, tenant, version, holder, holder, '', 0, updated_at, updated_at, until
+    from put
+    on conflict do nothing
+$$;
+
 -- claim: free tasks into a node's hands, its own first
 --
 -- Its own are those that it has decided: it has their runs in memory. Those of others it takes when they have been free

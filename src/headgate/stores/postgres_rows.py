@@ -129,9 +129,9 @@ def bytes_head(size: int) -> bytes:
 
 
 @lru_cache(WORDS_KEPT_MAX)
-def words(*given: str | bool) -> bytes:
+def words(*given: str | bool | None) -> bytes:
     """Return texts and truths that are next to each other, and often the same."""
-    return b"".join([text(one) if isinstance(one, str) else TRUTHS[one] for one in given])
+    return b"".join([TRUTHS[one] if isinstance(one, bool) else text_or_null(one) for one in given])
 
 
 def clean(text: str) -> str:

@@ -36,6 +36,7 @@ ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
         ("postgres_schema.sql", "rows"),
         ("postgres_schema.sql", "tables"),
         ("postgres_schema.sql", "triggers"),
+        ("postgres_queue.sql", "put_down"),
         ("postgres_append.sql", "append"),
         ("postgres_beside.sql", "tables"),
         ("postgres_beside.sql", "functions"),

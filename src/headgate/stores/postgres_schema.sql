@@ -1,15 +1,17 @@
 -- rows: what an append takes; their arrays are sent as they are (`postgres_rows.py`)
 create type item_row as (
     item bigint, run bigint, expected bigint, version bigint, tasks bigint, cost bigint, reserved bigint,
-    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, is_new boolean, is_apart boolean,
-    simulated boolean, status text collate "C", error text, hash bytea
+    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, hand_attempt bigint, is_new boolean,
+    is_apart boolean, puts_down boolean, simulated boolean, status text collate "C", hand_node text collate "C",
+    hand_place text collate "C", hand_queue text collate "C", error text, hash bytea
 );
 create type start_row as (
     item bigint, key bigint, version bigint, tasks bigint, cost bigint, reserved bigint, created_at bigint,
-    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, once boolean, simulated boolean,
-    id text collate "C", tenant text collate "C", workflow text collate "C", definition text, trace_id text,
-    parent text collate "C", unique_key text collate "C", labels text, status text collate "C", error text,
-    content_key bytea, hash bytea
+    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, hand_attempt bigint, once boolean,
+    simulated boolean, id text collate "C", tenant text collate "C", workflow text collate "C", definition text, trace_id text,
+    parent text collate "C", unique_key text collate "C", labels text, status text collate "C",
+    hand_node text collate "C", hand_place text collate "C", hand_queue text collate "C", error text, content_key bytea,
+    hash bytea
 );
 create type event_row as (
     item bigint, number bigint, run bigint, version bigint, at bigint, type text collate "C", data bytea, hash bytea,
@@ -72,7 +74,11 @@ create table runs (
     updated_at bigint not null,
     finished_at bigint,
     error text not null,
-    simulated boolean not null
+    simulated boolean not null,
+    hand_node text collate "C" not null default '',
+    hand_place text collate "C",
+    hand_attempt bigint,
+    hand_queue text collate "C"
 ) with (fillfactor = 70, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02);
 create unique index runs_by_id on runs (id);
 create unique index runs_by_unique_key on runs (tenant, unique_key)
@@ -163,6 +169,7 @@ create index queue_free_for_all on queue (queue, number) where lease_until is nu
 create index queue_free_of_tenant on queue (queue, tenant, number) where lease_until is null;
 create index queue_by_lease on queue (lease_until) where lease_until is not null;
 create index queue_by_deadline on queue (deadline) where deadline is not null;
+create table nodes (node text collate "C" primary key, alive_until bigint not null);
 
 -- triggers: events are written once; their contents may be erased, and within a deletion they may go
 create function refuse_change() returns trigger language plpgsql set search_path from current as $$
