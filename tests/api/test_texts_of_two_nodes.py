@@ -10,7 +10,7 @@ import httpx2
 import msgspec
 from tests.api.conftest import Desk, serving
 from tests.api.sockets.watchers import TALKING, frames, refused, say, taken, watching
-from tests.engine.test_two_nodes import until
+from tests.engine.two_nodes.nodes import until
 from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
 
 from headgate.api.caller import EVERYTHING, Caller

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from tests.engine.tapped import Tap, Watcher
-from tests.engine.test_two_nodes import until
+from tests.engine.two_nodes.nodes import until
 from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
 
 from headgate.app import App

@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.test_streams import Nobody
 from tests.engine.neighbours_lab import ASK, Node, begun, play, running, said
 from tests.engine.tapped import TEXT, in_pieces
-from tests.engine.test_two_nodes import until
+from tests.engine.two_nodes.nodes import until
 from tests.postgres_logs import SCHEMA, Proxy, empty_postgres_log, server_url
 
 from headgate.engine import texts_of_neighbours, texts_passed_on

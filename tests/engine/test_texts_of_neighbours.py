@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.engine.neighbours_lab import ASK, Node, begun, play, said
 from tests.engine.tapped import TEXT, in_pieces
-from tests.engine.test_two_nodes import until
+from tests.engine.two_nodes.nodes import until
 
 from headgate.ports import Restarted, Tokens
 

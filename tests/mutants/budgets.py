@@ -155,6 +155,6 @@ MUTANTS = (
     Mutant(
         "an attempt that waits keeps its slot",
         (Edit("src/headgate/engine/task_context.py", "            left.extend(self._slots)\n", ""),),
-        "tests/engine/test_worker.py::test_an_attempt_that_waits_for_a_person_keeps_no_slot_from_those_that_work",
+        "tests/engine/test_worker_reports.py::test_an_attempt_that_waits_for_a_person_keeps_no_slot_from_those_that_work",
     ),
 )

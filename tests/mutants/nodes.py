@@ -22,7 +22,7 @@ MUTANTS = (
     Mutant(
         "a node refuses what another has made possible",
         (Edit(LANE, "if self._engine.others is None:", "if True:"),),
-        "tests/engine/test_two_nodes.py::test_what_would_be_refused_is_decided_again_on_what_the_other_has_made_of_the_run",
+        "tests/engine/two_nodes/test_commands.py::test_what_would_be_refused_is_decided_again_on_what_the_other_has_made_of_the_run",
     ),
     Mutant(
         "a lease that is over is renewed",
