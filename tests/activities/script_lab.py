@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import textwrap
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,3 +51,21 @@ def failure_of(source: str, **rest: Any) -> Failure:
     with pytest.raises(Attempt) as raised:
         run(source, **rest)
     return raised.value.failure
+
+
+async def first_line(ctx: Context) -> str:
+    await asyncio.wait_for(ctx.heard.wait(), 10)
+    return ctx.lines[0][1]
+
+
+def ends(pid: int) -> bool:
+    """Whether the process is gone within ten seconds (or is only waiting for its parent to notice)."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        os.sched_yield()
+    return False

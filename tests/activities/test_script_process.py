@@ -9,32 +9,13 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
-from tests.activities.script_lab import Context, run
+from tests.activities.script_lab import Context, ends, first_line, run
 
 from headgate.activities.script import ScriptSettings, script
 
 pytestmark = pytest.mark.slow  # every script is a process
-
-
-async def first_line(ctx: Context) -> str:
-    await asyncio.wait_for(ctx.heard.wait(), 10)
-    return ctx.lines[0][1]
-
-
-def ends(pid: int) -> bool:
-    """Whether the process is gone within ten seconds (or is only waiting for its parent to notice)."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            if "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text():
-                return True
-        except FileNotFoundError:
-            return True
-        os.sched_yield()
-    return False
 
 
 def test_the_parents_secrets_are_not_in_the_environment(monkeypatch: pytest.MonkeyPatch):
