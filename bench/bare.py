@@ -56,6 +56,7 @@ class _Writer:
         for name, value in shape.settings.items():
             self.connection.execute(f"pragma {name} = {value}")
         self.connection.execute(SQL["schema"])
+        self.connection.execute(SQL["open_approvals"])  # with which a run's row is as it is now
         self.keys = itertools.count(1)
         self.commits = 0
         self.items = 0

@@ -63,7 +63,7 @@ async def waiting(desk: Any, definition: str) -> tuple[str, Any]:
 
 
 async def link_to(desk: Any, run: str, by: str = "ann@example.org", **rest: Any) -> str:
-    ((approval,), _) = await desk.app.doors.records.approvals(limit=10)
+    ((approval,), _) = await desk.app.doors.records.of("default").approvals(limit=10)
     return f"/approval_links/{await desk.app.telling.links.token(run, approval.key, approval.since, by=by, **rest)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from itertools import chain
 from typing import Any
 
@@ -11,6 +12,10 @@ from headgate.api import records
 
 ASK = "name: ask\ninputs: {n: {type: integer}}\nactivities: {ask: {use: approval, with: {title: 'Run {{ INPUT.n }}?'}}}"
 ASK_MANY = "name: many\nactivities: {ask: {use: approval, for_each: [1, 2, 3, 4], with: {title: 'Item {{ ITEM }}?'}}}"
+ASK_BESIDE_WORK = """
+name: beside
+activities: {ask: {use: approval, with: {title: 'Go on?'}}, work: {use: work, queue: nobody}}
+"""
 SIGNALLED = "name: signalled\nactivities: {a: {wait_for: go}}"
 FAR = "name: far\nactivities: {work: {use: work, queue: nobody}}"
 
@@ -40,9 +45,17 @@ async def asking(desk: Any) -> list[dict[str, Any]]:
     for n in range(3, 5):
         await desk.start("ask", input={"n": n})
     while (listed := (await desk.get("/approvals")).json())["count"] < 9:
-        await desk.app.engine.settled()
+        await desk.app.desk.settled()
     assert listed["next_cursor"] is None
     return listed["approvals"]
+
+
+async def asked(desk: Any, run: str) -> None:
+    """Return when the run has asked somebody."""
+    async with aclosing(desk.app.doors.records.follow(run)) as pages:
+        async for page in pages:
+            if any(event.type == "activity_suspended" for event in page):
+                return
 
 
 # --- Approvals -----------------------------------------------------------------------------------------------------
@@ -53,8 +66,8 @@ async def asking(desk: Any) -> list[dict[str, Any]]:
 def test_every_approval_is_on_one_page(play: Any, limit: int, looked_at: int, monkeypatch: pytest.MonkeyPatch):
     async def scene(desk: Any) -> None:
         whole = await asking(desk)
-        monkeypatch.setattr(records, "WAITING_PAGE", 2)
-        monkeypatch.setattr(records, "WAITING_LOOKED_AT_MAX", looked_at)
+        monkeypatch.setattr(records, "ASKING_PAGE", 2)
+        monkeypatch.setattr(records, "RUNS_LOOKED_AT_MAX", looked_at)
 
         found = await pages(desk, "/approvals", "approvals", limit)
 
@@ -76,6 +89,25 @@ def test_a_decision_between_two_pages_hides_no_other_approval(play: Any):
 
         seen = {one["id"] for one in (*first["approvals"], *behind.json()["approvals"])}
         assert seen == {one["id"] for one in whole}
+
+    play(scene)
+
+
+def test_an_approval_is_listed_while_the_rest_of_its_run_is_at_work_or_paused(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy(ASK_BESIDE_WORK)
+        at_work, paused = [(await desk.start("beside"))["workflow_id"] for _ in range(2)]
+        for run in (at_work, paused):
+            await asked(desk, run)
+        assert (await desk.post(f"/workflows/{paused}/pause", {})).json()["status"] == "paused"
+        assert (await desk.get(f"/workflows/{at_work}")).json()["status"] == "running"
+
+        listed = (await desk.get("/approvals")).json()["approvals"]
+        for one in listed:
+            assert (await desk.post(f"/approvals/{one['id']}", {"approved": True})).status_code == 200
+
+        assert {one["id"] for one in listed} == {f"{at_work}~ask", f"{paused}~ask"}
+        assert (await desk.get("/approvals")).json()["approvals"] == []
 
     play(scene)
 
@@ -103,6 +135,49 @@ def test_schedules_come_in_pages_by_name_also_where_one_goes_meanwhile(play: Any
         await desk.client.delete(f"/schedules/{found[0][1]['id']}")
         rest = (await desk.get("/schedules", params={"cursor": first["next_cursor"]})).json()
         assert rest["schedules"] == [*found[1], *found[2]]
+
+    play(scene)
+
+
+# --- Whoever may, and what is kept for them --------------------------------------------------------------------------
+
+KEPT = {
+    "/clients": ("clients", {"scopes": ["runs:read"]}),
+    "/users": ("users", {"role": "viewer", "password": "correct horse battery"}),
+    "/tenants": ("tenants", {}),
+    "/secrets": ("secrets", {"value": "worth keeping"}),
+}
+
+
+@pytest.mark.parametrize("path", KEPT)
+def test_clients_users_tenants_and_secrets_come_in_pages_by_name(play: Any, path: str):
+    async def scene(desk: Any) -> None:
+        called, body = KEPT[path]
+        names = [f"a{number}" for number in (3, 1, 5, 2, 4)]
+        for name in names:
+            assert (await desk.post(path, {"name": name, **body})).status_code in (200, 201)
+
+        whole = (await desk.get(path)).json()
+        found = await pages(desk, path, called, 2)
+
+        assert [one["name"].lower() for one in whole[called]] == sorted(names)
+        assert (whole["count"], whole["next_cursor"]) == (5, None)
+        assert [len(page) for page in found] == [2, 2, 1]
+        assert list(chain(*found)) == whole[called]
+
+    play(scene)
+
+
+def test_a_secret_that_goes_between_two_pages_hides_no_other(play: Any):
+    async def scene(desk: Any) -> None:
+        for name in "ABCD":
+            await desk.post("/secrets", {"name": name, "value": "worth keeping"})
+        first = (await desk.get("/secrets?limit=2")).json()
+        await desk.client.delete(f"/secrets/{first['next_cursor']}")
+
+        rest = (await desk.get("/secrets", params={"cursor": first["next_cursor"]})).json()
+
+        assert [one["name"] for one in first["secrets"] + rest["secrets"]] == list("ABCD")
 
     play(scene)
 
@@ -165,7 +240,9 @@ def test_a_cursor_that_leads_nowhere_is_refused(play: Any, path: str):
     play(scene)
 
 
-@pytest.mark.parametrize("path", ["/workflows", "/runs", "/approvals", "/schedules", "/workflows/{run}", "/admin/acts"])
+@pytest.mark.parametrize(
+    "path", ["/workflows", "/runs", "/approvals", "/schedules", "/workflows/{run}", "/admin/acts", *KEPT]
+)
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "many"])
 def test_a_limit_out_of_its_bounds_is_refused_by_its_name(play: Any, path: str, limit: str):
     async def scene(desk: Any) -> None:

@@ -65,8 +65,9 @@ def test_what_takes_no_body_refuses_what_somebody_tells_it(path: str, play: Any)
         run = (await desk.start("far"))["workflow_id"]
         schedule = await desk.post("/schedules", {"name": "daily", "definition_name": "far", "cron": "30 7 * * *"})
         webhook = await desk.post("/webhooks", {"url": "https://acme.example/news"})
+        await desk.post("/tenants", {"name": "acme"})
         named = {"workflows": run, "schedules": schedule.json()["id"], "webhooks": webhook.json()["id"]}
-        asked = path.replace("{id}", named.get(path.split("/")[1], ""))
+        asked = path.replace("{id}", named.get(path.split("/")[1], "")).replace("{name}", "acme")
 
         refused = await desk.post(asked, {"input": {"n": 8}})
         unreadable = await desk.client.post(asked, content=b"input=8")

@@ -283,6 +283,7 @@ WALK: dict[str, tuple[Probe, ...] | Everybody] = {
     "POST /tenants": (Probe("/tenants", lambda _: {"name": "acme"}), Probe("/tenants", lambda _: {"name": "other"})),
     "GET /tenants/{name}": (Probe("/tenants/{tenant}"),),
     "POST /tenants/{name}": (Probe("/tenants/{tenant}", lambda _: {"runs_max": 0}),),
+    "POST /tenants/{name}/close": (Probe("/tenants/{tenant}/close"),),
     "GET /metrics": (Probe("/metrics"),),
     **{
         f"GET {path}": Everybody("it tells of the process, and of nobody's runs")
@@ -318,8 +319,9 @@ Scene = Callable[[Desk, Desk], Awaitable[None]]
 
 
 async def by_header(headers: Mapping[str, str]) -> Caller:
-    tenant = headers["x-tenant"]
-    return Caller(tenant=tenant, actor=f"client:{tenant}-1", scopes=EVERYTHING)
+    tenant, scopes = headers["x-tenant"], headers.get("x-scopes")
+    granted = EVERYTHING if scopes is None else frozenset(scopes.split())
+    return Caller(tenant=tenant, actor=f"client:{tenant}-1", scopes=granted)
 
 
 @pytest.fixture(params=sorted(LOGS))
@@ -597,7 +599,7 @@ def test_a_secret_goes_in_and_never_comes_back(stage: Any):
         assert [answer.status_code for answer in answers] == [200, 200, 422, 200, 200, 404]
         assert not any("s3cret" in answer.text for answer in answers)
         assert [one["name"] for one in answers[1].json()["secrets"]] == ["API_TOKEN"]
-        assert answers[3].json() == {"secrets": [], "count": 0}
+        assert answers[3].json() == {"secrets": [], "count": 0, "next_cursor": None}
 
     stage(scene)
 
@@ -637,6 +639,33 @@ def test_only_the_servers_own_tenant_administers_tenants(stage: Any):
         assert (shown.json()["runs_max"], shown.json()["spend_per_month_usd"]) == (2, None)
         assert shown.json()["used"]["runs"] == 0
         assert (await bolt.get("/tenants")).status_code == 403
+
+    stage(scene)
+
+
+def test_a_tenant_is_closed_by_the_servers_admins_and_what_it_had_is_ended_once(stage: Any):
+    async def scene(acme: Desk, bolt: Desk) -> None:
+        await furnish(acme)
+        await bolt.deploy(ASKING)
+        others = await bolt.start("asking")
+        own = {"x-tenant": "default"}
+        others_admin = await bolt.post("/tenants/acme/close")
+        no_admin = await acme.post("/tenants/acme/close", headers=own | {"x-scopes": "runs:read runs:write approvals"})
+        assert (others_admin.status_code, no_admin.status_code) == (403, 403)
+        assert (await acme.get("/workflows?status=cancelled")).json()["total"] == 0
+
+        closed = await acme.post("/tenants/acme/close", headers=own)
+        again = await acme.post("/tenants/acme/close", headers=own)
+
+        counts = {"clients": 1, "users": 1, "hooks": 1, "schedules": 1, "runs": 3, "webhooks": 1, "secrets": 1}
+        assert (closed.status_code, closed.json()) == (200, {"name": "acme", **counts})
+        assert (again.status_code, again.json()) == (200, {"name": "acme", **dict.fromkeys(counts, 0)})
+        assert (await acme.post("/workflows", {"definition_name": "asking"})).status_code == 429
+        assert (await bolt.get(f"/workflows/{others['workflow_id']}")).json()["status"] != "cancelled"
+        refused = [await acme.post(f"/tenants/{name}/close", headers=own) for name in ("nobody", "default")]
+        assert [answer.status_code for answer in refused] == [404, 409]
+        acts = (await acme.get("/admin/acts", headers=own)).json()["acts"]
+        assert [(act["act"], act["on"]) for act in acts] == [("tenant.close", "acme")] * 2
 
     stage(scene)
 

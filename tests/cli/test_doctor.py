@@ -530,6 +530,42 @@ def test_a_key_that_does_not_open_what_is_kept_is_bad(doctor: Doctor, folder: Pa
     assert (seen["status"], "may be read by others" in seen["text"]) == ("bad", True)
 
 
+def test_it_is_said_how_much_an_older_key_is_still_needed_for(doctor: Doctor, folder: Path):
+    for words in (
+        ("key", "rotate"),
+        ("webhooks", "add", "https://ann:hush@example.org/"),
+        ("hooks", "add", "push", "--signal", "pushed", "--unique-key", "{{ BODY.repo }}"),
+    ):
+        assert doctor.exit_code(*words, "--quiet") == 0
+    old = (folder / ".headgate" / "key").read_text().strip()
+    new = "B" * 43 + "="
+    doctor.capsys.readouterr()
+
+    before = doctor("--offline")["key"]
+    added = doctor("--offline", HEADGATE_KEY=f"{new},{old}")["key"]
+    without = doctor("--offline", HEADGATE_KEY=new)["key"]
+
+    assert before["text"].endswith("opens all 4 secrets and keys")
+    assert (added["status"], "keep the older keys, which have sealed 4 of them" in added["text"]) == ("good", True)
+    assert (without["status"], "4 of 4 secrets and keys" in without["text"]) == ("bad", True)
+
+
+def test_when_all_is_sealed_anew_the_older_key_may_go(doctor: Doctor, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    assert doctor.exit_code("key", "rotate", "--quiet") == 0
+    doctor.capsys.readouterr()
+    assert doctor.exit_code("webhooks", "add", "https://ann:hush@example.org/", "--json") == 0
+    webhook = json.loads(doctor.capsys.readouterr().out)["id"]
+    new = "B" * 43 + "="
+    monkeypatch.setenv("HEADGATE_KEY", f"{new},{(folder / '.headgate' / 'key').read_text().strip()}")
+
+    assert doctor.exit_code("key", "rotate", "--quiet") == 0
+    assert doctor.exit_code("webhooks", "enable", webhook, "--quiet") == 0
+    doctor.capsys.readouterr()
+
+    alone = doctor("--offline", HEADGATE_KEY=new)["key"]
+    assert (alone["status"], alone["text"].endswith("opens all 3 secrets and keys")) == ("good", True)
+
+
 def test_a_call_that_nobody_answers_is_given_up_in_time(doctor: Doctor, provider: Provider):
     provider.silent.clear()
 

@@ -294,7 +294,7 @@ def test_every_table_of_either_end_is_copied(url: str, file: Path):
 
     here, there = asyncio.run(names())
 
-    made_there = {"queue", "readers"}  # a projection, which nodes fill again; and roles, which no file has
+    made_there = {"queue", "nodes", "readers"}  # projections, which nodes fill again; and roles, which no file has
     assert here == there - made_there == {*moving.TABLES, "meta"}
 
 

@@ -27,6 +27,17 @@ def test_a_webhooks_password_is_not_printed(headgate: Verb):
     assert not any("hush" in text for text in printed)
 
 
+def test_webhooks_are_listed_without_the_key_too_and_no_key_is_made(headgate: Verb, tmp_path: Path):
+    headgate("webhooks", "add", "https://example.org/news")
+    key = tmp_path / ".headgate" / "key"
+    key.unlink()
+
+    code, out, _ = headgate("webhooks", "list", "--json")
+
+    assert (code, [one["url"] for one in json.loads(out)]) == (0, ["***"])
+    assert not key.exists()
+
+
 def test_a_webhook_is_added_tested_told_and_removed(headgate: Verb):
     with Receiver() as receiver:
         code, out, _ = headgate(

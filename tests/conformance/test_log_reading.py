@@ -10,7 +10,7 @@ import pytest
 from tests.conformance.logs import begun
 
 from headgate.engine.lane import INLINE_BYTES_MAX
-from headgate.ports import Log, RunsWanted, SpendWanted
+from headgate.ports import Log, Move, RunsWanted, SpendWanted
 from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
 
 # --- Reading ---------------------------------------------------------------------------------------------
@@ -121,6 +121,25 @@ async def test_busy_runs_are_the_unfinished_ones_with_tasks(log: Log):
     assert [row.id for row in first + rest] == ["tasks-1", "tasks-2", "tasks-3"]
     await tasks[2].commit(tasks=0)
     assert [row.id for row in await log.busy(0, 10)] == ["tasks-1", "tasks-3"]
+
+
+@on_a_loop
+async def test_runs_with_open_approvals_are_a_tenants_unfinished_ones_and_those_that_are_not_known(log: Log):
+    runs = [await begun(log, f"asks-{n}", approvals=n) for n in range(4)]
+    await begun(log, "works-too", tasks=2, approvals=1, status="running")
+    await begun(log, "older", approvals=None)
+    await begun(log, "over", approvals=None, status="failed", finished_at=NOON)
+    await begun(log, "of-others", tenant="acme", approvals=1)
+
+    first = await log.with_approvals("default", 2)
+    rest = await log.with_approvals("default", 10, before=first[-1].key)
+
+    assert [row.id for row in first + rest] == ["older", "works-too", "asks-3", "asks-2", "asks-1"]
+    assert [row.head.approvals for row in first + rest] == [None, 1, 3, 2, 1]
+    assert [row.id for row in await log.with_approvals("acme", 10)] == ["of-others"]
+    await runs[2].commit(approvals=0)
+    await log.commit([runs[3].append(approvals=0, moves=[Move("team", limit=9)])])
+    assert [row.id for row in await log.with_approvals("default", 10, before=first[-1].key)] == ["asks-1"]
 
 
 @on_a_loop

@@ -27,7 +27,12 @@ HISTORIES = sorted(Path(__file__).parent.glob("schema-*.sql.gz"))
 WITH_SPEND = [history for history in HISTORIES if not history.name.startswith("schema-1.")]
 """Those that have spend rows."""
 TABLES = ("runs", "events", "blobs", "definitions", "answers")
-COLUMNS = {"definitions": "version, name, body, deployed_at"}
+COLUMNS = {
+    "definitions": "version, name, body, deployed_at",
+    "runs": """key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit, content_key,
+        created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at, finished_at, error,
+        simulated""",
+}
 """What was there before, where a table has more now."""
 
 
@@ -75,6 +80,7 @@ async def test_it_is_read_as_it_is_run_by_run_at_every_version(database: Path):
 
     listed = await reader.runs()
     views = {run.status: await reader.show(run.id) for run in listed}
+    asking = await log.with_approvals("default", 10)
     at_every_version = [
         await reader.show(run.id, at=version)
         for run in listed
@@ -85,6 +91,7 @@ async def test_it_is_read_as_it_is_run_by_run_at_every_version(database: Path):
     assert sorted(views) == ["completed", "failed", "waiting"]
     assert views["completed"].outputs == {"letter": "dear Ada, yours", "by": "grace"}
     assert views["waiting"].waiting_for
+    assert [(row.id, row.head.approvals) for row in asking] == [(views["waiting"].id, None)]
     assert "it broke" in views["failed"].error
     assert len(at_every_version) == sum(view.version for view in views.values())
     assert digest(database) == before
@@ -160,20 +167,23 @@ async def test_what_was_spent_in_it_is_read_before_and_after_and_is_the_same_fro
 
 
 def test_a_run_that_waits_in_it_is_approved_and_goes_on_to_its_end(database: Path):
-    async def go_on() -> tuple[str, object, int]:
+    async def go_on() -> tuple[list[str], str, object, int]:
         log = SqliteLog(database)
         waiting = (await rows_by_status(log))["waiting"]
         failed = (await rows_by_status(log))["failed"]
         async with App(log, offline=True, environment={"HEADGATE_RETENTION": "forever"}) as app:
+            asking = await app.doors.records.of("default").approvals(limit=10)
             await app.desk.decide(waiting.id, approved=True, by="hopper")
             row = await app.engine.finished(waiting.id)
             outputs = (await app.desk.show(waiting.id)).outputs
             assert await verify(log) == []
             erased = await app.desk.erase([failed.id])
-        return row.head.status, outputs, len(erased.runs)
+            assert await log.with_approvals("default", 10) == []
+        return [one.run for one in asking.lines], row.head.status, outputs, len(erased.runs)
 
-    status, outputs, erased = asyncio.run(go_on())
+    asking, status, outputs, erased = asyncio.run(go_on())
 
+    assert len(asking) == 1
     assert (status, outputs) == ("completed", {"letter": "dear Bob, yours", "by": "hopper"})
     assert erased == 1
 

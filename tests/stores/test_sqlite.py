@@ -563,6 +563,7 @@ async def test_schedules_and_rules_of_schema_3_are_read_where_they_are_and_taken
     rule = BudgetRule(scope="tenant", period="day", limit=5)
     with connection:
         connection.execute("drop table documents; drop table document_kinds; create table streams (id integer)")
+        connection.execute("drop index runs_with_approvals; alter table runs drop column approvals")
         for file in ("schedules.sql", "budgets.sql"):
             connection.execute(load_queries(file)["schema"])
         beat = Schedule(id="1", name="beat", workflow="tick", every_seconds=60.0, next_at=9)

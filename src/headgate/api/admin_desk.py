@@ -6,6 +6,7 @@ import msgspec
 
 from headgate.api.asker import Asker
 from headgate.api.closing import Closing
+from headgate.core.errors import Refused
 from headgate.engine.engine import Engine
 from headgate.engine.gate import Gate
 from headgate.engine.hooks import Hooks
@@ -108,7 +109,13 @@ class AdminDesk(Asker):
         self.require_default_tenant("administers tenants")
         return await self._quotas.standing(await self._tenants.insist(name))
 
-    async def close_tenant(self, name: str, *, by: str = "") -> Closed:
+    async def tenant_to_close(self, name: str) -> Tenant:
+        """Return a tenant that may be closed. Raises `Forbidden`, `NotFound`, `Refused` for the default one."""
         self.require_default_tenant("administers tenants")
+        if name == DEFAULT_TENANT:
+            raise Refused(f"The tenant {DEFAULT_TENANT!r} is whoever has the machine, and cannot be closed.")
+        return await self._tenants.insist(name)
+
+    async def close_tenant(self, name: str, *, by: str = "") -> Closed:
         assert self.closing is not None
-        return await self.closing.close(await self._tenants.insist(name), by=self._signed(by))
+        return await self.closing.close(await self.tenant_to_close(name), by=self._signed(by))

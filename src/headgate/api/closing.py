@@ -16,7 +16,7 @@ from headgate.api.auth import Auth
 from headgate.core.errors import NotFound, Refused
 from headgate.engine.hooks import Hooks
 from headgate.engine.webhooks import Webhooks
-from headgate.ports import DEFAULT_TENANT, Closed, Log, RunsWanted, Tenant
+from headgate.ports import Closed, Log, RunsWanted, Tenant
 
 if TYPE_CHECKING:
     from headgate.api.desk import Desk
@@ -38,9 +38,7 @@ class Closing:
         self._hooks = hooks
 
     async def close(self, tenant: Tenant, *, by: str) -> Closed:
-        """Close a tenant; return what was ended by this call. Raises `Refused` for the default one, `Unavailable`."""
-        if tenant.name == DEFAULT_TENANT:
-            raise Refused(f"The tenant {DEFAULT_TENANT!r} is whoever has the machine, and cannot be closed.")
+        """Close a tenant; return what was ended by this call. Raises `Unavailable`."""
         its = self._desk.of(tenant.name, by)
         clients, users = await self._end_logins(tenant.name, by)
         await self._desk.set_tenant(msgspec.structs.replace(tenant, runs_max=0))
@@ -76,6 +74,8 @@ class Closing:
         wanted = RunsWanted(tenant=tenant, unfinished=True)
         while rows := await self._log.runs(wanted, limit=PAGE, before=before):
             for row in rows:
+                if row.head.status == "cancelling":  # a worker still has a task of it
+                    continue
                 if row.parent:  # it ends with its parent, which would fail if it ended before
                     continue
                 with suppress(NotFound, Refused):  # it has just ended by itself

@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from headgate.core.errors import Invalid
 
-__all__ = ["Page", "bad_cursor", "page_behind", "page_of"]
+__all__ = ["Page", "bad_cursor", "page_behind", "page_by_name", "page_of"]
 
 Line = TypeVar("Line")
 
@@ -35,6 +35,13 @@ def page_behind(whole: Sequence[Line], cursor: str | None, limit: int, name: Cal
         if not begin:
             raise bad_cursor(cursor)
     return page_of(whole[begin : begin + limit + 1], limit, name)
+
+
+def page_by_name(whole: Sequence[Line], cursor: str | None, limit: int, name: Callable[[Line], str]) -> Page[Line]:
+    """Return a page of a list that is at hand as a whole and goes by name: the next begins behind the name of the last,
+    whether or not that one is still there."""
+    behind = whole if cursor is None else [line for line in whole if name(line) > cursor]
+    return page_of(behind, limit, name)
 
 
 def bad_cursor(given: str) -> Invalid:

@@ -23,8 +23,8 @@ from headgate.ports import EventView, RunRow, RunsWanted, SpendRow, SpendTotal, 
 __all__ = ["Records", "RunPage"]
 
 EVENTS_PAGE = 1_000
-WAITING_PAGE = 500
-WAITING_LOOKED_AT_MAX = 1_000
+ASKING_PAGE = 500
+RUNS_LOOKED_AT_MAX = 1_000
 """Runs that are looked at for one page of approvals."""
 
 
@@ -128,15 +128,16 @@ class Records:
     # --- People ------------------------------------------------------------------------------------------------------
 
     async def approvals(self, *, limit: int, behind: str | None = None) -> Page[OpenApproval]:
-        """Return a page of what waits for a person's decision: what has waited longest comes first in it, and the pages
-        go from the newest runs to the oldest. One may hold less than `limit`, where runs wait for much else: a page
+        """Return a page of what waits for a person's decision in the runs of a tenant (`of`), whatever else these are
+        at: what has waited longest comes first in it, and the pages go from the newest runs to the oldest. One may hold
+        less than `limit`, where it is not known of runs that somebody else wrote whether they wait for people: a page
         looks at a thousand of them. Raises `Invalid` where the run of the cursor is gone."""
         run, _, place = (behind or "").partition("~")
         found: list[OpenApproval] = []
         seen, looked_at = behind, 0
-        async with aclosing(self._waiting(None if behind is None else run, again=bool(place))) as rows:
+        async with aclosing(self._asking(None if behind is None else run, again=bool(place))) as rows:
             async for row in rows:
-                if looked_at == WAITING_LOOKED_AT_MAX:
+                if looked_at == RUNS_LOOKED_AT_MAX:
                     return Page(_oldest_first(found), seen)
                 for one in sorted(await open_approvals(self._engine, row), key=lambda one: one.key):
                     if row.id == run and one.key <= place:
@@ -148,16 +149,16 @@ class Records:
                 seen, looked_at = row.id, looked_at + 1
         return Page(_oldest_first(found), None)
 
-    async def _waiting(self, run: str | None, *, again: bool) -> AsyncGenerator[RunRow]:
-        """Yield the runs that wait, newest first: those behind `run`, and it too, where `again`."""
+    async def _asking(self, run: str | None, *, again: bool) -> AsyncGenerator[RunRow]:
+        """Yield the runs that wait for people, newest first: those behind `run`, and it too, where `again`."""
+        assert self._tenant is not None, "approvals are listed for a tenant"
         before: int | None = None
         if run is not None:
             row = await self._row_at(run)
             before = row.key
             if again:
                 yield row
-        waiting = RunsWanted(status="waiting", tenant=self._tenant)
-        while rows := await self._engine.log.runs(waiting, limit=WAITING_PAGE, before=before):
+        while rows := await self._engine.log.with_approvals(self._tenant, ASKING_PAGE, before=before):
             for row in rows:
                 yield row
             before = rows[-1].key

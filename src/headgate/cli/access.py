@@ -17,9 +17,10 @@ from headgate.ports import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from headgate.api.auth import Auth
+    from headgate.engine.sealing import Sealer
     from headgate.ports import Clock, Documents
 
-__all__ = ["acting_user", "change_access", "read_access", "record_act", "require_tenant"]
+__all__ = ["acting_user", "change_access", "read_access", "record_act", "require_tenant", "sealer_here"]
 
 NAMED_MAX = 10
 """Tenants that a refusal names."""
@@ -52,6 +53,17 @@ def _auth(common: Common, documents: Documents, clock: Clock) -> Auth:
     from headgate.engine.sealing import sealer_of
 
     return Auth(documents, clock, partial(sealer_of, os.environ, _folder_of_key(common)))
+
+
+def sealer_here(common: Common) -> Sealer:
+    """Return the sealer of the key that is here. Raises `NotFound` where there is none: looking makes none."""
+    from headgate.engine.sealing import FILE, VARIABLE, sealer_of
+
+    folder = _folder_of_key(common)
+    if not os.environ.get(VARIABLE, "").strip() and (folder is None or not (folder / FILE).exists()):
+        makes = f"{VARIABLE} must be set for them" if folder is None else "the first of them makes it"
+        raise NotFound(f"there is none here; `headgate serve` and secrets need one: {makes}")
+    return sealer_of(os.environ, folder)
 
 
 def _clock(session: Session) -> Clock:

@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from headgate.cli.access import sealer_here
 from headgate.cli.doctor_providers import Finding
 from headgate.cli.options import Common
 from headgate.cli.session import open_reader
 from headgate.cli.settings_check import check_settings
-from headgate.core.errors import HeadgateError
-from headgate.engine.sealing import FILE, VARIABLE, sealer_of
+from headgate.core.errors import HeadgateError, NotFound
+from headgate.engine.sealing import FILE, VARIABLE
 from headgate.settings import strangers
 
 __all__ = ["look_at_settings"]
@@ -31,13 +32,11 @@ def look_at_settings(common: Common) -> Iterator[Finding]:
 
 
 def _key(common: Common) -> Finding:
-    file = common.folder / FILE if isinstance(common.database, Path) else None
-    if not os.environ.get(VARIABLE, "").strip() and (file is None or not file.exists()):
-        makes = f"{VARIABLE} must be set for them" if file is None else "the first of them makes it"
-        return Finding("key", "note", f"there is none here; `headgate serve` and secrets need one: {makes}")
-    where = f"of {VARIABLE}" if os.environ.get(VARIABLE, "").strip() else str(file)
+    where = f"of {VARIABLE}" if os.environ.get(VARIABLE, "").strip() else str(common.folder / FILE)
     try:
-        sealer = sealer_of(os.environ, None if file is None else file.parent)
+        sealer = sealer_here(common)
+    except NotFound as error:
+        return Finding("key", "note", error.message)
     except HeadgateError as error:
         return Finding("key", "bad", error.message)
     try:
@@ -45,17 +44,22 @@ def _key(common: Common) -> Finding:
     except HeadgateError:  # there is no database yet, or it does not answer: it says so itself
         return Finding("key", "note", f"{where}: nothing is known of what it should open")
     strange = sum(not sealer.knows(one) for one in sealed)
-    what = "secrets and signing keys"
+    older = sum(not sealer.is_current(one) for one in sealed)
+    what = "secrets and keys"
     if strange:
         return Finding(
             "key", "bad", f"{where}: {strange} of {len(sealed)} {what} are of another: add it behind a comma"
         )
-    return Finding("key", "good", f"{where}: opens all {len(sealed)} {what}")
+    stay = f"; keep the older keys, which have sealed {older} of them" if older else ""
+    return Finding("key", "good", f"{where}: opens all {len(sealed)} {what}{stay}")
 
 
 async def _sealed(common: Common) -> list[bytes]:
-    """Return what is kept sealed; nothing where there is no database."""
+    """Return what is kept sealed and will be opened; nothing where there is no database."""
     from headgate.api.auth.signing_keys import kept_keys
+    from headgate.engine.approval_links import LINK_KEY
+    from headgate.engine.hooks import sealed_secrets
+    from headgate.engine.sealed_webhooks import sealed_parts
     from headgate.engine.vault import KIND
     from headgate.ports import every_document
     from headgate.stores.storage import documents_beside
@@ -64,5 +68,6 @@ async def _sealed(common: Common) -> list[bytes]:
         return []
     async with open_reader(common) as (_, log):
         documents = documents_beside(log)
-        keys = [key.private for key in await kept_keys(documents)]
-        return keys + [one.body for one in await every_document(documents, KIND)]
+        keys = [key.private for key in await kept_keys(documents) if not key.retired_at]
+        whole = [one.body for kind in (KIND, LINK_KEY) for one in await every_document(documents, kind)]
+        return keys + whole + await sealed_secrets(documents) + await sealed_parts(documents)

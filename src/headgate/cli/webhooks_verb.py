@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
 from headgate.cli import exit_codes
-from headgate.cli.access import record_act, require_tenant
+from headgate.cli.access import record_act, require_tenant, sealer_here
 from headgate.cli.interrupts import run_loop
 from headgate.cli.json_form import iso
 from headgate.cli.options import Common, common
@@ -116,11 +117,14 @@ async def _test(common: Common, webhook_id: str, tenant: str) -> int:
 
 
 async def _list(common: Common, tenant: str) -> int:
-    found = await kept(common, "webhook", Webhook, tenant=tenant)
+    from headgate.engine.sealed_webhooks import WEBHOOK, shown_webhook
+
+    kept_ones = await kept(common, WEBHOOK, Webhook, tenant=tenant)
+    found = [shown_webhook(one, partial(sealer_here, common)) for one in kept_ones]
     common.output.listing(
         found,
         form=_form,
-        row=lambda one: (one.id, one.shown.url, _wanted(one), _state(one)),
+        row=lambda one: (one.id, one.url, _wanted(one), _state(one)),
         nothing=NOTHING,
     )
     return exit_codes.COMPLETED
@@ -142,7 +146,7 @@ def _state(one: Webhook) -> str:
 def _form(one: Webhook) -> dict[str, Any]:
     return {
         "id": one.id,
-        "url": one.shown.url,
+        "url": one.url,
         "events": list(one.events),
         "workflows": list(one.workflows),
         "labels": one.labels,

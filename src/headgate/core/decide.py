@@ -211,7 +211,7 @@ def _decide_approval(decision: Decision, command: c.DecideApproval) -> None:
 
 
 def _open_approval(run: Run, key: str) -> Place:
-    open_places = [place for place in run.live_places() if place.wait and place.wait.kind == "approval"]
+    open_places = run.approvals.values()
     chosen = [place for place in open_places if key in ("", place.path, place.planned.key)]
     if len(chosen) == 1:
         return chosen[0]

@@ -68,6 +68,7 @@ def _run_finished(run: Run, event: e.RunCompleted | e.RunFailed | e.RunCancelled
         if not place.ended:
             place.status = "cancelled"
     run.tasks.clear()
+    run.approvals.clear()
     run.timers.clear()
     run.waiting_calls.clear()
     run.asking_calls.clear()

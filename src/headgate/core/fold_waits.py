@@ -28,6 +28,8 @@ REMINDERS_MAX = 20
 def _wait(run: Run, place: Place, wait: Wait) -> None:
     stop_waiting(run, place)
     place.status, place.wait = "waiting", wait
+    if wait.kind == "approval":
+        run.approvals[place.path] = place
     if wait.until is not None:
         run.set_timer(place.path, wait.kind, wait.until)
 
@@ -36,6 +38,7 @@ def stop_waiting(run: Run, place: Place) -> None:
     """What the place waited for, if anything, is no more: neither is its timer."""
     if place.wait is not None:
         run.timers.pop((place.path, place.wait.kind), None)
+        run.approvals.pop(place.path, None)
         if place.wait.remind_every:
             run.timers.pop((place.path, "reminder"), None)
         place.wait = None

@@ -105,6 +105,7 @@ class Run:
         "_alarms",
         "alerts",
         "applied",
+        "approvals",
         "asking_calls",
         "at",
         "budget",
@@ -187,6 +188,8 @@ class Run:
         """Activities that have not ended."""
         self.tasks: dict[str, Place] = {}
         """Places whose newest attempt is a task, in the order in which they were scheduled."""
+        self.approvals: dict[str, Place] = {}
+        """Places that wait for a person's decision, in the order in which it was asked for."""
         self.messages: dict[str, Message] = {}
         self.signals: list[SignalKept] = []
         self.timers: dict[tuple[str, str], int] = {}

@@ -24,7 +24,7 @@ from headgate.engine.engine import Engine
 from headgate.engine.sealing import Sealer
 from headgate.ports import Documents, RunRow
 
-__all__ = ["LINK_SECONDS", "ApprovalLinks", "BadLink", "Link"]
+__all__ = ["LINK_KEY", "LINK_SECONDS", "ApprovalLinks", "BadLink", "Link"]
 
 LINK_KEY = "link_key"
 """The kind of the document that holds the key; it is made once, by whoever needs it first."""
@@ -112,7 +112,8 @@ class ApprovalLinks:
         return row
 
     async def _key(self) -> bytes:
-        """Return the key, making it if there is none: of several processes that do, one's becomes everybody's."""
+        """Return the key, making it if there is none: of several processes that do, one's becomes everybody's. What an
+        older key has sealed is sealed anew, for nobody sets this one anew."""
         if self._known_key:
             return self._known_key
         document = await self._documents.get(LINK_KEY, "", "links")
@@ -121,7 +122,11 @@ class ApprovalLinks:
             await self._documents.put(LINK_KEY, "", "links", sealed, at=self._engine.clock.now(), expected=0)
             document = await self._documents.get(LINK_KEY, "", "links")
             assert document is not None
-        self._known_key = self._sealer().open(document.body, KEY_CONTEXT)
+        sealer, now = self._sealer(), self._engine.clock.now()
+        self._known_key = sealer.open(document.body, KEY_CONTEXT)
+        if not sealer.is_current(document.body):
+            anew = sealer.seal(self._known_key, KEY_CONTEXT)
+            await self._documents.put(LINK_KEY, "", "links", anew, at=now, expected=document.revision)
         return self._known_key
 
 

@@ -76,8 +76,7 @@ class Answered(msgspec.Struct, frozen=True):
 async def open_approvals(engine: Engine, row: RunRow) -> list[OpenApproval]:
     """Return what waits for a person's decision in a run."""
     lane = await engine.news.lane_at(row.id, row.head.version)
-    waits = [(place.path, place.wait) for place in lane.run.live_places() if place.wait is not None]
-    asking = [(path, wait) for path, wait in waits if wait.kind == "approval"]
+    asking = [(path, place.wait) for path, place in lane.run.approvals.items() if place.wait is not None]
     values = await engine.load_values(row.key, {wait.content for _, wait in asking if wait.content})
     return [
         OpenApproval(

@@ -18,9 +18,9 @@ from headgate.engine.engine import Engine
 from headgate.engine.hook_request import compiled_hook
 from headgate.engine.sealing import Sealer
 from headgate.engine.start_bounds import check_labels
-from headgate.ports import Documents, Hook
+from headgate.ports import Documents, Hook, every_document
 
-__all__ = ["Hooks", "labels_of"]
+__all__ = ["Hooks", "labels_of", "sealed_secrets"]
 
 HOOK = "hook"
 """The kind of the documents."""
@@ -93,6 +93,12 @@ class Hooks:
         hook = msgspec.json.decode(document.body, type=Hook)
         secret = self._sealer().open(base64.b64decode(hook.secret), _context(hook)).decode()
         return msgspec.structs.replace(hook, secret=secret), document.revision
+
+
+async def sealed_secrets(documents: Documents) -> list[bytes]:
+    """Return the secrets of all hooks as they are sealed, for whoever asks which keys that takes."""
+    kept = [msgspec.json.decode(one.body, type=Hook) for one in await every_document(documents, HOOK)]
+    return [base64.b64decode(hook.secret) for hook in kept]
 
 
 def _new_secret(hook: Hook) -> str:

@@ -354,6 +354,7 @@ def head_of(run: Run, head_hash: bytes) -> Head:
         run.finished_at or None,
         run.error,
         run.simulated,
+        len(run.approvals),
     )
 
 

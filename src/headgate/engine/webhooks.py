@@ -1,13 +1,12 @@
 """Webhooks out, as people look after them: subscriptions to events, each with a secret that signs its deliveries.
 
-A subscription is a document; its secret is sealed in it, and is shown when it is made and never again. How far it has
-been told of the log is its outbox's affair (`outbox.py`); who keeps the outboxes at work is `webhook_delivery.py`.
+A subscription is a document (`sealed_webhooks.py`); its secret is shown when it is made and never again. How far it
+has been told of the log is its outbox's affair (`outbox.py`); who keeps the outboxes at work is `webhook_delivery.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -24,13 +23,11 @@ from headgate.core.errors import Invalid, NotFound, Refused
 from headgate.core.signatures import secret_bytes, secret_text, signed_headers
 from headgate.engine.engine import Engine
 from headgate.engine.outbox import OUTBOX, Standing, feed_end, standing_of
+from headgate.engine.sealed_webhooks import WEBHOOK, opened_webhook, sealed_webhook, shown_webhook
 from headgate.engine.sealing import Sealer
 from headgate.ports import Delivered, Documents, Outgoing, Undelivered, Webhook
 
-__all__ = ["WEBHOOK", "WebhookChange", "Webhooks", "checked_url", "message_body"]
-
-WEBHOOK = "webhook"
-"""The kind of the documents."""
+__all__ = ["WebhookChange", "Webhooks", "checked_url", "message_body"]
 
 WEBHOOKS_MAX = 100
 """Of one tenant."""
@@ -87,27 +84,29 @@ class Webhooks:
         """Return the tenant's subscriptions, oldest first, as they are shown."""
         found = await self._documents.list(WEBHOOK, tenant=tenant, limit=PAGE)
         known = [msgspec.json.decode(document.body, type=Webhook) for document in found]
-        return sorted((webhook.shown for webhook in known), key=lambda webhook: webhook.created_at)
+        return sorted((self._shown(webhook) for webhook in known), key=lambda webhook: webhook.created_at)
 
     async def one(self, tenant: str, webhook_id: str) -> Webhook:
         """Return a subscription as it is shown. Raises `NotFound`."""
-        return (await self._kept(tenant, webhook_id))[0].shown
+        return self._shown((await self._kept(tenant, webhook_id))[0])
 
     async def change(self, tenant: str, webhook_id: str, change: WebhookChange) -> Webhook:
         """Change a subscription; return it, with its secret if that is new. Raises `NotFound`, `Invalid`, `Refused`
         where somebody else has changed it meanwhile."""
-        known, revision = await self._kept(tenant, webhook_id)
+        kept, revision = await self._kept(tenant, webhook_id)
+        known = self._opened(kept)
         given = {
             name: value for name in WebhookChange.__struct_fields__ if (value := getattr(change, name)) is not None
         }
         if given.get("url") == known.shown.url:
             del given["url"]  # as it was shown: a mask is no password
         new_secret = given.pop("new_secret")
-        secret = secret_text(secrets.token_bytes(SECRET_BYTES)) if new_secret else self._opened(known)
+        if new_secret:
+            given["secret"] = secret_text(secrets.token_bytes(SECRET_BYTES))
         if given.get("enabled"):
             given["note"] = ""
             await self._forget_failures(tenant, webhook_id)
-        changed = checked_webhook(msgspec.structs.replace(known, secret=secret, **given))
+        changed = checked_webhook(msgspec.structs.replace(known, **given))
         await self._keep(changed, expected=revision)
         return _shown_once(changed) if new_secret else changed.shown
 
@@ -144,15 +143,17 @@ class Webhooks:
         return msgspec.json.decode(document.body, type=Webhook), document.revision
 
     async def _keep(self, webhook: Webhook, *, expected: int = 0) -> None:
-        sealed = self._sealer().seal(secret_bytes(webhook.secret), _context(webhook))
-        body = msgspec.json.encode(msgspec.structs.replace(webhook, secret=base64.b64encode(sealed).decode()))
+        body = msgspec.json.encode(sealed_webhook(webhook, self._sealer()))
         at = self._engine.clock.now()
         if await self._documents.put(WEBHOOK, webhook.tenant, webhook.id, body, at=at, expected=expected) is None:
             raise Refused(f"Somebody else has changed the webhook {webhook.id} meanwhile; look at it again.")
         self.changed.set()
 
-    def _opened(self, webhook: Webhook) -> str:
-        return secret_text(self._sealer().open(base64.b64decode(webhook.secret), _context(webhook)))
+    def _opened(self, kept: Webhook) -> Webhook:
+        return opened_webhook(kept, self._sealer())
+
+    def _shown(self, kept: Webhook) -> Webhook:
+        return shown_webhook(kept, self._sealer)
 
     async def _forget_failures(self, tenant: str, webhook_id: str) -> None:
         """Let an outbox that has stood still try again at once."""
@@ -170,7 +171,7 @@ class Webhooks:
         return await self._documents.revision(WEBHOOK)
 
     async def enabled(self) -> AsyncGenerator[tuple[int, Webhook]]:
-        """Yield every tenant's enabled subscriptions, each with its revision."""
+        """Yield every tenant's enabled subscriptions as they are kept, each with its revision."""
         after = ("", "")
         while found := await self._documents.list(WEBHOOK, after=after, limit=PAGE):
             for document in found:
@@ -179,18 +180,19 @@ class Webhooks:
                     yield document.revision, webhook
             after = (found[-1].tenant, found[-1].name)
 
-    async def post(self, webhook: Webhook, message_id: str, body: bytes) -> int:
+    async def post(self, kept: Webhook, message_id: str, body: bytes) -> int:
         """Send a message, signed; return the answer's status. Raises `Undelivered`."""
-        secret = secret_bytes(self._opened(webhook))
+        webhook = self._opened(kept)
         at_seconds = self._engine.clock.now() // 1_000_000
-        headers = signed_headers(secret, body, message_id=message_id, at_seconds=at_seconds)
+        headers = signed_headers(secret_bytes(webhook.secret), body, message_id=message_id, at_seconds=at_seconds)
         return await self._outgoing.post(webhook.url, body, headers)
 
     async def disable(self, webhook: Webhook, why: str) -> None:
         """Tell it nothing more, until somebody enables it again."""
-        known, revision = await self._kept(webhook.tenant, webhook.id)
-        logger.warning("webhook %s to %s is disabled: %s", webhook.id, _host(webhook.url), why)
-        disabled = msgspec.structs.replace(known, enabled=False, note=why, secret=self._opened(known))
+        kept, revision = await self._kept(webhook.tenant, webhook.id)
+        known = self._opened(kept)
+        logger.warning("webhook %s to %s is disabled: %s", webhook.id, _host(known.url), why)
+        disabled = msgspec.structs.replace(known, enabled=False, note=why)
         with suppress(Refused):  # somebody has changed it, so its outbox begins anew
             await self._keep(disabled, expected=revision)
 
@@ -230,10 +232,6 @@ def checked_url(url: str) -> str:
     if not usable or len(url) > URL_CHARACTERS_MAX or not url.isascii() or any(char.isspace() for char in url):
         raise Invalid(f"expected url to be an http or https address of at most {URL_CHARACTERS_MAX} characters")
     return url
-
-
-def _context(webhook: Webhook) -> str:
-    return f"secret of webhook {webhook.id} of tenant {webhook.tenant}"
 
 
 def _shown_once(webhook: Webhook) -> Webhook:

@@ -64,6 +64,8 @@ class Head(NamedTuple):
     error: str
     simulated: bool = False
     """At least one call had a notional price (demo models)."""
+    approvals: int | None = 0
+    """How many places wait for a person's decision; None: the row is older than this number, so look at the run."""
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -223,6 +225,11 @@ class Log(Protocol):
 
     async def busy(self, after: int, limit: int) -> list[RunRow]:
         """Return unfinished runs that hold tasks, by key: what a start has to take up again."""
+        ...
+
+    async def with_approvals(self, tenant: str, limit: int, *, before: int | None = None) -> list[RunRow]:
+        """Return a tenant's unfinished runs with open approvals, or of which that is not known, newest first; `before`
+        is the key of the last one seen."""
         ...
 
     async def due(self, now: int, limit: int) -> list[str]:

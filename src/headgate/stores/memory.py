@@ -200,6 +200,10 @@ class MemoryLog:
         found = [self._runs[key] for key in sorted(self._runs) if key > after]
         return [run for run in found if run.head.finished_at is None and run.head.tasks > 0][:limit]
 
+    async def with_approvals(self, tenant: str, limit: int, *, before: int | None = None) -> list[RunRow]:
+        mine = await self.runs(RunsWanted(tenant=tenant, unfinished=True), limit=len(self._runs), before=before)
+        return [run for run in mine if run.head.approvals != 0][:limit]
+
     async def due(self, now: int, limit: int) -> list[str]:
         found = [(at, run.key, run.id) for run in self._runs.values() if (at := _attention(run)) <= now]
         return [run_id for _, _, run_id in sorted(found)[:limit]]

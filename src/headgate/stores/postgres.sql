@@ -61,6 +61,11 @@ order by id limit $2
 -- busy: unfinished runs that hold tasks
 select * from runs where finished_at is null and tasks > 0 and key > $1 order by key limit $2
 
+-- with_approvals: a tenant's unfinished runs with open approvals, or of which that is not known, newest first
+select * from runs
+where tenant = $1 and finished_at is null and (approvals is null or approvals > 0) and key < $2
+order by key desc limit $3
+
 -- due: runs whose time has come, earliest first
 select id from runs where attention_at is not null and attention_at <= $1 order by attention_at limit $2
 

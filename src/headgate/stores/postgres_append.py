@@ -165,20 +165,21 @@ _one, _two, _four, _five, _eight = map(numbers_of, (1, 2, 4, 5, 8))
 
 def _item(number: int, item: Append, hand: Hand, *, apart: bool) -> bytes:
     head = item.head if item.new is None else item.new.head
-    status, version, hashed, attention_at, tasks, cost, reserved, updated_at, finished_at, error, simulated = head
+    version, tasks, cost, reserved, updated_at = head.version, head.tasks, head.cost, head.reserved, head.updated_at
     expected = item.expected_version
     return row(
-        22,
+        23,
         _eight(
             *(N, number, N, item.run, N, expected, N, version, N, tasks, N, cost, N, reserved, N, updated_at),
         ),
-        number_or_null(attention_at),
-        number_or_null(finished_at),
+        number_or_null(head.attention_at),
+        number_or_null(head.finished_at),
         number_or_null(item.limit),
+        number_or_null(head.approvals),
         number_or_null(hand.attempt),
-        words(item.new is not None, apart, hand is PUT_DOWN, simulated, status, *hand[:3]),
-        text(error) if error else NOTHING,
-        value(hashed),
+        words(item.new is not None, apart, hand is PUT_DOWN, head.simulated, head.status, *hand[:3]),
+        text(head.error) if head.error else NOTHING,
+        value(head.hash),
     )
 
 
@@ -187,12 +188,13 @@ def _start(number: int, item: Append, hand: Hand, *, once: bool) -> bytes:
     run, head = item.new, item.new.head
     version, tasks, cost, reserved, updated_at = head.version, head.tasks, head.cost, head.reserved, head.updated_at
     return row(
-        29,
+        30,
         _four(N, number, N, run.key, N, version, N, tasks),
         _four(N, cost, N, reserved, N, run.created_at, N, updated_at),
         number_or_null(head.attention_at),
         number_or_null(head.finished_at),
         number_or_null(run.limit if item.limit is None else item.limit),
+        number_or_null(head.approvals),
         number_or_null(hand.attempt),
         words(once, head.simulated),
         text(run.id),

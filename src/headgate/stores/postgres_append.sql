@@ -67,10 +67,10 @@ begin
         with added as (
             insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
                 content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
-                finished_at, error, simulated, hand_node, hand_place, hand_attempt, hand_queue)
+                finished_at, error, simulated, approvals, hand_node, hand_place, hand_attempt, hand_queue)
             select key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
                 content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
-                finished_at, error, simulated, hand_node, hand_place, hand_attempt, hand_queue
+                finished_at, error, simulated, approvals, hand_node, hand_place, hand_attempt, hand_queue
             from unnest(starts) where once order by id
             on conflict do nothing
             returning key
@@ -96,7 +96,8 @@ begin
         update runs set status = wanted.status, version = wanted.version, hash = wanted.hash,
             attention_at = wanted.attention_at, tasks = wanted.tasks, cost = wanted.cost, reserved = wanted.reserved,
             updated_at = wanted.updated_at, finished_at = wanted.finished_at, error = wanted.error,
-            simulated = wanted.simulated, money_limit = coalesce(wanted.money_limit, runs.money_limit),
+            simulated = wanted.simulated, approvals = wanted.approvals,
+            money_limit = coalesce(wanted.money_limit, runs.money_limit),
             hand_node = coalesce(wanted.hand_node, runs.hand_node),
             hand_place = coalesce(wanted.hand_place, runs.hand_place),
             hand_attempt = coalesce(wanted.hand_attempt, runs.hand_attempt),
@@ -148,10 +149,11 @@ begin
             if verdict = 2 then
                 insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels,
                     money_limit, content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved,
-                    updated_at, finished_at, error, simulated, hand_node, hand_place, hand_attempt, hand_queue)
+                    updated_at, finished_at, error, simulated, approvals, hand_node, hand_place, hand_attempt,
+                    hand_queue)
                 select key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
                     content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at,
-                    finished_at, error, simulated, hand_node, hand_place, hand_attempt, hand_queue
+                    finished_at, error, simulated, approvals, hand_node, hand_place, hand_attempt, hand_queue
                 from unnest(starts) where item = n and not once
                 on conflict do nothing;
                 if found then verdict := 0; end if;
@@ -234,7 +236,8 @@ begin
             update runs set status = one.status, version = one.version, hash = one.hash,
                 attention_at = one.attention_at, tasks = one.tasks, cost = one.cost, reserved = one.reserved,
                 updated_at = one.updated_at, finished_at = one.finished_at, error = one.error,
-                simulated = one.simulated, money_limit = coalesce(one.money_limit, money_limit),
+                simulated = one.simulated, approvals = one.approvals,
+                money_limit = coalesce(one.money_limit, money_limit),
                 hand_node = coalesce(one.hand_node, hand_node), hand_place = coalesce(one.hand_place, hand_place),
                 hand_attempt = coalesce(one.hand_attempt, hand_attempt), hand_queue = coalesce(one.hand_queue, hand_queue)
             where key = one.run;

@@ -91,6 +91,10 @@ class PostgresReader:
     async def busy(self, after: int, limit: int) -> list[RunRow]:
         return [_run_row(row) for row in await self._all("busy", after, limit)]
 
+    async def with_approvals(self, tenant: str, limit: int, *, before: int | None = None) -> list[RunRow]:
+        rows = await self._all("with_approvals", clean(tenant), before or KEY_MAX, limit)
+        return [_run_row(row) for row in rows]
+
     async def due(self, now: int, limit: int) -> list[str]:
         return [row[0] for row in await self._all("due", now, limit)]
 

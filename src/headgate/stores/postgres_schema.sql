@@ -1,15 +1,17 @@
 -- rows: what an append takes; their arrays are sent as they are (`postgres_rows.py`)
 create type item_row as (
     item bigint, run bigint, expected bigint, version bigint, tasks bigint, cost bigint, reserved bigint,
-    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, hand_attempt bigint, is_new boolean,
-    is_apart boolean, puts_down boolean, simulated boolean, status text collate "C", hand_node text collate "C",
-    hand_place text collate "C", hand_queue text collate "C", error text, hash bytea
+    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, approvals bigint,
+    hand_attempt bigint, is_new boolean, is_apart boolean, puts_down boolean, simulated boolean,
+    status text collate "C", hand_node text collate "C", hand_place text collate "C", hand_queue text collate "C",
+    error text, hash bytea
 );
 create type start_row as (
     item bigint, key bigint, version bigint, tasks bigint, cost bigint, reserved bigint, created_at bigint,
-    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, hand_attempt bigint, once boolean,
-    simulated boolean, id text collate "C", tenant text collate "C", workflow text collate "C", definition text, trace_id text,
-    parent text collate "C", unique_key text collate "C", labels text, status text collate "C",
+    updated_at bigint, attention_at bigint, finished_at bigint, money_limit bigint, approvals bigint,
+    hand_attempt bigint, once boolean, simulated boolean, id text collate "C", tenant text collate "C",
+    workflow text collate "C", definition text, trace_id text, parent text collate "C", unique_key text collate "C",
+    labels text, status text collate "C",
     hand_node text collate "C", hand_place text collate "C", hand_queue text collate "C", error text, content_key bytea,
     hash bytea
 );
@@ -75,6 +77,7 @@ create table runs (
     finished_at bigint,
     error text not null,
     simulated boolean not null,
+    approvals bigint,
     hand_node text collate "C" not null default '',
     hand_place text collate "C",
     hand_attempt bigint,
@@ -85,6 +88,8 @@ create unique index runs_by_unique_key on runs (tenant, unique_key)
     where unique_key <> '' and status not in ('failed', 'cancelled');
 create index runs_unfinished on runs (key) where finished_at is null;
 create index runs_by_attention on runs (attention_at) where attention_at is not null;
+create index runs_with_approvals on runs (tenant, key)
+    where finished_at is null and (approvals is null or approvals > 0);
 create index runs_by_parent on runs (parent) where parent <> '';
 create table events (
     pos bigint primary key,

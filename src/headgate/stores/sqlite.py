@@ -265,6 +265,9 @@ class SqliteLog:
     async def busy(self, after: int, limit: int) -> list[RunRow]:
         return [_run_row(row) for row in self._all("busy", after, limit)]
 
+    async def with_approvals(self, tenant: str, limit: int, *, before: int | None = None) -> list[RunRow]:
+        return [_run_row(row) for row in self._all("with_approvals", tenant, before or 1 << 62, limit)]
+
     async def due(self, now: int, limit: int) -> list[str]:
         return [row[0] for row in self._all("due", now, limit)]
 

@@ -65,13 +65,13 @@ create index answers_by_time on answers (at);
 -- insert_run: a new run with its head; its key is the caller's
 insert into runs (key, id, tenant, workflow, definition, trace_id, parent, unique_key, labels, money_limit,
     content_key, created_at, status, version, hash, attention_at, tasks, cost, reserved, updated_at, finished_at, error,
-    simulated)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    simulated, approvals)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- move_head: compare-and-set of a run's head row; no row changed means another writer was first
 update runs set status = ?1, version = ?2, hash = ?3, attention_at = ?4, tasks = ?5, cost = ?6, reserved = ?7,
-    updated_at = ?8, finished_at = ?9, error = ?10, simulated = ?11
-where key = ?12 and version = ?13
+    updated_at = ?8, finished_at = ?9, error = ?10, simulated = ?11, approvals = ?12
+where key = ?13 and version = ?14
 
 -- raise_limit: a run's own limit that somebody has raised
 update runs set money_limit = ?1 where key = ?2
@@ -149,6 +149,11 @@ select id from runs where id >= ?1 and id < ?1 || char(1114111) and (?3 is null 
 -- busy: unfinished runs that hold tasks
 select * from runs where finished_at is null and tasks > 0 and key > ? order by key limit ?
 
+-- with_approvals: a tenant's unfinished runs with open approvals, or of which that is not known, newest first
+select * from runs
+where tenant = ?1 and finished_at is null and (approvals is null or approvals > 0) and key < ?2
+order by key desc limit ?3
+
 -- due: runs whose time has come, earliest first
 select id from runs where attention_at is not null and attention_at <= ? order by attention_at limit ?
 
@@ -206,5 +211,11 @@ drop table definitions;
 alter table definitions_of_tenants rename to definitions;
 create index definitions_by_name on definitions (tenant, name, deployed_at);
 
--- before_schema_4: what readers of an earlier file, who must not change it, see in the place of the table
-create temp view definitions as select rowid as number, 'default' as tenant, * from main.definitions
+-- open_approvals: with schema 4 a run's row says how many approvals are open; of rows that were there that is not known
+alter table runs add column approvals integer;
+create index runs_with_approvals on runs (tenant, key)
+    where finished_at is null and (approvals is null or approvals > 0)
+
+-- before_schema_4: what readers of an earlier file, who must not change it, see in the place of the tables
+create temp view definitions as select rowid as number, 'default' as tenant, * from main.definitions;
+create temp view runs as select *, null as approvals from main.runs

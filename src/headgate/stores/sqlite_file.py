@@ -33,7 +33,10 @@ SQL = load_queries("sqlite.sql")
 ADDED_IN: dict[int, tuple[tuple[str, str], ...]] = {
     2: tuple((file, "schema") for file in ("spend.sql", "cache.sql", "schedules.sql", "keeping.sql")),
     3: (("spend.sql", "more_buckets"), ("limits.sql", "schema"), ("budgets.sql", "schema")),
-    4: (("documents.sql", "schema"), ("documents.sql", "take_over"), ("sqlite.sql", "definitions_of_tenants")),
+    4: (
+        *(("documents.sql", "schema"), ("documents.sql", "take_over")),
+        *(("sqlite.sql", "definitions_of_tenants"), ("sqlite.sql", "open_approvals")),
+    ),
 }
 """What came with a schema: the `.sql` files, and in each the statements that make it."""
 

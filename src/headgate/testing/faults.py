@@ -23,7 +23,7 @@ def _ends(run: Run) -> Iterator[str]:
         if getattr(run, name):
             yield f"{name} was not worked off: {getattr(run, name)}"
     if run.finished:
-        for name in ("tasks", "timers", "waiting_calls", "asking_calls"):
+        for name in ("tasks", "approvals", "timers", "waiting_calls", "asking_calls"):
             if getattr(run, name):
                 yield f"the run is {run.status} and has {name}: {list(getattr(run, name))}"
         open_places = [place.path for place in run.places if not place.ended]
@@ -74,6 +74,9 @@ def _tasks_and_timers(run: Run) -> Iterator[str]:
     scheduled = {path for path, place in live.items() if place.status == "scheduled"}
     if scheduled != set(run.tasks):
         yield f"scheduled are {sorted(scheduled)}, tasks are {sorted(run.tasks)}"
+    asked = {path for path, place in live.items() if place.wait is not None and place.wait.kind == "approval"}
+    if asked != set(run.approvals):
+        yield f"people are asked about {sorted(asked)}, approvals are {sorted(run.approvals)}"
     for path, kind in run.timers:
         place = live.get(path)
         waits_for = "approval" if kind == "reminder" else kind

@@ -8,9 +8,10 @@ import msgspec
 
 from headgate.api.auth.clients import Client, NewSecret
 from headgate.api.auth.users import User
-from headgate.api.http.query import Limit
+from headgate.api.http.query import Limit, PageWanted
 from headgate.api.http.route import Call, NoQuery, Route
 from headgate.api.http.wire import rfc3339
+from headgate.api.pages import page_by_name
 from headgate.core.errors import Invalid
 
 __all__ = ["ROUTES"]
@@ -28,6 +29,7 @@ class ClientLine(msgspec.Struct, frozen=True):
 class ClientList(msgspec.Struct, frozen=True):
     clients: list[ClientLine]
     count: int
+    next_cursor: str | None
 
 
 class NewClient(ClientLine, frozen=True, kw_only=True):
@@ -60,6 +62,7 @@ class UserLine(msgspec.Struct, frozen=True):
 class UserList(msgspec.Struct, frozen=True):
     users: list[UserLine]
     count: int
+    next_cursor: str | None
 
 
 class UserBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,10 +101,12 @@ class ActsWanted(msgspec.Struct, frozen=True):
 # --- Clients -------------------------------------------------------------------------------------------------------
 
 
-async def list_clients(call: Call[NoQuery, None]) -> ClientList:
-    """List the clients of the caller's tenant"""
-    lines = [_client_line(one) for one in await call.doors.auth.clients.list(call.caller.tenant)]
-    return ClientList(lines, len(lines))
+async def list_clients(call: Call[PageWanted, None]) -> ClientList:
+    """List the clients of the caller's tenant, by name"""
+    known = await call.doors.auth.clients.list(call.caller.tenant)
+    page = page_by_name(known, call.query.cursor, call.query.limit, lambda one: one.name)
+    lines = [_client_line(one) for one in page.lines]
+    return ClientList(lines, len(lines), page.next)
 
 
 async def create_client(call: Call[NoQuery, ClientBody]) -> NewClient:
@@ -143,10 +148,12 @@ def _new_client(new: NewSecret) -> NewClient:
 # --- Users ---------------------------------------------------------------------------------------------------------
 
 
-async def list_users(call: Call[NoQuery, None]) -> UserList:
-    """List the users of the caller's tenant"""
-    lines = [_user_line(one) for one in await call.doors.auth.users.list(call.caller.tenant)]
-    return UserList(lines, len(lines))
+async def list_users(call: Call[PageWanted, None]) -> UserList:
+    """List the users of the caller's tenant, by name"""
+    known = await call.doors.auth.users.list(call.caller.tenant)
+    page = page_by_name(known, call.query.cursor, call.query.limit, lambda one: one.name)
+    lines = [_user_line(one) for one in page.lines]
+    return UserList(lines, len(lines), page.next)
 
 
 async def create_user(call: Call[NoQuery, UserBody]) -> UserLine:
@@ -195,7 +202,7 @@ async def list_acts(call: Call[ActsWanted, None]) -> ActList:
 
 
 ROUTES = (
-    Route(method="GET", path="/clients", function=list_clients, answer=ClientList, scope="admin"),
+    Route(method="GET", path="/clients", function=list_clients, query=PageWanted, answer=ClientList, scope="admin"),
     Route(
         method="POST",
         path="/clients",
@@ -225,7 +232,7 @@ ROUTES = (
         scope="admin",
         refusals=(404,),
     ),
-    Route(method="GET", path="/users", function=list_users, answer=UserList, scope="admin"),
+    Route(method="GET", path="/users", function=list_users, query=PageWanted, answer=UserList, scope="admin"),
     Route(
         method="POST",
         path="/users",

@@ -10,7 +10,7 @@ import msgspec
 from headgate.api.http.query import PageWanted
 from headgate.api.http.route import Answer, Call, NoQuery, Route
 from headgate.api.http.wire import rfc3339
-from headgate.api.pages import page_of
+from headgate.api.pages import page_by_name
 from headgate.core.errors import Invalid, NotFound, Refused
 from headgate.core.money import dollars, given_nano
 from headgate.core.values import Mode
@@ -131,8 +131,7 @@ async def add_schedule(call: Call[NoQuery, ScheduleBody]) -> Answer:
 
 async def list_schedules(call: Call[PageWanted, None]) -> ScheduleList:
     """List schedules by name, with the times of their next runs"""
-    behind = [one for one in await call.desk.schedules() if one.name > (call.query.cursor or "")]
-    page = page_of(behind, call.query.limit, lambda one: one.name)
+    page = page_by_name(await call.desk.schedules(), call.query.cursor, call.query.limit, lambda one: one.name)
     lines = [_line(one) for one in page.lines]
     return ScheduleList(lines, len(lines), page.next)
 

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from headgate.api.http.route import Answer, Call, NoQuery, Route
+from headgate.api.http.query import PageWanted
+from headgate.api.http.route import Answer, Call, NoBody, NoQuery, Route
 from headgate.api.http.wire import rfc3339
+from headgate.api.pages import page_by_name
 from headgate.core.money import dollars, nano
 from headgate.ports import SecretLine, Tenant
 
@@ -36,6 +38,7 @@ class SecretAnswer(msgspec.Struct, frozen=True):
 class SecretList(msgspec.Struct, frozen=True):
     secrets: list[SecretAnswer]
     count: int
+    next_cursor: str | None
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -80,6 +83,21 @@ class TenantShown(TenantAnswer, frozen=True, kw_only=True):
 class TenantList(msgspec.Struct, frozen=True):
     tenants: list[TenantAnswer]
     count: int
+    next_cursor: str | None
+
+
+class TenantClosed(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of each this call has ended; schedules are paused, and with a run those below it are cancelled, which
+    are not counted."""
+
+    name: str
+    clients: int
+    users: int
+    hooks: int
+    schedules: int
+    runs: int
+    webhooks: int
+    secrets: int
 
 
 # --- Secrets ---------------------------------------------------------------------------------------------------------
@@ -91,10 +109,11 @@ async def set_secret(call: Call[NoQuery, SecretBody]) -> SecretAnswer:
     return _line(await call.desk.set_secret(call.body.name, call.body.value))
 
 
-async def list_secrets(call: Call[NoQuery, None]) -> SecretList:
+async def list_secrets(call: Call[PageWanted, None]) -> SecretList:
     """List the names of the tenant's secrets; values never come back"""
-    lines = [_line(line) for line in await call.desk.secrets()]
-    return SecretList(lines, len(lines))
+    page = page_by_name(await call.desk.secrets(), call.query.cursor, call.query.limit, lambda line: line.name)
+    lines = [_line(line) for line in page.lines]
+    return SecretList(lines, len(lines), page.next)
 
 
 async def remove_secret(call: Call[NoQuery, None]) -> Removed:
@@ -131,10 +150,11 @@ async def set_tenant(call: Call[NoQuery, TenantBody]) -> TenantAnswer:
     return _answer(await call.desk.set_tenant(_tenant(name, call.body)))
 
 
-async def list_tenants(call: Call[NoQuery, None]) -> TenantList:
-    """List the tenants that were made"""
-    found = [_answer(tenant) for tenant in await call.desk.tenants()]
-    return TenantList(found, len(found))
+async def list_tenants(call: Call[PageWanted, None]) -> TenantList:
+    """List the tenants that were made, by name"""
+    page = page_by_name(await call.desk.tenants(), call.query.cursor, call.query.limit, lambda tenant: tenant.name)
+    found = [_answer(tenant) for tenant in page.lines]
+    return TenantList(found, len(found), page.next)
 
 
 async def get_tenant(call: Call[NoQuery, None]) -> TenantShown:
@@ -142,6 +162,14 @@ async def get_tenant(call: Call[NoQuery, None]) -> TenantShown:
     stands = await call.desk.tenant(call.path["name"])
     used = TenantUse(stands.runs, dollars(stands.spent), stands.storage_bytes, stands.connections)
     return TenantShown(**msgspec.structs.asdict(_answer(stands.tenant)), used=used)
+
+
+async def close_tenant(call: Call[NoQuery, NoBody]) -> TenantClosed:
+    """End a tenant: its clients, users, hooks, webhooks and secrets; its runs are cancelled, its schedules paused"""
+    name = (await call.desk.tenant_to_close(call.path["name"])).name
+    await _record(call, "tenant.close", name)
+    ended = msgspec.structs.asdict(await call.desk.close_tenant(name))
+    return TenantClosed(name=ended.pop("tenant"), **ended)
 
 
 def _quotas(body: TenantBody) -> dict[str, Any]:
@@ -178,7 +206,7 @@ def _answer(tenant: Tenant) -> TenantAnswer:
 
 
 ROUTES = (
-    Route(method="GET", path="/secrets", function=list_secrets, answer=SecretList, scope="admin"),
+    Route(method="GET", path="/secrets", function=list_secrets, query=PageWanted, answer=SecretList, scope="admin"),
     Route(
         method="POST",
         path="/secrets",
@@ -196,7 +224,7 @@ ROUTES = (
         scope="admin",
         refusals=(404,),
     ),
-    Route(method="GET", path="/tenants", function=list_tenants, answer=TenantList, scope="admin"),
+    Route(method="GET", path="/tenants", function=list_tenants, query=PageWanted, answer=TenantList, scope="admin"),
     Route(
         method="POST",
         path="/tenants",
@@ -217,6 +245,14 @@ ROUTES = (
         function=set_tenant,
         body=TenantBody,
         answer=TenantAnswer,
+        scope="admin",
+        refusals=(404, 409),
+    ),
+    Route(
+        method="POST",
+        path="/tenants/{name}/close",
+        function=close_tenant,
+        answer=TenantClosed,
         scope="admin",
         refusals=(404, 409),
     ),
