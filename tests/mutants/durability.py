@@ -75,7 +75,7 @@ MUTANTS = (
     ),
     Mutant(
         "no version check at the head",
-        (Edit(QUERIES, "where key = ?12 and version = ?13", "where key = ?12 and ?13 >= 0"),),
+        (Edit(QUERIES, "where key = ?13 and version = ?14", "where key = ?13 and ?14 >= 0"),),
         f"{CONFORMANCE}::test_of_two_appends_with_one_expected_version_the_second_leaves_no_trace",
     ),
     Mutant(

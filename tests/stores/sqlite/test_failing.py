@@ -1,15 +1,13 @@
-"""What is special about the log in one SQLite file: how it is opened, refused, filled up, interrupted and closed."""
+"""What is left of an append to SQLite that fails in the middle, or finds no room."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import resource
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,283 +16,17 @@ import apsw
 import msgspec
 import pytest
 
-from headgate.core.errors import HeadgateError, Refused, Unavailable
+from headgate.core.errors import Unavailable
 from headgate.engine.audit import verify
 from headgate.ports import BudgetRule, Move, Schedule
 from headgate.stores.budgets import KeptBudgetRules
 from headgate.stores.queries import load_queries
 from headgate.stores.schedules import KeptSchedules
 from headgate.stores.sqlite import SqliteLog
-from headgate.stores.sqlite_file import DatabaseTooNew
 from headgate.stores.storage import documents_beside
 from headgate.testing.log_conformance import NOON, HandmadeRun, on_a_loop
 
-NOBODY = 65_534
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "log.db"
-
-
-@pytest.fixture
-def log(path: Path) -> Iterator[SqliteLog]:
-    made = SqliteLog(path)
-    yield made
-    asyncio.run(made.close())
-
-
-def fingerprints(folder: Path) -> dict[str, str]:
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
-
-
-# --- How it writes ---------------------------------------------------------------------------------------
-
-
-def test_the_writer_syncs_every_commit_in_a_wal_of_large_pages(log: SqliteLog):
-    assert log._writer is not None
-    settings = [log._writer.pragma(name) for name in ("synchronous", "journal_mode", "page_size")]
-
-    assert settings == [2, "wal", 8192]
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "update events set data = x'00'",
-        "update events set hash = x'00'",
-        "update events set version = version + 10",
-        "update events set run = run + 1",
-        "update events set pos = pos + 100",
-        "update events set at = 0",
-        "update events set type = 'run_completed'",
-        "update events set content = x'00'",
-        "delete from events",
-        "delete from events where version = 2",
-    ],
-)
-@on_a_loop
-async def test_the_database_itself_refuses_to_change_an_event(path: Path, statement: str):
-    log = SqliteLog(path)
-    await HandmadeRun(log, "run-1").commit([1, 2, 3])
-    before = await log.feed(0, 10)
-
-    stranger = apsw.Connection(str(path))
-    with pytest.raises(apsw.ConstraintError, match=r"append-only|erased, not changed"):
-        stranger.execute(statement)
-    stranger.close()
-
-    assert await log.feed(0, 10) == before
-    await log.close()
-
-
-@on_a_loop
-async def test_a_content_may_be_erased_and_the_audit_still_holds(path: Path):
-    log = SqliteLog(path)
-    run = HandmadeRun(log, "run-1")
-    await run.commit(["secret", "public", "x" * 70_000])
-
-    stranger = apsw.Connection(str(path))
-    stranger.execute("update events set content = null")
-    stranger.execute("delete from blobs")
-    stranger.execute("update runs set content_key = x''")
-    stranger.close()
-
-    assert await log.contents(run.key, [1, 2, 3]) == {}
-    assert await verify(log) == []
-    await log.close()
-
-
-# --- Opening ---------------------------------------------------------------------------------------------
-
-
-@on_a_loop
-async def test_what_was_written_is_there_when_the_file_is_opened_again(path: Path):
-    log = SqliteLog(path)
-    run = HandmadeRun(log, "run-1", unique_key="order-7")
-    await run.commit([1, "x" * 70_000], moves=[Move("team", limit=5), Move("team", reserve=2)], commands=["c"])
-    await log.save_definition("v1", "letters", b"body", NOON)
-    await log.close()
-    left = [file.name for file in path.parent.iterdir()]
-
-    again = SqliteLog(path)
-
-    assert left == ["log.db"]
-    assert await again.run("run-1") == run.row
-    assert await again.answer("default", "c") == b"run-1"
-    assert await again.definition("letters") == ("v1", b"body")
-    assert again.new_key() > run.key
-    assert await verify(again) == []
-    await again.close()
-
-
-@on_a_loop
-async def test_a_database_of_a_newer_version_is_refused_and_not_touched(path: Path):
-    log = SqliteLog(path)
-    await HandmadeRun(log, "run-1").commit([1])
-    await log.close()
-    newer = apsw.Connection(str(path))
-    newer.execute("pragma user_version = 7")
-    newer.close()
-    before = fingerprints(path.parent)
-
-    with pytest.raises(DatabaseTooNew, match=r"log\.db was written by a newer Headgate \(schema 7; this one knows 4\)"):
-        SqliteLog(path)
-
-    assert fingerprints(path.parent) == before
-    with pytest.raises(DatabaseTooNew):
-        SqliteLog(path, read_only=True)
-
-
-@on_a_loop
-async def test_a_newer_database_that_crashed_keeps_what_its_wal_holds(path: Path, tmp_path: Path):
-    log = SqliteLog(path)
-    assert log._writer is not None
-    await HandmadeRun(log, "run-1").commit([1])
-    log._writer.execute("pragma user_version = 7")
-    crashed = tmp_path / "crashed"
-    crashed.mkdir()
-    for name in ("log.db", "log.db-wal"):
-        (crashed / name).write_bytes((tmp_path / name).read_bytes())
-    await log.close()
-    before = fingerprints(crashed)
-
-    with pytest.raises(DatabaseTooNew):
-        SqliteLog(crashed / "log.db")
-
-    after = fingerprints(crashed)
-    assert {name: after[name] for name in before} == before
-
-
-def test_somebody_elses_database_is_refused_and_not_touched(path: Path):
-    theirs = apsw.Connection(str(path))
-    theirs.execute("create table songs (name); insert into songs values ('Help!')")
-    theirs.close()
-    before = fingerprints(path.parent)
-
-    for read_only in (False, True):
-        with pytest.raises(Refused, match="not one of Headgate's"):
-            SqliteLog(path, read_only=read_only)
-
-    assert fingerprints(path.parent) == before
-
-
-@pytest.mark.parametrize("text", ["Hello.", "Not a database at all. " * 1_000])
-def test_a_file_that_is_no_database_is_refused_and_not_touched(path: Path, text: str):
-    path.write_text(text)
-
-    with pytest.raises(Unavailable, match="is not an SQLite database"):
-        SqliteLog(path)
-
-    assert path.read_text() == text
-
-
-def test_a_damaged_database_is_refused(path: Path):
-    asyncio.run(SqliteLog(path).close())
-    path.write_bytes(path.read_bytes()[:8192] + os.urandom(8192 * 3))
-
-    with pytest.raises(HeadgateError, match=r"log\.db"):
-        asyncio.run(SqliteLog(path).close())
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(Unavailable, match=r"nowhere/log\.db cannot be opened: is its folder there"):
-        SqliteLog(tmp_path / "nowhere" / "log.db")
-    with pytest.raises(Unavailable, match="cannot be opened"):
-        SqliteLog(tmp_path)
-
-
-def test_an_empty_file_becomes_a_log_and_reading_one_is_refused(path: Path):
-    path.touch()
-
-    with pytest.raises(Refused):
-        SqliteLog(path, read_only=True)
-
-    asyncio.run(SqliteLog(path).close())
-    asyncio.run(SqliteLog(path, read_only=True).close())
-
-
-@contextlib.contextmanager
-def powerless(folder_mode: int) -> Iterator[Path]:
-    """Yield a folder that holds a log which this process, for now, may only read."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        asyncio.run(SqliteLog(folder / "log.db").close())
-        (folder / "log.db").chmod(0o444)
-        folder.chmod(folder_mode)
-        if os.geteuid() == 0:  # who may do anything learns nothing
-            os.seteuid(NOBODY)
-            try:
-                yield folder
-            finally:
-                os.seteuid(0)
-        else:
-            yield folder
-        folder.chmod(0o700)
-
-
-@pytest.mark.parametrize("folder_mode", [0o777, 0o555])
-def test_a_file_that_may_only_be_read_says_so(folder_mode: int):
-    with powerless(folder_mode) as folder:
-        before = fingerprints(folder)
-
-        with pytest.raises(Unavailable, match=r"log\.db cannot be written: it, or its folder, is read-only"):
-            SqliteLog(folder / "log.db")
-
-        assert fingerprints(folder) == before
-
-
-@pytest.mark.parametrize("folder_mode", [0o777, 0o555])
-def test_a_file_that_may_only_be_read_can_be_read(folder_mode: int):
-    async def story(folder: Path) -> None:
-        log = SqliteLog(folder / "log.db", read_only=True)
-        assert await log.runs() == []
-        await log.close()
-
-    with powerless(folder_mode) as folder:
-        asyncio.run(story(folder))
-
-
-def test_no_new_file_in_a_folder_that_may_only_be_read():
-    with powerless(0o555) as folder, pytest.raises(Unavailable, match="cannot be opened: is its folder there"):
-        SqliteLog(folder / "new.db")
-
-
-# --- Readers ---------------------------------------------------------------------------------------------
-
-
-@on_a_loop
-async def test_a_reader_sees_every_commit_of_the_owner_at_once(path: Path):
-    owner = SqliteLog(path)
-    reader = SqliteLog(path, read_only=True)
-    run = HandmadeRun(owner, "run-1")
-
-    for number in range(1, 6):
-        await run.commit([number])
-
-        assert await reader.run("run-1") == run.row
-        assert len(await reader.feed(0, 100)) == number
-    assert await verify(reader) == []
-    await reader.close()
-    await owner.close()
-
-
-@on_a_loop
-async def test_a_reader_refuses_to_write(path: Path):
-    owner = SqliteLog(path)
-    reader = SqliteLog(path, read_only=True)
-
-    with pytest.raises(Unavailable, match="reading only"):
-        await reader.commit([HandmadeRun(owner, "run-1").append()])
-    with pytest.raises(Unavailable, match="reading only"):
-        await reader.save_definition("v", "n", b"", NOON)
-
-    assert await owner.runs() == []
-    await reader.close()
-    await owner.close()
-
-
-# --- Failures in the middle ------------------------------------------------------------------------------
+# --- Failures in the middle -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("good", [1, 5])
@@ -456,7 +188,7 @@ class SlowDisk:
         return refuse
 
 
-# --- No room, no turn ------------------------------------------------------------------------------------
+# --- No room, no turn -------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
