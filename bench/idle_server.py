@@ -24,8 +24,11 @@ def main(folder: Path) -> dict[str, float]:
     headgate = [sys.executable, "-m", "headgate"]
     secret = subprocess.run(
         [*headgate, "client", "create", "first", "--scopes", "admin", "--quiet"],
-        cwd=folder, capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
     with subprocess.Popen(
         [*headgate, "serve", "--port", "0", "--json", "--quiet"], cwd=folder, stdout=subprocess.PIPE, text=True
     ) as server:

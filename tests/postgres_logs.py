@@ -13,7 +13,7 @@ from tests.servers import postgres_server
 
 from headgate.stores.postgres import PostgresLog
 
-__all__ = ["SCHEMA", "Proxy", "empty_postgres_log", "server_url"]
+__all__ = ["SCHEMA", "Proxy", "another_node", "empty_postgres_log", "server_url", "sql", "until_blocked"]
 
 SCHEMA = "headgate_test"
 
@@ -52,6 +52,27 @@ async def emptied(url: str, schema: str = SCHEMA) -> None:
             await connection.execute(f"set session_replication_role = replica; truncate {names}")
     finally:
         await connection.close()
+
+
+def another_node() -> PostgresLog:
+    """Return one more node on the same tables."""
+    return PostgresLog(server_url(), schema=SCHEMA)
+
+
+async def sql(statement: str, *parameters: object, url: str = "") -> list[asyncpg.Record]:
+    """Ask the tables themselves."""
+    connection = await asyncpg.connect(url or server_url(), server_settings={"search_path": SCHEMA})
+    try:
+        return await connection.fetch(statement, *parameters)
+    finally:
+        await connection.close()
+
+
+async def until_blocked(count: int = 1) -> None:
+    """Return when so many of our statements wait for a lock."""
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'headgate'"
+    while (await sql(waiting))[0][0] < count:  # noqa: ASYNC110 - only the server knows
+        await asyncio.sleep(0)
 
 
 class Proxy:

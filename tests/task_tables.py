@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import asyncpg
-from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
+from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url, sql
 
 from headgate.ports import Offer, Task
 from headgate.stores.postgres import PostgresLog
 
-__all__ = ["LEASE_SECONDS", "age", "claim", "nodes", "offer", "sql", "task"]
+__all__ = ["LEASE_SECONDS", "age", "claim", "nodes", "offer", "task"]
 
 LEASE_SECONDS = 30.0
 
@@ -39,14 +38,6 @@ def task(place: str, *, run: str = "run-1", attempt: int = 1, queue: str = "std"
 
 async def claim(log: PostgresLog, node: str, count: int = 10, queue: str = "std") -> list[Task]:
     return [one for one, _ in await log.tasks.claim([queue], node=node, worker_id="w", count=count)]
-
-
-async def sql(statement: str) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(server_url(), server_settings={"search_path": SCHEMA})
-    try:
-        return await connection.fetch(statement)
-    finally:
-        await connection.close()
 
 
 async def age(seconds: float) -> None:

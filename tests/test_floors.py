@@ -23,6 +23,7 @@ FLOORS = {
     "ports": 1,
     "settings": 1,
     "version": 1,
+    "named_sql": 1,  # reads what comes with the package, as an import does
     "authoring": 1,
     "engine": 2,
     "activities": 2,
@@ -32,8 +33,6 @@ FLOORS = {
     "policies": 2,
     "client": 2,
     "api": 3,
-    "mcp": 3,
-    "ui": 3,
     "app": 4,
     "process": 4,
     "testing": 4,

@@ -1,4 +1,5 @@
-"""The house keeps itself clean: locked requirements, no traces of a machine, no secrets, and no silent skips."""
+"""The house keeps itself clean: locked requirements, no traces of a machine, no secrets, no long files, no silent
+skips."""
 
 from __future__ import annotations
 
@@ -40,6 +41,8 @@ SHOWN_ON_PURPOSE = {
     ("tests/llm/fakes/tls.py", "a secret"): "the key of a certificate for 127.0.0.1, used by fake servers only",
     ("tests/activities/test_private_addresses.py", "a secret"): "the key of a certificate for pinned.test, used there",
 }
+LINES_MAX = 400
+"""Of a Python file: at so many there is a seam."""
 HOME = re.compile(r"(?<![\w.])/(home|Users)/(?!(?:you|user|name|ada)\b)\w+|(?<![\w.])/root/")
 
 
@@ -90,6 +93,16 @@ def test_no_file_tells_of_a_machine_an_index_or_a_secret():
     ]
 
     assert found == [], "\n".join(found)
+
+
+def test_no_file_is_longer_than_its_reader_can_follow():
+    long = {
+        path.relative_to(ROOT).as_posix(): lines
+        for path, text in texts()
+        if path.suffix == ".py" and (lines := text.count("\n")) > LINES_MAX
+    }
+
+    assert long == {}, f"Above {LINES_MAX} lines: part them by what they speak of, so that each part has a name."
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.activities.lab import CACHED, FULL, PRICE, SCHEMA, USED, Ledger, Models, fails, failure, prompt, says, task
 
-from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET, PIECES_MAX, llm_prompt
+from headgate.activities.llm_prompt import PIECES_MAX, llm_prompt
+from headgate.core.token_budget import MAX_TOKENS_UNDER_BUDGET
 from headgate.core.values import Candidate, Failure
 from headgate.ports import Attempt, Denied, Hit, ModelAnswer
 

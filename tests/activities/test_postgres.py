@@ -237,8 +237,11 @@ def test_connections_are_used_again_and_bounded(url: str):
 def test_a_stopped_attempt_stops_its_statement_on_the_server(url: str):
     async def work(pg: Postgres) -> int:
         running = asyncio.ensure_future(pg.query({"db_url": url, "query": "select pg_sleep(60)::text as s"}, CONTEXT))
-        counting = {"db_url": url, "query": "select count(*)::int as n from pg_stat_activity where query like $1",
-                    "params": ["select pg_sleep(60)%"]}  # fmt: skip
+        counting = {
+            "db_url": url,
+            "query": "select count(*)::int as n from pg_stat_activity where query like $1",
+            "params": ["select pg_sleep(60)%"],
+        }
         active = {**counting, "query": counting["query"] + " and state = 'active'"}
         while not (await pg.query(active, CONTEXT))["rows"][0]["n"]:
             pass

@@ -8,16 +8,15 @@ import json
 import os
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.activities.script_lab import Context, ends, failure_of, run
 
 from headgate.activities.script import Scripts, ScriptSettings, script
 from headgate.activities.script_process import Ending, ScriptProcess
 from headgate.app import App
-from headgate.core.values import Assignment, Failure
 from headgate.ports import Attempt, StartRequest
 from headgate.stores.sqlite import SqliteLog
 
@@ -29,50 +28,11 @@ pytestmark = [
 MEBIBYTE = 1024 * 1024
 
 
-class Context:
-    """The context of an attempt, as far as script uses it. `heard` is set at each line of the log."""
-
-    task = Assignment(
-        activity_id="claim-1", workflow_id="run-1", activity_key="calc", place="calc", activity_name="script"
-    )
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.heard = asyncio.Event()
-
-    def log(self, message: str, **_: Any) -> None:
-        self.lines.append(message)
-        self.heard.set()
-
-
-def run(source: str, settings: ScriptSettings | None = None, ctx: Context | None = None) -> Any:
-    return asyncio.run(script(settings or ScriptSettings())({"script": textwrap.dedent(source)}, ctx or Context()))
-
-
-def failure_of(source: str, settings: ScriptSettings | None = None) -> Failure:
-    with pytest.raises(Attempt) as raised:
-        run(source, settings)
-    return raised.value.failure
-
-
-def ends(pid: int) -> bool:
-    """Whether the process is gone within ten seconds (or is only waiting for its parent to notice)."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            if "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text():
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        os.sched_yield()
-    return False
-
-
 # --- Time, memory, output --------------------------------------------------------------------------------------
 
 
 def test_an_endless_loop_is_stopped_when_its_processor_time_is_used_up():
-    failure = failure_of("while True: pass", ScriptSettings(cpu_seconds_max=1))
+    failure = failure_of("while True: pass", settings=ScriptSettings(cpu_seconds_max=1))
 
     assert (failure.code, failure.retryable) == ("script_cpu", False)
     assert "more than 1 seconds of processor time" in failure.message
@@ -90,7 +50,7 @@ def test_an_endless_loop_is_stopped_when_its_processor_time_is_used_up():
     ids=["at once", "by and by", "shared", "in a copy"],
 )
 def test_a_script_that_eats_memory_is_stopped_at_the_bound(eat: str):
-    failure = failure_of(eat, ScriptSettings(memory_bytes_max=200 * MEBIBYTE))
+    failure = failure_of(eat, settings=ScriptSettings(memory_bytes_max=200 * MEBIBYTE))
 
     if "fork" in eat:
         assert failure.details == {"exit_code": 70, "last_lines": []}  # the copy answered nothing, and ended well
@@ -101,7 +61,7 @@ def test_a_script_that_eats_memory_is_stopped_at_the_bound(eat: str):
 
 def test_a_script_that_prints_gigabytes_is_stopped():
     failure = failure_of(
-        "import os\nwhile True: os.write(1, b'x' * 65536)", ScriptSettings(printed_bytes_max=20 * MEBIBYTE)
+        "import os\nwhile True: os.write(1, b'x' * 65536)", settings=ScriptSettings(printed_bytes_max=20 * MEBIBYTE)
     )
 
     assert (failure.code, failure.retryable) == ("script_printed", False)
@@ -116,7 +76,7 @@ def test_a_process_that_sends_more_than_its_result_may_be_is_stopped():
         while True: os.write(channel, b"x" * 65536)
     """
 
-    failure = failure_of(source, ScriptSettings(output_bytes_max=MEBIBYTE))
+    failure = failure_of(source, settings=ScriptSettings(output_bytes_max=MEBIBYTE))
 
     assert (failure.code, failure.retryable) == ("script_output", False)
     assert "sent more than" in failure.message
@@ -134,7 +94,7 @@ def test_a_crash_leaves_no_core_file_and_limits_cannot_be_raised():
         OUTPUT = [limits, raised]
     """
 
-    limits, raised = run(source, ScriptSettings(memory_bytes_max=1024 * MEBIBYTE))
+    limits, raised = run(source, settings=ScriptSettings(memory_bytes_max=1024 * MEBIBYTE))
 
     assert limits == [[0, 0], [1024 * MEBIBYTE] * 2, [6 * 1024 * MEBIBYTE] * 2]
     assert not raised or os.geteuid() == 0  # who may do anything may do this, too
@@ -150,7 +110,9 @@ def test_a_script_that_closes_its_pipes_fails_with_a_reason():
 
 
 def test_a_script_that_closes_its_pipes_and_goes_on_for_ever_is_stopped():
-    failure = failure_of("import os, time\nos.closerange(0, 100)\ntime.sleep(600)", ScriptSettings(stop_seconds=0.2))
+    failure = failure_of(
+        "import os, time\nos.closerange(0, 100)\ntime.sleep(600)", settings=ScriptSettings(stop_seconds=0.2)
+    )
 
     assert (failure.code, failure.retryable) == ("script_closed", False)
 
@@ -213,9 +175,9 @@ def test_a_daemon_that_has_left_the_group_does_not_outlive_the_script(end: str):
     ctx = Context()
 
     try:
-        pid = run(textwrap.dedent(DAEMON) + end, settings, ctx)
+        pid = run(textwrap.dedent(DAEMON) + end, settings=settings, ctx=ctx)
     except Attempt as error:
-        pid = int(ctx.lines[0] if ctx.lines else error.failure.message.split()[1])
+        pid = int(ctx.lines[0][1] if ctx.lines else error.failure.message.split()[1])
 
     assert ends(pid)
 
@@ -230,7 +192,7 @@ def test_a_daemon_does_not_outlive_a_script_that_is_cancelled():
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        return int(ctx.lines[0])
+        return int(ctx.lines[0][1])
 
     assert ends(asyncio.run(story()))
 

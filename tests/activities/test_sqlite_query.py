@@ -63,8 +63,11 @@ def test_a_parameter_comes_back_as_it_was_given(tmp_path: Path, value: Any):
 
 
 def test_lists_maps_and_truth_are_bound_as_sqlite_can_hold_them(tmp_path: Path):
-    rows = query(tmp_path / "a.db", "select :a as a, :b as b, json_extract(:c, '$.d[1]') as c",
-                 {"a": True, "b": [1, 2], "c": {"d": [7, 8]}})["rows"]  # fmt: skip
+    rows = query(
+        tmp_path / "a.db",
+        "select :a as a, :b as b, json_extract(:c, '$.d[1]') as c",
+        {"a": True, "b": [1, 2], "c": {"d": [7, 8]}},
+    )["rows"]
 
     assert rows == [{"a": 1, "b": "[1,2]", "c": 8}]
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import msgspec
 from tests.api.conftest import Desk, serving
-from tests.api.test_sockets import TALKING, frames, refused, say, taken, watching
-from tests.engine.test_two_nodes import until
+from tests.api.sockets.watchers import TALKING, frames, refused, say, taken, watching
+from tests.engine.two_nodes.nodes import until
 from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
 
 from headgate.api.caller import EVERYTHING, Caller

@@ -22,9 +22,18 @@ def place(key, status, **more):
 def run_of(*places, status="running", **more):
     at = now()
     return RunView(
-        id="abcdefghijklmnop", workflow="flow", definition="d", status=status, version=1, trace_id="t1",
-        mode="realtime", created_at=at, updated_at=at, activities=places, **more,
-    )  # fmt: skip
+        id="abcdefghijklmnop",
+        workflow="flow",
+        definition="d",
+        status=status,
+        version=1,
+        trace_id="t1",
+        mode="realtime",
+        created_at=at,
+        updated_at=at,
+        activities=places,
+        **more,
+    )
 
 
 # --- Plain lines ---------------------------------------------------------------------------------------------------

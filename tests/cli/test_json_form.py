@@ -9,8 +9,13 @@ from headgate.ports import EventView
 
 def test_money_is_an_exact_decimal_string_without_exponent():
     assert [exact_dollars(amount) for amount in (0, 1, 250_000_000, 1_000_000_000, 2**62 + 1, -5)] == [
-        "0", "0.000000001", "0.25", "1", "4611686018.427387905", "-0.000000005",
-    ]  # fmt: skip
+        "0",
+        "0.000000001",
+        "0.25",
+        "1",
+        "4611686018.427387905",
+        "-0.000000005",
+    ]
 
 
 def test_a_time_keeps_its_microseconds():
@@ -21,9 +26,19 @@ def test_a_run_has_every_field_and_its_content_as_it_is():
     content = {"cost": 5, "at": 7, "price": {"input": 3}}
     activity = PlaceView(key="a", place="a", name="x", status="completed", output=content, cost=10, ended_at=1_000_000)
     run = RunView(
-        id="r", workflow="w", definition="d", status="completed", version=1, trace_id="t", mode="realtime",
-        created_at=1, updated_at=1, input=content, outputs=content, activities=(activity,),
-    )  # fmt: skip
+        id="r",
+        workflow="w",
+        definition="d",
+        status="completed",
+        version=1,
+        trace_id="t",
+        mode="realtime",
+        created_at=1,
+        updated_at=1,
+        input=content,
+        outputs=content,
+        activities=(activity,),
+    )
 
     form = run_form(run)
 

@@ -71,9 +71,21 @@ def test_a_hook_is_added_listed_and_removed(headgate: Verb, monkeypatch: pytest.
     monkeypatch.setenv("GITHUB_SECRET", "sixteen characters at least")
 
     code, out, _ = headgate(
-        "hooks", "add", "gh", "--start", "flow", "--scheme", "github", "--secret-from", "GITHUB_SECRET",
-        "--filter", "BODY.action == 'opened'", "--input-json", '{"n": "{{ BODY.number }}"}', "--json",
-    )  # fmt: skip
+        "hooks",
+        "add",
+        "gh",
+        "--start",
+        "flow",
+        "--scheme",
+        "github",
+        "--secret-from",
+        "GITHUB_SECRET",
+        "--filter",
+        "BODY.action == 'opened'",
+        "--input-json",
+        '{"n": "{{ BODY.number }}"}',
+        "--json",
+    )
     made = json.loads(out)
 
     assert (code, made["secret"], made["path"]) == (0, "sixteen characters at least", "/api/v1/hooks/gh")

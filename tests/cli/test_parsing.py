@@ -147,9 +147,18 @@ def test_an_unknown_event_type_is_answered_with_the_nearest():
 
 def view(status, code="", *places):
     return RunView(
-        id="r", workflow="w", definition="d", status=status, version=1, trace_id="t", mode="realtime", created_at=1,
-        updated_at=1, error_code=code, activities=tuple(places),
-    )  # fmt: skip
+        id="r",
+        workflow="w",
+        definition="d",
+        status=status,
+        version=1,
+        trace_id="t",
+        mode="realtime",
+        created_at=1,
+        updated_at=1,
+        error_code=code,
+        activities=tuple(places),
+    )
 
 
 def waits(kind):

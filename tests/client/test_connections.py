@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.api.test_bounds import self_signed
+from tests.certificates import self_signed
 
 from headgate.client import connections
 from headgate.client.connections import Connections, Reply

@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.task_tables import LEASE_SECONDS, age, claim, nodes, offer, sql, task
+from tests.postgres_logs import sql
+from tests.task_tables import LEASE_SECONDS, age, claim, nodes, offer, task
 
 from headgate.ports import Append, Length, Move
 from headgate.stores.postgres import PostgresLog

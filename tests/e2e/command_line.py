@@ -36,9 +36,14 @@ def command(*arguments):
 def headgate(folder, *arguments, **more):
     """Run a verb to its end, with no terminal anywhere."""
     done = subprocess.run(
-        command(*arguments), cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=SECONDS_MAX,
+        command(*arguments),
+        cwd=folder,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
         stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     assert "Warning" not in done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -54,9 +59,14 @@ class Process:
 
     def __init__(self, folder, *arguments, **more):
         self._popen = subprocess.Popen(
-            command(*arguments), cwd=folder, env=environment(**more), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            command(*arguments),
+            cwd=folder,
+            env=environment(**more),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self.pid = self._popen.pid
         self.lines = []
         self._news = threading.Condition()

@@ -199,7 +199,10 @@ def test_the_progress_of_a_run_is_seen_in_its_events(office: Office):
     assert {"call_admitted", "call_settled", "attempt_failed", "retry_scheduled"} <= {event.type for event in events}
     printed = subprocess.run(
         [sys.executable, "-m", "headgate", "events", view.id, "--db", str(office.folder / "runs.db")],
-        capture_output=True, text=True, timeout=60, check=True,
-    ).stdout  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
     assert printed.count("retry_scheduled") == 2
     assert "127.0.0.1:" not in "".join(line for line in printed.splitlines() if "smtp" in line)

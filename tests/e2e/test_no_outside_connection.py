@@ -63,9 +63,15 @@ class Guarded:
         """Run a command to its end, and return what it printed."""
         program = {"headgate": [sys.executable, "-m", "headgate"], "python": [sys.executable]}[command[0]]
         done = subprocess.run(
-            [*program, *command[1:]], cwd=folder or self.folder, env=self.guard.environment() | self.more | more,
-            capture_output=True, text=True, timeout=SECONDS_MAX, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [*program, *command[1:]],
+            cwd=folder or self.folder,
+            env=self.guard.environment() | self.more | more,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_MAX,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         assert done.returncode == ends, (
             f"{shlex.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         )

@@ -136,9 +136,14 @@ class Planted:
 
     def verb(self, name: str, *arguments: str, ends: tuple[int, ...] = (0,)) -> bytes:
         done = subprocess.run(
-            [sys.executable, "-m", "headgate", *arguments], cwd=self.folder, env=self.environment,
-            capture_output=True, timeout=SECONDS_MAX, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, "-m", "headgate", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            timeout=SECONDS_MAX,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         assert done.returncode in ends, (name, done.returncode, done.stderr[-2000:])
         self.shown[f"{name} (stdout)"] = done.stdout
         self.shown[f"{name} (stderr)"] = done.stderr

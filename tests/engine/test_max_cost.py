@@ -10,6 +10,10 @@ from headgate.core import gate_events as g
 from headgate.llm.scripted import ScriptedProvider
 
 SCRIPT = b"models: {a: [{text: one}, {text: two}]}\nprices: {dear: {output: 1000}, cheap: {output: 1}}"
+EMBEDDING = (
+    "name: t\nactivities:\n  a: {use: embedding, retry: 1, "
+    'with: {model: scripted/dear, input: hello, max_cost: "{{ INPUT.c }}"}}'
+)
 
 
 def flow(cost: str, models: str = "scripted/dear", *, more: str = "max_tokens: 20") -> str:
@@ -61,10 +65,7 @@ def test_without_max_tokens_the_worst_case_is_bounded_as_under_a_budget(play: An
 @pytest.mark.parametrize("use", ["llm_prompt", "embedding"])
 @pytest.mark.parametrize("cost", ["much", "-1", "true", "[1]", "nan"])
 def test_what_is_no_amount_of_dollars_fails_the_attempt(play: Any, use: str, cost: str):
-    text = flow('"{{ INPUT.c }}"') if use == "llm_prompt" else (
-        "name: t\nactivities:\n  a: {use: embedding, retry: 1, "
-        'with: {model: scripted/dear, input: hello, max_cost: "{{ INPUT.c }}"}}'
-    )  # fmt: skip
+    text = flow('"{{ INPUT.c }}"') if use == "llm_prompt" else EMBEDDING
 
     async def scene(bench: Any) -> None:
         row = await bench.finished(await bench.start(text, {"c": {"true": True, "[1]": [1]}.get(cost, cost)}))

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine import test_children, test_engine, test_shared_budgets
+from tests.engine import test_budgets_of_trees, test_children, test_engine, test_time_of_calls
+from tests.engine.engine_lab import WAITS
+from tests.engine.shared_budgets import test_exact, test_lines, test_scopes
 from tests.postgres_logs import SCHEMA, empty_postgres_log, server_url
 
 from headgate.app import App
@@ -31,22 +33,20 @@ test_a_command_id_is_decided_once = (
 test_a_repeat_does_no_harm = test_engine.test_a_repeat_that_meets_others_in_the_lane_does_them_no_harm
 test_a_start_that_is_repeated = test_engine.test_a_start_that_is_repeated_gives_the_run_of_the_first
 test_of_a_hundred_calls = (
-    test_engine.test_of_a_hundred_calls_under_a_limit_for_ten_as_many_happen_as_their_real_cost_allows
+    test_time_of_calls.test_of_a_hundred_calls_under_a_limit_for_ten_as_many_happen_as_their_real_cost_allows
 )
-test_what_a_worker_reports = test_engine.test_what_a_worker_reports_with_its_outcome_counts_in_the_budget_of_the_tree
-test_a_call_that_waits = test_engine.test_a_call_that_waits_for_a_shared_budget_is_woken_by_another_run
+test_what_a_worker_reports = (
+    test_budgets_of_trees.test_what_a_worker_reports_with_its_outcome_counts_in_the_budget_of_the_tree
+)
+test_a_call_that_waits = test_budgets_of_trees.test_a_call_that_waits_for_a_shared_budget_is_woken_by_another_run
 test_a_childs_outputs = test_children.test_a_childs_outputs_are_the_activitys_and_its_trace_is_the_parents
 test_a_child_that_fails = test_children.test_a_child_that_fails_is_tried_again_as_a_new_child_where_its_activity_says_so
 test_a_cancelled_parent = test_children.test_a_cancelled_parent_cancels_its_child
-test_what_a_call_costs = test_shared_budgets.test_what_a_call_costs_is_booked_in_every_budget_that_concerns_it
-test_of_a_hundred_branches = (
-    test_shared_budgets.test_of_a_hundred_branches_of_several_runs_exactly_those_happen_that_fit
-)
-test_a_rule_that_is_set = test_shared_budgets.test_a_rule_that_is_set_while_calls_are_under_way_counts_each_of_them_once
-test_a_rule_in_a_crowd = test_shared_budgets.test_a_rule_that_is_set_in_the_middle_of_a_crowd_counts_every_call_once
-test_a_rule_that_comes_back = (
-    test_shared_budgets.test_a_rule_that_comes_back_in_the_same_period_begins_with_all_that_was_spent
-)
+test_what_a_call_costs = test_scopes.test_what_a_call_costs_is_booked_in_every_budget_that_concerns_it
+test_of_a_hundred_branches = test_lines.test_of_a_hundred_branches_of_several_runs_exactly_those_happen_that_fit
+test_a_rule_that_is_set = test_exact.test_a_rule_that_is_set_while_calls_are_under_way_counts_each_of_them_once
+test_a_rule_in_a_crowd = test_exact.test_a_rule_that_is_set_in_the_middle_of_a_crowd_counts_every_call_once
+test_a_rule_that_comes_back = test_exact.test_a_rule_that_comes_back_in_the_same_period_begins_with_all_that_was_spent
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_task_that_was_not_done_is_offered_again_after_a_restart(play):
 
 def test_a_command_to_any_node_is_decided_upon_what_the_other_wrote(play):
     async def scene(bench: Any) -> None:
-        run_id = await bench.start(test_engine.WAITS)
+        run_id = await bench.start(WAITS)
         other = App(node(), clock=bench.clock, environment={}, offline=True, work=False)
         other.engine.open()
         for name in ("one", "two", "three"):

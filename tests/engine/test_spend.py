@@ -1,4 +1,4 @@
-"""Spend rows: they add up to what the run has spent, recompute from their prices, and are made again from the log."""
+"""What a run costs stands in rows: one for each call, with its events."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.vendor_server import VendorServer
+from tests.engine.spend_lab import CHILD, KeptLog, price_of, usage_of
 
-from headgate.app import App
 from headgate.authoring import load_definition
 from headgate.core.definition import Definition
-from headgate.core.errors import NotFound
 from headgate.core.plan import compile_plan
-from headgate.core.usage_sums import COUNTS
 from headgate.core.values import Candidate, Failure, Price, Usage, Variant
 from headgate.engine.folding import fold_run
 from headgate.engine.spend import rebuild_spend
@@ -34,40 +30,30 @@ from headgate.ports import (
     Log,
     Settlement,
     SpendRow,
-    SpendWanted,
-    StartRequest,
 )
-from headgate.stores.memory import MemoryLog
-from headgate.stores.sqlite import SqliteLog
 from headgate.testing.simulation import Crash, World
 from headgate.testing.story_definitions import GIVEN, definitions
 
 PRICE = Price(input=3_000_000_001, output=15_000_000_000, cache_read=300_000_000, id="list:lab/m")
 USED = Usage(
-    provider="lab", model="m-1", input_tokens=1_001, output_tokens=77, cache_read_tokens=300, cache_write_tokens=5,
-    cache_write_1h_tokens=7, audio_input_tokens=11, reasoning_tokens=13, audio_output_tokens=17,
-    cache_read_audio_tokens=19, tier="default", estimated_input=1_100,
-)  # fmt: skip
+    provider="lab",
+    model="m-1",
+    input_tokens=1_001,
+    output_tokens=77,
+    cache_read_tokens=300,
+    cache_write_tokens=5,
+    cache_write_1h_tokens=7,
+    audio_input_tokens=11,
+    reasoning_tokens=13,
+    audio_output_tokens=17,
+    cache_read_audio_tokens=19,
+    tier="default",
+    estimated_input=1_100,
+)
 ONE = "name: one\nlabels: {team: ops}\nactivities: {ask: {use: mine, retry: 2}}\n"
 OUTSIDE = (
     "name: out\nactivities: {ask: {use: theirs, worker: outside}, more: {use: theirs, worker: outside, after: [ask]}}\n"
 )
-CHILD = load_definition("name: child\nactivities: {one: {use: echo, retry: 2}, two: {use: echo, after: [one]}}")
-
-
-class KeptLog(MemoryLog):
-    """It stays readable when its world has ended."""
-
-    async def close(self) -> None:
-        """Nothing is let go."""
-
-
-def price_of(row: SpendRow) -> Price:
-    return msgspec.json.decode(row.price, type=Price)
-
-
-def usage_of(row: SpendRow) -> Usage:
-    return Usage(**{name: getattr(row, name) for name in (*COUNTS, "tier")})
 
 
 async def spent(log: Log, run_id: str, definition: Definition) -> int:
@@ -76,7 +62,7 @@ async def spent(log: Log, run_id: str, definition: Definition) -> int:
     return (await fold_run(log, row, compile_plan(definition))).spent
 
 
-# --- Whatever happens ---------------------------------------------------------------------------------------------
+# --- Whatever happens -------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
@@ -114,7 +100,7 @@ def test_that_property_meets_rows_of_every_kind():
     assert kinds["forfeit"] > 3
 
 
-# --- One call at a time -------------------------------------------------------------------------------------------
+# --- One call at a time -----------------------------------------------------------------------------------------------
 
 
 def asking(outcome: Callable[[Any], Any]) -> Callable[[dict[str, Any], Any], Any]:
@@ -279,132 +265,3 @@ def test_what_a_reused_result_saved_is_a_row_and_at_demo_prices_it_is_marked_as_
 
     usage = {"input_tokens": 100, "output_tokens": 50}
     play(scene, scripted=ScriptedProvider({"m": [{"text": "x", "usage": usage}]}, {"m": PRICE}))
-
-
-# --- A thousand calls ---------------------------------------------------------------------------------------------
-
-LISTED = {"gpt-4o-2024-08-06": (2_500, 1_250, 10_000), "gpt-4o-mini": (150, 75, 600)}
-"""Nano-dollars a token: input, input from the cache, output."""
-THOUSAND = """
-name: thousand
-activities:
-  plain:
-    use: llm_prompt
-    for_each: "{{ INPUT.numbers }}"
-    max_parallel: 20
-    retry: 5
-    on_failure: continue
-    with: {model: openai/gpt-4o, prompt: "Number {{ ITEM }}", max_tokens: 500}
-  told:
-    use: llm_prompt
-    for_each: "{{ INPUT.numbers }}"
-    max_parallel: 20
-    retry: 5
-    on_failure: continue
-    streaming: true
-    with: {model: openai/gpt-4o-mini, prompt: "Number {{ ITEM }}", max_tokens: 500}
-"""
-
-
-class Vendor(VendorServer):
-    """An OpenAI-compatible server that fails now and then, and writes down what it would put on the bill."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self.bill: Counter[tuple[str, int, int, int, int]] = Counter()
-        self.refused = self.cut = 0
-
-    async def answer(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
-        chance = self.random.random()
-        if chance < 0.05:
-            self.refused += 1
-            writer.write(b"HTTP/1.1 500 Oh\r\ncontent-length: 2\r\n\r\n{}")
-            return True
-        streamed = request.get("stream", False)
-        if streamed and chance < 0.1:
-            self.cut += 1
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 999\r\n\r\ndata: {")
-            await writer.drain()
-            return False
-        kind, body = self._said(request["model"], streamed=streamed)
-        writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
-        return True
-
-    def _said(self, model: str, *, streamed: bool) -> tuple[str, bytes]:
-        named = {"gpt-4o": "gpt-4o-2024-08-06"}.get(model, model)
-        tokens, said = self.random.randint(1, 5_000), self.random.randint(0, 500)
-        cached = self.random.choice([0, self.random.randint(0, tokens)])
-        fresh, again, out = LISTED[named]
-        self.bill[named, tokens, cached, said, (tokens - cached) * fresh + cached * again + said * out] += 1
-        usage = {
-            "prompt_tokens": tokens,
-            "completion_tokens": said,
-            "prompt_tokens_details": {"cached_tokens": cached},
-        }
-        if not streamed:
-            choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
-            return "application/json", json.dumps({"model": named, "choices": [choice], "usage": usage}).encode()
-        events = [
-            {"model": named, "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]},
-            {"model": named, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
-            {"model": named, "choices": [], "usage": usage},
-        ]
-        return "text/event-stream", b"".join(
-            f"data: {json.dumps(one)}\n\n".encode() for one in events
-        ) + b"data: [DONE]\n\n"
-
-
-@pytest.mark.slow
-def test_a_thousand_calls_cost_what_the_vendor_puts_on_its_bill(tmp_path: Path):
-    log = SqliteLog(tmp_path / "log.db")
-
-    async def live() -> None:
-        async with Vendor(seed=7) as vendor:
-            environment = {"OPENAI_API_KEY": "test", "OPENAI_BASE_URL": vendor.url}
-            async with App(log, environment=environment) as app:
-                numbers = list(range(500))
-                started = await app.desk.start(StartRequest(definition=THOUSAND, input={"numbers": numbers}))
-                row = await app.engine.finished(started.id)
-                rows = await log.spend(started.id)
-                totals = await log.spend_totals("run", SpendWanted(runs=(started.id,)))
-        calls = [one for one in rows if one.kind == "call"]
-        assert vendor.bill.total() >= 900
-        assert vendor.refused > 20
-        assert vendor.cut > 5
-        billed = Counter(
-            (one.model, one.input_tokens, one.cache_read_tokens, one.output_tokens, one.cost) for one in calls
-        )
-        assert billed == vendor.bill
-        assert all(price_of(one).cost(usage_of(one)) == one.cost for one in calls)
-        assert sum(one.kind == "forfeit" for one in rows) == vendor.cut
-        assert sum(one.cost for one in rows) == row.head.cost == sum(total.cost for total in totals)
-
-    asyncio.run(live())
-
-
-# --- Again --------------------------------------------------------------------------------------------------------
-
-
-def test_rows_that_were_lost_come_back_and_those_of_runs_that_are_gone_stay():
-    async def look() -> None:
-        log = KeptLog()
-        world = World(log, [CHILD], seed=2, greedy=True)
-        await world.run([Start(workflow="child", input=GIVEN, run_id=name, trace_id="t") for name in ("a", "b")])
-        before = {name: await log.spend(name) for name in ("a", "b")}
-        assert all(before.values())
-        gone = [before["a"][0]._replace(run_id="gone")]
-        await log.replace_spend("gone", gone)
-        await log.replace_spend("a", [])
-
-        count = await rebuild_spend(log)
-
-        assert count == sum(len(rows) for rows in before.values())
-        assert {name: await log.spend(name) for name in ("a", "b")} == before
-        assert await log.spend("gone") == gone
-
-    asyncio.run(look())
-
-
-def test_rows_of_a_run_that_is_not_there_cannot_be_made():
-    with pytest.raises(NotFound, match="nobody"):
-        asyncio.run(rebuild_spend(MemoryLog(), "nobody"))

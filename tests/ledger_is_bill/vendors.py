@@ -114,9 +114,16 @@ class Vendor:
 
 
 OURS = {
-    "fresh": "input", "read": "cache_read", "written": "cache_write", "kept": "cache_write_1h", "heard": "audio_input",
-    "heard_again": "cache_read_audio", "said": "output", "thought": "reasoning", "spoken": "audio_output",
-}  # fmt: skip
+    "fresh": "input",
+    "read": "cache_read",
+    "written": "cache_write",
+    "kept": "cache_write_1h",
+    "heard": "audio_input",
+    "heard_again": "cache_read_audio",
+    "said": "output",
+    "thought": "reasoning",
+    "spoken": "audio_output",
+}
 
 
 def _ours(rates: Rates, fee: int) -> dict[str, Any]:
@@ -189,13 +196,21 @@ def all_vendors(seed: int) -> list[Vendor]:
     thought = ("fresh", "read", "heard", "heard_again", "said", "thought")
     return [
         Vendor(
-            "openai-like", spoken, rates(spoken, "flex", "priority"), _openai_report,
-            lambda told: openai_usage(told[1], tier=told[0]), seed=seed,
+            "openai-like",
+            spoken,
+            rates(spoken, "flex", "priority"),
+            _openai_report,
+            lambda told: openai_usage(told[1], tier=told[0]),
+            seed=seed,
         ),
         Vendor("anthropic-like", written, rates(written, "batch"), _anthropic_report, anthropic_usage, seed=seed),
         Vendor("gemini-like", thought, rates(thought, "flex"), _gemini_report, gemini_usage, fee=777, seed=seed),
         Vendor(
-            "bedrock-like", written, rates(written, "priority"), _bedrock_report,
-            lambda told: bedrock_usage(told[1], tier=told[0]), seed=seed,
+            "bedrock-like",
+            written,
+            rates(written, "priority"),
+            _bedrock_report,
+            lambda told: bedrock_usage(told[1], tier=told[0]),
+            seed=seed,
         ),
-    ]  # fmt: skip
+    ]

@@ -151,9 +151,14 @@ LEASE = (
 
 def test_prose_gives_parties_terms_and_sums_by_the_words_beside_them():
     schema = record(
-        landlord=TEXT, tenant=TEXT, start_date=DATE, end_date=DATE, monthly_rent=NUMBER, deposit=NUMBER,
+        landlord=TEXT,
+        tenant=TEXT,
+        start_date=DATE,
+        end_date=DATE,
+        monthly_rent=NUMBER,
+        deposit=NUMBER,
         smoking_allowed={"type": "boolean"},
-    )  # fmt: skip
+    )
 
     found = extract(LEASE, schema)
 
@@ -263,10 +268,11 @@ def test_enums_flags_and_summaries_of_a_ticket_come_from_the_abilities_for_them(
 @given(st.text(max_size=300), st.sampled_from(["small", "large"]))
 def test_whatever_the_text_the_answer_is_valid_or_the_request_is_refused(text, model):
     schema = record(
-        total={"type": ["number", "null"]}, when={"type": ["string", "null"], "format": "date"},
+        total={"type": ["number", "null"]},
+        when={"type": ["string", "null"], "format": "date"},
         words={"type": "array", "items": TEXT},
         mood={"type": "string", "enum": ["positive", "neutral"]},
-    )  # fmt: skip
+    )
 
     try:
         found = extract(text, schema, model)

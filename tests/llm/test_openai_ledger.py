@@ -31,9 +31,14 @@ pytestmark = pytest.mark.slow
 
 
 PRICE = Price(  # nano-dollars a million tokens
-    input=1_234_567_891, output=7_654_321_987, cache_read=345_678_912, audio_input=40_123_456_789,
-    audio_output=80_987_654_321, reasoning=9_012_345_678, request=1_009,
-)  # fmt: skip
+    input=1_234_567_891,
+    output=7_654_321_987,
+    cache_read=345_678_912,
+    audio_input=40_123_456_789,
+    audio_output=80_987_654_321,
+    reasoning=9_012_345_678,
+    request=1_009,
+)
 NUMBER = re.compile(r"call (\d+)")
 ASKS, EMBEDS = 700, 200
 FLOW = """

@@ -235,10 +235,15 @@ def like(example: Any) -> st.SearchStrategy[Any]:
 @pytest.mark.parametrize(
     ("reader", "example"),
     [
-        ("openai", OPENAI), ("openai", RESPONSE), ("an embedding", OPENAI), ("anthropic", ANTHROPIC),
-        ("gemini", GEMINI), ("bedrock", BEDROCK), ("ollama", {"prompt_eval_count": 1, "eval_count": 1}),
+        ("openai", OPENAI),
+        ("openai", RESPONSE),
+        ("an embedding", OPENAI),
+        ("anthropic", ANTHROPIC),
+        ("gemini", GEMINI),
+        ("bedrock", BEDROCK),
+        ("ollama", {"prompt_eval_count": 1, "eval_count": 1}),
     ],
-)  # fmt: skip
+)
 @given(data=st.data())
 def test_whatever_is_reported_the_buckets_do_not_overlap_and_the_sums_hold_them(reader: str, example: Any, data: Any):
     usage = READERS[reader](data.draw(like(example)))
@@ -246,8 +251,11 @@ def test_whatever_is_reported_the_buckets_do_not_overlap_and_the_sums_hold_them(
     if usage is None:
         return
     parts_in = (
-        usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens, usage.audio_input_tokens,
-    )  # fmt: skip
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_1h_tokens,
+        usage.audio_input_tokens,
+    )
     parts_out = (usage.reasoning_tokens, usage.audio_output_tokens)
     assert min(*parts_in, *parts_out, usage.cache_read_audio_tokens) >= 0
     assert sum(parts_in) + usage.uncached_input_tokens == usage.input_tokens <= 4 * TOKENS_MAX

@@ -240,9 +240,13 @@ def test_a_class_is_made_with_its_options():
 
 def task(*policies: dict[str, Any]) -> Assignment:
     return Assignment(
-        activity_id="c", workflow_id="r", activity_key="ask", place="ask", activity_name="llm_prompt",
+        activity_id="c",
+        workflow_id="r",
+        activity_key="ask",
+        place="ask",
+        activity_name="llm_prompt",
         settings={"policies": list(policies)},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

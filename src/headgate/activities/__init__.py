@@ -1,1 +1,1 @@
-""""""
+"""The built-in activities. They know ports and values, no engine."""

@@ -16,7 +16,8 @@ from typing import Any, cast
 import apsw
 import msgspec
 
-from headgate.activities.state_file import opened, queries, transaction
+from headgate.activities.state_file import opened, transaction
+from headgate.named_sql import named_sql
 from headgate.ports import Attempt
 
 __all__ = ["Conversations", "Summary", "Turn"]
@@ -25,7 +26,7 @@ SCHEMA_VERSION = 1
 TURNS_MAX = 100_000
 """Of one conversation; a further turn is refused."""
 
-SQL = queries("conversation_store.sql")
+SQL = named_sql("headgate.activities", "conversation_store.sql")
 
 
 class Turn(msgspec.Struct, frozen=True):

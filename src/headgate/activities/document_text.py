@@ -17,6 +17,7 @@ import msgspec
 from headgate.activities.document_formats import bytes_of, media_type_of, read_document
 from headgate.activities.file_values import is_file_value, path_of
 from headgate.activities.parameters import refuse_unknown, wrong_parameters
+from headgate.activities.text_borders import PAGE_BREAK
 from headgate.core.errors import Invalid
 from headgate.ports import ActivityContext, ActivityFunction, Attempt, state_folder_of
 
@@ -25,7 +26,6 @@ __all__ = ["document_text"]
 _invalid = partial(wrong_parameters, "document_text")
 
 FILE_BYTES_MAX = 50 * 1024 * 1024
-PAGE_BREAK = "\f"
 _KNOWN = frozenset({"file", "content", "media_type"})
 
 

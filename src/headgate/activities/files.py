@@ -17,12 +17,12 @@ from typing import Any, Literal
 import msgspec
 
 from headgate.activities.parameters import parameters_of
+from headgate.core.values import FILE_MARK
 from headgate.ports import ActivityContext, ActivityFunction, Attempt, Files
 
 __all__ = ["file_read", "file_write"]
 
 BYTES_MAX = 50 * 1024 * 1024
-MARK = "$file"
 
 
 class _Read(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,7 +157,7 @@ def _bytes(asked: _Write, files: Files) -> bytes:
             return content.encode(asked.encoding)
         except (LookupError, UnicodeEncodeError) as error:
             raise _failed("invalid_parameters", f"file_write: {error}.") from None
-    if isinstance(content, dict) and MARK in content:
+    if isinstance(content, dict) and FILE_MARK in content:
         return _kept_bytes("file_write", content, files)
     if isinstance(content, dict) and set(content) == {"$base64"}:
         return base64.b64decode(str(content["$base64"]))

@@ -22,6 +22,7 @@ from headgate.activities.targets import Target, targets
 from headgate.activities.tenant_providers import providers_of
 from headgate.core.json_schema import problems_with
 from headgate.core.money import dollars
+from headgate.core.token_budget import MAX_TOKENS_UNDER_BUDGET
 from headgate.core.values import Usage
 from headgate.ports import (
     NO_GUARDS,
@@ -37,9 +38,8 @@ from headgate.ports import (
     Providers,
 )
 
-__all__ = ["MAX_TOKENS_UNDER_BUDGET", "llm_prompt", "usage_fields"]
+__all__ = ["llm_prompt", "usage_fields"]
 
-MAX_TOKENS_UNDER_BUDGET = 1024
 """`max_tokens` of a call under a budget that sets none: without a limit there is no worst case to reserve."""
 PIECES_MAX = 1_000
 PIECE_CHARACTERS_MIN = 64

@@ -137,9 +137,13 @@ class Postgres:
                 self._pools.pop(next(iter(self._pools))).terminate()
             try:
                 pool = asyncpg.create_pool(
-                    url, min_size=0, max_size=CONNECTIONS_MAX, init=set_codecs, setup=set_session,
+                    url,
+                    min_size=0,
+                    max_size=CONNECTIONS_MAX,
+                    init=set_codecs,
+                    setup=set_session,
                     max_inactive_connection_lifetime=60.0,
-                )  # fmt: skip
+                )
             except (ValueError, asyncpg.InterfaceError) as error:
                 message = f"{activity}: db_url cannot be read: {_without_url(error, url)}"
                 raise Attempt.failed("invalid_parameters", message, retryable=False) from None

@@ -7,31 +7,19 @@ same time: they wait for one another up to a busy timeout. A transaction is on d
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from collections.abc import Generator
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 import apsw
 
 from headgate.ports import Attempt
 
-__all__ = ["opened", "queries", "transaction"]
+__all__ = ["opened", "transaction"]
 
 BUSY_MILLISECONDS_MAX = 10_000
 _SETTING_UP = threading.Lock()
 """Held while a file may be made: SQLite does not wait for another connection that turns the same file to WAL."""
-_NAME = re.compile(r"^-- (\w+):.*$", re.MULTILINE)
-
-
-@cache
-def queries(file_name: str) -> dict[str, str]:
-    """Return the statements of a `.sql` file of this folder by name: `-- name: purpose` stands before each."""
-    text = files("headgate.activities").joinpath(file_name).read_text(encoding="utf-8")
-    parts = _NAME.split(text)
-    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 @contextlib.contextmanager

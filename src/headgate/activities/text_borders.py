@@ -12,7 +12,7 @@ from bisect import bisect_right
 
 import msgspec
 
-__all__ = ["Borders", "Heading", "borders_of", "is_mark"]
+__all__ = ["PAGE_BREAK", "Borders", "Heading", "borders_of", "is_mark"]
 
 PAGE_BREAK = "\f"
 _SPACE = re.compile(r"\s+")

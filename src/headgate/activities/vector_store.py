@@ -18,8 +18,9 @@ from typing import Any, cast
 import apsw
 import msgspec
 
-from headgate.activities.state_file import opened, queries, transaction
+from headgate.activities.state_file import opened, transaction
 from headgate.activities.vector_arithmetic import DIGITS, Found, cosines, packed
+from headgate.named_sql import named_sql
 from headgate.ports import Attempt
 
 __all__ = ["Collection", "Fits", "Item", "Kept"]
@@ -29,7 +30,7 @@ ITEMS_MAX = 200_000
 """A search reads every vector of a collection; beyond this a database made for it is the better place."""
 QUERY_WORDS_MAX = 64
 
-SQL = queries("vector_store.sql")
+SQL = named_sql("headgate.activities", "vector_store.sql")
 
 
 class Item(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from headgate.core.errors import NotFound
-from headgate.core.place import Place
+from headgate.core.place import Place, key_of_place
 from headgate.core.view import output_of, output_versions
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
@@ -67,17 +67,17 @@ class Texts:
 
     def enter(self, run: str, wanted: str) -> None:
         """Count one more who watches."""
-        self._watchers[run, _key(wanted)] += 1
+        self._watchers[run, key_of_place(wanted)] += 1
 
     def leave(self, run: str, wanted: str) -> None:
-        key = run, _key(wanted)
+        key = run, key_of_place(wanted)
         self._watchers[key] -= 1
         if self._watchers[key] <= 0:
             del self._watchers[key]
 
     def watching(self, run: str, wanted: str) -> int:
         """Return how many watch the activity, over whatever door of this process."""
-        return self._watchers[run, _key(wanted)]
+        return self._watchers[run, key_of_place(wanted)]
 
 
 def _may_be(wanted: str, place: Place) -> bool:
@@ -163,7 +163,3 @@ class Text:
         values = await self._engine.load_values(lane.row.key, {version} if version else set())
         status = "completed" if version else self._last_status or owner.status
         return Outcome(status, values.get(version), "" if version else owner.error, owner.code, owner.ended_at)
-
-
-def _key(wanted: str) -> str:
-    return wanted.partition("@")[0].partition("[")[0]

@@ -17,7 +17,6 @@ from headgate.core.model_list import ENTRY_KEYS, entries_of, read_entry
 __all__ = ["check_activities"]
 
 STD = "std"
-MODEL_ACTIVITIES = frozenset({"llm_prompt", "embedding", "vector_index", "conversation"})
 ONE_MODEL: dict[str, type | tuple[type, ...]] = {"embedding": (str, dict), "vector_index": str}
 """Activities that ask one model only, and how it is written."""
 ONE_OF_PARAMETERS = {
@@ -105,7 +104,7 @@ def _check_parameters(
                 (*place, "parameters", parameter),
                 f"expected {parameter} to be {one_of(words)}, got {value!r}.",
             )
-    if name in MODEL_ACTIVITIES and "model" in given:
+    if "model" in given and "model" in (builtin.parameters or ()):
         at = (*place, "parameters", "model")
         if not isinstance(given["model"], ONE_MODEL.get(name, object)):
             checking.note(at, f"{name} takes one model by its name: vectors of two models cannot be compared.")

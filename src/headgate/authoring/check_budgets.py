@@ -8,8 +8,9 @@ from typing import Any
 
 from headgate.authoring.check_reach import certain
 from headgate.authoring.checking import Checking
-from headgate.authoring.estimate import MODEL_ACTIVITIES, Pricing, models_of
+from headgate.authoring.estimate import Pricing, models_of
 from headgate.authoring.positions import Path
+from headgate.core.catalogue import MODEL_CALLS
 from headgate.core.definition import Activity, Budget
 from headgate.core.graph import Graph
 from headgate.core.money import nano, show
@@ -32,7 +33,7 @@ def check_prices(checking: Checking, graph: Graph, pricing: Pricing) -> None:
     limit. Warn where that is so of some models only, or of an activity that need not run."""
     sure = certain(checking.definition.activities, graph)
     for number, activity in enumerate(checking.definition.activities):
-        if activity.name in MODEL_ACTIVITIES:
+        if activity.name in MODEL_CALLS:
             _check_priced(checking, activity, pricing)
             for budget, place in _budgets(checking, activity):
                 _check_limit(checking, activity, budget, place, pricing, runs=number in sure)

@@ -63,7 +63,7 @@ class _References:
         root = reference.root.removesuffix("[*]")
         activity = self._activity(entry)
         if root in self.index:
-            return self._of_activity(entry, activity, root) or self._of_field(reference, root)
+            return self._of_activity(activity, root) or self._of_field(reference, root)
         if root not in KEYWORDS:
             known = {*self.index, *KEYWORDS}
             near = self.checking.near(root, known)
@@ -79,7 +79,7 @@ class _References:
             return None
         return self.checking.definition.activities[self.index[str(entry.path[1])]]
 
-    def _of_activity(self, entry: Reads, activity: Activity | None, root: str) -> str:
+    def _of_activity(self, activity: Activity | None, root: str) -> str:
         if activity is None or root == activity.key:
             return ""
         if self.above[self.index[activity.key]] >> self.index[root] & 1:

@@ -13,16 +13,15 @@ from typing import Any, cast
 
 import msgspec
 
-from headgate.core.catalogue import BUILTINS, default_backoff
+from headgate.core.catalogue import BUILTINS, MODEL_CALLS, default_backoff
 from headgate.core.definition import ITERATION_LIMIT_DEFAULT, Activity, Definition
 from headgate.core.expression import ExpressionError, Template, compile_value
 from headgate.core.graph import Graph, analyse
 from headgate.core.model_list import ModelEntry, entries_of, names_of, read_entry
 from headgate.core.values import Price
 
-__all__ = ["MODEL_ACTIVITIES", "ActivityEstimate", "Estimate", "Pricing", "estimate_cost", "models_of"]
+__all__ = ["ActivityEstimate", "Estimate", "Pricing", "estimate_cost", "models_of"]
 
-MODEL_ACTIVITIES = frozenset({"llm_prompt", "embedding"})
 ITEMS_RENDERED_MAX = 10_000
 """Of a longer list each item would have to be rendered to know its size; its cost is left unknown."""
 KNOWN_BEFORE = frozenset({"INPUT", "ITEM", "INDEX"})
@@ -81,7 +80,7 @@ def estimate_cost(definition: Definition, value: object, pricing: Pricing) -> Es
     costing = [
         _Costing(definition, graph, number, value, pricing).estimate()
         for number, activity in enumerate(definition.activities)
-        if activity.name in MODEL_ACTIVITIES or activity.workflow is not None or _is_foreign(activity)
+        if activity.name in MODEL_CALLS or activity.workflow is not None or _is_foreign(activity)
     ]
     most = _sum(found.most for found in costing if not found.simulated)
     simulated = _sum(found.most for found in costing if found.simulated)
@@ -203,7 +202,7 @@ class _Costing:
             return [self.activity.workflow.budget] * (1 if items is None else len(items))
         if self.activity.workflow is not None:
             raise _Unknown(f"what the workflow {self.activity.workflow.name} costs is not known here")
-        if self.activity.name not in MODEL_ACTIVITIES:
+        if self.activity.name not in MODEL_CALLS:
             raise _Unknown("what an activity of your own costs is known when it has run")
         scopes = [{}] if items is None else [{"ITEM": item, "INDEX": index} for index, item in enumerate(items)]
         return [self._attempt_cost(scope) for scope in scopes]

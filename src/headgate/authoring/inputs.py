@@ -9,6 +9,7 @@ from typing import Any, cast
 from headgate.authoring.problems import did_you_mean, one_of
 from headgate.core.definition import Definition, Input
 from headgate.core.errors import Invalid, Problem
+from headgate.core.values import FILE_MARK
 
 __all__ = ["InvalidInput", "fault_of", "validate_input"]
 
@@ -92,7 +93,7 @@ def _is_whole(declared: Input, value: object) -> bool:
 
 
 def _no_file(declared: Input, value: dict[Any, Any]) -> bool:
-    return declared.type == "file" and not isinstance(value.get("$file"), str)
+    return declared.type == "file" and not isinstance(value.get(FILE_MARK), str)
 
 
 def _same(value: object, allowed: object) -> bool:

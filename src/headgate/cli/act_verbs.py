@@ -39,7 +39,7 @@ def _going_on(verb: Any) -> Any:
 def signal(common: Common, run: str, name: str, key: str, data: str | None, **rest: Any) -> int:
     """Send the signal NAME to RUN. One that comes before its wait is kept."""
     payload = _data(data)
-    return _act(common, run, f"signalled {name!r} to", lambda c: c.signal(run, name, key=key, data=payload), **rest)
+    return _act(common, f"signalled {name!r} to", lambda c: c.signal(run, name, key=key, data=payload), **rest)
 
 
 def _decision(verb: Any) -> Any:
@@ -90,7 +90,7 @@ def _decide(
     def act(client: Client) -> Awaitable[RunView]:
         return client.decide(run, key=activity, approved=approved, by=who, comment=comment, data=payload)
 
-    return _act(common, run, "approved in" if approved else "rejected in", act, **rest)
+    return _act(common, "approved in" if approved else "rejected in", act, **rest)
 
 
 @click.command()
@@ -99,7 +99,7 @@ def _decide(
 @click.option("--reason", metavar="TEXT", default="", help="Why.")
 def cancel(common: Common, run: str, reason: str) -> int:
     """End RUN: what is queued is dropped, what is under way is stopped."""
-    return _act(common, run, "cancelled", lambda c: c.cancel(run, reason=reason), goes_on=False)
+    return _act(common, "cancelled", lambda c: c.cancel(run, reason=reason), goes_on=False)
 
 
 @click.command()
@@ -108,7 +108,7 @@ def cancel(common: Common, run: str, reason: str) -> int:
 @click.option("--reason", metavar="TEXT", default="", help="Why.")
 def pause(common: Common, run: str, reason: str) -> int:
     """Hand out nothing new of RUN; what is under way is finished and recorded."""
-    return _act(common, run, "paused", lambda c: c.pause(run, reason=reason), goes_on=False)
+    return _act(common, "paused", lambda c: c.pause(run, reason=reason), goes_on=False)
 
 
 @click.command()
@@ -117,7 +117,7 @@ def pause(common: Common, run: str, reason: str) -> int:
 @_going_on
 def resume(common: Common, run: str, **rest: Any) -> int:
     """Undo a pause of RUN."""
-    return _act(common, run, "resumed", lambda c: c.resume(run), **rest)
+    return _act(common, "resumed", lambda c: c.resume(run), **rest)
 
 
 @click.command()
@@ -126,15 +126,13 @@ def resume(common: Common, run: str, **rest: Any) -> int:
 @_going_on
 def retry(common: Common, run: str, **rest: Any) -> int:
     """Go on with the failed or cancelled RUN from what failed; what is completed stays, and stays paid for."""
-    return _act(common, run, "retried", lambda c: c.retry(run), **rest)
+    return _act(common, "retried", lambda c: c.retry(run), **rest)
 
 
 # --- Acting --------------------------------------------------------------------------------------------------------
 
 
-def _act(
-    common: Common, run: str, done: str, act: Act, *, work: bool = False, goes_on: bool = True, **rest: Any
-) -> int:
+def _act(common: Common, done: str, act: Act, *, work: bool = False, goes_on: bool = True, **rest: Any) -> int:
     require_database(common)
     engine = _engine(work=False, **rest) if not work else Engine(work=False)
     view = run_loop(_act_once(common, act, engine, done, goes_on=goes_on and not work, prints=not work))

@@ -28,10 +28,21 @@ TAKES = {"list": 0, "show": 1, "set": 2, "rm": 1, "raise": 1, "refuse": 1}
 @common
 @click.argument("action", type=click.Choice(ACTIONS), default="list")
 @click.argument("words", nargs=-1)
-@click.option("--per", type=click.Choice(["hour", "day", "month", "total"]), default="day", show_default=True,
-              help="The period, of the UTC calendar.")  # fmt: skip
-@click.option("--action", "then", type=click.Choice(["abort", "fallback", "alert", "ask"]), default="abort",
-              show_default=True, help="For set: what happens to a call that does not fit.")  # fmt: skip
+@click.option(
+    "--per",
+    type=click.Choice(["hour", "day", "month", "total"]),
+    default="day",
+    show_default=True,
+    help="The period, of the UTC calendar.",
+)
+@click.option(
+    "--action",
+    "then",
+    type=click.Choice(["abort", "fallback", "alert", "ask"]),
+    default="abort",
+    show_default=True,
+    help="For set: what happens to a call that does not fit.",
+)
 @click.option("--warn", type=click.IntRange(1, 99), metavar="PERCENT", help="For set: tell when so much is spent.")
 @click.option("--to", metavar="USD", help="For raise: the new limit.")
 @click.option("--by", "more", metavar="USD", help="For raise: by how much.")

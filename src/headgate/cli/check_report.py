@@ -52,7 +52,7 @@ def _attempts_note(activity: Activity) -> str:
 
 
 def _max_tokens(definition: Definition, activity: Activity) -> tuple[Any, str]:
-    from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET
+    from headgate.core.token_budget import MAX_TOKENS_UNDER_BUDGET
 
     given = activity.parameters.get("max_tokens")
     if given is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headgate.cli.words import now
+from headgate.core.place import key_of_place
 from headgate.core.view import PlaceView, RunView
 from headgate.ports import EventView
 
@@ -87,7 +88,7 @@ def place_of(view: RunView, key: str) -> PlaceView:
 
 def activity_of(event: EventView) -> str:
     """Return the activity that an event is about: of the place `draft[3]` it is `draft`."""
-    return event.place.partition("[")[0].partition("@")[0]
+    return key_of_place(event.place)
 
 
 def completed(events: Sequence[EventView]) -> list[str]:

@@ -221,8 +221,12 @@ def _sought(door: Door, listing: Listing, asked: Asked) -> Iterator[Finding]:
         else:
             near = nearest(model, listing.models)
             hint = f"; did you mean {door.name}/{near}?" if near else ""
-            yield Finding(name, "bad", f"is not among the {plural(len(listing.models), 'model')} of {door.host}{hint}",
-                          "not_found")  # fmt: skip
+            yield Finding(
+                name,
+                "bad",
+                f"is not among the {plural(len(listing.models), 'model')} of {door.host}{hint}",
+                "not_found",
+            )
 
 
 # --- What a call says ----------------------------------------------------------------------------------------------

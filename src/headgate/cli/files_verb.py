@@ -15,11 +15,10 @@ from headgate.cli.kept_files import kept_bytes
 from headgate.cli.options import Common, common
 from headgate.cli.session import open_reader
 from headgate.core.errors import Invalid, NotFound
+from headgate.core.values import FILE_MARK
 from headgate.core.view import RunView
 
 __all__ = ["files"]
-
-MARK = "$file"
 
 
 @click.command()
@@ -67,7 +66,7 @@ def _files_of(view: RunView) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _within(value: Any, at: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    if isinstance(value, dict) and MARK in value:
+    if isinstance(value, dict) and FILE_MARK in value:
         yield at, value
     elif isinstance(value, dict):
         for key, part in value.items():

@@ -33,8 +33,13 @@ NOTHING = "Nothing outside may start a run. `headgate hooks add NAME --start WOR
 @click.option("--data-json", metavar="JSON", help="For add: what the signal carries. [default: the body]")
 @click.option("--delivery-id", metavar="TEMPLATE", default="", help="For add: what a repeat has in common.")
 @click.option("--label", "labels", metavar="K=V", multiple=True, help="For add: a label of each run.")
-@click.option("--scheme", type=click.Choice(["standard", "github", "token"]), default="standard", show_default=True,
-              help="For add: how requests show that they know the secret.")  # fmt: skip
+@click.option(
+    "--scheme",
+    type=click.Choice(["standard", "github", "token"]),
+    default="standard",
+    show_default=True,
+    help="For add: how requests show that they know the secret.",
+)
 @click.option("--header", metavar="NAME", default="", help="For add: the header of a token. [default: X-Webhook-Token]")
 @click.option("--secret-from", metavar="VARIABLE", help="For add: the environment variable that holds a given secret.")
 @click.option("--tenant", metavar="NAME", default="default", show_default=True, help="Whose runs.")

@@ -16,7 +16,7 @@ __all__ = ["pricing_of"]
 
 def pricing_of(providers: Mapping[str, ModelProvider]) -> Pricing:
     """Return prices and counts as the engine of this process has them."""
-    from headgate.activities.llm_prompt import MAX_TOKENS_UNDER_BUDGET
+    from headgate.core.token_budget import MAX_TOKENS_UNDER_BUDGET
 
     def price_of(model: str) -> Price | None:
         provider, _, name = model.partition("/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -15,6 +15,7 @@ from headgate.cli.options import Common, common
 from headgate.cli.outcome import follow_to_end, refuse_options
 from headgate.cli.session import Engine, make_state_folder, open_session
 from headgate.cli.words import short
+from headgate.core.values import Mode
 from headgate.ports import StartRequest
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def run(
     flow: str,
     inputs: tuple[str, ...],
     input_json: str | None,
-    mode: Literal["realtime", "batch"],
+    mode: Mode,
     budget: str | None,
     labels: tuple[str, ...],
     unique_key: str,

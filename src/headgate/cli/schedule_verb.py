@@ -35,8 +35,13 @@ ACTIONS = ("add", "list", "backfill", *CHANGES)
 )
 @click.option("--every", metavar="DURATION", help="For add: an interval such as 15m.")
 @click.option("--timezone", metavar="ZONE", default="UTC", show_default=True, help="For add: whose clock cron reads.")
-@click.option("--overlap", type=click.Choice(["skip", "allow"]), default="skip", show_default=True,
-              help="For add: what happens while the last run is still under way.")  # fmt: skip
+@click.option(
+    "--overlap",
+    type=click.Choice(["skip", "allow"]),
+    default="skip",
+    show_default=True,
+    help="For add: what happens while the last run is still under way.",
+)
 @click.option(
     "--misfire",
     type=click.Choice(["skip", "run_once", "run_all"]),

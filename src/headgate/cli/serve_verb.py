@@ -16,6 +16,7 @@ from headgate.cli.interrupts import run_loop
 from headgate.cli.options import Common, common
 from headgate.cli.session import Engine, make_state_folder, open_session
 from headgate.cli.settings_check import check_settings
+from headgate.core.addresses import LOOPBACK_NAMES
 from headgate.core.errors import Invalid, Unavailable
 from headgate.settings import is_on, listed, strangers
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from headgate.api.tickets import IssueTicket, Ticket
 
 __all__ = ["serve"]
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -46,14 +45,32 @@ class Serving(msgspec.Struct, frozen=True):
 
 @click.command()
 @common
-@click.option("--host", metavar="ADDRESS", envvar="HEADGATE_HOST", default="127.0.0.1", show_default=True,
-              help="The address to listen at; 0.0.0.0: all of this machine.")  # fmt: skip
-@click.option("--port", metavar="N", type=click.IntRange(0, 65_535), envvar="HEADGATE_PORT", default=8720,
-              show_default=True, help="The port; 0 takes a free one.")  # fmt: skip
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    envvar="HEADGATE_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen at; 0.0.0.0: all of this machine.",
+)
+@click.option(
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65_535),
+    envvar="HEADGATE_PORT",
+    default=8720,
+    show_default=True,
+    help="The port; 0 takes a free one.",
+)
 @click.option("--tls-cert", metavar="FILE", envvar="HEADGATE_TLS_CERT", help="The certificate chain (PEM).")
 @click.option("--tls-key", metavar="FILE", envvar="HEADGATE_TLS_KEY", help="Its private key (PEM).")
-@click.option("--forwarded-allow-ips", metavar="LIST", envvar="HEADGATE_TRUSTED_PROXIES", default="",
-              help="Proxies whose X-Forwarded-… headers are believed.")  # fmt: skip
+@click.option(
+    "--forwarded-allow-ips",
+    metavar="LIST",
+    envvar="HEADGATE_TRUSTED_PROXIES",
+    default="",
+    help="Proxies whose X-Forwarded-… headers are believed.",
+)
 @click.option("--cors-origin", "cors", metavar="ORIGIN", multiple=True, help="A site whose pages may call the API.")
 @click.option("--no-worker", is_flag=True, help="Leave all activities to workers that ask over HTTP.")
 @click.option("--allow-demo", is_flag=True, help="Let runs use demo/… and scripted/… models.")
@@ -159,7 +176,7 @@ def _tickets_of(auth: Auth) -> IssueTicket:
     async def issue(caller: Caller, run: str) -> Ticket:
         from headgate.api.tickets import TICKET_SECONDS, Ticket
 
-        return Ticket(await auth.issue_ticket(caller, run, seconds=TICKET_SECONDS), TICKET_SECONDS)
+        return Ticket(await auth.issue_ticket(caller, run), TICKET_SECONDS)
 
     return issue
 
@@ -169,7 +186,7 @@ async def _say(common: Common, serving: Serving, server: HttpServer, auth: Auth)
     if output.json:
         output.data({"url": server.url})
     output.notice(f"Listening at {server.url}/api/v1 (list of routes: {server.url}/api/v1/docs)")
-    if serving.tls is None and serving.host not in LOOPBACK:
+    if serving.tls is None and serving.host not in LOOPBACK_NAMES:
         output.notice("Without --tls-cert whoever is on the way reads tokens: put a proxy with TLS in front.")
     if not await auth.clients.list() and not await auth.users.list():
         output.notice("Nobody can log in yet: `headgate client create first --scopes admin`, from another terminal.")

@@ -41,8 +41,12 @@ AMOUNTS = {
 @click.option("--storage", metavar="BYTES", help="About what events and contents may take.")
 @click.option("--connections", metavar="N", help="Streams that are read at once, of each node.")
 @click.option("--requests", metavar="N", help="HTTP requests a minute, of each client.")
-@click.option("--own-keys-only/--any-keys", "own_keys_only", default=None,
-              help="Whether its model calls may not use the keys of the server.")  # fmt: skip
+@click.option(
+    "--own-keys-only/--any-keys",
+    "own_keys_only",
+    default=None,
+    help="Whether its model calls may not use the keys of the server.",
+)
 @click.option("--yes", is_flag=True, help="For close: do not ask.")
 def tenant(
     common: Common, action: str, name: str | None, own_keys_only: bool | None, yes: bool, **amounts: str | None

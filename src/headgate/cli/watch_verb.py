@@ -22,6 +22,7 @@ from headgate.cli.session import open_reader
 from headgate.cli.words import short
 from headgate.client.frames import OwnerGone
 from headgate.core.errors import Invalid
+from headgate.core.place import key_of_place
 from headgate.core.view import RunView
 from headgate.ports import Changed, Chunk, Client, Ended, Gap, Restarted, Tokens, Update
 from headgate.sdk.embedded import connect
@@ -69,7 +70,7 @@ def _require_activity(run: RunView, activity: str) -> None:
     import difflib
 
     known = [place.key for place in run.activities]
-    key = activity.partition("[")[0].partition("@")[0]
+    key = key_of_place(activity)
     if activity and key not in known:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f' Did you mean "{near[0]}"?' if near else f" There are {', '.join(known)}."

@@ -40,14 +40,30 @@ STD = ("std", "py-std")
 @click.option(
     "--concurrency", type=click.IntRange(1, SLOTS_MAX), default=16, show_default=True, help="Tasks at a time."
 )
-@click.option("--drain", metavar="SECONDS", type=click.FloatRange(0), default=30.0, show_default=True,
-              help="At the end, wait so long for what is under way.")  # fmt: skip
-@click.option("--url", metavar="URL", envvar="HEADGATE_URL", show_envvar=True,
-              help="Work for the server there, and not for a database of this machine.")  # fmt: skip
+@click.option(
+    "--drain",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="At the end, wait so long for what is under way.",
+)
+@click.option(
+    "--url",
+    metavar="URL",
+    envvar="HEADGATE_URL",
+    show_envvar=True,
+    help="Work for the server there, and not for a database of this machine.",
+)
 @click.option("--token", metavar="TEXT", envvar="HEADGATE_TOKEN", show_envvar=True, help="A bearer token for it.")
 @click.option("--client-id", metavar="ID", envvar="HEADGATE_CLIENT_ID", show_envvar=True, help="Or a client's id,")
-@click.option("--client-secret", metavar="TEXT", envvar="HEADGATE_CLIENT_SECRET", show_envvar=True,
-              help="and its secret: better in the environment, where no list of processes shows it.")  # fmt: skip
+@click.option(
+    "--client-secret",
+    metavar="TEXT",
+    envvar="HEADGATE_CLIENT_SECRET",
+    show_envvar=True,
+    help="and its secret: better in the environment, where no list of processes shows it.",
+)
 @click.option("--id", "name", metavar="NAME", help="What its reports are signed with [default: host and process].")
 @engine_options
 def worker(

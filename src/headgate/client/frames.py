@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from headgate.core.errors import HeadgateError, Invalid, NotFound, Problem, Refused, Unavailable
+from headgate.core.errors import HeadgateError, Invalid, NotFound, Problem, Refused, StaleAttempt, Unavailable
 
 __all__ = [
     "LINE_BYTES_MAX",
@@ -77,7 +77,16 @@ def as_error(error: WireError) -> HeadgateError:
         return _coded(Invalid, error.code)(error.message, error.problems)
     if error.branch == "unavailable":
         return _coded(Unavailable, error.code)(error.message)
+    if error.code == StaleAttempt.code:
+        return _ToldStale(error.message)
     return (NotFound if error.code == NotFound.code else _coded(Refused, error.code))(error.message)
+
+
+class _ToldStale(StaleAttempt):
+    """A `StaleAttempt` that travelled, in the words that it was told in."""
+
+    def __init__(self, message: str) -> None:
+        HeadgateError.__init__(self, message)
 
 
 def _coded(branch: type[Any], code: str) -> type[Any]:

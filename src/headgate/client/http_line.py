@@ -30,7 +30,7 @@ from headgate.client.connections import (
     Reply,
 )
 from headgate.client.frames import Branch, WireError, as_error
-from headgate.core.errors import HeadgateError, Invalid, Problem, StaleAttempt, Unavailable
+from headgate.core.errors import HeadgateError, Invalid, Problem, Unavailable
 
 if TYPE_CHECKING:
     import httpx2
@@ -323,8 +323,6 @@ def _error_of(status: int, content: bytes) -> HeadgateError:
         said = content[:SAID_CHARACTERS_MAX].decode("utf-8", "replace").strip() or "nothing"
         return ServerAway(f"The answer {status} is not Headgate's; it said: {said}")
     reason = str(body.details.get("reason") or body.code.lower())
-    if reason == StaleAttempt.code:
-        return _Stale(body.message)
     problems = msgspec.convert(body.details.get("problems") or (), tuple[Problem, ...])
     return as_error(WireError(reason, _branch(status), body.message, problems))
 
@@ -333,13 +331,6 @@ def _branch(status: int) -> Branch:
     if status >= 500:
         return "unavailable"
     return "invalid" if status in (400, 413, 422) else "refused"
-
-
-class _Stale(StaleAttempt):
-    """The server said so; its words are kept."""
-
-    def __init__(self, message: str) -> None:
-        HeadgateError.__init__(self, message)
 
 
 def _named_pause(reply: Reply) -> float | None:

@@ -4,22 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 from headgate.client.blocking import BlockingHandle, Bridge
 from headgate.client.handle import Handle, Result
 from headgate.client.http import Deployed, HttpClient
 from headgate.client.http_line import PATIENCE_SECONDS, ClientLogin, HttpLine
 from headgate.core.errors import Invalid
-from headgate.core.money import given_nano
+from headgate.core.money import Amount, given_nano
+from headgate.core.values import Mode
 from headgate.core.view import RunSummary
 from headgate.ports import StartRequest
 
 __all__ = ["AsyncClient", "Client", "Login", "StartOptions", "WantedRuns"]
-
-Amount = str | int | float | Decimal
-Mode = Literal["realtime", "batch"]
 
 
 class Login(TypedDict, total=False):

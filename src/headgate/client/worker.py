@@ -40,13 +40,6 @@ _encoder = msgspec.json.Encoder()
 _answers = msgspec.json.Decoder(Answer)
 
 
-class _Gone(StaleAttempt):
-    """The owner said so; its words are kept."""
-
-    def __init__(self, message: str) -> None:
-        HeadgateError.__init__(self, message)
-
-
 class SocketProtocol:
     """`ports.WorkerProtocol` over the control socket that `find` names; it names none where there is no owner.
 
@@ -146,12 +139,7 @@ class SocketProtocol:
             await asyncio.sleep(OWNER_PAUSE_SECONDS)
 
     async def _ask(self, verb: str, **arguments: Any) -> Any:
-        try:
-            return await (await self._linked()).ask(verb, arguments)
-        except Refused as error:
-            if error.code == StaleAttempt.code:
-                raise _Gone(error.message) from None
-            raise
+        return await (await self._linked()).ask(verb, arguments)
 
     async def _linked(self) -> _Link:
         async with self._linking:

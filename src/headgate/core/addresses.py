@@ -1,10 +1,13 @@
-"""Addresses as people see them: what is a secret in them is masked."""
+"""Addresses as people write and see them: which names are this machine's own, and what in them is a secret."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["shown_address", "with_masked_query"]
+__all__ = ["LOOPBACK_NAMES", "shown_address", "with_masked_query"]
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts that nobody but this machine reaches under these names."""
 
 _LOGIN = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*)@")
 _IN_QUERY = re.compile(r"(?i)([?&](?:password|passwd|secret|token|api_?key|key)=)[^&\s]*")

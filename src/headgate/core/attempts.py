@@ -13,7 +13,7 @@ from headgate.core.codes import APPROVAL_NEEDED
 from headgate.core.conclude import schedule
 from headgate.core.decision import Decision
 from headgate.core.errors import Invalid, NotFound, StaleAttempt
-from headgate.core.place import Place
+from headgate.core.place import Place, key_of_place
 from headgate.core.retry import LOST_ATTEMPTS_MAX, retry_delay
 from headgate.core.run import Run
 from headgate.core.timers import fire_timers
@@ -40,7 +40,7 @@ def place_of_task(run: Run, path: str, attempt: int) -> Place | None:
             return place
         if not run.finished or place.ended:
             return None
-    owner = run.plan.index.get(path.partition("@")[0].partition("[")[0])
+    owner = run.plan.index.get(key_of_place(path))
     if owner is None:
         raise NotFound(f"Run {run.id} has no activity {path!r}.")
     if place is None or place.attempt > attempt or run.finished:

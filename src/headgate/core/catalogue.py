@@ -8,13 +8,18 @@ import msgspec
 
 from headgate.core.definition import Backoff
 
-__all__ = ["BUILTINS", "Builtin", "default_backoff", "output_name"]
+__all__ = ["BUILTINS", "MODEL_CALLERS", "MODEL_CALLS", "Builtin", "default_backoff", "output_name"]
 
 Repeatable = Literal["safe", "unless_sent"]
 Native = Literal["", "wait", "approval", "transform", "workflow", "signal"]
 
 SAFE = Backoff(max_attempts=4)
 ONCE = Backoff(max_attempts=1)
+
+MODEL_CALLS = frozenset({"llm_prompt", "embedding"})
+"""Those that are one call of a model: its price can be told beforehand, and the output says what it cost."""
+MODEL_CALLERS = MODEL_CALLS | {"vector_index", "vector_search", "conversation"}
+"""Those that call models."""
 
 
 class Builtin(msgspec.Struct, frozen=True):

@@ -61,19 +61,31 @@ def _activity_suspended(run: Run, event: e.ActivitySuspended) -> None:
         run,
         place,
         Wait(
-            event.kind, event.at, event.until, "", event.on_timeout, event.child_run, content=event.version,
+            event.kind,
+            event.at,
+            event.until,
+            "",
+            event.on_timeout,
+            event.child_run,
+            content=event.version,
             remind_every=event.remind_every,
         ),
-    )  # fmt: skip
+    )
     if event.remind_every:
         run.set_timer(event.place, "reminder", event.at + event.remind_every)
     if event.kind == "child":
         run.children_out[event.child_run] = None
         message = f"start:{event.child_run}"
         run.messages[message] = Message(
-            message, "start_child", event.place, event.attempt, event.child_run, event.child_definition,
-            event.version, event.child_limit,
-        )  # fmt: skip
+            message,
+            "start_child",
+            event.place,
+            event.attempt,
+            event.child_run,
+            event.child_definition,
+            event.version,
+            event.child_limit,
+        )
 
 
 def _retry_scheduled(run: Run, event: e.RetryScheduled) -> None:

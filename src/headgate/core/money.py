@@ -6,8 +6,10 @@ from decimal import ROUND_HALF_EVEN, ROUND_UP, Decimal, InvalidOperation
 
 from headgate.core.errors import Invalid
 
-__all__ = ["NANO", "USD_MAX", "dollars", "exact_dollars", "given_nano", "nano", "nano_ceiling", "show"]
+__all__ = ["NANO", "USD_MAX", "Amount", "dollars", "exact_dollars", "given_nano", "nano", "nano_ceiling", "show"]
 
+Amount = str | int | float | Decimal
+"""US dollars as a program gives them; a text is exact."""
 NANO = 1_000_000_000
 USD_MAX = 1_000_000_000
 """What a budget may be."""

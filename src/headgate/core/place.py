@@ -12,7 +12,7 @@ import msgspec
 
 from headgate.core.plan import Planned
 
-__all__ = ["FanOut", "Place", "PlaceStatus", "Wait"]
+__all__ = ["FanOut", "Place", "PlaceStatus", "Wait", "key_of_place"]
 
 PlaceStatus = Literal["not_scheduled", "scheduled", "waiting", "completed", "failed", "skipped", "cancelled"]
 
@@ -147,3 +147,8 @@ class FanOut:
     def upcoming(self) -> int:
         """The next item to begin, or -1: all have."""
         return self.statuses.find(0, self.next)
+
+
+def key_of_place(path: str) -> str:
+    """Return the key of the activity that a path such as `summary[2]` or `search@1` belongs to."""
+    return path.partition("@")[0].partition("[")[0]

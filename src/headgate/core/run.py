@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from headgate.core.definition import Budget
-from headgate.core.place import Place, PlaceStatus
+from headgate.core.place import Place, PlaceStatus, key_of_place
 from headgate.core.plan import Plan
 from headgate.core.values import Candidate, Price
 
@@ -315,7 +315,7 @@ class Run:
 
     def owner_of(self, path: str) -> Place | None:
         """Return the activity that a path of any round or item belongs to."""
-        index = self.plan.index.get(path.partition("@")[0].partition("[")[0])
+        index = self.plan.index.get(key_of_place(path))
         return None if index is None else self.places[index]
 
     def ended_places(self, status: PlaceStatus) -> Iterator[Place]:

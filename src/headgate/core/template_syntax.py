@@ -157,7 +157,7 @@ _ALLOWED = (
     nodes.Keyword, nodes.CondExpr, nodes.Filter, nodes.Test, nodes.Call, nodes.Getattr,
     nodes.Getitem, nodes.Slice, nodes.Concat, nodes.Compare, nodes.Operand, nodes.BinExpr,
     nodes.UnaryExpr,
-)  # fmt: skip
+)  # a list of names, read as a block  # fmt: skip
 
 
 def _check(template: nodes.Template) -> None:

@@ -14,9 +14,11 @@ from headgate.core.place import Place
 from headgate.core.run import Call, Run
 from headgate.core.values import Candidate, Usage
 
-__all__ = ["TOKEN_BUDGET", "Shortage", "book_tokens", "hold_tokens", "shortage", "tokens_of"]
+__all__ = ["MAX_TOKENS_UNDER_BUDGET", "TOKEN_BUDGET", "Shortage", "book_tokens", "hold_tokens", "shortage", "tokens_of"]
 
 TOKEN_BUDGET = "token_budget"  # noqa: S105 - no secret: a policy's name
+MAX_TOKENS_UNDER_BUDGET = 1024
+"""`max_tokens` of a call under a budget, of money or of tokens, that sets none."""
 
 
 class Shortage(NamedTuple):

@@ -10,11 +10,13 @@ from headgate.core.reckoning import cost_at, worst_case_at
 
 __all__ = [
     "BY_HAND",
+    "FILE_MARK",
     "STANDARD",
     "Assignment",
     "CallError",
     "Candidate",
     "Failure",
+    "Mode",
     "PassedOver",
     "Price",
     "RateReport",
@@ -28,6 +30,10 @@ __all__ = [
 
 BY_HAND = "set:"
 """How the ids of prices begin that somebody set, rather than that a vendor lists."""
+FILE_MARK = "$file"
+"""The key of a map among values that says it is a file's; under it stands the SHA-256 of the content."""
+Mode = Literal["realtime", "batch"]
+"""How soon a run wants its models' answers."""
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -292,7 +298,7 @@ class Assignment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     budget_remaining_nano: int | None = None
     """The least that is left of any budget above this attempt, reservations not counted; None: no budget."""
     signal_data: Any = None
-    mode: Literal["realtime", "batch"] = "realtime"
+    mode: Mode = "realtime"
     tenant: str = "default"
     scheduled_version: int = 0
     """The version of the event that scheduled this attempt: the run's id and it name the attempt for good."""

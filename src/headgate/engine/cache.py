@@ -21,6 +21,7 @@ from typing import Any, cast
 
 import msgspec
 
+from headgate.core.catalogue import MODEL_CALLS
 from headgate.core.codec import content_value
 from headgate.core.definition import Activity
 from headgate.core.names import Names
@@ -31,14 +32,12 @@ from headgate.ports import Cache, Reusable
 
 __all__ = ["NO_CACHE", "caches_calls", "call_key", "result_key", "reused_output"]
 
-PRICED = frozenset({"llm_prompt", "embedding"})
-"""Activities whose outputs say what they cost."""
 _canonical = msgspec.json.Encoder(order="sorted")
 
 
 def caches_calls(activity: Activity) -> bool:
     """Whether it is the activity's model calls that are reused, rather than its attempts."""
-    return activity.name in PRICED and activity.cache is not None and not activity.cache.key
+    return activity.name in MODEL_CALLS and activity.cache is not None and not activity.cache.key
 
 
 def call_key(tenant: str, model: str, asked: str) -> bytes:
@@ -73,7 +72,7 @@ def result_key(run: Run, place: Place, assignment: Assignment, plain: object, va
 def reused_output(kept: Reusable) -> Any:
     """Return the output as the attempt that reuses it has it: the same, and free."""
     output = content_value(kept.output)
-    if kept.name in PRICED and isinstance(output, dict):
+    if kept.name in MODEL_CALLS and isinstance(output, dict):
         return {**cast("dict[str, Any]", output), "cache_hit": True, "cost_usd": 0.0}
     return output
 

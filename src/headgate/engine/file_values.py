@@ -9,11 +9,11 @@ import msgspec
 
 from headgate.core.definition import Activity
 from headgate.core.errors import Invalid
+from headgate.core.values import FILE_MARK
 from headgate.ports import Files
 
 __all__ = ["with_files", "with_texts"]
 
-MARK = "$file"
 TEXTUAL = ("text/", "application/json", "application/xml", "application/yaml")
 
 
@@ -42,13 +42,13 @@ def with_texts(
 
 def _holds_file(value: object) -> bool:
     if isinstance(value, dict):
-        return MARK in value or any(_holds_file(part) for part in value.values())
+        return FILE_MARK in value or any(_holds_file(part) for part in value.values())
     return isinstance(value, list) and any(_holds_file(part) for part in value)
 
 
 def _read(value: Any, files: Files) -> Any:
     if isinstance(value, dict):
-        if MARK in value:
+        if FILE_MARK in value:
             text = files.text(value) if str(value.get("media_type", "")).startswith(TEXTUAL) else None
             return value if text is None else text
         return {key: _read(part, files) for key, part in value.items()}
@@ -70,7 +70,7 @@ def with_files(activity: Activity, output: Any, files: Files) -> Any:
 
 
 def _kept(name: str, value: Any, files: Files) -> Any:
-    if isinstance(value, dict) and MARK in value:
+    if isinstance(value, dict) and FILE_MARK in value:
         return value
     if isinstance(value, str):
         return files.keep(value.encode(), f"{name}.txt" if "." not in name else name, "text/plain")

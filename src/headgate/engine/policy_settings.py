@@ -14,21 +14,20 @@ from typing import Any
 
 import msgspec
 
-from headgate.core.catalogue import BUILTINS
+from headgate.core.catalogue import BUILTINS, MODEL_CALLERS
 from headgate.core.definition import Definition, PolicyUse, policies_of
 from headgate.core.expression import Reference
 from headgate.core.names import Names
 from headgate.core.place import Place
 from headgate.core.run import Run
 from headgate.core.scope import EVERY, View
+from headgate.core.token_budget import TOKEN_BUDGET
 from headgate.ports.policy import Guards, texts_of
 
 __all__ = ["placeholder_key", "policy_settings", "scrubbed_input"]
 
-CALL_MODELS = frozenset({"llm_prompt", "embedding", "vector_index", "vector_search", "conversation"})
 SCRUBBING = frozenset({"pii", "secrets"})
 READING = "injection"
-TOKENS = "token_budget"
 
 
 def policy_settings(
@@ -36,7 +35,7 @@ def policy_settings(
 ) -> dict[str, Any]:
     """Return the settings; none where no policy applies, or the activity is one of ours that calls no model."""
     activity = place.planned.activity
-    if activity.name in BUILTINS and activity.name not in CALL_MODELS:
+    if activity.name in BUILTINS and activity.name not in MODEL_CALLERS:
         return {}
     uses = (*always, *policies_of(run.plan.definition, activity))
     if not uses:
@@ -45,7 +44,7 @@ def policy_settings(
     settings: dict[str, Any] = {"policies": [msgspec.to_builtins(use) for use in uses]}
     if names & SCRUBBING:
         settings["placeholder_key"] = placeholder_key(content_key).hex()
-    if TOKENS in names:
+    if TOKEN_BUDGET in names:
         settings["token_budget"] = True
     if place.approved:
         settings["approved"] = True

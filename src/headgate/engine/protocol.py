@@ -1,4 +1,4 @@
-"""The worker protocol, in process: the HTTP routes will expose this object, and the built-in worker has no other.
+"""The worker protocol, in process: doors for workers elsewhere expose this object, the built-in worker has no other.
 
 A claim is known by its `activity_id`, which holds run, place, attempt and a nonce; a report after a restart, when no
 claim is remembered, is still fenced by its attempt.
@@ -15,6 +15,7 @@ import msgspec
 
 from headgate.core import commands as c
 from headgate.core import events as e
+from headgate.core.catalogue import MODEL_CALLERS
 from headgate.core.decision import Decision
 from headgate.core.definition import PolicyUse
 from headgate.core.errors import HeadgateError, Invalid, NotFound, Refused, StaleAttempt, Unavailable
@@ -52,8 +53,6 @@ __all__ = ["LocalProtocol"]
 CLAIMS_MAX = 1_000
 PIPELINED_MIN = 32
 """Reports on so many runs are worth two commits, the second decided while the first waits for the disk."""
-CALLS_MODELS = frozenset({"llm_prompt", "embedding", "conversation", "vector_index", "vector_search"})
-"""Activities that get the tenant's keys for model providers; no other one does."""
 
 
 class LocalProtocol(WorkerCalls):
@@ -188,8 +187,8 @@ class LocalProtocol(WorkerCalls):
         if key and (kept := await self.results.find(run.tenant, key)) is not None:
             self._complete_from_cache(claim, place, rendered.input_hash, kept)
             return None
-        # After the keys of caches were made, and into nothing that is kept.
-        keys = await self._send_keys(assignment) if assignment.activity_name in CALLS_MODELS else ()
+        # After the keys of caches were made, into nothing that is kept, and only for what calls models.
+        keys = await self._send_keys(assignment) if assignment.activity_name in MODEL_CALLERS else ()
         self._held[claim.activity_id] = HeldClaim(rendered.input_hash, rendered.secrets, keys, key, place.cost)
         if rendered.secrets:
             assignment.settings["secrets"] = True

@@ -63,16 +63,31 @@ def _settlement(run: Run, row: RunRow, event: g.CallSettled, settled: Call | Non
     if event.usage is not None and event.outcome == "used":
         reckoned = event.usage.price or (None if price is None else price.of(event.usage))
         yield _row(
-            run, row, event, kind="call", part=1, call_id=event.call_id, model=model, usage=event.usage,
-            cost=event.cost, price=reckoned, simulated=_is_demo(reckoned),
-        )  # fmt: skip
+            run,
+            row,
+            event,
+            kind="call",
+            part=1,
+            call_id=event.call_id,
+            model=model,
+            usage=event.usage,
+            cost=event.cost,
+            price=reckoned,
+            simulated=_is_demo(reckoned),
+        )
 
 
 def _reused(run: Run, row: RunRow, event: g.CallReused) -> SpendRow:
     return _row(
-        run, row, event, kind="cached", call_id=event.call_id, model=event.model, saved=event.saved,
+        run,
+        row,
+        event,
+        kind="cached",
+        call_id=event.call_id,
+        model=event.model,
+        saved=event.saved,
         simulated=event.simulated,
-    )  # fmt: skip
+    )
 
 
 def _forfeited(

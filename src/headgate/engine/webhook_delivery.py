@@ -15,6 +15,7 @@ import msgspec
 from headgate.core.codec import TYPE_NAMES, decode
 from headgate.core.decision import Decision
 from headgate.core.errors import Unavailable
+from headgate.core.place import key_of_place
 from headgate.engine.engine import Engine
 from headgate.engine.lane import Lane
 from headgate.engine.outbox import Message, Outbox, Receiver, Standing
@@ -179,7 +180,7 @@ def _told(event: EventView, run: RunRow) -> bytes:
         "definition_version": run.definition,
         "labels": msgspec.json.decode(run.labels),
         "event_version": event.version,
-        "activity_key": event.place.partition("@")[0].partition("[")[0],
+        "activity_key": key_of_place(event.place),
         "place": event.place,
         "attempt": event.attempt,
         "actor": event.actor,

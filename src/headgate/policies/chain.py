@@ -8,7 +8,7 @@ recorded and nothing else; so is its failure.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -20,8 +20,6 @@ __all__ = ["Chain", "Link"]
 
 FAILED = "failed"
 """Under this key a verdict's details name the error of a policy that raised."""
-
-Subject = TypeVar("Subject", ModelRequest, ModelAnswer)
 
 
 class Link(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, cast
 from headgate.core.codes import POLICY_FAILED
 from headgate.core.definition import PolicyUse
 from headgate.core.errors import Invalid
-from headgate.core.values import Assignment
+from headgate.core.values import FILE_MARK, Assignment
 from headgate.policies.allow_list import AllowList
 from headgate.policies.chain import Chain, Link
 from headgate.policies.own import made_policy, registered_policy
@@ -90,7 +90,7 @@ class PolicyGuards:
 
 def _expect_no_file(value: Any) -> None:
     if isinstance(value, dict):
-        if "$file" in value:
+        if FILE_MARK in value:
             raise Invalid("`scrub: input` does not look into files; give the text of this one, or do without `scrub`.")
         for part in cast("dict[str, Any]", value).values():
             _expect_no_file(part)

@@ -53,7 +53,7 @@ LAST_TOKEN = re.compile(r"\S*\Z")
 LEET_STEMS = (
     "ignore", "disregard", "forget", "override", "bypass", "instruct", "previous", "reveal", "system", "prompt",
     "rules", "secret", "password", "guideline", "restrict", "unfilter", "jailbreak", "forward", "approve",
-)  # fmt: skip
+)  # a list of words, read as a block  # fmt: skip
 SPACED_BEGUN = re.compile(r"[ .\-_*](?<=\w.)(?<!\w\w.)\w[ .\-_*]\w[ .\-_*]\w(?!\w)")
 """From the first space on: of these there are fewer than of letters to begin at."""
 GREEK_OR_STYLED = re.compile("[Ͱ-ϿЀ-ӿ𝐀-𝟿]")

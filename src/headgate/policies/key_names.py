@@ -169,7 +169,7 @@ SPOKEN_NAMES = tuple(
                      "access key", "token", "secret", "kata sandi", "mật khẩu", "credentials", "pre-shared key", "master key", "deploy key", "service key", "signing key", "encryption key", "private key", "pre-shared-key", "preshared", "pass ", "creds", "neno la siri", "нууц үг", "clave", "clé ", "chave", "schlüssel", "wifi", "wi-fi", "wlan", "wpa", "psk")
         if len(word) > 2
     )
-)  # fmt: skip
+)  # a list of words, read as a block  # fmt: skip
 
 
 SURE_NAMES = frozenset(PASSWORDS) | {"mot de passe", "palavra-passe", "kata sandi", "mật khẩu"}

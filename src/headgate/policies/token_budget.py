@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
+from headgate.core.token_budget import MAX_TOKENS_UNDER_BUDGET
 from headgate.ports.policy import Allow, Decision, Modify, PolicyCall
 
-__all__ = ["MAX_TOKENS_UNDER_BUDGET", "TokenBudget"]
+__all__ = ["TokenBudget"]
 
-MAX_TOKENS_UNDER_BUDGET = 1024
 """`max_tokens` of a call under a budget of tokens that sets none, as under one of money."""
 
 

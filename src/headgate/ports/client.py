@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from headgate.core.values import Mode
 from headgate.core.view import RunSummary, RunView
 from headgate.ports.budgets import BudgetRule, BudgetStanding
 from headgate.ports.hooks import Delivered, Hook, Webhook
@@ -63,7 +64,7 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     workflow: str = ""
     version: str | None = None
     input: Any = None
-    mode: Literal["realtime", "batch"] = "realtime"
+    mode: Mode = "realtime"
     limit: int | None = None
     labels: dict[str, str] = {}
     unique_key: str = ""

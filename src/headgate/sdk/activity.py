@@ -17,7 +17,7 @@ from headgate.core.duration import parse_seconds
 from headgate.core.errors import Invalid
 from headgate.ports import ActivityContext, ActivityFunction, Attempt
 
-__all__ = ["ActivitySettings", "activity", "as_activity", "collect_activities", "settings_of"]
+__all__ = ["ActivitySettings", "Function", "activity", "as_activity", "collect_activities", "settings_of"]
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -9,10 +9,11 @@ from typing import Any
 from headgate.client.blocking import BlockingHandle, Bridge
 from headgate.client.handle import Result
 from headgate.core.errors import Refused
+from headgate.core.money import Amount
+from headgate.core.values import Mode
 from headgate.sdk.connection import Database, arun, astart
 from headgate.sdk.embedded import database_path, owned_by_this_loop
-from headgate.sdk.given import Mode, Models, Runnable
-from headgate.sdk.workflow import Amount
+from headgate.sdk.given import Models, Runnable
 
 __all__ = ["run", "start"]
 

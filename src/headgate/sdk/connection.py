@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 from headgate.client.frames import OwnerGone
 from headgate.client.handle import Handle, Result
 from headgate.core.errors import Invalid, Unavailable
+from headgate.core.money import Amount
+from headgate.core.values import Mode
 from headgate.ports import Client
-from headgate.sdk.activity import collect_activities
+from headgate.sdk.activity import Function, collect_activities
 from headgate.sdk.embedded import (
     STATE_FOLDER,
     Engine,
@@ -23,9 +25,9 @@ from headgate.sdk.embedded import (
     open_session,
     refuse_handing_over,
 )
-from headgate.sdk.given import Mode, Models, Prepared, Runnable, given_models, prepare, start_request
+from headgate.sdk.given import Models, Prepared, Runnable, given_models, prepare, start_request
 from headgate.sdk.policy import collect_policies, is_policy
-from headgate.sdk.workflow import Amount, Workflow
+from headgate.sdk.workflow import Workflow
 from headgate.stores.places import Place
 
 __all__ = ["Connection", "Database", "arun", "astart", "open_connection"]
@@ -33,7 +35,6 @@ __all__ = ["Connection", "Database", "arun", "astart", "open_connection"]
 OWNERS_MAX = 100
 """So many owners of the database may end while one run is followed; then the caller is told instead."""
 
-Function = Callable[..., Any]
 Database = str | Path
 
 

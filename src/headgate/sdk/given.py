@@ -5,23 +5,23 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from headgate.authoring import load_definition, validate_input
 from headgate.core.definition import Definition
 from headgate.core.errors import Invalid
-from headgate.core.money import given_nano
+from headgate.core.money import Amount, given_nano
+from headgate.core.values import Mode
 from headgate.ports import StartRequest
 from headgate.sdk.files_beside import FilesBeside
-from headgate.sdk.workflow import Amount, Workflow
+from headgate.sdk.workflow import Workflow
 
 if TYPE_CHECKING:
     from headgate.llm.scripted import ScriptedProvider
 
 __all__ = [
-    "Mode",
     "Models",
     "Prepared",
     "Runnable",
@@ -34,7 +34,6 @@ __all__ = [
 Runnable = Workflow | Path | str
 """A workflow, the path of its file, its text, or the name of one that the database knows."""
 
-Mode = Literal["realtime", "batch"]
 
 Models = str | Path | Mapping[str, Any]
 """Answers of `scripted/…` models: a file, or the map that stands under `models` in one."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -15,14 +14,11 @@ from headgate.authoring import InvalidDefinition, given_files, load_definition
 from headgate.authoring.definition_text import LONG_KEYS, document_of, write_yaml
 from headgate.core.definition import Definition
 from headgate.core.errors import Invalid, Problem
-from headgate.sdk.activity import settings_of
+from headgate.core.money import Amount
+from headgate.sdk.activity import Function, settings_of
 from headgate.sdk.files_beside import FilesBeside
 
-__all__ = ["Amount", "Reference", "Workflow"]
-
-Function = Callable[..., Any]
-Amount = str | int | float | Decimal
-"""US dollars; a text is exact."""
+__all__ = ["Reference", "Workflow"]
 
 
 class Reference:

@@ -14,6 +14,7 @@ import secrets
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from headgate.core.values import FILE_MARK
 from headgate.ports import state_folder_of
 
 __all__ = ["FolderFiles"]
@@ -115,7 +116,7 @@ def _path(folder: Path, digest: str) -> Path:
 
 def _value(digest: str, name: str, size: int, media_type: str, beginning: bytes) -> dict[str, Any]:
     return {
-        "$file": digest,
+        FILE_MARK: digest,
         "name": Path(name).name or digest[:12],
         "size": size,
         "media_type": media_type or mimetypes.guess_type(name)[0] or _guessed(beginning),
@@ -123,7 +124,7 @@ def _value(digest: str, name: str, size: int, media_type: str, beginning: bytes)
 
 
 def _digest_of(value: dict[str, Any]) -> str:
-    digest = value.get("$file")
+    digest = value.get(FILE_MARK)
     if not isinstance(digest, str) or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
         raise ValueError("a file value's $file is 64 hexadecimal digits")
     return digest

@@ -1,17 +1,12 @@
-"""Named SQL, read from a `.sql` file beside the module: `-- name: purpose` before each statement."""
+"""The SQL of the stores."""
 
 from __future__ import annotations
 
-import re
-from importlib.resources import files
+from headgate.named_sql import named_sql
 
 __all__ = ["load_queries"]
 
-NAME = re.compile(r"^-- (\w+):.*$", re.MULTILINE)
-
 
 def load_queries(file_name: str) -> dict[str, str]:
-    """Return the statements of `file_name` by name."""
-    text = files("headgate.stores").joinpath(file_name).read_text(encoding="utf-8")
-    parts = NAME.split(text)
-    return {name: body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    """Return the statements of a `.sql` file of this folder by name."""
+    return named_sql("headgate.stores", file_name)

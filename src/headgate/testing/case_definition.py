@@ -12,9 +12,9 @@ from headgate.authoring import UnreadableFile, load_definition
 from headgate.authoring.document import Unreadable, decode, plain
 from headgate.authoring.yaml_text import read_yaml
 from headgate.core.definition import Definition
+from headgate.core.place import key_of_place
 from headgate.testing.case_script import CaseProviders
 from headgate.testing.cases import Case
-from headgate.testing.expectations import key_of_place
 
 __all__ = ["definition_of", "load_for"]
 

@@ -22,6 +22,7 @@ from headgate.authoring.yaml_text import read_yaml
 from headgate.core.definition import Definition
 from headgate.core.duration import parse_instant, parse_microseconds
 from headgate.core.errors import Invalid, Problem
+from headgate.core.place import key_of_place
 from headgate.testing.case_definition import definition_of
 from headgate.testing.case_script import one_answer, price_from
 from headgate.testing.cases import Case, CaseSignal, Crash, Expected, Moment
@@ -355,7 +356,7 @@ class _Checked:
             raise _invalid(self._path, self._problems)
 
     def _check_key(self, name: str, *where: str | int) -> None:
-        key = name.partition("@")[0].partition("[")[0]
+        key = key_of_place(name)
         if not name or key in self._keys:
             return
         field = self._field

@@ -9,11 +9,12 @@ from decimal import Decimal
 from typing import Any, cast
 
 from headgate.core.money import NANO
+from headgate.core.place import key_of_place
 from headgate.core.view import RunView
 from headgate.ports import EventView
 from headgate.testing.cases import Expected, Mismatch
 
-__all__ = ["MATCHERS", "completed_keys", "differences", "key_of_place", "mismatches_of"]
+__all__ = ["MATCHERS", "completed_keys", "differences", "mismatches_of"]
 
 MATCHERS = frozenset({"matches", "contains", "any"})
 ENDS = frozenset({"activity_completed", "activity_resolved"})
@@ -62,11 +63,6 @@ def _path(expect: Expected, view: RunView, events: Sequence[EventView]) -> Itera
 def completed_keys(events: Sequence[EventView]) -> list[str]:
     """Return the keys of the activities in the order in which they completed, once for each round of a loop."""
     return [key_of_place(event.place) for event in events if event.type in ENDS and not event.place.endswith("]")]
-
-
-def key_of_place(place: str) -> str:
-    """Return the activity's key of a place such as `summary[2]` or `search@1`."""
-    return place.partition("@")[0].partition("[")[0]
 
 
 def _calls(expect: Expected, events: Sequence[EventView]) -> Iterator[Mismatch]:

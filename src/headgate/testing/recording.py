@@ -21,11 +21,11 @@ from headgate.core.catalogue import BUILTINS
 from headgate.core.definition import Definition
 from headgate.core.errors import Refused
 from headgate.core.money import NANO
+from headgate.core.place import key_of_place
 from headgate.core.view import RunView
 from headgate.engine.masking import masked
 from headgate.ports import EventView
 from headgate.testing.case_worklist import REAL
-from headgate.testing.expectations import key_of_place
 
 __all__ = ["Recorded", "record_case"]
 

@@ -109,9 +109,14 @@ def shared_budgets() -> st.SearchStrategy[list[SharedBudget]]:
     actions = st.sampled_from(["abort", "ask", "alert", "abort"])
     models = st.sampled_from([(), (), ("m/0",), ("m/0", "m/1")])
     budget = st.builds(
-        SharedBudget, st.sampled_from(["s1", "s2", "s3"]), st.just("a shared budget"), st.integers(0, 150),
-        action=actions, models=models, warn_percent=st.sampled_from([0, 50]),
-    )  # fmt: skip
+        SharedBudget,
+        st.sampled_from(["s1", "s2", "s3"]),
+        st.just("a shared budget"),
+        st.integers(0, 150),
+        action=actions,
+        models=models,
+        warn_percent=st.sampled_from([0, 50]),
+    )
     return st.lists(budget, max_size=3, unique_by=lambda budget: budget.id)
 
 

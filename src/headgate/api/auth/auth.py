@@ -17,15 +17,15 @@ from headgate.api.auth.signing_keys import SigningKeys
 from headgate.api.auth.tokens import Tokens
 from headgate.api.auth.users import User, Users
 from headgate.api.caller import Caller, Unauthorized
+from headgate.api.tickets import TICKET_SECONDS
 from headgate.core.errors import Invalid, NotFound
 from headgate.engine.sealing import Sealer
 from headgate.ports import Clock, Documents
 
-__all__ = ["SESSION_SECONDS", "TICKET_SECONDS", "TOKEN_SECONDS", "Auth", "Granted", "InvalidClient", "InvalidScope"]
+__all__ = ["SESSION_SECONDS", "TOKEN_SECONDS", "Auth", "Granted", "InvalidClient", "InvalidScope"]
 
 TOKEN_SECONDS = 3_600
 SESSION_SECONDS = 8 * 3_600
-TICKET_SECONDS = 300
 
 
 class InvalidClient(Unauthorized):
@@ -139,15 +139,16 @@ class Auth:
         await self._revoked.add(claims)
         self.identification.forget()
 
-    async def issue_ticket(self, caller: Caller, run: str, *, seconds: int = TICKET_SECONDS) -> str:
-        """Return a token that may look at one run, and do nothing else, for `seconds`: for a browser, where it can be
-        seen in an address. It ends with whoever it is issued to. `run` is the whole id, of a run the caller may see."""
+    async def issue_ticket(self, caller: Caller, run: str) -> str:
+        """Return a token that may look at one run, and do nothing else, for `TICKET_SECONDS`: for a browser, where it
+        can be seen in an address. It ends with whoever it is issued to. `run` is the whole id, of a run that the caller
+        may see."""
         await self.identification.refresh()
         return await self._tokens.issue(
             caller.actor,
             tenant=caller.tenant,
             scopes=frozenset({"runs:read"}),
-            seconds=seconds,
+            seconds=TICKET_SECONDS,
             generation=await self._generation(caller),
             audience="ticket",
             run=run,

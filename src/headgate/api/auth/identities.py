@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from headgate.api.caller import EVERYTHING
 from headgate.core.errors import Invalid
+from headgate.ports import DEFAULT_TENANT
 
-__all__ = ["DEFAULT_TENANT", "NAME", "checked_name", "checked_scopes", "identity", "parsed_identity"]
+__all__ = ["NAME", "checked_name", "checked_scopes", "identity", "parsed_identity"]
 
-DEFAULT_TENANT = "default"
 NAME = re.compile(r"[a-z0-9][a-z0-9_.@+-]{0,63}")
 
 

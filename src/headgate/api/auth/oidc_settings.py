@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from headgate.api.auth.identities import DEFAULT_TENANT, NAME
+from headgate.api.auth.identities import NAME
 from headgate.api.auth.users import MIGHTIEST_FIRST, Role, checked_role
+from headgate.core.addresses import LOOPBACK_NAMES
 from headgate.core.errors import Invalid, Problem
+from headgate.ports import DEFAULT_TENANT
 from headgate.settings import listed
 
 __all__ = ["OidcSettings", "Vouched", "oidc_settings"]
-
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Vouched(msgspec.Struct, frozen=True):
@@ -125,5 +125,5 @@ def _mapped(part: str) -> tuple[str, Role]:
 
 def _check_address(variable: str, url: str) -> None:
     parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK_NAMES:
         raise Invalid(f"{variable}: expected an https address, got {url!r}; whoever is on the way could be the issuer.")

@@ -19,12 +19,12 @@ from headgate.api.http.errors import NoSuchRange
 from headgate.api.http.route import Call, Chunks, NoQuery, Route, Streamed
 from headgate.api.http.wire import rfc3339
 from headgate.core.errors import Invalid, NotFound, Refused, Unavailable
+from headgate.core.values import FILE_MARK
 from headgate.core.view import RunView
 from headgate.ports import FileBeingKept, Files
 
 __all__ = ["ROUTES"]
 
-MARK = "$file"
 INPUT = "INPUT"
 """Stands for an activity's key where the run's input is meant."""
 NAME_CHARACTERS_MAX = 200
@@ -121,13 +121,13 @@ async def get_activity_file(call: Call[NoQuery, None]) -> Streamed:
 def _find(view: RunView, key: str, name: str) -> dict[str, Any] | None:
     """Return the file of this name among the values of an activity; or the one that stands in the field `name`."""
     within = view.input if key == INPUT else next((one.output for one in view.activities if one.key == key), None)
-    if isinstance(within, Mapping) and isinstance(field := within.get(name), dict) and MARK in field:
+    if isinstance(within, Mapping) and isinstance(field := within.get(name), dict) and FILE_MARK in field:
         return field
     return next((value for value in _files_in(within) if value.get("name") == name), None)
 
 
 def _files_in(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict) and MARK in value:
+    if isinstance(value, dict) and FILE_MARK in value:
         yield value
     elif isinstance(value, dict):
         for part in value.values():
@@ -146,7 +146,7 @@ def _sent(files: Files, value: dict[str, Any], size: int, wanted: str) -> Stream
         ("x-content-type-options", "nosniff"),
         ("content-security-policy", "sandbox; default-src 'none'"),
         ("accept-ranges", "bytes"),
-        ("etag", f'"{value[MARK]}"'),
+        ("etag", f'"{value[FILE_MARK]}"'),
         *((("content-range", f"bytes {begin}-{end - 1}/{size}"),) if end - begin < size else ()),
     )
     return Streamed(

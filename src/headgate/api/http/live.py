@@ -15,6 +15,7 @@ from headgate.api.http.query import Count, whole_number
 from headgate.api.http.route import Call, Route, Streamed
 from headgate.api.http.wire import rfc3339
 from headgate.core.errors import Invalid
+from headgate.core.place import key_of_place
 from headgate.ports import EventView
 
 __all__ = ["ROUTES"]
@@ -78,12 +79,11 @@ def _frame(run: str, event: EventView) -> bytes:
 
 
 def _event(run: str, event: EventView) -> EventAnswer:
-    key = event.place.partition("@")[0].partition("[")[0]
     return EventAnswer(
         id=event.version,
         workflow_id=run,
         event_type=event.type,
-        activity_key=key or None,
+        activity_key=key_of_place(event.place) or None,
         place=event.place,
         attempt=event.attempt,
         payload=event.fields,

@@ -13,6 +13,7 @@ from headgate.api.http.wire import rfc3339
 from headgate.api.pages import page_by_name
 from headgate.core.errors import Invalid, NotFound, Refused
 from headgate.core.money import dollars, given_nano
+from headgate.core.values import Mode
 from headgate.engine.scheduler import next_times
 from headgate.ports import Misfire, Schedule
 
@@ -35,7 +36,7 @@ class ScheduleBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     timezone: str = "UTC"
     overlap_policy: Literal["skip", "allow"] = "skip"
     misfire_policy: Misfire = "run_once"
-    mode: Literal["realtime", "batch"] = "realtime"
+    mode: Mode = "realtime"
     budget: float | None = None
     labels: dict[str, str] = {}
     enabled: bool = True
@@ -51,7 +52,7 @@ class ScheduleChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timezone: str | None = None
     overlap_policy: Literal["skip", "allow"] | None = None
     misfire_policy: Misfire | None = None
-    mode: Literal["realtime", "batch"] | None = None
+    mode: Mode | None = None
     budget: float | msgspec.UnsetType | None = msgspec.UNSET
     labels: dict[str, str] | None = None
     enabled: bool | None = None

@@ -7,10 +7,10 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from headgate.api.caller import Forbidden
+from headgate.core.addresses import LOOPBACK_NAMES
 
 __all__ = ["refuse_strangers"]
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 HOSTS_KEPT_MAX = 32
 
 

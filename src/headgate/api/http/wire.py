@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -17,6 +17,7 @@ from headgate.api.http.query import PageWanted
 from headgate.api.pages import page_behind
 from headgate.core.catalogue import output_name
 from headgate.core.money import dollars
+from headgate.core.values import Mode
 from headgate.core.view import PlaceView, RunSummary, RunView
 
 __all__ = [
@@ -100,7 +101,7 @@ class StartRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str | None = None
     input: Any = None
     unique_key: str = ""
-    mode: Literal["realtime", "batch"] = "realtime"
+    mode: Mode = "realtime"
     budget: float | str | None = None
     labels: dict[str, str] = {}
     trace_id: str = ""

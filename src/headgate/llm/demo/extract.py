@@ -135,7 +135,7 @@ class Reader:
         if items.get("type") == "object" or "properties" in items:
             found = self._rows(items, path, depth)
         elif "enum" in items:
-            verdicts = self._verdicts(items, name)
+            verdicts = self._verdicts(items)
             found = [v.label.name for v in verdicts if v.score > 0 and v.score >= 0.5 * verdicts[0].score]
         else:
             found = self._plain_items(items, name, path, limit)
@@ -296,14 +296,14 @@ class Reader:
             found := [one.value for one in findings("currency", self.text) if one.value in options]
         ):
             return found[0]
-        verdicts = self._verdicts(shape, name)
+        verdicts = self._verdicts(shape)
         self.first_share = self.first_share or verdicts[0].share
         if verdicts[0].score > 0:
             return verdicts[0].label.name
         from_rest = [one for one in options if set(words(one.replace("_", " "))) & _REST]
         return from_rest[0] if from_rest else MISSING
 
-    def _verdicts(self, shape: Schema, name: str) -> list[Verdict]:
+    def _verdicts(self, shape: Schema) -> list[Verdict]:
         described = str(shape.get("description", ""))
         labels: list[Label] = []
         for option in shape["enum"]:

@@ -77,7 +77,7 @@ class _Split(msgspec.Struct):
 
 
 def _split(text: str, system: str) -> _Split:
-    return _by_blocks(text) or _by_labels(text, system) or _by_sentences(text, system)
+    return _by_blocks(text) or _by_labels(text) or _by_sentences(text, system)
 
 
 # --- Blocks --------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ _LABEL = re.compile(
 )
 
 
-def _by_labels(text: str, system: str) -> _Split | None:
+def _by_labels(text: str) -> _Split | None:
     marks = list(_LABEL.finditer(text))
     marks = [mark for mark in marks if not looks_like_instruction(mark.group(1)) or _asks(mark) or mark.start() > 0]
     if not marks or not any(

@@ -1,8 +1,7 @@
 """The demo models' tokens: up to six letters, or three digits, or one other sign, with the space before it.
 
 English prose comes out near four characters a token, as with the vocabularies of real models. Every text
-is the
-concatenation of its tokens, so that the first n of them are a prefix.
+is the concatenation of its tokens, so that the first n of them are a prefix.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import msgspec
 
 from headgate.ports import ModelRequest
 
-__all__ = ["MESSAGE_TOKENS", "count_request", "count_text", "first_tokens", "pieces"]
+__all__ = ["HAN", "MESSAGE_TOKENS", "count_request", "count_text", "first_tokens", "pieces"]
 
 MESSAGE_TOKENS = 4
 """Counted for each message beside its text: role and borders."""
 
-_HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_TOKEN = rf"\s*(?:[{_HAN}]|(?:(?![{_HAN}])[^\W\d_]){{1,6}}|\d{{1,3}}|\S)|\s+"
+HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_TOKEN = rf"\s*(?:[{HAN}]|(?:(?![{HAN}])[^\W\d_]){{1,6}}|\d{{1,3}}|\S)|\s+"
 
 
 def count_text(text: str) -> int:

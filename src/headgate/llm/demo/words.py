@@ -11,6 +11,8 @@ import re
 import unicodedata
 from math import sqrt
 
+from headgate.llm.demo.tokens import HAN
+
 __all__ = [
     "common",
     "content_stems",
@@ -25,7 +27,6 @@ __all__ = [
 ]
 
 _WORD = r"[^\W_]+(?:['’][^\W_]+)*"
-_HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 
 _COMMON = {
     "en": "a about above after again all also am an and any are as at be because been before being below "
@@ -110,7 +111,7 @@ def words(text: str) -> list[str]:
     found: list[str] = []
     for match in re.finditer(_WORD, unicodedata.normalize("NFKC", text)):
         word = match.group().casefold().replace("’", "'")
-        if re.search(f"[{_HAN}]", word):
+        if re.search(f"[{HAN}]", word):
             found.extend(word[i : i + 2] for i in range(max(1, len(word) - 1)))
         else:
             found.append(word)
