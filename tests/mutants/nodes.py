@@ -8,6 +8,9 @@ from tests.mutants.shared import LANE, NO_FENCE
 NODES = "tests/e2e/test_http_nodes.py"
 HELD = f"{NODES}::test_while_no_commit_is_possible_nothing_is_acknowledged_and_who_insists_gets_it_once"
 CONTENDED = f"{NODES}::test_of_reports_on_one_run_that_come_to_two_nodes_at_once_each_is_recorded"
+IN_HAND = "tests/conformance/test_tasks_in_hand.py"
+APPEND = "src/headgate/stores/postgres_append.py"
+APPEND_SQL = "src/headgate/stores/postgres_append.sql"
 ZOMBIE = "tests/e2e/test_zombie_worker.py::test_a_worker_that_is_stopped_beyond_its_lease_is_fenced_when_it_wakes"
 
 
@@ -34,6 +37,21 @@ MUTANTS = (
             ),
         ),
         "tests/conformance/test_task_table.py::test_a_lease_that_is_over_is_renewed_by_nobody",
+    ),
+    Mutant(
+        "what a run has in hand is forgotten when it gets a second task",
+        (Edit(APPEND_SQL, "filter (where puts_down and hand_node <> '')", "filter (where false)"),),
+        f"{IN_HAND}::test_a_second_task_makes_rows_of_both_and_their_ends_remove_them",
+    ),
+    Mutant(
+        "a run that is resumed takes its task out of the hands it is in",
+        (Edit(APPEND, "if item.resumes or not", "if not"),),
+        f"{IN_HAND}::test_a_run_that_is_resumed_elsewhere_leaves_its_task_in_the_hands_it_is_in",
+    ),
+    Mutant(
+        "what a dead node had in hand is nobody's",
+        (Edit("src/headgate/stores/postgres_queue.py", '        await self._all("put_down_of_dead", node)\n', ""),),
+        f"{IN_HAND}::test_what_a_node_had_in_hand_is_overdue_when_it_was_silent_for_a_lease",
     ),
     Mutant("over HTTP: a start is acknowledged before its commit", (told_before_the_commit("StartRun"),), HELD),
     Mutant(
