@@ -15,6 +15,10 @@ __all__ = ["MemoryQueue"]
 
 FOR_EVER = 1 << 60
 """A deadline from here on is none (microseconds)."""
+NONCE_BYTES = 8
+"""At the end of a claim's id. Of the claims of others a number would tell how many there are."""
+NONCES_DRAWN_TOGETHER = 128
+"""To ask the kernel for one takes longer than all else that a claim does."""
 DEADLINES_KEPT_MIN = 1_000
 """Below so many entries the deadlines are not tidied."""
 
@@ -57,6 +61,7 @@ class MemoryQueue:
         self._alarm: asyncio.TimerHandle | None = None
         """Rings when the wait of somebody who waits is over: one for all, for most waits end long before."""
         self._prefix = prefix
+        self._nonces: list[str] = []
 
     def put(self, task: Task) -> None:
         entries = self._of_run.get(task.run_id)
@@ -178,11 +183,16 @@ class MemoryQueue:
 
     def _claim(self, entry: _Entry, worker_id: str, now: int) -> Claim:
         task = entry.task
-        # Of the claims of others a number would tell how many there are.
-        activity_id = f"{task.run_id}/{task.place}/{task.attempt}/{self._prefix}{os.urandom(8).hex()}"
+        activity_id = f"{task.run_id}/{task.place}/{task.attempt}/{self._prefix}{self._nonce()}"
         claim = entry.claim = Claim(activity_id, task, worker_id, now, now + LEASE_MICROSECONDS, FOR_EVER)
         self._claims[activity_id] = claim
         return claim
+
+    def _nonce(self) -> str:
+        if not self._nonces:
+            drawn = os.urandom(NONCE_BYTES * NONCES_DRAWN_TOGETHER)
+            self._nonces = [drawn[at : at + NONCE_BYTES].hex() for at in range(0, len(drawn), NONCE_BYTES)]
+        return self._nonces.pop()
 
     def claimed(self, activity_id: str) -> Claim | None:
         return self._claims.get(activity_id)
