@@ -18,7 +18,6 @@ from typing import Any
 import msgspec
 
 from bench.ours import deeds_of, evidence_of, opened
-from bench.syncs import SyncCounter
 from bench.workflows import LOADS, PARKED, nap
 from headgate.api.http import HttpApplication, HttpServer
 from headgate.api.http.table import ROUTES
@@ -45,8 +44,7 @@ class ServerOrder(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 async def serve(order: ServerOrder) -> None:
-    counter = SyncCounter()
-    async with _opened(order, counter) as app:
+    async with _opened(order) as app:
         due = _due_times(app) if order.stamps else {}
         for load in KNOWN.values():
             await app.engine.definitions.deploy(load.definition)
@@ -54,14 +52,14 @@ async def serve(order: ServerOrder) -> None:
             print(server.port, flush=True)
             runs = json.loads(await asyncio.to_thread(sys.stdin.readline) or "{}")
         await app.worker.drain(10)
-        print(json.dumps(await _evidence(app, order, runs, counter) | {"due": due}))
+        print(json.dumps(await _evidence(app, order, runs) | {"due": due}))
 
 
 @asynccontextmanager
-async def _opened(order: ServerOrder, counter: SyncCounter) -> AsyncGenerator[App]:
+async def _opened(order: ServerOrder) -> AsyncGenerator[App]:
     more: dict[str, Any] = {"work": order.work, "activities": {"nap": nap}}
     if not order.schema:
-        async with opened(Path(order.database), counter=counter, **more) as app:
+        async with opened(Path(order.database), **more) as app:
             yield app
         return
     tune_process()
@@ -84,11 +82,11 @@ def _due_times(app: App) -> dict[str, int]:
     return due
 
 
-async def _evidence(app: App, order: ServerOrder, runs: dict[str, int], counter: SyncCounter) -> dict[str, Any]:
+async def _evidence(app: App, order: ServerOrder, runs: dict[str, int]) -> dict[str, Any]:
     log = app.engine.log
     if isinstance(log, PostgresLog):
         return deeds_of(app, runs, KNOWN) | await log.server_settings() | {"schema": order.schema}
-    return evidence_of(app, runs, KNOWN, counter)
+    return evidence_of(app, runs, KNOWN, None)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,13 @@ from contextlib import closing
 from typing import Any
 
 import httpx2
+import pytest
 from tests.api.conftest import Desk
 
 from headgate.api.http.bounded_protocol import TOGETHER_BYTES_MAX
+from headgate.api.http.errors import TooLarge
+from headgate.api.http.exchange import WHOLE, Exchange, Whole
+from headgate.api.patience import Patience
 
 SMALL, LARGE = "/api/v1/health", "/api/v1/openapi.json"
 
@@ -134,6 +138,43 @@ def test_whoever_does_not_read_gets_all_answers_when_he_does(play: Play):
         assert [headers["x-request-id"] for _, headers, _ in answers] == [f"r{number}" for number in range(300)]
 
     play_on_a_connection(play, scene)
+
+
+class Server(Whole):
+    """One that has the whole of a request's body, or not."""
+
+    def __init__(self, body: bytes | None) -> None:
+        self._body = body
+
+    def take_body(self) -> bytes | None:
+        return self._body
+
+
+def body_of(server: Server, *pieces: bytes, most: int) -> bytes:
+    """Return the body of a request, with what comes of it in messages."""
+    left = list(pieces)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    async def send(message: Any) -> None:
+        raise AssertionError("nothing is answered")
+
+    scope = {"headers": [], "extensions": {WHOLE: server}}
+    return asyncio.run(Exchange(scope, receive, send, Patience()).body(most))
+
+
+def test_a_body_that_is_here_is_taken_without_messages_within_its_bound():
+    assert body_of(Server(b"123"), most=3) == b"123"
+    assert body_of(Server(b""), most=3) == b""
+    with pytest.raises(TooLarge, match="The body has 4 bytes; at most 3 are taken"):
+        body_of(Server(b"1234"), most=3)
+
+
+def test_a_body_that_is_not_here_comes_in_messages_within_its_bound():
+    assert body_of(Server(None), b"1", b"2", b"3", most=3) == b"123"
+    with pytest.raises(TooLarge, match="more than 3 bytes"):
+        body_of(Server(None), b"12", b"34", b"5", most=3)
 
 
 def test_under_a_server_without_extensions_the_messages_of_asgi_are_sent(play: Play):

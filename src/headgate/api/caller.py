@@ -72,9 +72,11 @@ class Caller(msgspec.Struct, frozen=True):
 
     def require(self, *scopes: Scope) -> None:
         """Raises `Forbidden` for whoever has none of these."""
-        if not any(self.may(scope) for scope in scopes):
-            has = " ".join(sorted(self.scopes)) or "none"
-            raise Forbidden(f"This needs the scope {' or '.join(scopes)}; {self.actor} has {has}.")
+        for scope in scopes:
+            if self.may(scope):
+                return
+        has = " ".join(sorted(self.scopes)) or "none"
+        raise Forbidden(f"This needs the scope {' or '.join(scopes)}; {self.actor} has {has}.")
 
     def require_run(self, run: str) -> None:
         """Raises `Forbidden` for whoever may see another run only; `run` empty: what is asked is of no single run."""

@@ -17,7 +17,7 @@ from headgate.core.events import Event
 from headgate.core.plan import Plan, load_plan
 from headgate.core.run import Run
 from headgate.core.run_ids import as_run_id
-from headgate.core.view import RunSummary, RunView, output_versions, result_versions, view_run
+from headgate.core.view import RunSummary, RunView, view_run
 from headgate.engine.folding import fold_run
 from headgate.engine.limit_view import with_waits
 from headgate.engine.streams import chunks_of, ended_places
@@ -153,8 +153,14 @@ class Reader:
 
 def contents_shown(run: Run) -> set[int]:
     """Return the versions whose contents a whole view of the run shows."""
-    versions = {1} | result_versions(run)
-    return versions.union(*(output_versions(place) for place in run.places))
+    versions = {1} if run.plan.outputs is None else {1, run.outputs_version}
+    for place in run.places:
+        if place.fan:
+            versions.update(place.fan.refs)
+        else:
+            versions.add(place.ref)
+    versions.discard(0)
+    return versions
 
 
 def summary_of(row: RunRow) -> RunSummary:

@@ -12,15 +12,14 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 import msgspec
-from starlette.routing import Match, Router
-from starlette.routing import Route as StarletteRoute
 
 from headgate.api.auth.identification import token_in
 from headgate.api.caller import ANYBODY, Caller, Identify, TooMany, everybody_at_this_machine
 from headgate.api.doors import Doors
+from headgate.api.http.addresses import Addresses
 from headgate.api.http.errors import ENVELOPED, BadRequest, Fault, NotAllowed, refusal_of
 from headgate.api.http.exchange import BODY_SECONDS_MAX, Exchange, Gone, Receive, Scope, Send
 from headgate.api.http.query import QueryShape, form_fields
@@ -69,12 +68,8 @@ class HttpApplication:
         self.sockets = SocketDoor(BASE, sockets, doors, loopback_only=loopback_only, identify=identify)
         self._loopback_only = loopback_only
         self.doors = doors
-        self._router = Router(
-            [
-                StarletteRoute(route.address, endpoint=_Endpoint(route, doors, identify), methods=[route.method])
-                for route in routes
-            ],
-            redirect_slashes=False,
+        self._addresses = Addresses(
+            (route.method, route.address, _Endpoint(route, doors, identify)) for route in routes
         )
 
     def close(self) -> None:
@@ -106,17 +101,14 @@ class HttpApplication:
             self.doors.metrics.answered(exchange.route, exchange.status)
 
     def _endpoint(self, scope: Scope) -> _Endpoint:
-        allowed: set[str] = set()
-        for route in self._router.routes:
-            match, found = route.matches(scope)
-            if match is Match.FULL:
-                scope["path_params"] = found["path_params"]
-                return cast("_Endpoint", found["endpoint"])
-            if match is Match.PARTIAL:
-                allowed |= cast("StarletteRoute", route).methods or set()
-        if allowed:
-            raise NotAllowed(scope["path"], scope["method"], allowed)
-        raise NotFound(f"There is no {scope['path']} here; {BASE}/docs lists what there is.")
+        method, path = scope["method"], scope["path"].removeprefix(scope.get("root_path", ""))
+        found = self._addresses.find(method, path)
+        if found is None:
+            if allowed := self._addresses.methods(path):
+                raise NotAllowed(scope["path"], method, allowed)
+            raise NotFound(f"There is no {scope['path']} here; {BASE}/docs lists what there is.")
+        endpoint, scope["path_params"] = found
+        return endpoint
 
 
 class _Endpoint:
@@ -209,8 +201,6 @@ class _Endpoint:
             return await self._doors.still_may(token)
         except HeadgateError:
             return True  # nobody can say now: asked again later
-
-    # Starlette asks an endpoint that is no function to be an ASGI application; this one is called by ours only.
 
     async def _read(self, exchange: Exchange) -> Any:
         if self._route.reads is None:

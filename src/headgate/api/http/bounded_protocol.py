@@ -134,9 +134,12 @@ class _Whole:
         self._protocol = protocol
         self._cycle = cycle
 
-    @property
-    def has_come(self) -> bool:
-        return not self._cycle.more_body
+    def take_body(self) -> bytes | None:
+        cycle = self._cycle
+        if cycle.more_body:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return body
 
     def answer(self, status: int, head: bytes, body: bytes) -> bool:
         """Do the same as two messages to uvicorn's `RequestResponseCycle.send`."""

@@ -48,9 +48,8 @@ Send = Callable[[Message], Awaitable[None]]
 class Whole(Protocol):
     """What a server offers beside the messages of ASGI, which cost more than most requests do."""
 
-    @property
-    def has_come(self) -> bool:
-        """Whether the whole request is here."""
+    def take_body(self) -> bytes | None:
+        """Take the body, once, where the whole of it is here; None: it is not, and the messages of ASGI bring it."""
         ...
 
     def answer(self, status: int, head: bytes, body: bytes) -> bool:
@@ -89,10 +88,14 @@ class Exchange:
 
     async def body(self, most: int) -> bytes:
         """Return the whole body. Raises `TooLarge`, and `TimeoutError` for one that comes too slowly."""
-        async with nullcontext() if self._whole and self._whole.has_come else asyncio.timeout(BODY_SECONDS_MAX):
-            parts = [piece async for piece in self.pieces(most)]
-        self._content = parts[0] if len(parts) == 1 else b"".join(parts)
-        return self._content
+        content = None if self._whole is None else self._whole.take_body()
+        if content is None:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                content = b"".join([piece async for piece in self.pieces(most)])
+        elif len(content) > most:
+            raise TooLarge(f"The body has {len(content)} bytes; at most {most} are taken.")
+        self._content = content
+        return content
 
     def fingerprint(self) -> str:
         """Return what tells this request from others under the same `Idempotency-Key`; "" where it has none."""

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from starlette.routing import compile_path
 from websockets.frames import Frame, Opcode
 
 from headgate.api.auth.identification import token_in
 from headgate.api.caller import Caller, Identify
+from headgate.api.http.addresses import Addresses
 from headgate.api.http.query import QueryShape, given_fields
 from headgate.api.http.route import Call, run_named
 from headgate.api.http.socket import NO_MORE, Socket, text_frame
@@ -48,7 +48,7 @@ class SocketDoor:
         self._doors = doors
         self._loopback_only = loopback_only
         self._identify = identify
-        self._paths = [(compile_path(base + route.path)[0], route, QueryShape(route.query)) for route in routes]
+        self._addresses = Addresses(("GET", base + route.path, (route, QueryShape(route.query))) for route in routes)
         self._shares: list[dict[Socket, None]] = [{} for _ in range(SHARES)]
         self._share_of: dict[Socket, int] = {}
         self._token_of: dict[Socket, str] = {}
@@ -85,9 +85,9 @@ class SocketDoor:
         return await route.function(call)
 
     def _route(self, path: str) -> tuple[SocketRoute, QueryShape, dict[str, str]]:
-        for pattern, route, shape in self._paths:
-            if found := pattern.match(path):
-                return route, shape, found.groupdict()
+        if (found := self._addresses.find("GET", path)) is not None:
+            (route, shape), named = found
+            return route, shape, named
         raise NotFound(f"There is no WebSocket at {path}.")
 
     async def _caller(self, token: str, headers: dict[str, str]) -> Caller:

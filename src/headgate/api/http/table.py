@@ -1,4 +1,4 @@
-"""The one table of routes, and that of WebSockets. The hot ones stand first: they are looked for in this order."""
+"""The one table of routes, and that of WebSockets. Of two that fit an address, the one that stands first is meant."""
 
 from __future__ import annotations
 

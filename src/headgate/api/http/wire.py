@@ -41,12 +41,15 @@ __all__ = [
     "run_line",
 ]
 
+TIMES_KEPT_MAX = 2_000
 SECONDS_KEPT_MAX = 1_000
 FIRST_PAGE = PageWanted()
 
 
+@lru_cache(TIMES_KEPT_MAX)
 def rfc3339(at: int | None) -> str | None:
-    """Return microseconds since 1970 as `2026-01-31T09:00:00.000001Z`, or None for no time."""
+    """Return microseconds since 1970 as `2026-01-31T09:00:00.000001Z`, or None for no time. Kept: what is done together
+    has one time, and a run is shown again and again."""
     if not at:
         return None
     second, rest = divmod(at, 1_000_000)
