@@ -55,6 +55,19 @@ def test_a_definition_that_is_wrong_is_refused_with_line_and_column(play: Any):
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
 
+def test_of_a_fan_out_the_output_of_each_item_is_shown(play: Any):
+    async def scene(desk: Any) -> None:
+        await desk.deploy("name: many\nactivities: {each: {use: echo, for_each: [1, 2, 3], with: {n: '{{ ITEM }}'}}}")
+
+        run = await desk.start("many", wait=20)
+
+        assert run["status"] == "completed"
+        ((output,),) = (activity["outputs"] for activity in run["activities"])
+        assert [one["n"] for one in output["value"]] == [1, 2, 3]
+
+    play(scene)
+
+
 def test_a_run_is_started_waited_for_and_shown(play: Any):
     async def scene(desk: Any) -> None:
         await desk.deploy(HELLO)
