@@ -40,7 +40,7 @@ MUTANTS = (
     ),
     Mutant(
         "what a run has in hand is forgotten when it gets a second task",
-        (Edit(APPEND_SQL, "filter (where puts_down and hand_node <> '')", "filter (where false)"),),
+        (Edit(APPEND_SQL, "filter (where puts_down and has)", "filter (where false)"),),
         f"{IN_HAND}::test_a_second_task_makes_rows_of_both_and_their_ends_remove_them",
     ),
     Mutant(

@@ -77,7 +77,8 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str], lease: int) ->
     judged = [(number, item, together.apart(item), together.hand(item)) for number, item in _numbered(batch)]
     plain = sum(item.new is None and not apart for _, item, apart, _ in judged)
     starts = [_start(n, item, hand, once=together.once(item)) for n, item, _, hand in judged if item.new]
-    offers = ((number, offer) for number, item, _, hand in judged if hand is PUT_DOWN for offer in item.offers)
+    with_rows = [(number, item) for number, item, _, hand in judged if hand is PUT_DOWN]
+    offers = ((number, offer) for number, item in with_rows for offer in item.offers)
     events = ((number, event) for number, item in _numbered(batch) for event in item.rows)
     return [
         rows("item_row", [_item(number, item, hand, apart=apart) for number, item, apart, hand in judged]),
@@ -91,7 +92,7 @@ def arguments_of(batch: Sequence[Append], budgets: Sequence[str], lease: int) ->
         rows("spend_row", [_spend(n, spend) for n, item in _numbered(batch) for spend in item.spend]),
         lease,
         rows("offer_row", [_offer(number, *offer) for number, offer in enumerate(offers, 1)]),
-        rows("ended_row", [_ended(n, *ended) for n, item in _numbered(batch) for ended in item.over]),
+        rows("ended_row", [_ended(number, *ended) for number, item in with_rows for ended in item.over]),
     ]
 
 

@@ -49,10 +49,10 @@ declare
     head record;
     moment bigint;
     to_put_down bigint[];
-    in_hand bigint[];
-    rowless boolean[] := array_fill(false, array[cardinality(items)]);
+    cleared bigint[];
+    cleared_runs text[];
 begin
-    outcomes := array_fill(1::bigint, array[cardinality(items)]);
+    outcomes := array_fill(0::bigint, array[cardinality(items)]);
     over := '{}';
 
     if forget_before is not null then
@@ -81,13 +81,13 @@ begin
 
     moment := (extract(epoch from clock_timestamp()) * 1000000)::bigint;
     with there as (
-        select key, item, puts_down, runs.hand_node from unnest(items) join runs on key = run
-        order by key for no key update of runs
+        select key, item, puts_down, runs.id, runs.hand_node <> '' as has, wanted.hand_node is not null as wants
+        from unnest(items) as wanted join runs on key = run order by key for no key update of runs
     )
-    select coalesce(array_agg(key) filter (where puts_down and hand_node <> ''), '{}'),
-        coalesce(array_agg(item) filter (where not puts_down and hand_node <> ''), '{}')
-    into to_put_down, in_hand from there;
-    foreach n in array in_hand loop rowless[n] := true; end loop;
+    select coalesce(array_agg(key) filter (where puts_down and has), '{}'),
+        coalesce(array_agg(item) filter (where wants and not puts_down and not has), '{}'),
+        array_agg(id) filter (where wants and not puts_down and not has)
+    into to_put_down, cleared, cleared_runs from there;
     if cardinality(to_put_down) > 0 then
         perform put_down(to_put_down, moment + lease);
     end if;
@@ -113,9 +113,11 @@ begin
         returning wanted.item
     )
     select coalesce(array_agg(item), '{}') into written from moved;
-    foreach n in array written loop outcomes[n] := 0; end loop;
 
     if cardinality(written) < plain then
+        for n in select item from unnest(items) where not is_new and not is_apart and not item = any (written) loop
+            outcomes[n] := 1;
+        end loop;
         select coalesce(array_agg(item), '{}') into late
         from unnest(items) join runs on runs.key = run and runs.version = expected
         where not is_new and not is_apart and not item = any (written);
@@ -283,10 +285,14 @@ begin
         select filled.* from unnest(new_spend), json_populate_record(null::spend, row::json) as filled
         where item > s and outcomes[item] = 0;
     end if;
-    -- Tasks that are over, then those that are due: an attempt is never both.
+    -- A run that has one task in hand, or none, has no rows. Of the others: tasks that are over, then those that are due: an attempt is never both.
+    if cardinality(cleared) > 0 then
+        delete from queue using unnest(cleared, cleared_runs) as done (item, run)
+        where outcomes[done.item] = 0 and queue.run_id = done.run;
+    end if;
     if cardinality(ended) > 0 then
         delete from queue using unnest(ended) as done
-        where outcomes[done.item] = 0 and not rowless[done.item]
+        where outcomes[done.item] = 0
             and queue.run_id = done.run_id and queue.place = done.place and queue.attempt = done.attempt;
         delete from queue using unnest(ended) as done
         where outcomes[done.item] = 0 and done.place = '' and queue.run_id = done.run_id;
