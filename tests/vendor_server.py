@@ -36,7 +36,7 @@ class VendorServer:
 
     async def answer(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         """Write the answer; return whether the connection stays open."""
-        raise NotImplementedError
+        raise NotImplementedError  # each vendor has its own
 
 
 async def _request(reader: asyncio.StreamReader) -> dict[str, Any]:

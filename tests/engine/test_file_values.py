@@ -16,7 +16,7 @@ class Shelf:
         self.read: list[str] = []
 
     def keep(self, data: bytes, name: str, media_type: str = "") -> dict[str, Any]:
-        raise NotImplementedError
+        raise NotImplementedError  # files are only read here
 
     def text(self, value: dict[str, Any]) -> str | None:
         self.read.append(value["name"])

@@ -81,10 +81,10 @@ class Vendor:
         return ModelAnswer(content="x", model="m", usage=usage)
 
     def stream(self, request: ModelRequest) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # nothing here asks for a text in pieces
 
     async def embed(self, model: str, inputs: Any) -> EmbeddingAnswer:
-        raise NotImplementedError
+        raise NotImplementedError  # nothing here asks for vectors
 
     # --- What it does ---
 

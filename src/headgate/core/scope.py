@@ -47,11 +47,11 @@ class View:
 
     def field(self, name: str) -> object:
         """Return what `.name` means here: a JSON value, a view, or None where there is no such field."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of view has its own
 
     def plain(self) -> Any:
         """Return the JSON value that this view stands for."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of view has its own
 
     def every(self) -> View:
         """Return what `[*]` means here."""

@@ -285,7 +285,8 @@ begin
         select filled.* from unnest(new_spend), json_populate_record(null::spend, row::json) as filled
         where item > s and outcomes[item] = 0;
     end if;
-    -- A run that has one task in hand, or none, has no rows. Of the others: tasks that are over, then those that are due: an attempt is never both.
+    -- A run that has one task in hand, or none, has no rows. Of the others: tasks that are over, then those that are due:
+    -- an attempt is never both.
     if cardinality(cleared) > 0 then
         delete from queue using unnest(cleared, cleared_runs) as done (item, run)
         where outcomes[done.item] = 0 and queue.run_id = done.run;

@@ -99,7 +99,7 @@ class StreamConformance:
     kept of a text in all, and of ended texts for one reader."""
 
     def opened(self, clock: Clock, **bounds: int) -> AbstractAsyncContextManager[Streams]:
-        raise NotImplementedError
+        raise NotImplementedError  # each adapter's own tests say how it is opened
 
     # --- What a reader gets --------------------------------------------------------------------------------------
 
