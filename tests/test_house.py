@@ -3,11 +3,13 @@ skips."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,21 @@ def test_no_file_is_longer_than_its_reader_can_follow():
     }
 
     assert long == {}, f"Above {LINES_MAX} lines: part them by what they speak of, so that each part has a name."
+
+
+def test_what_is_said_of_a_value_stands_beneath_it():
+    lost = [
+        f"{path.relative_to(ROOT).as_posix()}:{text.lineno}"
+        for path, source in texts()
+        if path.suffix == ".py"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(body := getattr(node, "body", None), list)
+        for before, text in pairwise(body)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+        if not isinstance(before, ast.Assign | ast.AnnAssign) or text.lineno != (before.end_lineno or 0) + 1
+    ]
+
+    assert lost == [], "These texts have lost what they speak of: it was moved, or removed."
 
 
 @pytest.mark.parametrize(

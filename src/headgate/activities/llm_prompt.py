@@ -40,7 +40,6 @@ from headgate.ports import (
 
 __all__ = ["llm_prompt", "usage_fields"]
 
-"""`max_tokens` of a call under a budget that sets none: without a limit there is no worst case to reserve."""
 PIECES_MAX = 1_000
 PIECE_CHARACTERS_MIN = 64
 """How a reused answer is streamed: in pieces of so many characters, larger ones where it would be more pieces."""

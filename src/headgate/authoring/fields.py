@@ -20,8 +20,6 @@ from headgate.core.money import USD_MAX, nano
 
 __all__ = ["Field", "Reading", "describe"]
 
-"""More than a budget can sensibly be, and little enough for nano-dollars to fit into 64 bits."""
-
 DECIMAL = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?")
 SIMPLE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 

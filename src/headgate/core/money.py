@@ -12,7 +12,7 @@ Amount = str | int | float | Decimal
 """US dollars as a program gives them; a text is exact."""
 NANO = 1_000_000_000
 USD_MAX = 1_000_000_000
-"""What a budget may be."""
+"""The most that a budget may be: more than is sensible, and little enough for nano-dollars to fit into 64 bits."""
 
 
 def nano(usd: str | int | Decimal) -> int:

@@ -18,7 +18,8 @@ __all__ = ["MAX_TOKENS_UNDER_BUDGET", "TOKEN_BUDGET", "Shortage", "book_tokens",
 
 TOKEN_BUDGET = "token_budget"  # noqa: S105 - no secret: a policy's name
 MAX_TOKENS_UNDER_BUDGET = 1024
-"""`max_tokens` of a call under a budget, of money or of tokens, that sets none."""
+"""`max_tokens` of a call under a budget, of money or of tokens, that sets none: without it there is no worst case to
+reserve."""
 
 
 class Shortage(NamedTuple):

@@ -12,8 +12,6 @@ from headgate.ports.policy import Allow, Decision, Modify, PolicyCall
 
 __all__ = ["TokenBudget"]
 
-"""`max_tokens` of a call under a budget of tokens that sets none, as under one of money."""
-
 
 class TokenBudget:
     """Sets `max_tokens` where nobody has: without it there is no most that a call may use."""

@@ -14,6 +14,7 @@ from headgate.ports.hooks import Delivered, Hook, HookScheme, Webhook
 from headgate.ports.keeping import Collected, Deletion, Erased, Erasure, Keeping, KeptLog
 from headgate.ports.limits import Cell, LimitStore, RateLimit, Swap
 from headgate.ports.log import (
+    ANSWERS_KEPT_MICROSECONDS,
     EVERY_RUN,
     Append,
     EventRow,
@@ -118,6 +119,7 @@ from headgate.ports.worker import (
 )
 
 __all__ = [
+    "ANSWERS_KEPT_MICROSECONDS",
     "CHUNK_BYTES_MAX",
     "DEFAULT_TENANT",
     "EVERYTHING",

@@ -12,6 +12,7 @@ from headgate.ports.spend import SpendRow, SpendTotal, SpendWanted
 from headgate.ports.tenants import DEFAULT_TENANT
 
 __all__ = [
+    "ANSWERS_KEPT_MICROSECONDS",
     "EVERY_RUN",
     "Append",
     "EventRow",
@@ -28,8 +29,8 @@ __all__ = [
     "SharedLog",
 ]
 
-
-"""Whose everything is where nobody says otherwise: at a desk, on the command line."""
+ANSWERS_KEPT_MICROSECONDS = 7 * 86_400 * 1_000_000
+"""So long a log knows what a command of an id was answered: at least so long a repeat decides nothing."""
 
 
 class EventRow(NamedTuple):

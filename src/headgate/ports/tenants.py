@@ -10,6 +10,7 @@ import msgspec
 __all__ = ["DEFAULT_TENANT", "TENANT_FOLDERS", "Closed", "SecretLine", "Tenant", "TenantStanding", "state_folder_of"]
 
 DEFAULT_TENANT = "default"
+"""Whose everything is where nobody says otherwise: at a desk, on the command line."""
 TENANT_FOLDERS = "tenants/of-*"
 """Finds the folders of all tenants but the default one in the state folder."""
 

@@ -16,6 +16,7 @@ import msgspec
 from headgate.core.codec import decode
 from headgate.core.errors import Unavailable
 from headgate.ports import (
+    ANSWERS_KEPT_MICROSECONDS,
     DEFAULT_TENANT,
     EVERY_RUN,
     Append,
@@ -35,7 +36,6 @@ from headgate.stores.spend import add_up, estimates_of
 
 __all__ = ["MemoryLog"]
 
-ANSWERS_KEPT_MICROSECONDS = 7 * 86_400 * 1_000_000
 GIVEN_BACK = ("failed", "cancelled")
 """A run that ended so no longer holds its unique key."""
 

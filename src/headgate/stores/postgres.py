@@ -19,9 +19,8 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from headgate.core.errors import HeadgateError, Invalid, Unavailable
-from headgate.ports import DEFAULT_TENANT, Append, Outcome, SpendRow
+from headgate.ports import ANSWERS_KEPT_MICROSECONDS, DEFAULT_TENANT, Append, Outcome, SpendRow
 from headgate.stores.postgres_append import (
-    ANSWERS_KEPT_MICROSECONDS,
     EVENTS_MAX,
     arguments_of,
     budgets_of,

@@ -30,7 +30,6 @@ from headgate.stores.postgres_rows import (
 )
 
 __all__ = [
-    "ANSWERS_KEPT_MICROSECONDS",
     "EVENTS_MAX",
     "arguments_of",
     "budgets_of",
@@ -40,7 +39,6 @@ __all__ = [
     "spend_json",
 ]
 
-ANSWERS_KEPT_MICROSECONDS = 7 * 86_400 * 1_000_000
 EVENTS_MAX = (1 << 20) - 1
 """Events of one batch: a position has twenty bits for an event's number in its transaction."""
 

@@ -22,6 +22,7 @@ import msgspec
 from headgate.core.codec import decode
 from headgate.core.errors import Unavailable
 from headgate.ports import (
+    ANSWERS_KEPT_MICROSECONDS,
     DEFAULT_TENANT,
     EVERY_RUN,
     Append,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteLog"]
 
-ANSWERS_KEPT_MICROSECONDS = 7 * 86_400 * 1_000_000
 ANSWERS_FORGOTTEN_EVERY_MICROSECONDS = 3_600 * 1_000_000
 
 ALONE_ITEMS_MAX = 16
